@@ -1,0 +1,1 @@
+//! Backends: execution of DPA3 steps.

@@ -1,0 +1,96 @@
+//! What the engine asks of a backend: energy, forces and virial of a configuration.
+
+use thiserror::Error;
+
+/// Inputs besides the positions that some models take (specification sections 10 and 11).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FrameParameters {
+    /// Frame parameters, `numb_fparam` values.
+    pub fparam: Option<Vec<f64>>,
+    /// Atomic parameters, N x `numb_aparam`, input order.
+    pub aparam: Option<Vec<f64>>,
+    /// Charge and spin.
+    pub charge_spin: Option<[f64; 2]>,
+}
+
+/// What to compute beyond energy, forces and virial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Also the atomic virial (three more backward passes).
+    pub atomic_virial: bool,
+}
+
+/// Results of one step, input order, eV and A.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Results {
+    /// Total energy, eV.
+    pub energy: f64,
+    /// Energy of each atom, eV.
+    pub atomic_energy: Vec<f64>,
+    /// Forces, eV/A.
+    pub forces: Vec<[f64; 3]>,
+    /// Virial, eV, row-major, sign of specification section 12.
+    pub virial: [[f64; 3]; 3],
+    /// Atomic virial, eV, row-major 9 values an atom, when asked for.
+    pub atomic_virial: Option<Vec<[f64; 9]>>,
+}
+
+/// Why a step could not be computed.
+#[derive(Debug, Error)]
+pub enum ComputeError {
+    /// The neighbour search refused the configuration.
+    #[error(transparent)]
+    Graph(#[from] crate::graph::GraphError),
+    /// An input that this model needs is missing or has the wrong length.
+    #[error("{0}")]
+    Parameter(String),
+    /// Memory for the step could not be had.
+    #[error("{0}")]
+    Memory(String),
+    /// A result is not a number.
+    #[error("{quantity} of atom {atom} is {value}: the configuration is outside what the model can describe, or its weights are not finite")]
+    NotFinite {
+        /// Which result.
+        quantity: &'static str,
+        /// Input index of the first such atom.
+        atom: usize,
+        /// The value.
+        value: f64,
+    },
+}
+
+/// A device-side engine that computes a model on one configuration after another.
+///
+/// The set of atoms (types, order) is fixed at creation; positions and cell change every step. Implementations keep their neighbour
+/// list between calls and rebuild it when the skin demands; that never changes a bit of the results.
+pub trait Calculator: Send {
+    /// Energy, forces and virial at these positions (A, input order) and cell.
+    ///
+    /// # Errors
+    /// [`ComputeError`] for configurations the neighbour search refuses, missing parameters, memory, non-finite results.
+    fn compute(
+        &mut self,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError>;
+
+    /// Largest number of bytes held so far, by tier name.
+    fn peak_bytes(&self) -> Vec<(String, u64)>;
+
+    /// Backend name as users write it (`cpu`).
+    fn name(&self) -> &'static str;
+
+    /// Fixes the order in which atoms are summed to the space-filling curve through these positions.
+    ///
+    /// The order is part of the bits of a result; MD calls this at fixed step numbers so that a resumed run sums as the first did.
+    fn reorder(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>);
+
+    /// The current order: input indices along the curve (empty before the first step).
+    fn order(&self) -> &[u32];
+
+    /// Restores an order saved in a restart file.
+    fn set_order(&mut self, order: &[u32]);
+}

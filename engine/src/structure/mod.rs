@@ -1,0 +1,48 @@
+//! Atoms, positions and cell of one frame, and the readers and writers of the formats that MD people keep them in.
+
+/// One frame. Lengths in A.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Structure {
+    /// Element symbol of each atom (`"X"` is a virtual atom, which has no interactions).
+    pub symbols: Vec<String>,
+    /// Positions, A, in input order, as given (not wrapped).
+    pub positions: Vec<[f64; 3]>,
+    /// Rows are the lattice vectors a, b, c in A; `None` = no periodicity.
+    pub cell: Option<[[f64; 3]; 3]>,
+    /// Velocities, A/ps, where the file has them.
+    pub velocities: Option<Vec<[f64; 3]>>,
+    /// Reference energy, eV, where the file has one.
+    pub energy: Option<f64>,
+    /// Reference forces, eV/A, where the file has them.
+    pub forces: Option<Vec<[f64; 3]>>,
+    /// Reference virial, eV (rows as in specification section 12), where the file has one.
+    pub virial: Option<[[f64; 3]; 3]>,
+    /// Index of each atom in the file it came from (selection and dropped virtual sites leave gaps).
+    pub original: Vec<usize>,
+    /// Residue names, where the format has them (else empty).
+    pub residues: Vec<String>,
+    /// Atom names, where the format has them (else empty).
+    pub names: Vec<String>,
+    /// Residue numbers, where the format has them (else empty).
+    pub residue_numbers: Vec<i64>,
+    /// Time, ps, where a trajectory has it.
+    pub time: Option<f64>,
+    /// Step number, where a trajectory has it.
+    pub step: Option<u64>,
+    /// Frame comment or title.
+    pub title: String,
+    /// What the reader dropped or assumed, a line each.
+    pub remarks: Vec<String>,
+}
+
+impl Structure {
+    /// Number of atoms.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// True when there is no atom.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+}
