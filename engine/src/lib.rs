@@ -7,4 +7,5 @@ pub mod backend;
 pub mod element;
 pub mod graph;
 pub mod model;
+pub mod reference;
 pub mod structure;
