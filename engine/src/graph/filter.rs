@@ -64,6 +64,12 @@ impl Graph {
         self.first_angle.last().copied().unwrap_or(0)
     }
 
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        let per_edge = self.vector.capacity() * 24 + self.distance.capacity() * 8 + self.neighbour.capacity() * 12;
+        (per_edge + self.candidates.capacity() * std::mem::size_of::<Candidate>() + self.order.capacity() * 40) as u64
+    }
+
     /// Edge range of a centre.
     pub fn edges_of(&self, centre: usize) -> std::ops::Range<usize> {
         self.first_edge[centre] as usize..self.first_edge[centre + 1] as usize

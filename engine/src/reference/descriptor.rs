@@ -127,6 +127,8 @@ pub fn descriptor<'m>(tape: &mut Tape<'m>, model: &'m Model, graph: &Graph, z: &
     let e = tape.linear(x, &model.descriptor.edge_embd);
     let e = if o.edge_init_use_dist { e } else { tape.map(e, act) };
     let a = tape.linear(y, &model.descriptor.angle_embd);
+    // The explicit factor w_e of section 7 as a matrix of its own: DeePMD-kit's recorded adjoint leaves out the w inside h and x.
+    let w = tape.combine(&[(w, 1.0)]);
     let wh = tape.scale_rows(h, w);
     let (v_e, v_f) = (tape.gather(v, &at.angle_e), tape.gather(v, &at.angle_f));
     let vv = tape.mul(v_e, v_f);

@@ -62,6 +62,11 @@ impl<'m> Tape<'m> {
         &self.nodes[x.0].value
     }
 
+    /// Bytes of all values.
+    pub fn bytes(&self) -> u64 {
+        self.nodes.iter().map(|n| n.value.len() as u64 * 8).sum()
+    }
+
     /// Rows and columns of a matrix.
     pub fn shape(&self, x: Var) -> (usize, usize) {
         (self.nodes[x.0].rows, self.nodes[x.0].cols)
