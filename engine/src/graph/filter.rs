@@ -227,9 +227,7 @@ fn sort_centre(
         found += 1;
     }
     let kept = &mut space[..found];
-    kept.sort_unstable_by(|a, b| {
-        a.r2.total_cmp(&b.r2).then(a.input.cmp(&b.input)).then(a.image.cmp(&b.image))
-    });
+    kept.sort_unstable_by(|a, b| a.r2.total_cmp(&b.r2).then(a.input.cmp(&b.input)).then(a.image.cmp(&b.image)));
     let slots = found.min(options.edge_slots);
     let ti = types[centre] as usize;
     let (mut edges, mut angle_edges) = (0, 0);

@@ -138,7 +138,8 @@ mod tests {
     use super::*;
 
     fn check<T: Real>(tolerance: f64) {
-        for name in ["silut", "silut:10", "silut:0.5", "silu", "tanh", "sigmoid", "gelu", "softplus", "relu", "linear"] {
+        for name in ["silut", "silut:10", "silut:0.5", "silu", "tanh", "sigmoid", "gelu", "softplus", "relu", "linear"]
+        {
             let kind = Activation::parse(name).unwrap();
             let x: Vec<f64> = (-320..320).map(|i| i as f64 * 0.11).collect();
             let mut values: Vec<T> = x.iter().map(|&v| T::from_f64(v)).collect();
