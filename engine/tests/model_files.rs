@@ -40,6 +40,54 @@ fn every_dp_fixture_loads() {
     }
 }
 
+/// The model without where it came from.
+fn bare(mut model: Model) -> Model {
+    model.source = Default::default();
+    model
+}
+
+#[test]
+fn every_format_of_a_fixture_gives_the_weights_of_its_dp() {
+    let mut compared = 0;
+    for folder in fixtures() {
+        let dp = folder.join("model.dp");
+        if !dp.exists() {
+            continue;
+        }
+        let reference = bare(open(&dp));
+        for name in ["model.pt", "model.pth", "model.yaml", "model_nocode.pt2"] {
+            let path = folder.join(name);
+            if path.exists() {
+                let model = open(&path);
+                assert!(model.source.remarks.is_empty(), "{:?}", model.source.remarks);
+                assert!(bare(model) == reference, "{} differs from its .dp", path.display());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared == 0 || compared >= 12, "{compared}");
+}
+
+#[test]
+fn each_head_of_a_multi_task_checkpoint_is_its_frozen_model() {
+    for (file, head, frozen) in [("multitask.pt", "H2O_A", "multitask_H2O_A.dp")] {
+        let options = LoadOptions { head: Some(head.into()), allow_unknown: false };
+        let model = load(&carried(file), &options).unwrap();
+        assert_eq!(model.source.head.as_deref(), Some(head));
+        assert!(bare(model) == bare(open(&carried(frozen))));
+        // The alias `Default` stands for the first branch when no head is given.
+        assert!(bare(open(&carried(file))) == bare(open(&carried(frozen))));
+    }
+    for folder in fixtures() {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_string();
+        let Some(head) = name.strip_prefix("multitask_") else { continue };
+        let options = LoadOptions { head: Some(head.to_lowercase()), allow_unknown: false };
+        let model = load(&carried("multitask.pt"), &options).unwrap();
+        assert!(bare(model) == bare(open(&folder.join("model.dp"))), "{head}");
+        assert!(bare(open(&folder.join("model.pth"))) == bare(open(&folder.join("model.dp"))), "{head}");
+    }
+}
+
 #[test]
 fn the_carried_dp_file_has_the_options_it_was_made_with() {
     let model = open(&carried("tiny.dp"));

@@ -3,18 +3,23 @@
 //! Weights are held in double precision (single-precision files convert without loss); `precision` says what the model computes in.
 //! Readers fill a [`Model`] and call [`Model::validate`]; everything after that may rely on its shapes.
 
+mod arrays;
 mod build;
 pub mod econf;
 pub mod error;
 mod load;
+mod pickle;
 mod read_dp;
+mod read_yaml;
 #[cfg(test)]
 pub(crate) mod test_support;
+mod torch;
 pub mod tree;
 mod validate;
 
 pub use error::ModelError;
-pub use load::{load, load_bytes, LoadOptions};
+pub use load::{heads, load, load_bytes, LoadOptions};
+pub use torch::heads::HeadInfo;
 
 use crate::activation::Activation;
 
