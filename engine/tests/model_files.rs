@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_engine::model::{load, LoadOptions, Model};
+use weir_engine::model::{load, load_bytes, to_dp, to_weir, LoadOptions, Model};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -98,4 +98,22 @@ fn the_carried_dp_file_has_the_options_it_was_made_with() {
     assert_eq!(model.fitting.layers.len(), 4);
     assert_eq!(model.source.format, "dp");
     assert_eq!(model.source.sha256.len(), 64);
+}
+
+#[test]
+fn a_model_written_and_read_back_is_the_same_to_the_last_bit() {
+    let mut files = vec![carried("tiny.dp"), carried("multitask_H2O_A.dp")];
+    files.extend(fixtures().into_iter().map(|f| f.join("model.dp")).filter(|p| p.exists()));
+    let options = LoadOptions::default();
+    for file in files {
+        let model = open(&file);
+        for (bytes, format) in [(to_weir(&model).unwrap(), "weir"), (to_dp(&model).unwrap(), "dp")] {
+            let again = load_bytes(&bytes, "model", &options).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            assert_eq!(again.source.format, format);
+            assert!(bare(again) == bare(model.clone()), "{} as {format}", file.display());
+        }
+        let weir = load_bytes(&to_weir(&model).unwrap(), "model", &options).unwrap();
+        assert_eq!(weir.source.origin_sha256.as_deref(), Some(model.source.sha256.as_str()));
+        assert_eq!(to_weir(&model).unwrap(), to_weir(&model).unwrap());
+    }
 }

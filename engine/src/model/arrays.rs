@@ -1,4 +1,7 @@
-//! Arrays written as text: maps with `@is_variable`, as `.yaml` and the JSON of `.pt2`/`.pte` hold them.
+//! Arrays that a tree of JSON or YAML refers to or spells out.
+//!
+//! References are strings below a key `@variables` (`.dp`, `.weir`). Spelled out they are maps with `@is_variable` (`.yaml`, JSON of
+//! `.pt2` and `.pte`).
 
 use super::error::ModelError;
 use super::tree::{Dtype, Map, Node, Tensor};
@@ -79,4 +82,34 @@ fn flatten(node: &Node, shape: &[usize], out: &mut Vec<f64>) -> Result<(), Strin
         }
         (other, _) => Err(format!("expected numbers in a rectangular array of shape {shape:?}, found {}", other.kind())),
     }
+}
+
+/// Reads the tensor of a name for the entry at a path.
+type Lookup<'a> = dyn FnMut(&str, &str) -> Result<Tensor, ModelError> + 'a;
+
+/// JSON to a tree, with every string below a key `@variables` replaced by the array it names.
+pub(crate) fn resolve(json: serde_json::Value, lookup: &mut Lookup) -> Result<Node, ModelError> {
+    resolve_below(json, false, "", lookup)
+}
+
+fn resolve_below(value: serde_json::Value, variable: bool, path: &str, lookup: &mut Lookup) -> Result<Node, ModelError> {
+    use serde_json::Value;
+    Ok(match value {
+        Value::Object(map) => {
+            let mut out = Map::with_capacity(map.len());
+            for (key, inner) in map {
+                let below = variable || key == "@variables";
+                let node = resolve_below(inner, below, &format!("{path}.{key}"), lookup)?;
+                out.push((key, node));
+            }
+            Node::Map(out)
+        }
+        Value::Array(list) => {
+            let items = list.into_iter().enumerate();
+            let items = items.map(|(i, v)| resolve_below(v, variable, &format!("{path}[{i}]"), lookup));
+            Node::List(items.collect::<Result<_, _>>()?)
+        }
+        Value::String(name) if variable => Node::Array(lookup(&name, path.trim_start_matches('.'))?),
+        other => Node::from_json(other),
+    })
 }

@@ -10,6 +10,7 @@ use super::torch::archive::{self, Archive};
 use super::torch::heads::HeadInfo;
 use super::torch::{checkpoint, script};
 use super::tree::{Node, Reading};
+use super::read_weir::{self, Origin};
 use super::{build, read_dp, read_yaml, Model};
 
 /// How to read a model file.
@@ -43,7 +44,7 @@ pub fn load_bytes(bytes: &[u8], name_hint: &str, options: &LoadOptions) -> Resul
     let mut reading = Reading { allow_unknown: options.allow_unknown, remarks: Vec::new() };
     let mut read = || -> Result<Model, ModelError> {
         let format = detect(bytes, name_hint)?;
-        let (root, head) = open(format, bytes, options, &mut reading)?;
+        let (root, origin) = open(format, bytes, options, &mut reading)?;
         let mut model = build::build(&root, &mut reading)?;
         drop(root);
         model.validate()?;
@@ -51,7 +52,8 @@ pub fn load_bytes(bytes: &[u8], name_hint: &str, options: &LoadOptions) -> Resul
             "pte" if format == Format::Exported => "pte".into(),
             _ => format.name().into(),
         };
-        model.source.head = head;
+        model.source.head = origin.head;
+        model.source.origin_sha256 = origin.sha256;
         Ok(model)
     };
     let mut model = read().map_err(|e| e.of_file(name_hint))?;
@@ -95,6 +97,7 @@ enum Format {
     /// `.pt2` and `.pte`: the tree as JSON in a zip file.
     Exported,
     Yaml,
+    Weir,
 }
 
 impl Format {
@@ -105,28 +108,47 @@ impl Format {
             Format::Pth => "pth",
             Format::Exported => "pt2",
             Format::Yaml => "yaml",
+            Format::Weir => "weir",
         }
     }
 }
 
-/// The tree of a file and the head taken from it.
+/// The tree of a file, and the head taken from it.
 fn open(
     format: Format,
     bytes: &[u8],
     options: &LoadOptions,
     reading: &mut Reading,
-) -> Result<(Node, Option<String>), ModelError> {
+) -> Result<(Node, Origin), ModelError> {
     let head = options.head.as_deref();
-    if let (true, Some(name)) = (format != Format::Pt, head) {
-        reading.remarks.push(format!("head \"{name}\" has no meaning here: the file holds a single model"));
+    let tree = match format {
+        Format::Pt => {
+            let (tree, head) = checkpoint::read(Archive::open(bytes)?, bytes.len(), head, reading)?;
+            return Ok((tree, Origin { head, sha256: None }));
+        }
+        Format::Weir => {
+            let (tree, origin) = read_weir::read(bytes)?;
+            if let Some(name) = head {
+                if origin.head.as_deref() != Some(name) {
+                    single(name, reading);
+                }
+            }
+            return Ok((tree, origin));
+        }
+        Format::Dp => read_dp::read(bytes)?,
+        Format::Pth => script::read(Archive::open(bytes)?, bytes.len(), reading)?,
+        Format::Exported => exported(bytes)?,
+        Format::Yaml => read_yaml::read(bytes)?,
+    };
+    if let Some(name) = head {
+        single(name, reading);
     }
-    match format {
-        Format::Dp => Ok((read_dp::read(bytes)?, None)),
-        Format::Pt => checkpoint::read(Archive::open(bytes)?, bytes.len(), head, reading),
-        Format::Exported => Ok((exported(bytes)?, None)),
-        Format::Yaml => Ok((read_yaml::read(bytes)?, None)),
-        Format::Pth => Ok((script::read(Archive::open(bytes)?, bytes.len(), reading)?, None)),
-    }
+    Ok((tree, Origin::default()))
+}
+
+/// Remembers that a head was asked of a file that has none.
+fn single(head: &str, reading: &mut Reading) {
+    reading.remarks.push(format!("head \"{head}\" has no meaning here: the file holds a single model"));
 }
 
 fn detect(bytes: &[u8], name: &str) -> Result<Format, ModelError> {
@@ -148,6 +170,9 @@ fn detect(bytes: &[u8], name: &str) -> Result<Format, ModelError> {
             "a checkpoint in torch's old format (before 1.6)",
             "load and save it again with a present torch: torch.save(torch.load(FILE), FILE)",
         ));
+    }
+    if read_weir::is(bytes) {
+        return Ok(Format::Weir);
     }
     refuse_by_name(Path::new(name))?;
     if matches!(suffix(Path::new(name)).as_str(), "yaml" | "yml") {
