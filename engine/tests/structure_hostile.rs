@@ -1,7 +1,10 @@
 //! No damaged structure file makes a reader panic or ask for unbounded memory.
 
+mod structure_support;
+
 use std::path::PathBuf;
 
+use structure_support::Random;
 use weir_engine::structure::{read, read_bytes, Format, ReadOptions, Structure};
 
 fn data(name: &str) -> PathBuf {
@@ -25,19 +28,6 @@ fn atoms() -> Structure {
     read(data("water.gro"), &ReadOptions::default()).unwrap()
 }
 
-/// Pseudo-random bits (splitmix64), so that failures repeat.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
-    }
-}
-
 /// Whatever comes out of a reader is consistent.
 fn inspect(result: Result<Vec<Structure>, weir_engine::structure::StructureError>, what: &str) {
     match result {
@@ -57,12 +47,14 @@ fn inspect(result: Result<Vec<Structure>, weir_engine::structure::StructureError
 fn mutated_files_of_every_format_never_panic() {
     let atoms = atoms();
     let options = ReadOptions { structure: Some(&atoms), ..ReadOptions::default() };
+    // More rounds for the long checks.
+    let rounds = std::env::var("WEIR_FUZZ_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(4000);
     let mut random = Random(11);
     for (name, format) in FILES {
         let original = std::fs::read(data(name)).unwrap();
         let with = if format == Format::LammpsDump { ReadOptions::default() } else { options.clone() };
         assert!(read_bytes(format, &original, &with).is_ok(), "{name}");
-        for round in 0..4000 {
+        for round in 0..rounds {
             let mut bytes = original.clone();
             for _ in 0..1 + random.below(5) {
                 let at = random.below(bytes.len());

@@ -120,10 +120,8 @@ fn read_atoms(
     let (mut velocities, mut forces, mut aparam) = (Vec::new(), Vec::new(), Vec::new());
     let mut deuterium = 0usize;
     for atom in 0..count {
-        let (path, frame) = (lines.path.clone(), lines.frame);
         lines.need(&format!("atom {} of {count}", atom + 1))?;
-        let line = lines.current();
-        let tokens: Vec<&str> = line.split_whitespace().collect();
+        let tokens: Vec<&str> = lines.current().split_whitespace().collect();
         if tokens.len() < layout.width || (tokens.len() > layout.width && !layout.open) {
             return Err(lines.syntax(format!("{} columns for atom {} of {count}", layout.width, atom + 1)));
         }
@@ -137,8 +135,8 @@ fn read_atoms(
                 Column::Species | Column::Number => {
                     if symbol.is_none() || column == Column::Species {
                         let found = symbol_or_number(cells[0]).ok_or_else(|| StructureError::UnknownElement {
-                            path: path.clone(),
-                            frame,
+                            path: lines.path.clone(),
+                            frame: lines.frame,
                             atom: atom + 1,
                             seen: cells[0].to_string(),
                             hint: "; use element symbols, or X for a virtual atom without interactions".to_string(),

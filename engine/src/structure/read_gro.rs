@@ -85,7 +85,13 @@ impl GroFrames {
         if velocities.len() == s.len() {
             s.velocities = (!velocities.is_empty()).then_some(velocities);
         } else if !velocities.is_empty() {
-            return Err(lines.truncated("velocities of all atoms or of none"));
+            return Err(StructureError::Count {
+                path: lines.path.clone(),
+                frame: lines.frame,
+                what: "velocities, of all atoms or of none".to_string(),
+                expected: s.len() as u64,
+                found: velocities.len() as u64,
+            });
         }
         if dropped > 0 {
             s.remarks.push(format!("{dropped} virtual sites are dropped"));
