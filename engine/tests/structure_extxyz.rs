@@ -101,10 +101,23 @@ fn lattice_rows_are_the_vectors_and_pbc_decides() {
 
 #[test]
 fn plain_xyz_keeps_its_comment_and_ignores_more_columns() {
-    let s = &parse("2\nwater's energy = unknown\nH 0 0 0 1.5\n8 0 0 1 2.5\n\n").unwrap()[0];
+    let s = &parse("2\nwater's energy = unknown\nH 0 0 0 1.5\no 0 0 1 2.5\n\n").unwrap()[0];
     assert_eq!(s.symbols, ["H", "O"]);
     assert_eq!(s.title, "water's energy = unknown");
     assert_eq!((s.energy, s.cell), (None, None));
+}
+
+#[test]
+fn numbers_are_elements_only_where_the_file_or_the_user_says_so() {
+    let z = "2\nProperties=Z:I:1:pos:R:3\n8 0 0 0\n0 0 0 1\n";
+    assert_eq!(parse(z).unwrap()[0].symbols, ["O", "X"]);
+    // What LAMMPS writes with dump xyz: types.
+    let lammps = "2\nAtoms. Timestep: 0\n1 0 0 0\n2 0 0 1\n";
+    let m = parse(lammps).unwrap_err().to_string();
+    assert!(m.contains("atom 1") && m.contains("--types"), "{m}");
+    let options = ReadOptions { types: vec!["O".to_string(), "H".to_string()], ..ReadOptions::default() };
+    assert_eq!(read_bytes(Format::Extxyz, lammps.as_bytes(), &options).unwrap()[0].symbols, ["O", "H"]);
+    assert!(read_bytes(Format::Extxyz, lammps.replace("\n2 0", "\n3 0").as_bytes(), &options).is_err());
 }
 
 #[test]

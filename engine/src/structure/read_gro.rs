@@ -118,9 +118,10 @@ fn column_width(line: &str) -> Option<usize> {
     Some(y - x).filter(|w| (2..=64).contains(w))
 }
 
-/// The word that follows `key`.
+/// The word that follows the last `key`, which begins a word itself.
 fn after<'a>(title: &'a str, key: &str) -> Option<&'a str> {
-    title.rsplit_once(key)?.1.split_whitespace().next()
+    let (before, rest) = title.rsplit_once(key)?;
+    rest.split_whitespace().next().filter(|_| before.is_empty() || before.ends_with(char::is_whitespace))
 }
 
 /// `None` = not 3 or 9 numbers; a box of zeros means no periodicity.
