@@ -7,4 +7,6 @@ pub mod backend;
 pub mod element;
 pub mod graph;
 pub mod model;
+pub mod plan;
+pub mod reference;
 pub mod structure;
