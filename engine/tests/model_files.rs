@@ -130,7 +130,11 @@ fn the_3m_fixture_has_the_shape_of_the_preset() {
         assert_eq!(fixture.type_map, preset.type_map);
         assert_eq!(fixture.fitting.case_embd, preset.fitting.case_embd);
         let shape = |m: &Model| {
-            m.fitting.layers.iter().map(|l| (l.linear.inputs, l.linear.outputs, l.timestep.is_some(), l.resnet)).collect::<Vec<_>>()
+            m.fitting
+                .layers
+                .iter()
+                .map(|l| (l.linear.inputs, l.linear.outputs, l.timestep.is_some(), l.resnet))
+                .collect::<Vec<_>>()
         };
         assert_eq!(shape(&fixture), shape(&preset));
     }
@@ -146,7 +150,8 @@ fn heads_are_listed_with_aliases_and_elements() {
     assert_eq!(list[0].description.as_deref(), Some("first water set"));
     assert_eq!(heads(&carried("tiny.dp")).unwrap()[0].name, "Default");
 
-    let load_head = |head: &str| load(&carried("multitask.pt"), &LoadOptions { head: Some(head.into()), allow_unknown: false });
+    let load_head =
+        |head: &str| load(&carried("multitask.pt"), &LoadOptions { head: Some(head.into()), allow_unknown: false });
     assert_eq!(load_head("WATER-A").unwrap().source.head.as_deref(), Some("H2O_A"));
     let message = load_head("H2O_C").unwrap_err().to_string();
     assert!(message.contains("multitask.pt") && message.contains("H2O_A (alias Default, water-a), H2O_B"), "{message}");

@@ -76,7 +76,9 @@ pub(crate) fn read(
     let mut exportable = false;
     for (key, value) in checkpoint.pickle.entries(&checkpoint.state).unwrap_or_default() {
         let Value::Str(name) = key else { continue };
-        let (Some(rest), Some(tensor)) = (name.strip_prefix(prefix.as_str()), checkpoint.pickle.tensor(value)) else { continue };
+        let (Some(rest), Some(tensor)) = (name.strip_prefix(prefix.as_str()), checkpoint.pickle.tensor(value)) else {
+            continue;
+        };
         exportable |= rest.ends_with("node_self_mlp.w");
         tensors.insert(rest.to_string(), tensor.clone());
     }
