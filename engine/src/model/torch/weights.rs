@@ -92,7 +92,7 @@ impl<'a> Weights<'a> {
             .iter()
             .zip(&tensor.strides)
             .try_fold(tensor.offset, |at, (&n, &s)| at.checked_add(s.checked_mul(n - 1)?));
-        if !last.is_some_and(|l| l < stored) {
+        if last.is_none_or(|l| l >= stored) {
             let what = format!(
                 "shape {shape:?} with strides {:?} from {} does not fit the {stored} numbers of data/{}",
                 tensor.strides, tensor.offset, tensor.storage.key
