@@ -9,4 +9,5 @@ pub mod graph;
 pub mod md;
 pub mod minimize;
 pub mod model;
+pub mod reference;
 pub mod structure;

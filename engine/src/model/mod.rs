@@ -3,6 +3,19 @@
 //! Weights are held in double precision (single-precision files convert without loss); `precision` says what the model computes in.
 //! Readers fill a [`Model`] and call [`Model::validate`]; everything after that may rely on its shapes.
 
+mod build;
+pub mod econf;
+pub mod error;
+mod load;
+mod read_dp;
+#[cfg(test)]
+pub(crate) mod test_support;
+pub mod tree;
+mod validate;
+
+pub use error::ModelError;
+pub use load::{load, load_bytes, LoadOptions};
+
 use crate::activation::Activation;
 
 /// The floating type a part of the model was trained in.

@@ -1,0 +1,245 @@
+//! The graph of one step: the skin list filtered to the cutoffs, sorted per centre, with offsets and incoming edges.
+
+use super::{Cell, GraphError, GraphOptions, NeighbourList};
+use rayon::prelude::*;
+
+/// Closer than this two atoms count as one, A.
+const COINCIDENT: f64 = 1e-6;
+
+/// One edge while it is being sorted.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    r2: f64,
+    vector: [f64; 3],
+    owner: u32,
+    input: u32,
+    image: [i32; 3],
+    slot: u32,
+}
+
+const EMPTY: Candidate = Candidate { r2: 0.0, vector: [0.0; 3], owner: 0, input: 0, image: [0; 3], slot: 0 };
+
+/// Edges and angles of one configuration. Indices are sorted indices unless said otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Input index of each sorted atom, N.
+    pub order: Vec<u32>,
+    /// Type of each sorted atom (negative: virtual), N.
+    pub types: Vec<i32>,
+    /// Start of each centre's edges, N + 1.
+    pub first_edge: Vec<u32>,
+    /// Owner of each edge's neighbour, E.
+    pub neighbour: Vec<u32>,
+    /// `d_e = r_j - r_i`, A, E.
+    pub vector: Vec<[f64; 3]>,
+    /// `|d_e|`, A, E.
+    pub distance: Vec<f64>,
+    /// Position among the distance-ordered neighbours, excluded ones counted, E.
+    pub slot: Vec<u32>,
+    /// Number of leading edges that carry angles, m_i, N.
+    pub angle_edges: Vec<u32>,
+    /// Start of each centre's angle block, N + 1 (64 bits: 10^6 atoms exceed 2^32 angle values).
+    pub first_angle: Vec<u64>,
+    /// Start of each owner's incoming edges, N + 1.
+    pub first_incoming: Vec<u32>,
+    /// Incoming edges of each owner in ascending edge (so centre) order, E.
+    pub incoming: Vec<u32>,
+    candidates: Vec<Candidate>,
+    counts: Vec<(u32, u32)>,
+}
+
+impl Graph {
+    /// Number of atoms.
+    pub fn atoms(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Number of edges.
+    pub fn edges(&self) -> usize {
+        self.neighbour.len()
+    }
+
+    /// Number of angles (ordered pairs, e = f included).
+    pub fn angles(&self) -> u64 {
+        self.first_angle.last().copied().unwrap_or(0)
+    }
+
+    /// Edge range of a centre.
+    pub fn edges_of(&self, centre: usize) -> std::ops::Range<usize> {
+        self.first_edge[centre] as usize..self.first_edge[centre + 1] as usize
+    }
+
+    /// Fills the graph from the skin list at new positions (input order). Buffers are reused; they grow only when counts do.
+    ///
+    /// # Errors
+    /// [`GraphError::Coincident`] naming the two atoms.
+    pub fn fill(
+        &mut self,
+        list: &NeighbourList,
+        positions: &[[f64; 3]],
+        cell: Option<&Cell>,
+        types: &[i32],
+        options: &GraphOptions,
+    ) -> Result<(), GraphError> {
+        let atoms = list.order.len();
+        self.order.clear();
+        self.order.extend_from_slice(&list.order);
+        self.types.clear();
+        self.types.extend(list.order.iter().map(|&i| types[i as usize]));
+        self.candidates.resize(list.pairs.len(), EMPTY);
+        self.counts.resize(atoms, (0, 0));
+        sort_centres(list, positions, cell, &self.types, options, &mut self.candidates, &mut self.counts)?;
+        self.first_edge.clear();
+        self.first_angle.clear();
+        self.angle_edges.clear();
+        self.first_edge.push(0);
+        self.first_angle.push(0);
+        for &(edges, m) in &self.counts {
+            self.first_edge.push(self.first_edge[self.first_edge.len() - 1] + edges);
+            self.first_angle.push(self.first_angle[self.first_angle.len() - 1] + u64::from(m) * u64::from(m));
+            self.angle_edges.push(m);
+        }
+        self.compact(list);
+        self.transpose();
+        Ok(())
+    }
+
+    /// Copies the kept candidates next to each other.
+    fn compact(&mut self, list: &NeighbourList) {
+        let edges = self.first_edge[self.first_edge.len() - 1] as usize;
+        self.neighbour.resize(edges, 0);
+        self.vector.resize(edges, [0.0; 3]);
+        self.distance.resize(edges, 0.0);
+        self.slot.resize(edges, 0);
+        for centre in 0..self.order.len() {
+            let from = list.first[centre] as usize;
+            let to = self.first_edge[centre] as usize;
+            for k in 0..self.counts[centre].0 as usize {
+                let c = &self.candidates[from + k];
+                self.neighbour[to + k] = c.owner;
+                self.vector[to + k] = c.vector;
+                self.distance[to + k] = c.r2.sqrt();
+                self.slot[to + k] = c.slot;
+            }
+        }
+    }
+
+    /// Counting sort of edges by neighbour; stable, so each owner's edges come in ascending centre order.
+    fn transpose(&mut self) {
+        let atoms = self.order.len();
+        self.first_incoming.clear();
+        self.first_incoming.resize(atoms + 1, 0);
+        for &j in &self.neighbour {
+            self.first_incoming[j as usize + 1] += 1;
+        }
+        for j in 0..atoms {
+            self.first_incoming[j + 1] += self.first_incoming[j];
+        }
+        self.incoming.resize(self.neighbour.len(), 0);
+        for (e, &j) in self.neighbour.iter().enumerate() {
+            let cursor = &mut self.first_incoming[j as usize];
+            self.incoming[*cursor as usize] = e as u32;
+            *cursor += 1;
+        }
+        // The cursors now stand at the ends, which are the next owner's starts.
+        for j in (0..atoms).rev() {
+            self.first_incoming[j + 1] = self.first_incoming[j];
+        }
+        if atoms > 0 {
+            self.first_incoming[0] = 0;
+        }
+    }
+}
+
+/// Per centre: distances, cutoff, nearest first, cap, exclusions, angle prefix. Writes (edges, angle edges) per centre.
+fn sort_centres(
+    list: &NeighbourList,
+    positions: &[[f64; 3]],
+    cell: Option<&Cell>,
+    types: &[i32],
+    options: &GraphOptions,
+    candidates: &mut [Candidate],
+    counts: &mut [(u32, u32)],
+) -> Result<(), GraphError> {
+    // Hand each centre its own stretch of the candidate buffer.
+    const BLOCK: usize = 64;
+    let mut blocks = Vec::with_capacity(counts.len().div_ceil(BLOCK));
+    let mut rest = candidates;
+    let mut counts_rest = counts;
+    let mut centre = 0;
+    while !counts_rest.is_empty() {
+        let n = BLOCK.min(counts_rest.len());
+        let size = (list.first[centre + n] - list.first[centre]) as usize;
+        let (head, tail) = rest.split_at_mut(size);
+        let (counts_head, counts_tail) = counts_rest.split_at_mut(n);
+        blocks.push((centre, head, counts_head));
+        rest = tail;
+        counts_rest = counts_tail;
+        centre += n;
+    }
+    blocks.into_par_iter().try_for_each(|(first, buffer, counts)| {
+        let mut at = 0;
+        for (k, count) in counts.iter_mut().enumerate() {
+            let centre = first + k;
+            let pairs = &list.pairs[list.first[centre] as usize..list.first[centre + 1] as usize];
+            let space = &mut buffer[at..at + pairs.len()];
+            at += pairs.len();
+            *count = sort_centre(centre, pairs, list, positions, cell, types, options, space)?;
+        }
+        Ok(())
+    })
+}
+
+fn sort_centre(
+    centre: usize,
+    pairs: &[super::list::Pair],
+    list: &NeighbourList,
+    positions: &[[f64; 3]],
+    cell: Option<&Cell>,
+    types: &[i32],
+    options: &GraphOptions,
+    space: &mut [Candidate],
+) -> Result<(u32, u32), GraphError> {
+    let input_i = list.order[centre];
+    let x = positions[input_i as usize];
+    let mut found = 0;
+    for pair in pairs {
+        let input = list.order[pair.owner as usize];
+        let y = positions[input as usize];
+        let t = cell.map_or([0.0; 3], |c| c.translation(pair.image));
+        // (r_j - r_i) + image, in this order: the edge j -> i is then the exact negative.
+        let vector: [f64; 3] = std::array::from_fn(|k| (y[k] - x[k]) + t[k]);
+        let r2 = vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2];
+        let r = r2.sqrt();
+        if r > options.edge_cutoff {
+            continue;
+        }
+        if r < COINCIDENT {
+            return Err(GraphError::Coincident { first: input_i as usize, second: input as usize, distance: r });
+        }
+        space[found] = Candidate { r2, vector, owner: pair.owner, input, image: pair.image, slot: 0 };
+        found += 1;
+    }
+    let kept = &mut space[..found];
+    kept.sort_unstable_by(|a, b| {
+        a.r2.total_cmp(&b.r2).then(a.input.cmp(&b.input)).then(a.image.cmp(&b.image))
+    });
+    let slots = found.min(options.edge_slots);
+    let ti = types[centre] as usize;
+    let (mut edges, mut angle_edges) = (0, 0);
+    for slot in 0..slots {
+        let mut candidate = kept[slot];
+        let tj = types[candidate.owner as usize] as usize;
+        if options.excluded[ti * options.types + tj] {
+            continue;
+        }
+        candidate.slot = slot as u32;
+        // Slots grow and distances too, so these edges are a prefix of the kept ones.
+        if slot < options.angle_slots && candidate.r2.sqrt() < options.angle_cutoff {
+            angle_edges += 1;
+        }
+        kept[edges] = candidate;
+        edges += 1;
+    }
+    Ok((edges as u32, angle_edges))
+}

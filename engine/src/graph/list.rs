@@ -1,0 +1,248 @@
+//! The skin list: all pairs within cutoff + skin, found in linear time with cells, rebuilt rarely.
+
+use super::{check_positions, curve_order, Cell, GraphError};
+use rayon::prelude::*;
+
+/// A candidate neighbour of a centre.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pair {
+    /// Sorted index of the neighbour's owner.
+    pub owner: u32,
+    /// Image of the owner, relative to the positions as given (not wrapped).
+    pub image: [i32; 3],
+}
+
+/// All pairs within `reach = cutoff + skin` at the positions the list was built for.
+#[derive(Clone, Debug, Default)]
+pub struct NeighbourList {
+    /// Input index of each sorted atom.
+    pub order: Vec<u32>,
+    /// Start of each sorted centre's pairs; N + 1 entries.
+    pub first: Vec<u32>,
+    /// Pairs, centre-major.
+    pub pairs: Vec<Pair>,
+    /// Edge cutoff, A.
+    cutoff: f64,
+    /// Skin, A.
+    skin: f64,
+    /// Positions at the build, input order.
+    reference: Vec<[f64; 3]>,
+    /// Cell at the build.
+    cell: Option<[[f64; 3]; 3]>,
+}
+
+/// The order in which atoms are stored and summed: the curve through these positions.
+///
+/// # Errors
+/// Those of [`check_positions`] and [`Cell::new`].
+pub fn summation_order(positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Vec<u32>, GraphError> {
+    check_positions(positions)?;
+    let space = Space::new(positions, cell)?;
+    Ok(curve_order(&positions.iter().map(|&x| space.fraction(x)).collect::<Vec<_>>()))
+}
+
+/// The region that cells divide: the periodic cell, or the bounding box of an isolated system.
+struct Space {
+    cell: Option<Cell>,
+    low: [f64; 3],
+    extent: [f64; 3],
+}
+
+impl Space {
+    fn new(positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Self, GraphError> {
+        if let Some(rows) = cell {
+            let cell = Cell::new(rows)?;
+            return Ok(Self { extent: cell.heights, cell: Some(cell), low: [0.0; 3] });
+        }
+        let mut low = [f64::INFINITY; 3];
+        let mut high = [f64::NEG_INFINITY; 3];
+        for p in positions {
+            for k in 0..3 {
+                low[k] = low[k].min(p[k]);
+                high[k] = high[k].max(p[k]);
+            }
+        }
+        let extent = std::array::from_fn(|k| (high[k] - low[k]).max(1e-3) * (1.0 + 1e-9));
+        Ok(Self { cell: None, low: low.map(|v| if v.is_finite() { v } else { 0.0 }), extent })
+    }
+
+    /// Fractional coordinates in [0, 1).
+    fn fraction(&self, x: [f64; 3]) -> [f64; 3] {
+        match &self.cell {
+            Some(cell) => cell.fractional(x).map(|f| f - f.floor()),
+            None => std::array::from_fn(|k| (x[k] - self.low[k]) / self.extent[k]),
+        }
+    }
+}
+
+/// Number of cells along each direction, and how many to look through on each side.
+fn divide(space: &Space, reach: f64, atoms: usize) -> Result<([usize; 3], [i64; 3]), GraphError> {
+    // More cells than atoms only cost memory: the cap keeps a huge empty box from asking for billions of cells.
+    let cap = (atoms as f64).cbrt().ceil().max(1.0) * 4.0;
+    let mut count = [1usize; 3];
+    let mut look = [1i64; 3];
+    for k in 0..3 {
+        count[k] = (space.extent[k] / reach).floor().clamp(1.0, cap) as usize;
+        let images = (reach / (space.extent[k] / count[k] as f64)).ceil();
+        if images > 1000.0 && space.cell.is_some() {
+            return Err(GraphError::TooManyImages { vector: k, height: space.extent[k], cutoff: reach, images });
+        }
+        // An isolated system never needs to look beyond its own cells.
+        look[k] = if space.cell.is_some() { images as i64 } else { (images as i64).min(count[k] as i64) };
+    }
+    Ok((count, look))
+}
+
+impl NeighbourList {
+    /// Finds all pairs within `cutoff + skin`.
+    ///
+    /// `types` are input-order type indices; atoms with a negative type have no pairs. `order` is the summation order, see
+    /// [`summation_order`].
+    ///
+    /// # Errors
+    /// [`GraphError`] for bad coordinates, a bad cell, or more pairs than 32 bits count.
+    pub fn build(
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+        types: &[i32],
+        order: &[u32],
+        cutoff: f64,
+        skin: f64,
+    ) -> Result<Self, GraphError> {
+        check_positions(positions)?;
+        let atoms = positions.len();
+        if types.len() != atoms || order.len() != atoms {
+            return Err(GraphError::Count { got: atoms, expected: types.len().max(order.len()) });
+        }
+        if atoms >= u32::MAX as usize {
+            return Err(GraphError::TooMany { what: "atoms", count: atoms as u64 });
+        }
+        let reach = cutoff + skin;
+        let space = Space::new(positions, cell)?;
+        let (count, look) = divide(&space, reach, atoms)?;
+        // Wrapped position, image and cell of each sorted atom.
+        let place = |&input: &u32| {
+            let x = positions[input as usize];
+            let (wrapped, image) = match &space.cell {
+                Some(c) => c.wrap(x),
+                None => (x, [0; 3]),
+            };
+            let f = space.fraction(x);
+            let bin: [usize; 3] = std::array::from_fn(|k| ((f[k] * count[k] as f64) as usize).min(count[k] - 1));
+            (wrapped, image, bin)
+        };
+        let placed: Vec<_> = order.par_iter().map(place).collect();
+        let flat = |b: [usize; 3]| (b[0] * count[1] + b[1]) * count[2] + b[2];
+        let mut start = vec![0u32; count[0] * count[1] * count[2] + 1];
+        for (s, &(_, _, bin)) in placed.iter().enumerate() {
+            if types[order[s] as usize] >= 0 {
+                start[flat(bin) + 1] += 1;
+            }
+        }
+        for b in 1..start.len() {
+            start[b] += start[b - 1];
+        }
+        let mut members = vec![0u32; start[start.len() - 1] as usize];
+        let mut cursor = start.clone();
+        for (s, &(_, _, bin)) in placed.iter().enumerate() {
+            if types[order[s] as usize] >= 0 {
+                let c = &mut cursor[flat(bin)];
+                members[*c as usize] = s as u32;
+                *c += 1;
+            }
+        }
+        let reach2 = reach * reach;
+        let pairs_of = |s: usize, out: &mut Vec<Pair>| {
+            if types[order[s] as usize] < 0 {
+                return;
+            }
+            let (x, image_i, bin) = placed[s];
+            for o0 in -look[0]..=look[0] {
+                let Some((b0, i0)) = fold(bin[0] as i64 + o0, count[0], space.cell.is_some()) else { continue };
+                for o1 in -look[1]..=look[1] {
+                    let Some((b1, i1)) = fold(bin[1] as i64 + o1, count[1], space.cell.is_some()) else { continue };
+                    for o2 in -look[2]..=look[2] {
+                        let Some((b2, i2)) = fold(bin[2] as i64 + o2, count[2], space.cell.is_some()) else { continue };
+                        let t = space.cell.as_ref().map_or([0.0; 3], |c| c.translation([i0, i1, i2]));
+                        let b = flat([b0, b1, b2]);
+                        for &j in &members[start[b] as usize..start[b + 1] as usize] {
+                            let (y, image_j, _) = placed[j as usize];
+                            let d: [f64; 3] = std::array::from_fn(|k| y[k] - x[k] + t[k]);
+                            let r2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
+                            if r2 > reach2 || (j as usize == s && [i0, i1, i2] == [0; 3]) {
+                                continue;
+                            }
+                            let shift = [i0, i1, i2];
+                            let image = std::array::from_fn(|k| shift[k] - image_j[k] + image_i[k]);
+                            out.push(Pair { owner: j, image });
+                        }
+                    }
+                }
+            }
+        };
+        // A fixed chunk: the result is the concatenation in centre order whatever the number of threads.
+        let chunks: Vec<(Vec<u32>, Vec<Pair>)> = (0..atoms.div_ceil(256))
+            .into_par_iter()
+            .map(|c| {
+                let mut pairs = Vec::new();
+                let mut counts = Vec::with_capacity(256);
+                for s in c * 256..((c + 1) * 256).min(atoms) {
+                    let before = pairs.len();
+                    pairs_of(s, &mut pairs);
+                    counts.push((pairs.len() - before) as u32);
+                }
+                (counts, pairs)
+            })
+            .collect();
+        let total: u64 = chunks.iter().map(|c| c.1.len() as u64).sum();
+        if total >= u64::from(u32::MAX) {
+            return Err(GraphError::TooMany { what: "pairs", count: total });
+        }
+        let mut first = Vec::with_capacity(atoms + 1);
+        let mut pairs = Vec::with_capacity(total as usize);
+        first.push(0u32);
+        for (counts, chunk) in chunks {
+            for c in counts {
+                first.push(first[first.len() - 1] + c);
+            }
+            pairs.extend_from_slice(&chunk);
+        }
+        Ok(Self {
+            order: order.to_vec(),
+            first,
+            pairs,
+            cutoff,
+            skin,
+            reference: positions.to_vec(),
+            cell: cell.copied(),
+        })
+    }
+
+    /// Edge cutoff the list was built for, A.
+    pub fn cutoff(&self) -> f64 {
+        self.cutoff
+    }
+
+    /// True when a pair within the cutoff could be missing: an atom moved by more than half the skin, or the cell changed.
+    pub fn is_stale(&self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> bool {
+        if positions.len() != self.reference.len() || cell.copied() != self.cell || self.order.is_empty() {
+            return true;
+        }
+        // A hair below half, so that rounding in the sums cannot hide a pair.
+        let limit = (0.5 * self.skin * (1.0 - 1e-9)).powi(2);
+        positions.iter().zip(&self.reference).any(|(a, b)| {
+            let d2: f64 = (0..3).map(|k| (a[k] - b[k]) * (a[k] - b[k])).sum();
+            d2 > limit || !d2.is_finite()
+        })
+    }
+}
+
+/// Cell number and image of an unfolded cell number; `None` outside an isolated system.
+fn fold(bin: i64, count: usize, periodic: bool) -> Option<(usize, i32)> {
+    let n = count as i64;
+    if periodic {
+        Some((bin.rem_euclid(n) as usize, bin.div_euclid(n) as i32))
+    } else {
+        (0..n).contains(&bin).then_some((bin as usize, 0))
+    }
+}
