@@ -2,17 +2,40 @@
 //!
 //! [`read`] gives the first frame of a file, [`frames`] all of them one by one. The format is told by name or content.
 
+mod adopt;
 mod check;
+mod elements;
 mod error;
+mod format;
+mod index_groups;
+mod lammps;
 mod lines;
+mod masses;
+mod npy;
 mod open;
+mod read_deepmd;
 mod read_extxyz;
+mod read_gro;
+mod read_lammps_data;
+mod read_lammps_dump;
+mod read_pdb;
+mod read_poscar;
+mod read_trr;
+mod read_xtc;
+mod residues;
+mod select;
 mod symbols;
+mod topology;
+mod trajectory;
 mod write_extxyz;
+mod write_xtc;
+mod xdr;
 
 pub use error::StructureError;
-pub use open::{frames, read, read_bytes, Format, Frames, ReadOptions};
+pub use format::Format;
+pub use open::{frames, read, read_bytes, Frames, ReadOptions};
 pub use read_extxyz::ASE_VELOCITY;
+pub use trajectory::{ExtxyzWriter, TrajectoryWriter, XtcWriter};
 pub use write_extxyz::write_extxyz;
 
 /// One frame. Lengths in A.
