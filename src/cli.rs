@@ -195,7 +195,7 @@ pub struct MdArgs {
 #[command(after_help = "\
 Examples:
   weir minimize water.dp raw.pdb --out relaxed.extxyz
-  weir minimize model.pt slab.extxyz --head Omat24 --freeze 0-63 --fmax 0.01 --algorithm fire --out slab_relaxed.extxyz")]
+  weir minimize model.pt slab.extxyz --head Omat24 --freeze \"index 1-64\" --fmax 0.01 --algorithm fire --out slab_relaxed.extxyz")]
 pub struct MinimizeArgs {
     #[command(flatten)]
     pub model: ModelArgs,
@@ -222,8 +222,8 @@ pub struct MinimizeArgs {
     /// Algorithm.
     #[arg(long, default_value = "lbfgs")]
     pub algorithm: AlgorithmName,
-    /// Atoms that stay where they are: indices from 0 such as 0-63,70, counted after --select
-    #[arg(long, value_name = "ATOMS")]
+    /// Atoms that stay where they are, in the language of --select, such as "index 1-64" or "resname SLB"
+    #[arg(long, value_name = "SELECTION")]
     pub freeze: Option<String>,
 }
 

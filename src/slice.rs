@@ -1,4 +1,4 @@
-//! Which frames of a trajectory, and which atoms of a structure.
+//! Which frames of a trajectory.
 
 use std::str::FromStr;
 
@@ -63,34 +63,6 @@ impl FromStr for FrameSlice {
     }
 }
 
-/// Marks the atoms of a list such as `0-63,70` among `atoms`.
-///
-/// # Errors
-/// A sentence for what is no number, no range, or beyond the last atom.
-pub fn mark_atoms(list: &str, atoms: usize) -> Result<Vec<bool>, String> {
-    let mut marks = vec![false; atoms];
-    for part in list.split(',').map(str::trim) {
-        let number = |text: &str| {
-            let value: usize =
-                text.trim().parse().map_err(|_| format!("\"{part}\" is neither an atom index nor a range such as 0-63"))?;
-            if value < atoms {
-                Ok(value)
-            } else {
-                Err(format!("atom index {value} is beyond the last atom, {}", atoms.saturating_sub(1)))
-            }
-        };
-        let (first, last) = match part.split_once('-') {
-            Some((a, b)) => (number(a)?, number(b)?),
-            None => (number(part)?, number(part)?),
-        };
-        if first > last {
-            return Err(format!("the range \"{part}\" runs backwards"));
-        }
-        marks[first..=last].fill(true);
-    }
-    Ok(marks)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,14 +83,6 @@ mod tests {
         assert_eq!(frames("1:10:4"), [1, 5, 9]);
         for bad in ["", "-1", "a", "1:2:0", "1:2:3:4", "::x", "18446744073709551615"] {
             assert!(bad.parse::<FrameSlice>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn atoms_are_marked_by_index_and_range() {
-        assert_eq!(mark_atoms("0-1, 4", 5).unwrap(), [true, true, false, false, true]);
-        for bad in ["", "5", "3-1", "x", "0-9", "1-"] {
-            assert!(mark_atoms(bad, 5).is_err(), "{bad}");
         }
     }
 }

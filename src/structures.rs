@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
 
     fn options(&self) -> Result<ReadOptions<'_>> {
         let format = self.args.format.as_deref().map(|name| {
-            Format::ALL.iter().copied().find(|f| f.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+            Format::named(&name.to_lowercase()).ok_or_else(|| {
                 let known: Vec<&str> = Format::ALL.iter().map(|f| f.name()).collect();
                 Usage(format!("--format: \"{name}\" is unknown; known: {}", known.join(", ")))
             })
@@ -55,6 +55,14 @@ impl<'a> Reader<'a> {
         let structure = structure::read(path, &self.options()?)?;
         tell_remarks(&structure, path, log);
         Ok(structure)
+    }
+
+    /// The first frame, its remarks untold.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn read(&self, path: &Path) -> Result<Structure> {
+        Ok(structure::read(path, &self.options()?)?)
     }
 
     /// All frames.

@@ -260,10 +260,6 @@ fn a_runaway_stops_with_the_last_good_state() {
 
 // ---- whole runs: outputs, restart, resume -------------------------------------------------------------------------------------------
 
-fn encode() -> output::Encode {
-    Box::new(|frame: &Structure| Ok(format!("{frame:?}\n").into_bytes()))
-}
-
 const KEYS: [&str; 3] = ["log.csv", "frames", "restart"];
 
 /// Opens a run in `folder`, new or resumed, and runs it until `stop_at`.
@@ -296,7 +292,7 @@ fn segment(folder: &Path, thermostat: Thermostat, steps: u64, stop_at: u64, resu
     };
     let mut outputs = Outputs {
         energies: EnergyLog::open(&paths[0], keep[0])?,
-        trajectories: vec![FrameFile::open(&paths[1], keep[1], encode())?],
+        trajectories: vec![FrameFile::open(&paths[1], TrajectoryFormat::Extxyz, keep[1])?],
     };
     let here = std::cell::Cell::new(md.state().step);
     let stop = || (here.get() >= stop_at).then_some(StopReason::Signal(15));
@@ -384,7 +380,7 @@ fn a_full_disk_stops_the_run_and_keeps_what_was_written() {
     .unwrap();
     let mut outputs = Outputs {
         energies: EnergyLog::open(&folder.path().join(KEYS[0]), restart.outputs[0].1).unwrap(),
-        trajectories: vec![FrameFile::open(Path::new("/dev/full"), 0, encode()).unwrap()],
+        trajectories: vec![FrameFile::open(Path::new("/dev/full"), TrajectoryFormat::Xtc, 0).unwrap()],
     };
     let schedule = Schedule {
         steps: 100,

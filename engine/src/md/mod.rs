@@ -15,7 +15,7 @@ pub mod simulation;
 pub mod system;
 pub mod units;
 
-pub use output::{EnergyLog, FrameFile, OutputError, Outputs};
+pub use output::{EnergyLog, FrameFile, OutputError, Outputs, TrajectoryFormat};
 pub use restart::{Restart, RestartError};
 pub use run::{run, Outcome, Progress, RunError, Schedule, StopReason};
 pub use simulation::{Limits, Sample, Settings, Simulation, State, Thermostat, REORDER_EVERY};

@@ -1,7 +1,7 @@
 //! What a run writes while it goes: files that only grow, by whole records, and that can be cut back to where a restart file says.
 
 use super::simulation::Sample;
-use crate::structure::Structure;
+use crate::structure::{ExtxyzWriter, Structure, StructureError, TrajectoryWriter, XtcWriter};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -40,13 +40,8 @@ pub enum OutputError {
         now: String,
     },
     /// A frame could not be put into the trajectory's format.
-    #[error("{path}: {reason}")]
-    Frame {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    Frame(StructureError),
 }
 
 /// What helps when a write failed.
@@ -167,32 +162,60 @@ impl EnergyLog {
     }
 }
 
-/// Puts one frame into a trajectory format.
-pub type Encode = Box<dyn FnMut(&Structure) -> Result<Vec<u8>, String> + Send>;
+/// Format of a trajectory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrajectoryFormat {
+    /// Extended XYZ: positions, velocities, forces, energy, all digits.
+    Extxyz,
+    /// GROMACS xtc: positions, rounded.
+    Xtc,
+}
 
 /// A trajectory file: frames one after another.
 pub struct FrameFile {
-    file: AppendFile,
-    encode: Encode,
+    path: PathBuf,
+    writer: Box<dyn TrajectoryWriter>,
 }
 
 impl FrameFile {
-    /// Opens the trajectory cut to `keep` bytes.
+    /// Opens the trajectory cut to `keep` bytes; 0 makes a new file.
     ///
     /// # Errors
     /// As [`AppendFile::open`].
-    pub fn open(path: &Path, keep: u64, encode: Encode) -> Result<Self, OutputError> {
-        Ok(FrameFile { file: AppendFile::open(path, keep)?, encode })
+    pub fn open(path: &Path, format: TrajectoryFormat, keep: u64) -> Result<Self, OutputError> {
+        let error = |source| trajectory_error("open", path, source);
+        if keep == 0 {
+            let writer: Box<dyn TrajectoryWriter> = match format {
+                TrajectoryFormat::Extxyz => Box::new(ExtxyzWriter::create(path).map_err(error)?),
+                TrajectoryFormat::Xtc => Box::new(XtcWriter::create(path).map_err(error)?),
+            };
+            return Ok(FrameFile { path: path.to_path_buf(), writer });
+        }
+        let found = std::fs::metadata(path).map_err(|e| OutputError::io("open", path, e))?.len();
+        if found < keep {
+            return Err(OutputError::TooShort { path: path.to_path_buf(), expected: keep, found });
+        }
+        let mut writer: Box<dyn TrajectoryWriter> = match format {
+            TrajectoryFormat::Extxyz => Box::new(ExtxyzWriter::append(path).map_err(error)?),
+            TrajectoryFormat::Xtc => Box::new(XtcWriter::append(path).map_err(error)?),
+        };
+        writer.truncate_to(keep).map_err(error)?;
+        Ok(FrameFile { path: path.to_path_buf(), writer })
     }
 
-    /// Appends a frame.
+    /// Appends a frame, whole or not at all.
     ///
     /// # Errors
     /// [`OutputError::Frame`], [`OutputError::Io`].
     pub fn write(&mut self, frame: &Structure) -> Result<(), OutputError> {
-        let bytes = (self.encode)(frame)
-            .map_err(|reason| OutputError::Frame { path: self.file.path().to_path_buf(), reason })?;
-        self.file.append(&bytes)
+        self.writer.write_frame(frame).map_err(|e| trajectory_error("write", &self.path, e))
+    }
+}
+
+fn trajectory_error(action: &'static str, path: &Path, error: StructureError) -> OutputError {
+    match error {
+        StructureError::Io { source, .. } => OutputError::io(action, path, source),
+        other => OutputError::Frame(other),
     }
 }
 
@@ -205,21 +228,19 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    fn files(&mut self) -> impl Iterator<Item = &mut AppendFile> {
-        std::iter::once(&mut self.energies.0).chain(self.trajectories.iter_mut().map(|t| &mut t.file))
-    }
-
     /// Synchronises all files and gives name and length of each, for the restart file.
     ///
     /// # Errors
     /// [`OutputError::Io`].
     pub fn sync(&mut self) -> Result<Vec<(String, u64)>, OutputError> {
-        self.files()
-            .map(|file| {
-                file.sync()?;
-                Ok((name(file.path()), file.position()))
-            })
-            .collect()
+        let log = &mut self.energies.0;
+        log.sync()?;
+        let mut lengths = vec![(name(log.path()), log.position())];
+        for t in &mut self.trajectories {
+            t.writer.sync().map_err(|e| trajectory_error("write", &t.path, e))?;
+            lengths.push((name(&t.path), t.writer.position()));
+        }
+        Ok(lengths)
     }
 }
 

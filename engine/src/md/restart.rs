@@ -202,6 +202,11 @@ impl Restart {
     }
 }
 
+/// A short name for a long value, for [`Restart::settings`].
+pub fn fingerprint(text: &str) -> String {
+    Sha256::digest(text.as_bytes())[..8].iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// The bytes still to be read.
 struct Rest<'a>(&'a [u8]);
 
