@@ -1,1 +1,3 @@
-//! Backends: execution of DPA3 steps.
+//! Backends: execution of DPA3 steps. `cpu` computes with fused, checkpointed kernels on the host's SIMD units.
+
+pub mod cpu;

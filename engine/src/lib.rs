@@ -9,5 +9,6 @@ pub mod graph;
 pub mod md;
 pub mod minimize;
 pub mod model;
+pub mod plan;
 pub mod reference;
 pub mod structure;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_engine::model::{load, LoadOptions, Model};
+use weir_engine::model::{load, load_bytes, to_dp, to_weir, LoadOptions, Model};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -40,6 +40,54 @@ fn every_dp_fixture_loads() {
     }
 }
 
+/// The model without where it came from.
+fn bare(mut model: Model) -> Model {
+    model.source = Default::default();
+    model
+}
+
+#[test]
+fn every_format_of_a_fixture_gives_the_weights_of_its_dp() {
+    let mut compared = 0;
+    for folder in fixtures() {
+        let dp = folder.join("model.dp");
+        if !dp.exists() {
+            continue;
+        }
+        let reference = bare(open(&dp));
+        for name in ["model.pt", "model.pth", "model.yaml", "model_nocode.pt2"] {
+            let path = folder.join(name);
+            if path.exists() {
+                let model = open(&path);
+                assert!(model.source.remarks.is_empty(), "{:?}", model.source.remarks);
+                assert!(bare(model) == reference, "{} differs from its .dp", path.display());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared == 0 || compared >= 12, "{compared}");
+}
+
+#[test]
+fn each_head_of_a_multi_task_checkpoint_is_its_frozen_model() {
+    for (file, head, frozen) in [("multitask.pt", "H2O_A", "multitask_H2O_A.dp")] {
+        let options = LoadOptions { head: Some(head.into()), allow_unknown: false };
+        let model = load(&carried(file), &options).unwrap();
+        assert_eq!(model.source.head.as_deref(), Some(head));
+        assert!(bare(model) == bare(open(&carried(frozen))));
+        // The alias `Default` stands for the first branch when no head is given.
+        assert!(bare(open(&carried(file))) == bare(open(&carried(frozen))));
+    }
+    for folder in fixtures() {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_string();
+        let Some(head) = name.strip_prefix("multitask_") else { continue };
+        let options = LoadOptions { head: Some(head.to_lowercase()), allow_unknown: false };
+        let model = load(&carried("multitask.pt"), &options).unwrap();
+        assert!(bare(model) == bare(open(&folder.join("model.dp"))), "{head}");
+        assert!(bare(open(&folder.join("model.pth"))) == bare(open(&folder.join("model.dp"))), "{head}");
+    }
+}
+
 #[test]
 fn the_carried_dp_file_has_the_options_it_was_made_with() {
     let model = open(&carried("tiny.dp"));
@@ -50,4 +98,22 @@ fn the_carried_dp_file_has_the_options_it_was_made_with() {
     assert_eq!(model.fitting.layers.len(), 4);
     assert_eq!(model.source.format, "dp");
     assert_eq!(model.source.sha256.len(), 64);
+}
+
+#[test]
+fn a_model_written_and_read_back_is_the_same_to_the_last_bit() {
+    let mut files = vec![carried("tiny.dp"), carried("multitask_H2O_A.dp")];
+    files.extend(fixtures().into_iter().map(|f| f.join("model.dp")).filter(|p| p.exists()));
+    let options = LoadOptions::default();
+    for file in files {
+        let model = open(&file);
+        for (bytes, format) in [(to_weir(&model).unwrap(), "weir"), (to_dp(&model).unwrap(), "dp")] {
+            let again = load_bytes(&bytes, "model", &options).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            assert_eq!(again.source.format, format);
+            assert!(bare(again) == bare(model.clone()), "{} as {format}", file.display());
+        }
+        let weir = load_bytes(&to_weir(&model).unwrap(), "model", &options).unwrap();
+        assert_eq!(weir.source.origin_sha256.as_deref(), Some(model.source.sha256.as_str()));
+        assert_eq!(to_weir(&model).unwrap(), to_weir(&model).unwrap());
+    }
 }

@@ -64,6 +64,12 @@ impl Graph {
         self.first_angle.last().copied().unwrap_or(0)
     }
 
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        let per_edge = self.vector.capacity() * 24 + self.distance.capacity() * 8 + self.neighbour.capacity() * 12;
+        (per_edge + self.candidates.capacity() * std::mem::size_of::<Candidate>() + self.order.capacity() * 40) as u64
+    }
+
     /// Edge range of a centre.
     pub fn edges_of(&self, centre: usize) -> std::ops::Range<usize> {
         self.first_edge[centre] as usize..self.first_edge[centre + 1] as usize
@@ -221,9 +227,7 @@ fn sort_centre(
         found += 1;
     }
     let kept = &mut space[..found];
-    kept.sort_unstable_by(|a, b| {
-        a.r2.total_cmp(&b.r2).then(a.input.cmp(&b.input)).then(a.image.cmp(&b.image))
-    });
+    kept.sort_unstable_by(|a, b| a.r2.total_cmp(&b.r2).then(a.input.cmp(&b.input)).then(a.image.cmp(&b.image)));
     let slots = found.min(options.edge_slots);
     let ti = types[centre] as usize;
     let (mut edges, mut angle_edges) = (0, 0);

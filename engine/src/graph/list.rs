@@ -218,6 +218,12 @@ impl NeighbourList {
         })
     }
 
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        let pairs = self.pairs.capacity() * std::mem::size_of::<Pair>();
+        (pairs + (self.order.capacity() + self.first.capacity()) * 4 + self.reference.capacity() * 24) as u64
+    }
+
     /// Edge cutoff the list was built for, A.
     pub fn cutoff(&self) -> f64 {
         self.cutoff

@@ -3,18 +3,28 @@
 //! Weights are held in double precision (single-precision files convert without loss); `precision` says what the model computes in.
 //! Readers fill a [`Model`] and call [`Model::validate`]; everything after that may rely on its shapes.
 
+mod arrays;
 mod build;
 pub mod econf;
 pub mod error;
 mod load;
+mod pickle;
 mod read_dp;
+mod read_weir;
+mod read_yaml;
+mod serialize;
 #[cfg(test)]
 pub(crate) mod test_support;
+mod torch;
 pub mod tree;
 mod validate;
+mod write;
+mod write_hdf5;
 
 pub use error::ModelError;
-pub use load::{load, load_bytes, LoadOptions};
+pub use load::{heads, load, load_bytes, LoadOptions};
+pub use torch::heads::HeadInfo;
+pub use write::{save, to_dp, to_weir};
 
 use crate::activation::Activation;
 
@@ -283,6 +293,8 @@ pub struct Source {
     pub sha256: String,
     /// Branch taken from a multi-task file.
     pub head: Option<String>,
+    /// SHA-256 of the file that a `.weir` file was converted from.
+    pub origin_sha256: Option<String>,
     /// What the reader passed over under `allow_unknown`, and other remarks, a line each.
     pub remarks: Vec<String>,
 }

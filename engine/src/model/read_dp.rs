@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use hdf5_reader::{Datatype, Hdf5File, OpenOptions};
 
+use super::arrays::resolve;
 use super::error::ModelError;
-use super::tree::{Dtype, Map, Node, Tensor};
+use super::tree::{Dtype, Node, Tensor};
 
 /// First bytes of every HDF5 file.
 pub(crate) const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
@@ -32,43 +33,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Node, ModelError> {
     }
     // Every reference is read at most a few times by real files; a lying one must not multiply memory.
     let mut budget = bytes.len().saturating_mul(4);
-    resolve(json, false, "", &arrays, &mut budget)
-}
-
-type Arrays = HashMap<String, hdf5_reader::Dataset>;
-
-/// Replaces the names of datasets by their contents; `variable` is true below a key `@variables`.
-fn resolve(
-    value: serde_json::Value,
-    variable: bool,
-    path: &str,
-    arrays: &Arrays,
-    budget: &mut usize,
-) -> Result<Node, ModelError> {
-    use serde_json::Value;
-    Ok(match value {
-        Value::Object(map) => {
-            let mut out = Map::with_capacity(map.len());
-            for (key, inner) in map {
-                let below = variable || key == "@variables";
-                let node = resolve(inner, below, &format!("{path}.{key}"), arrays, budget)?;
-                out.push((key, node));
-            }
-            Node::Map(out)
-        }
-        Value::Array(list) => {
-            let items = list.into_iter().enumerate();
-            let items = items.map(|(i, v)| resolve(v, variable, &format!("{path}[{i}]"), arrays, budget));
-            Node::List(items.collect::<Result<_, _>>()?)
-        }
-        Value::String(name) if variable => {
-            let path = path.trim_start_matches('.');
-            let dataset = arrays.get(name.trim_start_matches('/')).ok_or_else(|| {
-                ModelError::entry(path, format!("names dataset \"{name}\", which the file does not hold"))
-            })?;
-            Node::Array(array(dataset, &name, path, budget)?)
-        }
-        other => Node::from_json(other),
+    resolve(json, &mut |name, path| {
+        let dataset = arrays.get(name.trim_start_matches('/')).ok_or_else(|| {
+            ModelError::entry(path, format!("names dataset \"{name}\", which the file does not hold"))
+        })?;
+        array(dataset, name, path, &mut budget)
     })
 }
 

@@ -217,7 +217,7 @@ impl Reading {
     /// Demands that every key of a map is in one of the lists; others are errors unless unknown keys are allowed.
     pub fn known(&mut self, at: &At, lists: &[&[&str]]) -> Result<(), ModelError> {
         for (key, value) in at.map()? {
-            if lists.iter().any(|list| list.contains(&key.as_str())) {
+            if key.starts_with("_comment") || lists.iter().any(|list| list.contains(&key.as_str())) {
                 continue;
             }
             if !self.allow_unknown {

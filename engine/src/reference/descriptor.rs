@@ -120,13 +120,16 @@ pub fn descriptor<'m>(tape: &mut Tape<'m>, model: &'m Model, graph: &Graph, z: &
     let y = tape.combine(&[(c, (1.0 - 1e-6) / std::f64::consts::PI.sqrt())]);
     // Section 6.
     let dn = o.n_dim;
-    let rows = graph.types.iter().flat_map(|&t| z[t.max(0) as usize * dn..(t.max(0) as usize + 1) * dn].iter().copied());
+    let rows =
+        graph.types.iter().flat_map(|&t| z[t.max(0) as usize * dn..(t.max(0) as usize + 1) * dn].iter().copied());
     let z = tape.leaf(atoms, dn, rows.collect());
     let act = |q: f64| o.activation.evaluate(q);
     let n = tape.map(z, act);
     let e = tape.linear(x, &model.descriptor.edge_embd);
     let e = if o.edge_init_use_dist { e } else { tape.map(e, act) };
     let a = tape.linear(y, &model.descriptor.angle_embd);
+    // The explicit factor w_e of section 7 as a matrix of its own: DeePMD-kit's recorded adjoint leaves out the w inside h and x.
+    let w = tape.combine(&[(w, 1.0)]);
     let wh = tape.scale_rows(h, w);
     let (v_e, v_f) = (tape.gather(v, &at.angle_e), tape.gather(v, &at.angle_f));
     let vv = tape.mul(v_e, v_f);

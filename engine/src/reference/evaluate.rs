@@ -12,6 +12,8 @@ use crate::model::Model;
 pub struct Evaluation {
     /// Energy, forces, virial in input order.
     pub results: Results,
+    /// Bytes of values and adjoints on the tape.
+    pub bytes: u64,
     /// `(name, rows, columns, values, dE/dvalue)`, sorted order, names as in DeePMD-kit's fixtures.
     pub intermediates: Vec<(String, usize, usize, Vec<f64>, Option<Vec<f64>>)>,
 }
@@ -58,7 +60,7 @@ pub fn evaluate(
         let (rows, cols) = tape.shape(var);
         (name, rows, cols, tape.value(var).to_vec(), adjoints.of(var).map(<[f64]>::to_vec))
     });
-    Ok(Evaluation { intermediates: intermediates.collect(), results })
+    Ok(Evaluation { intermediates: intermediates.collect(), bytes: 2 * tape.bytes(), results })
 }
 
 /// Forces and virial from edge gradients `dE/dd_e`.

@@ -1,6 +1,7 @@
 //! What enters the network besides geometry: type embedding, charge and spin, frame and atomic parameters.
 
 use crate::backend::FrameParameters;
+use crate::model::econf::econf_rows;
 use crate::model::{Dense, Model};
 use thiserror::Error;
 
@@ -158,6 +159,10 @@ pub fn initial_node_features(model: &Model, parameters: &ResolvedParameters) -> 
 /// Input of the type layer for type `t`: one-hot, or the electron configuration of its element.
 fn type_layer_input(model: &Model, t: usize) -> Vec<f64> {
     let width = model.descriptor.type_embedding.linear.inputs;
+    if model.descriptor.options.use_econf_tebd {
+        let rows = econf_rows(&model.type_map).expect("validation checks that every type is an element of the table");
+        return rows[t * width..(t + 1) * width].to_vec();
+    }
     let mut row = vec![0.0; width];
     row[t] = 1.0;
     row

@@ -43,10 +43,10 @@ impl Atoms {
     pub(crate) fn adopt(&self, mut frame: Structure) -> Structure {
         let names = self.structure.clone();
         if frame.positions.len() != names.symbols.len() {
-            let pick = |rows: Vec<[f64; 3]>| names.original.iter().filter_map(|i| rows.get(*i).copied()).collect();
-            frame.positions = pick(frame.positions);
-            frame.velocities = frame.velocities.map(pick);
-            frame.forces = frame.forces.map(pick);
+            let pick = |rows: &[[f64; 3]]| names.original.iter().filter_map(|i| rows.get(*i).copied()).collect();
+            frame.positions = pick(&frame.positions);
+            frame.velocities = frame.velocities.as_deref().map(pick);
+            frame.forces = frame.forces.as_deref().map(pick);
         }
         Structure {
             symbols: names.symbols,

@@ -53,10 +53,8 @@ pub struct ReadOptions<'a> {
 /// Everything in [`StructureError`]: unreadable or unknown files, frames no potential can be evaluated for.
 pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Structure, StructureError> {
     let path = path.as_ref();
-    match frames(path, options)?.next() {
-        Some(frame) => frame,
-        None => Err(no_frame(path)),
-    }
+    let first = frames(path, options)?.next();
+    first.unwrap_or_else(|| Err(no_frame(&path.display().to_string())))
 }
 
 /// All frames of a structure file, read one at a time: memory is that of one frame.
@@ -99,8 +97,8 @@ pub fn read_bytes(format: Format, bytes: &[u8], options: &ReadOptions) -> Result
     frames_from(Box::new(Cursor::new(bytes.to_vec())), "bytes", format, options)?.collect()
 }
 
-fn no_frame(path: &Path) -> StructureError {
-    StructureError::Empty { path: path.display().to_string(), what: "no frame in the file".to_string() }
+fn no_frame(path: &str) -> StructureError {
+    StructureError::Empty { path: path.to_string(), what: "no frame in the file".to_string() }
 }
 
 fn frames_from(input: Input, path: &str, format: Format, options: &ReadOptions) -> Result<Frames, StructureError> {
@@ -139,27 +137,32 @@ fn frames_from(input: Input, path: &str, format: Format, options: &ReadOptions) 
 fn checked(raw: Frames, path: &str, options: &ReadOptions) -> Result<Frames, StructureError> {
     // The atoms of a trajectory are selected in the structure beside it.
     let selection = Selection::new(options)?;
-    Ok(Box::new(Checked { raw, selection, path: path.to_string(), frame: 0, failed: false }))
+    Ok(Box::new(Checked { raw, selection, path: path.to_string(), frame: 0, ended: false }))
 }
 
-/// Applies the checks to every frame and stops after the first error.
+/// Applies the checks and the selection to every frame and stops after the first error.
 struct Checked {
     raw: Frames,
     selection: Option<Selection>,
     path: String,
     frame: u64,
-    failed: bool,
+    ended: bool,
 }
 
 impl Iterator for Checked {
     type Item = Result<Structure, StructureError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
+        if self.ended {
             return None;
         }
         self.frame += 1;
-        let frame = self.raw.next()?.and_then(|mut s| {
+        let Some(frame) = self.raw.next() else {
+            // A file without any frame is an error once; the end after a frame is the end.
+            self.ended = true;
+            return (self.frame == 1).then(|| Err(no_frame(&self.path)));
+        };
+        let frame = frame.and_then(|mut s| {
             if s.file_atoms == 0 {
                 s.file_atoms = s.len();
             }
@@ -169,7 +172,7 @@ impl Iterator for Checked {
                 None => Ok(s),
             }
         });
-        self.failed = frame.is_err();
+        self.ended = frame.is_err();
         Some(frame)
     }
 }

@@ -62,9 +62,9 @@ struct Data {
     labels: HashMap<String, u64>,
     /// Style comment behind `Atoms`.
     style: Option<String>,
-    /// Lines of the section `Atoms`, split.
-    rows: Vec<Vec<String>>,
-    velocities: HashMap<i64, [f64; 3]>,
+    /// Lines of the section `Atoms`.
+    rows: Vec<String>,
+    velocities: Option<HashMap<i64, [f64; 3]>>,
 }
 
 /// Reads the one frame of a data file. `types` (from `--types`) go before masses and comments.
@@ -84,6 +84,9 @@ pub(crate) fn read_lammps_data(mut lines: Lines, types: &[String]) -> Result<Str
             if name == "Atoms" && !comment.is_empty() {
                 data.style = Some(comment);
             }
+            if name == "Velocities" {
+                data.velocities = Some(HashMap::new());
+            }
             section = Some(name);
             continue;
         }
@@ -99,14 +102,14 @@ pub(crate) fn read_lammps_data(mut lines: Lines, types: &[String]) -> Result<Str
                 if data.rows.len() as u64 >= data.atoms.unwrap_or(0) {
                     return Err(lines.syntax(format!("{} lines in Atoms", data.atoms.unwrap_or(0))));
                 }
-                data.rows.push(text.split_whitespace().map(str::to_string).collect());
+                data.rows.push(text);
             }
             Some("Velocities") => {
                 let fields: Vec<&str> = text.split_whitespace().collect();
                 let v: Option<Vec<f64>> = fields.iter().skip(1).take(3).map(|f| real(f)).collect();
                 let id = fields[0].parse().ok();
                 match (id, v.as_deref()) {
-                    (Some(id), Some(&[x, y, z])) => data.velocities.insert(id, [x, y, z]),
+                    (Some(id), Some(&[x, y, z])) => data.velocities.get_or_insert_default().insert(id, [x, y, z]),
                     _ => return Err(lines.syntax("an atom id and vx vy vz")),
                 };
             }
@@ -183,8 +186,8 @@ impl Data {
         let is_type = |text: &str| {
             text.parse::<u64>().is_ok_and(|t| (1..=self.types.max(1)).contains(&t)) || self.labels.contains_key(text)
         };
-        let all = |column: usize| self.rows.iter().all(|r| r.get(column).is_some_and(|t| is_type(t)));
-        let width = self.rows.first().map_or(0, Vec::len);
+        let all = |column: usize| self.rows.iter().all(|r| r.split_whitespace().nth(column).is_some_and(is_type));
+        let width = self.rows.first().map_or(0, |r| r.split_whitespace().count());
         // Three image flags may follow; a style is taken if its type column holds types throughout.
         let fits = |style: &Style| (width == style.x + 3 || width == style.x + 6) && all(style.kind);
         let candidates: Vec<Style> = [ATOMIC, CHARGE, MOLECULAR, FULL].into_iter().filter(fits).collect();
@@ -239,19 +242,20 @@ fn build(data: Data, lines: &Lines, types: &[String], title: String) -> Result<S
     };
     let mut atoms = Vec::new();
     let mut by_type: HashMap<u64, &'static str> = HashMap::new();
-    let (mut images, line_of) = (false, |row: &[String]| shorten(&row.join(" ")));
-    for (i, row) in data.rows.iter().enumerate() {
+    let mut images = false;
+    for (i, line) in data.rows.iter().enumerate() {
+        let row: Vec<&str> = line.split_whitespace().collect();
         let bad = |expected: &str| StructureError::Content {
             path: path.clone(),
             frame: 1,
             expected: format!("{expected} in line {} of Atoms", i + 1),
-            found: line_of(row),
+            found: shorten(line),
         };
         if row.len() != style.x + 3 && row.len() != style.x + 6 {
             return Err(bad(&format!("{} columns, or {} with image flags,", style.x + 3, style.x + 6)));
         }
         let id: i64 = row[0].parse().map_err(|_| bad("an atom id"))?;
-        let kind = &row[style.kind];
+        let kind = row[style.kind];
         let kind = data.labels.get(kind).copied().or_else(|| kind.parse().ok()).ok_or_else(|| bad("an atom type"))?;
         let element = match by_type.get(&kind) {
             Some(element) => element,
@@ -269,9 +273,9 @@ fn build(data: Data, lines: &Lines, types: &[String], title: String) -> Result<S
         };
         let mut x = [0.0; 3];
         for k in 0..3 {
-            x[k] = real(&row[style.x + k]).ok_or_else(|| bad("x y z"))?;
+            x[k] = real(row[style.x + k]).ok_or_else(|| bad("x y z"))?;
         }
-        images |= row.len() == style.x + 6 && row[style.x + 3..].iter().any(|f| f != "0");
+        images |= row.len() == style.x + 6 && row[style.x + 3..].iter().any(|f| *f != "0");
         atoms.push((id, element, x));
     }
     atoms.sort_by_key(|(id, ..)| *id);
@@ -283,8 +287,8 @@ fn build(data: Data, lines: &Lines, types: &[String], title: String) -> Result<S
             found: format!("id {} twice", pair[0].0),
         });
     }
-    if !data.velocities.is_empty() {
-        let v: Option<Vec<[f64; 3]>> = atoms.iter().map(|(id, ..)| data.velocities.get(id).copied()).collect();
+    if let Some(velocities) = &data.velocities {
+        let v: Option<Vec<[f64; 3]>> = atoms.iter().map(|(id, ..)| velocities.get(id).copied()).collect();
         let v = v.ok_or_else(|| lines.truncated("velocities of all atoms"))?;
         s.velocities = Some(v.into_iter().map(|v| v.map(|x| x * units.velocity)).collect());
         if data.units.is_none() {

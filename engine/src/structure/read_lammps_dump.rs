@@ -17,6 +17,9 @@ pub(crate) struct DumpFrames {
     units: Option<Units>,
 }
 
+/// Id, element, and position, velocity and force of one atom.
+type Row = (i64, Option<&'static str>, [[f64; 3]; 3]);
+
 /// Where the columns stand that we use.
 struct Columns {
     width: usize,
@@ -99,8 +102,7 @@ impl DumpFrames {
         let columns = columns(header)
             .ok_or_else(|| self.lines.syntax("x y z, xu yu zu, xs ys zs or xsu ysu zsu among the columns"))?;
         let units = self.units.unwrap_or(Units::METAL);
-        // (id, line) decides the order; then everything else of the atom.
-        let mut rows: Vec<(i64, Option<&'static str>, [[f64; 3]; 3])> = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
         for atom in 0..count {
             self.lines.need(&format!("atom {} of {count}", atom + 1))?;
             let lines = &self.lines;

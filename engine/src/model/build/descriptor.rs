@@ -301,26 +301,28 @@ fn statistics(
     reading: &mut Reading,
 ) -> Result<Statistics, ModelError> {
     reading.known(at, &[&["davg", "dstd"]])?;
-    let slots = options.e_sel;
-    let read = |key: &str| -> Result<Vec<f64>, ModelError> {
+    let read = |key: &str| -> Result<(usize, Vec<f64>), ModelError> {
         let entry = at.get(key)?;
         let tensor = entry.tensor()?;
-        if tensor.shape != [types, slots, 4] {
-            return Err(entry.error(format!(
-                "expected shape {:?} (types, e_sel, 4), found {:?}",
-                [types, slots, 4],
-                tensor.shape
-            )));
+        match tensor.shape[..] {
+            [t, slots, 4] if t == types && slots > 0 && (slots == options.e_sel || slots == 1) => {
+                Ok((slots, round_to(tensor.data.clone(), options.precision)))
+            }
+            _ => {
+                let expected = [types, options.e_sel, 4];
+                Err(entry.error(format!("expected shape {expected:?} (types, e_sel, 4), found {:?}", tensor.shape)))
+            }
         }
-        Ok(round_to(tensor.data.clone(), options.precision))
     };
-    let (davg, dstd) = (read("davg")?, read("dstd")?);
+    let ((slots, davg), (others, dstd)) = (read("davg")?, read("dstd")?);
+    if slots != others {
+        return Err(at.get("dstd")?.error(format!("expected {slots} neighbour slots as in davg, found {others}")));
+    }
     // Slots are told apart by their bits, so that nothing is lost.
     let same = |values: &[f64]| {
-        slots > 0
-            && values.chunks_exact(slots * 4).all(|of_type| {
-                of_type.chunks_exact(4).all(|slot| slot.iter().zip(of_type).all(|(a, b)| a.to_bits() == b.to_bits()))
-            })
+        values.chunks_exact(slots * 4).all(|of_type| {
+            of_type.chunks_exact(4).all(|slot| slot.iter().zip(of_type).all(|(a, b)| a.to_bits() == b.to_bits()))
+        })
     };
     if !(same(&davg) && same(&dstd)) {
         return Ok(Statistics { slots, davg, dstd });

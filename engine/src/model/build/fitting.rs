@@ -72,13 +72,11 @@ pub fn build(at: &At, type_map: &[String], reading: &mut Reading) -> Result<Fitt
 
     let variables = at.get("@variables")?;
     reading.known(&variables, &[VARIABLES])?;
-    let vector = |key: &str, length: usize, missing: Option<f64>| -> Result<Vec<f64>, ModelError> {
-        let values = match (variables.opt(key), missing) {
-            (_, _) if length == 0 => return Ok(Vec::new()),
-            (Some(v), _) => v.floats()?,
-            (None, Some(value)) => vec![value; length],
-            (None, None) => return Err(ModelError::entry(format!("{}.{key}", variables.path), "missing")),
-        };
+    let vector = |key: &str, length: usize| -> Result<Vec<f64>, ModelError> {
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let values = variables.get(key)?.floats()?;
         if values.len() != length {
             let entry = format!("{}.{key}", variables.path);
             return Err(ModelError::entry(entry, format!("expected {length} values, found {}", values.len())));
@@ -92,13 +90,13 @@ pub fn build(at: &At, type_map: &[String], reading: &mut Reading) -> Result<Fitt
         numb_aparam,
         use_aparam_as_mask: at.opt("use_aparam_as_mask").map_or(Ok(false), |v| v.boolean())?,
         default_fparam,
-        fparam_avg: round_to(vector("fparam_avg", numb_fparam, None)?, of),
-        fparam_inv_std: round_to(vector("fparam_inv_std", numb_fparam, None)?, of),
-        aparam_avg: round_to(vector("aparam_avg", numb_aparam, None)?, of),
-        aparam_inv_std: round_to(vector("aparam_inv_std", numb_aparam, None)?, of),
-        case_embd: round_to(vector("case_embd", dim_case_embd, None)?, of),
+        fparam_avg: round_to(vector("fparam_avg", numb_fparam)?, of),
+        fparam_inv_std: round_to(vector("fparam_inv_std", numb_fparam)?, of),
+        aparam_avg: round_to(vector("aparam_avg", numb_aparam)?, of),
+        aparam_inv_std: round_to(vector("aparam_inv_std", numb_aparam)?, of),
+        case_embd: round_to(vector("case_embd", dim_case_embd)?, of),
         subtract_vacuum: subtract_vacuum(at)?,
-        bias_atom_e: vector("bias_atom_e", type_map.len(), Some(0.0))?,
+        bias_atom_e: vector("bias_atom_e", type_map.len())?,
         exclude_types: opt_types(at, "exclude_types")?,
         precision: of,
         activation: match at.opt("activation_function") {

@@ -37,16 +37,17 @@ pub(crate) fn build(root: &Node, reading: &mut Reading) -> Result<Model, ModelEr
     let type_map = names(&at.get("type_map")?)?;
     let types = type_map.len();
     let variables = at.get("@variables")?;
-    let of_types = |key: &str, missing: f64| -> Result<Vec<f64>, ModelError> {
-        let Some(v) = variables.opt(key) else { return Ok(vec![missing; types]) };
+    let of_types = |key: &str| -> Result<Vec<f64>, ModelError> {
+        let v = variables.get(key)?;
         let values = v.floats()?;
         if values.len() != types {
             return Err(v.error(format!("expected {types} values (one a type), found {}", values.len())));
         }
         Ok(values)
     };
-    let out_bias = of_types("out_bias", 0.0)?;
-    let out_std = of_types("out_std", 1.0)?;
+    let out_bias = of_types("out_bias")?;
+    // Never applied to energies, so it may be missing.
+    let out_std = variables.opt("out_std").map_or(Ok(vec![1.0; types]), |_| of_types("out_std"))?;
     reading.known(&variables, &[&["out_bias", "out_std"]])?;
 
     let descriptor = descriptor::build(&at.get("descriptor")?, &type_map, reading)?;

@@ -1,0 +1,356 @@
+//! One layer backward for a block of centres (specification section 12): recomputes the layer's inside from its input, then turns
+//! the adjoints of its output into adjoints of its input, in place. What neighbours are owed stays in the tile's message adjoints
+//! and the centres' moment adjoints until the gather.
+
+use super::context::{Context, Exact};
+use super::forward::{add_rows, bias_activate, edge_rows, gram, project_edges, Features};
+use super::kernels_angle::{AngleBackward, AngleRecompute};
+use super::kernels_edge::{EdgeBackward, Moments, MomentsBackward};
+use super::scratch::Scratch;
+use super::share::Shared;
+use super::simd::Real;
+use super::weights::{AngleWeights, LayerWeights};
+use std::ops::Range;
+
+/// What a backward layer reads and writes.
+pub struct BackwardLayer<'a, T> {
+    /// Layer number.
+    pub layer: usize,
+    /// Its weights.
+    pub weights: &'a LayerWeights<T>,
+    /// Node features entering the layer, N x Np.
+    pub nodes: &'a [T],
+    /// Projections of all nodes as centre.
+    pub centre: &'a [T],
+    /// Projections of all nodes as neighbour.
+    pub neighbour: &'a [T],
+    /// Edge and angle features entering the layer.
+    pub input: Features<'a, T>,
+    /// Adjoint of the node features leaving, N x Np.
+    pub node_bar: &'a [T],
+    /// Adjoints of edges, E x Ep, in place.
+    pub e_bar: Shared<'a, T>,
+    /// Adjoints of angles, A x Ap, in place.
+    pub a_bar: Shared<'a, T>,
+    /// Out: adjoints of M1's pre-activation, N x Np.
+    pub self_bar: Shared<'a, T>,
+    /// Out: adjoints of the centre projections.
+    pub centre_bar: Shared<'a, T>,
+    /// Out: adjoints of the node moments, N x 3 Np.
+    pub moment_bar: Shared<'a, T>,
+    /// Out: adjoints of the messages' pre-activations of the tile's edges, from edge `first_edge`.
+    pub message_bar: Shared<'a, T>,
+    /// First edge of the tile.
+    pub first_edge: usize,
+    /// Adds `dE/d(w, h, v)` of every edge, E.
+    pub geometry_bar: Shared<'a, [f64; 5]>,
+}
+
+impl<T: Real> BackwardLayer<'_, T> {
+    /// Computes the centres of a block.
+    pub fn block(&self, ctx: &Context<T>, block: Range<usize>, t: &mut Scratch<T>) {
+        let s = ctx.s;
+        for (k, i) in block.clone().enumerate() {
+            let edges = ctx.graph.edges_of(i);
+            let mut e0 = std::mem::take(&mut t.e0);
+            let e = edge_rows(ctx, &self.input, edges.clone(), &mut e0);
+            let out = &mut t.h[k * s.moments()..(k + 1) * s.moments()];
+            let owners = &ctx.graph.neighbour[edges.clone()];
+            let geometry = &ctx.geometry[edges];
+            ctx.arch.dispatch(Moments { geometry, owners, e, ep: s.ep, n: self.nodes, np: s.np, out });
+            t.e0 = e0;
+        }
+        self.nodes(ctx, block.clone(), t);
+        for (k, i) in block.enumerate() {
+            self.centre(ctx, i, k, t);
+        }
+    }
+
+    /// Adjoints of the node update: M1's pre-activation, M3 (into `m3`), moments (into `h_bar`).
+    fn nodes(&self, ctx: &Context<T>, block: Range<usize>, t: &mut Scratch<T>) {
+        let (s, w, rows) = (ctx.s, self.weights, block.len());
+        let count = rows * s.np;
+        let span = block.start * s.np..block.end * s.np;
+        let bar = &self.node_bar[span.clone()];
+        // M1
+        w.node_self.forward.multiply(ctx.arch, rows, &self.nodes[span], s.np, &mut t.n1, s.np, s.np, false);
+        bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut t.n2[..count]);
+        // SAFETY: the node rows of this block.
+        let self_bar = unsafe { self.self_bar.piece(block.start * s.np, count) };
+        scaled_product(ctx, bar, &w.r_self, &t.n2[..count], self_bar);
+        // M2
+        for k in 0..rows {
+            gram(ctx, &t.h[k * s.moments()..], &mut t.q[k * s.gram()..(k + 1) * s.gram()]);
+        }
+        w.sym.forward.multiply(ctx.arch, rows, &t.q, s.gram(), &mut t.n1, s.np, s.np, false);
+        bias_activate(ctx, &mut t.n1[..count], &w.sym_bias, &mut t.n2[..count]);
+        scaled_product(ctx, bar, &w.r_sym, &t.n2[..count], &mut t.n3[..count]);
+        w.sym.adjoint.multiply(ctx.arch, rows, &t.n3, s.np, &mut t.q, s.gram(), s.gram(), false);
+        for (k, i) in block.enumerate() {
+            let h_bar = &mut t.h_bar[k * s.moments()..(k + 1) * s.moments()];
+            gram_backward(ctx, &t.h[k * s.moments()..], &t.q[k * s.gram()..], h_bar);
+            // SAFETY: the row of this centre.
+            let out = unsafe { self.moment_bar.piece(i * 3 * s.np, 3 * s.np) };
+            out.copy_from_slice(&h_bar[3 * s.ep..]);
+            // M3
+            for head in 0..s.heads {
+                for c in 0..s.np {
+                    let col = head * s.np + c;
+                    t.m3[k * s.mp() + col] = T::from_f64(w.r_edge[col].to_f64() * bar[k * s.np + c].to_f64());
+                }
+            }
+        }
+    }
+
+    fn centre(&self, ctx: &Context<T>, i: usize, k: usize, t: &mut Scratch<T>) {
+        let (s, w, graph) = (ctx.s, self.weights, ctx.graph);
+        let edges = graph.edges_of(i);
+        let (ne, wd, wc) = (edges.len(), s.edge_messages(self.layer), s.centre_projection(self.layer));
+        let m = graph.angle_edges[i] as usize;
+        let mut e0 = std::mem::take(&mut t.e0);
+        let e = edge_rows(ctx, &self.input, edges.clone(), &mut e0);
+        let owners = &graph.neighbour[edges.clone()];
+        let geometry = &ctx.geometry[edges.clone()];
+        let centre = &self.centre[i * wc..(i + 1) * wc];
+        // SAFETY: edges, angles and rows of this centre only.
+        let (e_bar, messages, geometry_bar, centre_bar) = unsafe {
+            (
+                self.e_bar.piece(edges.start * s.ep, ne * s.ep),
+                self.message_bar.piece((edges.start - self.first_edge) * wd, ne * wd),
+                self.geometry_bar.piece(edges.start, ne),
+                self.centre_bar.piece(i * wc, wc),
+            )
+        };
+        if !s.updates_edges(self.layer) {
+            e_bar.fill(T::default());
+        }
+        w.edge.forward.multiply(ctx.arch, ne, e, s.ep, messages, wd, wd, false);
+        ctx.arch.dispatch(EdgeBackward {
+            activator: ctx.activator,
+            u: messages,
+            wd,
+            mp: s.mp(),
+            centre,
+            neighbour: self.neighbour,
+            owners,
+            geometry,
+            sum_bar: &t.m3[k * s.mp()..(k + 1) * s.mp()],
+            e_bar,
+            r: &w.r_e1[..wd - s.mp()],
+            centre_bar: &mut centre_bar[..wd],
+            geometry_bar,
+        });
+        let angle = w.angle.as_ref();
+        if let Some(a) = angle {
+            project_edges(ctx, a, e, m, &mut t.own, &mut t.other);
+            self.recompute_angles(ctx, a, i, &centre[wd..], e, t);
+            self.second_message(ctx, a, ne, m, e_bar, t);
+        }
+        for (row, edge) in t.exact[..ne].iter_mut().zip(edges.clone()) {
+            let x = Exact::new(ctx.model, graph, i, edge);
+            *row = [x.w.0, x.h[0], x.h[1], x.h[2]];
+        }
+        ctx.arch.dispatch(MomentsBackward {
+            geometry,
+            owners,
+            e,
+            ep: s.ep,
+            n: self.nodes,
+            np: s.np,
+            bar: &t.h_bar[k * s.moments()..(k + 1) * s.moments()],
+            e_bar,
+            keep: w.keep[1],
+            exact: &t.exact[..ne],
+            scale: 1.0 / ctx.model.descriptor.options.edge_scale().sqrt(),
+            geometry_bar,
+        });
+        w.edge.adjoint.multiply(ctx.arch, ne, messages, wd, e_bar, s.ep, s.ep, true);
+        if let Some(a) = angle {
+            if !ctx.model.descriptor.options.smooth_edge_update {
+                for (x, y) in e_bar[m * s.ep..].iter_mut().zip(&t.s[m * s.ep..ne * s.ep]) {
+                    *x = T::from_f64(x.to_f64() + y.to_f64());
+                }
+            }
+            self.angles(ctx, a, i, geometry_bar, &mut centre_bar[wd..], t);
+            let (wa, ec) = (s.angle_messages(self.layer), a.own.adjoint.outputs);
+            a.own.adjoint.multiply(ctx.arch, m, &t.own_bar, wa, e_bar, s.ep, ec, true);
+            a.other.adjoint.multiply(ctx.arch, m, &t.other_bar, wa, e_bar, s.ep, ec, true);
+        }
+        t.e0 = e0;
+    }
+
+    /// Messages and slopes of all angles of the centre; S of its edges (or, outside the angle set, what stands for it).
+    fn recompute_angles(
+        &self,
+        ctx: &Context<T>,
+        w: &AngleWeights<T>,
+        i: usize,
+        centre: &[T],
+        e: &[T],
+        t: &mut Scratch<T>,
+    ) {
+        let (s, graph) = (ctx.s, ctx.graph);
+        let m = graph.angle_edges[i] as usize;
+        let wa = s.angle_messages(self.layer);
+        let first = graph.first_edge[i] as usize;
+        let ne = graph.edges_of(i).len();
+        if ctx.model.descriptor.options.smooth_edge_update {
+            t.s[m * s.ep..ne * s.ep].fill(T::default());
+        } else {
+            t.s[m * s.ep..ne * s.ep].copy_from_slice(&e[m * s.ep..ne * s.ep]);
+        }
+        if let Features::Initial = self.input {
+            ctx.unit_vectors(i, &mut t.unit);
+        }
+        for k in 0..m {
+            match &self.input {
+                Features::Initial => ctx.embed_angles(&t.unit, m, k, &w.first, &mut t.c, &mut t.a0),
+                Features::Stored(_, a) => {
+                    // SAFETY: angles of this centre only.
+                    let rows = unsafe { a.piece((graph.first_angle[i] as usize + k * m) * s.ap, m * s.ap) };
+                    w.angle.forward.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
+                }
+            }
+            add_rows(&t.own[k * wa..(k + 1) * wa], centre, &mut t.base[..wa]);
+            ctx.angle_weights(first, m, k, &mut t.weight);
+            ctx.arch.dispatch(AngleRecompute {
+                activator: ctx.activator,
+                c: &t.c,
+                wa,
+                ep: s.ep,
+                base: &t.base,
+                other: &t.other,
+                weight: &t.weight[..m],
+                sum: &mut t.s[k * s.ep..(k + 1) * s.ep],
+                message: &mut t.message[k * m * s.ep..(k + 1) * m * s.ep],
+                slope: &mut t.slope[k * m * wa..(k + 1) * m * wa],
+            });
+        }
+    }
+
+    /// Adjoint of E2: leaves the adjoint of S in `t.s`.
+    fn second_message(
+        &self,
+        ctx: &Context<T>,
+        w: &AngleWeights<T>,
+        ne: usize,
+        m: usize,
+        e_bar: &[T],
+        t: &mut Scratch<T>,
+    ) {
+        let s = ctx.s;
+        // Outside the angle set S is a constant, unless the edge's own feature stands for it.
+        let rows = if ctx.model.descriptor.options.smooth_edge_update { m } else { ne };
+        let count = rows * s.ep;
+        w.linear2.forward.multiply(ctx.arch, rows, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
+        bias_activate(ctx, &mut t.e2[..count], &w.bias2, &mut t.e2_slope[..count]);
+        scaled_product(ctx, &e_bar[..count], &self.weights.r_e2, &t.e2_slope[..count], &mut t.e2[..count]);
+        w.linear2.adjoint.multiply(ctx.arch, rows, &t.e2, s.ep, &mut t.s, s.ep, s.ep, false);
+    }
+
+    /// Adjoints of the centre's angles, of the projections of its angle edges, and of the switch values.
+    fn angles(
+        &self,
+        ctx: &Context<T>,
+        w: &AngleWeights<T>,
+        i: usize,
+        geometry_bar: &mut [[f64; 5]],
+        centre_bar: &mut [T],
+        t: &mut Scratch<T>,
+    ) {
+        let (s, graph) = (ctx.s, ctx.graph);
+        let m = graph.angle_edges[i] as usize;
+        let wa = s.angle_messages(self.layer);
+        let ap = wa - s.ep;
+        let first = graph.first_edge[i] as usize;
+        t.other_bar[..m * wa].fill(T::default());
+        let angle_scale = 1.0 / ctx.model.descriptor.options.angle_scale().sqrt().sqrt();
+        for k in 0..m {
+            // SAFETY: angles of this centre only.
+            let a_bar = unsafe { self.a_bar.piece((graph.first_angle[i] as usize + k * m) * s.ap, m * s.ap) };
+            if ap == 0 {
+                // The angles of the layer above do not exist for the energy.
+                a_bar.fill(T::default());
+            }
+            ctx.angle_weights(first, m, k, &mut t.weight);
+            let slope = &mut t.slope[k * m * wa..(k + 1) * m * wa];
+            ctx.arch.dispatch(AngleBackward {
+                message: &t.message[k * m * s.ep..(k + 1) * m * s.ep],
+                slope,
+                wa,
+                ep: s.ep,
+                sum_bar: &t.s[k * s.ep..(k + 1) * s.ep],
+                a_bar: &a_bar[..m * ap],
+                r: &self.weights.r_a[..ap],
+                weight: &t.weight[..m],
+                own_bar: &mut t.own_bar[k * wa..(k + 1) * wa],
+                other_bar: &mut t.other_bar,
+                products: &mut t.products,
+            });
+            let keep = self.weights.keep[2];
+            if keep.to_f64() != 1.0 {
+                a_bar.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() * keep.to_f64()));
+            }
+            w.angle.adjoint.multiply(ctx.arch, m, slope, wa, a_bar, s.ap, s.ap, true);
+            let v_k = ctx.geometry[first + k].v.to_f64();
+            for f in 0..m {
+                geometry_bar[k][4] += t.products[f] * ctx.geometry[first + f].v.to_f64() * angle_scale;
+                geometry_bar[f][4] += t.products[f] * v_k * angle_scale;
+            }
+        }
+        centre_bar[..wa].fill(T::default());
+        for row in t.own_bar[..m * wa].chunks_exact(wa) {
+            for (x, y) in centre_bar.iter_mut().zip(row) {
+                *x = T::from_f64(x.to_f64() + y.to_f64());
+            }
+        }
+    }
+}
+
+/// `out = bar * r * slope`, r repeated for every row.
+fn scaled_product<T: Real>(ctx: &Context<T>, bar: &[T], r: &[T], slope: &[T], out: &mut [T]) {
+    let width = r.len();
+    ctx.arch.dispatch(
+        #[inline(always)]
+        || {
+            for ((out, bar), slope) in
+                out.chunks_exact_mut(width).zip(bar.chunks_exact(width)).zip(slope.chunks_exact(width))
+            {
+                for c in 0..width {
+                    out[c] = T::from_f64(bar[c].to_f64() * r[c].to_f64() * slope[c].to_f64());
+                }
+            }
+        },
+    );
+}
+
+/// Adjoint of [`gram`].
+fn gram_backward<T: Real>(ctx: &Context<T>, h: &[T], q_bar: &[T], h_bar: &mut [T]) {
+    let s = ctx.s;
+    let (edge_bar, node_bar) = h_bar.split_at_mut(3 * s.ep);
+    let parts = [
+        (s.ep, &h[..3 * s.ep], &q_bar[..s.axis * s.ep], edge_bar),
+        (s.np, &h[3 * s.ep..s.moments()], &q_bar[s.axis * s.ep..s.gram()], node_bar),
+    ];
+    for (width, h, q_bar, h_bar) in parts {
+        for c in 0..3 {
+            let (h, out) = (&h[c * width..(c + 1) * width], &mut h_bar[c * width..(c + 1) * width]);
+            ctx.arch.dispatch(
+                #[inline(always)]
+                || {
+                    for d in 0..width {
+                        let mut sum = 0.0;
+                        for x in 0..s.axis {
+                            sum += q_bar[x * width + d].to_f64() * h[x].to_f64();
+                        }
+                        out[d] = T::from_f64(sum / 3.0);
+                    }
+                },
+            );
+            for x in 0..s.axis {
+                let axis: f64 = (0..width).map(|d| q_bar[x * width + d].to_f64() * h[d].to_f64()).sum();
+                out[x] = T::from_f64(out[x].to_f64() + axis / 3.0);
+            }
+        }
+    }
+}

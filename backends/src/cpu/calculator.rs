@@ -1,0 +1,237 @@
+//! The CPU implementation of the engine's `Calculator`: neighbour list, executor, results in input order.
+
+use super::assemble::{atomic_virial, forces, tree_sum, virial};
+use super::execute::Executor;
+use super::simd::Real;
+use super::{CpuError, CpuOptions};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::Arc;
+use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
+use weir_engine::graph::{summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
+use weir_engine::model::Model;
+use weir_engine::reference::ResolvedParameters;
+
+/// What computes a graph: the fused executor in one of two precisions, or the plain path.
+pub(super) trait Compute: Send {
+    /// Energy, forces and virial of a graph, input order.
+    fn compute(
+        &mut self,
+        model: &Model,
+        graph: &Graph,
+        wrapped: &dyn Fn() -> Vec<[f64; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError>;
+    /// Bytes held.
+    fn bytes(&self) -> u64;
+    /// How often buffers were laid out.
+    fn plans(&self) -> usize;
+}
+
+impl<T: Real> Compute for Executor<T> {
+    fn compute(
+        &mut self,
+        model: &Model,
+        graph: &Graph,
+        wrapped: &dyn Fn() -> Vec<[f64; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        let parameters = resolve(model, graph.atoms(), parameters)?;
+        self.forward(graph, &parameters)?;
+        results.atomic_energy.resize(graph.atoms(), 0.0);
+        for (e, &input) in self.buffers.energies.iter().zip(&graph.order) {
+            results.atomic_energy[input as usize] = *e;
+        }
+        results.energy = tree_sum(&results.atomic_energy.iter().map(|&e| [e]).collect::<Vec<_>>())[0];
+        self.backward(graph, |_| 1.0);
+        let gradient = &self.buffers.gradient[..graph.edges()];
+        forces(graph, gradient, &mut results.forces);
+        results.virial = virial(graph, gradient);
+        results.atomic_virial = None;
+        if request.atomic_virial {
+            let g = gradient.to_vec();
+            let wrapped = wrapped();
+            let mut p: [Vec<[f64; 3]>; 3] = Default::default();
+            for l in 0..3 {
+                if !self.backward_repeats() {
+                    self.forward(graph, &parameters)?;
+                }
+                self.backward(graph, |i| wrapped[graph.order[i] as usize][l]);
+                p[l] = self.buffers.gradient[..graph.edges()].to_vec();
+            }
+            results.atomic_virial = Some(atomic_virial(graph, &wrapped, &g, &p));
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn plans(&self) -> usize {
+        self.plans
+    }
+}
+
+/// Checked and normalised parameters.
+pub(super) fn resolve(
+    model: &Model,
+    atoms: usize,
+    given: &FrameParameters,
+) -> Result<ResolvedParameters, ComputeError> {
+    ResolvedParameters::new(model, atoms, given).map_err(|e| ComputeError::Parameter(e.to_string()))
+}
+
+/// A model on a fixed set of atoms.
+pub struct CpuCalculator {
+    model: Arc<Model>,
+    types: Vec<i32>,
+    options: GraphOptions,
+    skin: f64,
+    pool: Arc<ThreadPool>,
+    list: NeighbourList,
+    order: Vec<u32>,
+    graph: Graph,
+    compute: Box<dyn Compute>,
+    peak: u64,
+    builds: usize,
+}
+
+impl CpuCalculator {
+    pub(super) fn new(
+        model: Arc<Model>,
+        types: &[i32],
+        options: &CpuOptions,
+        threads: usize,
+        compute: Box<dyn Compute>,
+    ) -> Result<Self, CpuError> {
+        let known = model.types() as i32;
+        if let Some(atom) = types.iter().position(|&t| t >= known) {
+            return Err(CpuError::Type { atom, index: types[atom], types: model.types() });
+        }
+        if !(options.skin.is_finite() && options.skin >= 0.0) {
+            return Err(CpuError::Skin(options.skin));
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|k| format!("weir-{k}"))
+            .build()
+            .map_err(|e| CpuError::Threads { threads, cause: e.to_string() })?;
+        Ok(Self {
+            options: GraphOptions::of(&model),
+            model,
+            types: types.to_vec(),
+            skin: options.skin,
+            pool: Arc::new(pool),
+            list: NeighbourList::default(),
+            order: Vec::new(),
+            graph: Graph::default(),
+            compute,
+            peak: 0,
+            builds: 0,
+        })
+    }
+
+    /// How often the skin list was built.
+    pub fn list_builds(&self) -> usize {
+        self.builds
+    }
+
+    /// How often buffers were laid out: once, and again whenever a capacity overflowed.
+    pub fn plans(&self) -> usize {
+        self.compute.plans()
+    }
+
+    /// The graph of the last step.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn step(
+        &mut self,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        if positions.len() != self.types.len() {
+            return Err(GraphError::Count { got: positions.len(), expected: self.types.len() }.into());
+        }
+        let prepared = cell.map(Cell::new).transpose()?;
+        if self.order.len() != positions.len() {
+            self.order = summation_order(positions, cell)?;
+            self.list = NeighbourList::default();
+        }
+        if self.list.is_stale(positions, cell) {
+            let cutoff = self.options.edge_cutoff;
+            self.list = NeighbourList::build(positions, cell, &self.types, &self.order, cutoff, self.skin)?;
+            self.builds += 1;
+        } else {
+            weir_engine::graph::check_positions(positions)?;
+        }
+        self.graph.fill(&self.list, positions, prepared.as_ref(), &self.types, &self.options)?;
+        let wrapped = || match &prepared {
+            Some(cell) => positions.iter().map(|&x| cell.wrap(x).0).collect(),
+            None => positions.to_vec(),
+        };
+        self.compute.compute(&self.model, &self.graph, &wrapped, parameters, request, results)?;
+        self.peak = self.peak.max(self.compute.bytes() + self.list.bytes() + self.graph.bytes());
+        check_finite(results)
+    }
+}
+
+fn check_finite(results: &Results) -> Result<(), ComputeError> {
+    for (atom, e) in results.atomic_energy.iter().enumerate() {
+        if !e.is_finite() {
+            return Err(ComputeError::NotFinite { quantity: "the energy", atom, value: *e });
+        }
+    }
+    for (atom, f) in results.forces.iter().enumerate() {
+        if let Some(v) = f.iter().find(|v| !v.is_finite()) {
+            return Err(ComputeError::NotFinite { quantity: "the force", atom, value: *v });
+        }
+    }
+    Ok(())
+}
+
+impl Calculator for CpuCalculator {
+    fn compute(
+        &mut self,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        let pool = self.pool.clone();
+        pool.install(|| self.step(positions, cell, parameters, request, results))
+    }
+
+    fn peak_bytes(&self) -> Vec<(String, u64)> {
+        vec![("hbm".into(), self.peak)]
+    }
+
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn reorder(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) {
+        // Bad positions are reported by the next compute.
+        if let Ok(order) = summation_order(positions, cell) {
+            self.set_order(&order);
+        }
+    }
+
+    fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    fn set_order(&mut self, order: &[u32]) {
+        self.order = order.to_vec();
+        self.list = NeighbourList::default();
+    }
+}

@@ -1,0 +1,284 @@
+//! One layer forward for a block of centres (specification 7.1 to 7.6), fused: nothing but the layer's output leaves the scratch.
+
+use super::context::Context;
+use super::kernels_angle::AngleForward;
+use super::kernels_edge::{EdgeForward, Moments};
+use super::scratch::Scratch;
+use super::share::Shared;
+use super::simd::{ActivationKernel, Real};
+use super::weights::{AngleWeights, LayerWeights};
+use std::ops::Range;
+
+/// Where a layer's edge and angle features are.
+#[derive(Clone, Copy)]
+pub enum Features<'a, T> {
+    /// Layer 0: made from geometry when needed.
+    Initial,
+    /// E x Ep and A x Ap.
+    Stored(Shared<'a, T>, Shared<'a, T>),
+}
+
+/// What a forward layer reads and writes.
+pub struct ForwardLayer<'a, T> {
+    /// Layer number.
+    pub layer: usize,
+    /// Its weights.
+    pub weights: &'a LayerWeights<T>,
+    /// Node features entering the layer, N x Np.
+    pub nodes: &'a [T],
+    /// Projections of all nodes: as centre (N x centre projection), as neighbour (N x edge messages).
+    pub centre: &'a [T],
+    /// see `centre`
+    pub neighbour: &'a [T],
+    /// Features entering.
+    pub input: Features<'a, T>,
+    /// Features leaving, other arrays than the entering ones; only what the layer updates is written.
+    pub output: Option<(Shared<'a, T>, Shared<'a, T>)>,
+    /// Node features leaving; `None` when only edges and angles are rebuilt.
+    pub nodes_out: Option<Shared<'a, T>>,
+}
+
+/// Adds a bias to rows and activates them.
+pub fn bias_activate<T: Real>(ctx: &Context<T>, rows: &mut [T], bias: &[T], slopes: &mut [T]) {
+    ctx.arch.dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(bias.len()) {
+                for (x, b) in row.iter_mut().zip(bias) {
+                    *x = T::from_f64(x.to_f64() + b.to_f64());
+                }
+            }
+        },
+    );
+    ActivationKernel { activator: ctx.activator, values: rows, slopes }.run(ctx.arch);
+}
+
+/// `q` of a centre from its moments (7.2): `q[x][d] = 1/3 sum_c H[c][x] H[c][d]`.
+pub fn gram<T: Real>(ctx: &Context<T>, h: &[T], q: &mut [T]) {
+    let s = ctx.s;
+    let (q_edge, q_node) = q[..s.gram()].split_at_mut(s.axis * s.ep);
+    for (width, h, q) in [(s.ep, &h[..3 * s.ep], q_edge), (s.np, &h[3 * s.ep..s.moments()], q_node)] {
+        ctx.arch.dispatch(
+            #[inline(always)]
+            || {
+                for (x, row) in q.chunks_exact_mut(width).enumerate() {
+                    let axis: [f64; 3] = std::array::from_fn(|c| h[c * width + x].to_f64() / 3.0);
+                    for d in 0..width {
+                        let sum = axis[0] * h[d].to_f64()
+                            + axis[1] * h[width + d].to_f64()
+                            + axis[2] * h[2 * width + d].to_f64();
+                        row[d] = T::from_f64(sum);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Edge rows of a centre: the stored ones, or layer 0's made into the scratch.
+pub fn edge_rows<'s, T: Real>(
+    ctx: &Context<T>,
+    input: &Features<'s, T>,
+    edges: Range<usize>,
+    e0: &'s mut [T],
+) -> &'s [T] {
+    match input {
+        Features::Initial => {
+            ctx.embed_edges(edges.clone(), e0, &mut []);
+            &e0[..edges.len() * ctx.s.ep]
+        }
+        // SAFETY: the rows of this centre, which only this work item touches.
+        Features::Stored(e, _) => unsafe { e.piece(edges.start * ctx.s.ep, edges.len() * ctx.s.ep) },
+    }
+}
+
+/// Projections of a centre's angle edges as receiving and as other edge, m x wa each.
+pub fn project_edges<T: Real>(
+    ctx: &Context<T>,
+    w: &AngleWeights<T>,
+    e: &[T],
+    m: usize,
+    own: &mut [T],
+    other: &mut [T],
+) {
+    let wa = w.own.forward.outputs;
+    w.own.forward.multiply(ctx.arch, m, e, ctx.s.ep, own, wa, wa, false);
+    w.other.forward.multiply(ctx.arch, m, e, ctx.s.ep, other, wa, wa, false);
+}
+
+/// `base = own projection of e + projection of the centre`
+pub fn add_rows<T: Real>(a: &[T], b: &[T], out: &mut [T]) {
+    for ((o, x), y) in out.iter_mut().zip(a).zip(b) {
+        *o = T::from_f64(x.to_f64() + y.to_f64());
+    }
+}
+
+impl<T: Real> ForwardLayer<'_, T> {
+    /// Computes the centres of a block.
+    pub fn block(&self, ctx: &Context<T>, block: Range<usize>, t: &mut Scratch<T>) {
+        for (k, i) in block.clone().enumerate() {
+            self.centre(ctx, i, k, t);
+        }
+        if let Some(out) = &self.nodes_out {
+            self.update_nodes(ctx, block, t, out);
+        }
+    }
+
+    fn centre(&self, ctx: &Context<T>, i: usize, k: usize, t: &mut Scratch<T>) {
+        let (s, w, graph) = (ctx.s, self.weights, ctx.graph);
+        let edges = graph.edges_of(i);
+        let (ne, wd) = (edges.len(), s.edge_messages(self.layer));
+        let m = graph.angle_edges[i] as usize;
+        let mut e0 = std::mem::take(&mut t.e0);
+        let e_in = edge_rows(ctx, &self.input, edges.clone(), &mut e0);
+        let owners = &graph.neighbour[edges.clone()];
+        let geometry = &ctx.geometry[edges.clone()];
+        if self.nodes_out.is_some() {
+            let out = &mut t.h[k * s.moments()..(k + 1) * s.moments()];
+            ctx.arch.dispatch(Moments { geometry, owners, e: e_in, ep: s.ep, n: self.nodes, np: s.np, out });
+        }
+        let centre = &self.centre[i * s.centre_projection(self.layer)..(i + 1) * s.centre_projection(self.layer)];
+        let angle = w.angle.as_ref();
+        if let Some(a) = angle {
+            project_edges(ctx, a, e_in, m, &mut t.own, &mut t.other);
+            if !ctx.model.descriptor.options.smooth_edge_update {
+                // Edges outside the angle set feed their own feature to the second map.
+                t.s[m * s.ep..ne * s.ep].copy_from_slice(&e_in[m * s.ep..ne * s.ep]);
+            } else {
+                t.s[m * s.ep..ne * s.ep].fill(T::default());
+            }
+        }
+        w.edge.forward.multiply(ctx.arch, ne, e_in, s.ep, &mut t.u, wd, wd, false);
+        let (e_out, a_out) = match &self.output {
+            // SAFETY: rows of this centre only.
+            Some((e, a)) => unsafe {
+                let angles = graph.first_angle[i] as usize;
+                let a_rows = if s.updates_angles(self.layer) { m * m } else { 0 };
+                (
+                    e.piece(edges.start * s.ep, ne * s.ep),
+                    a.piece(angles * s.ap * usize::from(a_rows > 0), a_rows * s.ap),
+                )
+            },
+            None => (&mut [][..], &mut [][..]),
+        };
+        let sum = &mut t.m3[k * s.mp()..(k + 1) * s.mp()];
+        ctx.arch.dispatch(EdgeForward {
+            activator: ctx.activator,
+            u: &t.u,
+            wd,
+            mp: s.mp(),
+            centre,
+            neighbour: self.neighbour,
+            owners,
+            geometry,
+            sum,
+            e_in,
+            e_out,
+            r: &w.r_e1[..wd - s.mp()],
+            keep: w.keep[1],
+        });
+        if let Some(a) = angle {
+            self.angles(ctx, a, i, &centre[wd..], a_out, t);
+            a.linear2.forward.multiply(ctx.arch, ne, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
+            bias_activate(ctx, &mut t.e2[..ne * s.ep], &a.bias2, &mut []);
+            let (e2, r) = (&t.e2, &w.r_e2);
+            ctx.arch.dispatch(
+                #[inline(always)]
+                || {
+                    for (row, m) in e_out.chunks_exact_mut(s.ep).zip(e2.chunks_exact(s.ep)) {
+                        for c in 0..s.ep {
+                            row[c] = T::from_f64(row[c].to_f64() + r[c].to_f64() * m[c].to_f64());
+                        }
+                    }
+                },
+            );
+        }
+        t.e0 = e0;
+    }
+
+    /// S of the centre's angle edges into the scratch, angles updated where they live on.
+    fn angles(
+        &self,
+        ctx: &Context<T>,
+        w: &AngleWeights<T>,
+        i: usize,
+        centre: &[T],
+        a_out: &mut [T],
+        t: &mut Scratch<T>,
+    ) {
+        let (s, graph) = (ctx.s, ctx.graph);
+        let m = graph.angle_edges[i] as usize;
+        let wa = s.angle_messages(self.layer);
+        let (ap, first) = (wa - s.ep, graph.first_edge[i] as usize);
+        if let Features::Initial = self.input {
+            ctx.unit_vectors(i, &mut t.unit);
+        }
+        for k in 0..m {
+            let a_in: &[T] = match &self.input {
+                Features::Initial => {
+                    ctx.embed_angles(&t.unit, m, k, &w.first, &mut t.c, &mut t.a0);
+                    &t.a0[..m * s.ap]
+                }
+                Features::Stored(_, a) => {
+                    // SAFETY: angles of this centre only.
+                    let rows = unsafe { a.piece((graph.first_angle[i] as usize + k * m) * s.ap, m * s.ap) };
+                    w.angle.forward.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
+                    rows
+                }
+            };
+            add_rows(&t.own[k * wa..(k + 1) * wa], centre, &mut t.base[..wa]);
+            ctx.angle_weights(first, m, k, &mut t.weight);
+            let out = if ap > 0 { &mut a_out[k * m * s.ap..(k + 1) * m * s.ap] } else { &mut [][..] };
+            ctx.arch.dispatch(AngleForward {
+                activator: ctx.activator,
+                c: &t.c,
+                wa,
+                ep: s.ep,
+                base: &t.base,
+                other: &t.other,
+                weight: &t.weight[..m],
+                sum: &mut t.s[k * s.ep..(k + 1) * s.ep],
+                a_in,
+                a_out: out,
+                r: &self.weights.r_a[..ap],
+                keep: self.weights.keep[2],
+            });
+        }
+    }
+
+    /// 7.1, 7.2 (linear part) and 7.6 for the nodes of the block.
+    fn update_nodes(&self, ctx: &Context<T>, block: Range<usize>, t: &mut Scratch<T>, out: &Shared<T>) {
+        let (s, w, rows) = (ctx.s, self.weights, block.len());
+        for k in 0..rows {
+            let (h, q) = (&t.h[k * s.moments()..], &mut t.q[k * s.gram()..(k + 1) * s.gram()]);
+            gram(ctx, h, q);
+        }
+        let nodes = &self.nodes[block.start * s.np..block.end * s.np];
+        let count = rows * s.np;
+        w.node_self.forward.multiply(ctx.arch, rows, nodes, s.np, &mut t.n1, s.np, s.np, false);
+        bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut []);
+        w.sym.forward.multiply(ctx.arch, rows, &t.q, s.gram(), &mut t.n2, s.np, s.np, false);
+        bias_activate(ctx, &mut t.n2[..count], &w.sym_bias, &mut []);
+        // SAFETY: the node rows of this block.
+        let out = unsafe { out.piece(block.start * s.np, count) };
+        let (n1, n2, m3) = (&t.n1, &t.n2, &t.m3);
+        ctx.arch.dispatch(
+            #[inline(always)]
+            || {
+                for k in 0..rows {
+                    for c in 0..s.np {
+                        let at = k * s.np + c;
+                        let mut sum = w.keep[0].to_f64() * nodes[at].to_f64()
+                            + w.r_self[c].to_f64() * n1[at].to_f64()
+                            + w.r_sym[c].to_f64() * n2[at].to_f64();
+                        for head in 0..s.heads {
+                            let col = head * s.np + c;
+                            sum += w.r_edge[col].to_f64() * m3[k * s.mp() + col].to_f64();
+                        }
+                        out[at] = T::from_f64(sum);
+                    }
+                }
+            },
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
+
+use super::simd::{Activator, Real};
+use pulp::{Simd, WithSimd};
+
+/// Messages of a row of angles: activates `pre = c + base + other[f]`, sums the edge message with weights, updates the angles.
+pub struct AngleForward<'a, T> {
+    pub activator: &'a Activator<T>,
+    /// `a W_angle`, m x wa
+    pub c: &'a [T],
+    pub wa: usize,
+    /// Leading columns that are messages to the edge.
+    pub ep: usize,
+    /// Projection of centre and receiving edge, wa.
+    pub base: &'a [T],
+    /// Projections of the other edges, m x wa.
+    pub other: &'a [T],
+    /// `v_e v_f` with the normalisation, m.
+    pub weight: &'a [T],
+    /// Out: S_e, ep.
+    pub sum: &'a mut [T],
+    /// `a_out = keep a_in + r message`, m rows of wa - ep; unused when wa == ep.
+    pub a_in: &'a [T],
+    pub a_out: &'a mut [T],
+    pub r: &'a [T],
+    pub keep: T,
+}
+
+impl<T: Real> WithSimd for AngleForward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
+        let ap = wa - ep;
+        let m = self.weight.len();
+        assert!(self.c.len() >= m * wa && self.other.len() >= m * wa && self.base.len() >= wa);
+        assert!(self.sum.len() >= ep && self.r.len() >= ap && self.a_in.len() >= m * ap && self.a_out.len() >= m * ap);
+        self.sum[..ep].fill(T::default());
+        let keep = T::splat(s, self.keep);
+        for f in 0..m {
+            let weight = T::splat(s, self.weight[f]);
+            // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
+            unsafe {
+                let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
+                let mut col = 0;
+                while col < wa {
+                    let pre = T::add(s, T::load(s, c.add(col)), T::load(s, self.base.as_ptr().add(col)));
+                    let pre = T::add(s, pre, T::load(s, other.add(col)));
+                    let (message, _) = self.activator.both(s, pre);
+                    if col < ep {
+                        let at = self.sum.as_mut_ptr().add(col);
+                        T::store(s, at, T::fma(s, weight, message, T::load(s, at)));
+                    } else {
+                        let at = f * ap + col - ep;
+                        let old = T::mul(s, keep, T::load(s, self.a_in.as_ptr().add(at)));
+                        let r = T::load(s, self.r.as_ptr().add(col - ep));
+                        T::store(s, self.a_out.as_mut_ptr().add(at), T::fma(s, r, message, old));
+                    }
+                    col += lanes;
+                }
+            }
+        }
+    }
+}
+
+/// As [`AngleForward`] for the backward pass: keeps message and slope, sums S.
+pub struct AngleRecompute<'a, T> {
+    pub activator: &'a Activator<T>,
+    pub c: &'a [T],
+    pub wa: usize,
+    pub ep: usize,
+    pub base: &'a [T],
+    pub other: &'a [T],
+    pub weight: &'a [T],
+    pub sum: &'a mut [T],
+    /// Out: messages to the edge, m x ep.
+    pub message: &'a mut [T],
+    /// Out: slopes of all messages, m x wa.
+    pub slope: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for AngleRecompute<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
+        let m = self.weight.len();
+        assert!(self.c.len() >= m * wa && self.other.len() >= m * wa && self.base.len() >= wa && self.sum.len() >= ep);
+        assert!(self.message.len() >= m * ep && self.slope.len() >= m * wa);
+        self.sum[..ep].fill(T::default());
+        for f in 0..m {
+            let weight = T::splat(s, self.weight[f]);
+            // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
+            unsafe {
+                let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
+                let mut col = 0;
+                while col < wa {
+                    let pre = T::add(s, T::load(s, c.add(col)), T::load(s, self.base.as_ptr().add(col)));
+                    let pre = T::add(s, pre, T::load(s, other.add(col)));
+                    let (message, slope) = self.activator.both(s, pre);
+                    T::store(s, self.slope.as_mut_ptr().add(f * wa + col), slope);
+                    if col < ep {
+                        let at = self.sum.as_mut_ptr().add(col);
+                        T::store(s, at, T::fma(s, weight, message, T::load(s, at)));
+                        T::store(s, self.message.as_mut_ptr().add(f * ep + col), message);
+                    }
+                    col += lanes;
+                }
+            }
+        }
+    }
+}
+
+/// Adjoint of a row of angles: turns slopes into adjoints of the pre-activations, sums them for e and for each f, and adds the
+/// adjoints of the switch values.
+pub struct AngleBackward<'a, T> {
+    /// Messages to the edge, m x ep.
+    pub message: &'a [T],
+    /// In: slopes; out: adjoints of the pre-activations; m x wa.
+    pub slope: &'a mut [T],
+    pub wa: usize,
+    pub ep: usize,
+    /// Adjoint of S_e, ep.
+    pub sum_bar: &'a [T],
+    /// Adjoint of the angles' output, m x (wa - ep).
+    pub a_bar: &'a [T],
+    pub r: &'a [T],
+    pub weight: &'a [T],
+    /// Out: sum over f, wa.
+    pub own_bar: &'a mut [T],
+    /// Adds to each f, m x wa.
+    pub other_bar: &'a mut [T],
+    /// Out: `B_ef . S_bar_e` for every f.
+    pub products: &'a mut [f64],
+}
+
+impl<T: Real> WithSimd for AngleBackward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
+        let ap = wa - ep;
+        let m = self.weight.len();
+        assert!(self.message.len() >= m * ep && self.slope.len() >= m * wa && self.sum_bar.len() >= ep);
+        assert!(self.a_bar.len() >= m * ap && self.r.len() >= ap && self.own_bar.len() >= wa);
+        assert!(self.other_bar.len() >= m * wa && self.products.len() >= m);
+        self.own_bar[..wa].fill(T::default());
+        for f in 0..m {
+            let weight = T::splat(s, self.weight[f]);
+            let mut product = T::splat(s, T::default());
+            // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
+            unsafe {
+                let slope = self.slope.as_mut_ptr().add(f * wa);
+                let other = self.other_bar.as_mut_ptr().add(f * wa);
+                let mut col = 0;
+                while col < wa {
+                    let bar = if col < ep {
+                        let g = T::load(s, self.sum_bar.as_ptr().add(col));
+                        product = T::fma(s, T::load(s, self.message.as_ptr().add(f * ep + col)), g, product);
+                        T::mul(s, weight, g)
+                    } else {
+                        let a_bar = T::load(s, self.a_bar.as_ptr().add(f * ap + col - ep));
+                        T::mul(s, T::load(s, self.r.as_ptr().add(col - ep)), a_bar)
+                    };
+                    let d = T::mul(s, bar, T::load(s, slope.add(col)));
+                    T::store(s, slope.add(col), d);
+                    let own = self.own_bar.as_mut_ptr().add(col);
+                    T::store(s, own, T::add(s, T::load(s, own), d));
+                    T::store(s, other.add(col), T::add(s, T::load(s, other.add(col)), d));
+                    col += lanes;
+                }
+            }
+            self.products[f] = T::sum_lanes(s, product).to_f64();
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Vector kernels over the edges of one centre: messages, moments, their adjoints.
+
+use super::simd::{Activator, Real};
+use pulp::{Simd, WithSimd};
+
+/// What the network sees of an edge's geometry, rounded once from f64.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EdgeInput<T> {
+    /// `w_e`
+    pub w: T,
+    /// `v_e Na^(-1/4)`: the product of two carries the angle normalisation.
+    pub v: T,
+    /// `x_e`
+    pub x: T,
+    /// `w_e h_e Ne^(-1/2)`
+    pub wh: [T; 3],
+}
+
+/// Messages of the edges of one centre (7.3, 7.4). Reads `u = e W_edge`, adds both node projections, activates; sums the node-edge
+/// message with weight w, adds the edge-self message to the edge.
+pub struct EdgeForward<'a, T> {
+    pub activator: &'a Activator<T>,
+    /// ne x wd
+    pub u: &'a [T],
+    pub wd: usize,
+    /// Leading columns that are node-edge messages.
+    pub mp: usize,
+    /// Projection of the centre, wd.
+    pub centre: &'a [T],
+    /// Projections of all nodes, N x wd.
+    pub neighbour: &'a [T],
+    pub owners: &'a [u32],
+    pub geometry: &'a [EdgeInput<T>],
+    /// Out: `sum_e w_e message`, mp.
+    pub sum: &'a mut [T],
+    /// `e_out = keep e_in + r message`, ne x (wd - mp).
+    pub e_in: &'a [T],
+    pub e_out: &'a mut [T],
+    pub r: &'a [T],
+    pub keep: T,
+}
+
+impl<T: Real> WithSimd for EdgeForward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, wd, mp) = (T::lanes::<S>(), self.wd, self.mp);
+        let ep = wd - mp;
+        let edges = self.owners.len();
+        assert!(self.u.len() >= edges * wd && self.geometry.len() == edges && self.sum.len() >= mp);
+        assert!(self.centre.len() >= wd && self.r.len() >= ep);
+        assert!(self.e_in.len() >= edges * ep && self.e_out.len() >= edges * ep);
+        self.sum[..mp].fill(T::default());
+        let keep = T::splat(s, self.keep);
+        for k in 0..edges {
+            let j = self.owners[k] as usize;
+            assert!((j + 1) * wd <= self.neighbour.len());
+            let w = T::splat(s, self.geometry[k].w);
+            // SAFETY: columns stay below wd (a multiple of the lanes); rows were checked above.
+            unsafe {
+                let u = self.u.as_ptr().add(k * wd);
+                let n = self.neighbour.as_ptr().add(j * wd);
+                let mut c = 0;
+                while c < wd {
+                    let pre = T::add(s, T::load(s, u.add(c)), T::load(s, self.centre.as_ptr().add(c)));
+                    let pre = T::add(s, pre, T::load(s, n.add(c)));
+                    let (message, _) = self.activator.both(s, pre);
+                    if c < mp {
+                        let at = self.sum.as_mut_ptr().add(c);
+                        T::store(s, at, T::fma(s, w, message, T::load(s, at)));
+                    } else {
+                        let at = k * ep + c - mp;
+                        let old = T::mul(s, keep, T::load(s, self.e_in.as_ptr().add(at)));
+                        let r = T::load(s, self.r.as_ptr().add(c - mp));
+                        T::store(s, self.e_out.as_mut_ptr().add(at), T::fma(s, r, message, old));
+                    }
+                    c += lanes;
+                }
+            }
+        }
+    }
+}
+
+/// Adjoint of [`EdgeForward`]: overwrites u by the adjoints of the pre-activations and sums them for the centre.
+pub struct EdgeBackward<'a, T> {
+    pub activator: &'a Activator<T>,
+    /// In: `e W_edge`; out: adjoint of the pre-activation; ne x wd.
+    pub u: &'a mut [T],
+    pub wd: usize,
+    pub mp: usize,
+    pub centre: &'a [T],
+    pub neighbour: &'a [T],
+    pub owners: &'a [u32],
+    pub geometry: &'a [EdgeInput<T>],
+    /// Adjoint of the summed node-edge message, mp.
+    pub sum_bar: &'a [T],
+    /// Adjoint of the edge's output, ne x (wd - mp).
+    pub e_bar: &'a [T],
+    pub r: &'a [T],
+    /// Out: sum over edges, wd.
+    pub centre_bar: &'a mut [T],
+    /// Adds `dE/dw_e` from this message (index 0 of each).
+    pub geometry_bar: &'a mut [[f64; 5]],
+}
+
+impl<T: Real> WithSimd for EdgeBackward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, wd, mp) = (T::lanes::<S>(), self.wd, self.mp);
+        let ep = wd - mp;
+        let edges = self.owners.len();
+        assert!(self.u.len() >= edges * wd && self.geometry.len() == edges && self.geometry_bar.len() == edges);
+        assert!(self.centre.len() >= wd && self.centre_bar.len() >= wd && self.sum_bar.len() >= mp);
+        assert!(self.e_bar.len() >= edges * ep && self.r.len() >= ep);
+        self.centre_bar[..wd].fill(T::default());
+        for k in 0..edges {
+            let j = self.owners[k] as usize;
+            assert!((j + 1) * wd <= self.neighbour.len());
+            let w = T::splat(s, self.geometry[k].w);
+            let mut w_bar = T::splat(s, T::default());
+            // SAFETY: columns stay below wd (a multiple of the lanes); rows were checked above.
+            unsafe {
+                let u = self.u.as_mut_ptr().add(k * wd);
+                let n = self.neighbour.as_ptr().add(j * wd);
+                let mut c = 0;
+                while c < wd {
+                    let pre = T::add(s, T::load(s, u.add(c)), T::load(s, self.centre.as_ptr().add(c)));
+                    let pre = T::add(s, pre, T::load(s, n.add(c)));
+                    let (message, slope) = self.activator.both(s, pre);
+                    let bar = if c < mp {
+                        let g = T::load(s, self.sum_bar.as_ptr().add(c));
+                        w_bar = T::fma(s, message, g, w_bar);
+                        T::mul(s, w, g)
+                    } else {
+                        let e_bar = T::load(s, self.e_bar.as_ptr().add(k * ep + c - mp));
+                        T::mul(s, T::load(s, self.r.as_ptr().add(c - mp)), e_bar)
+                    };
+                    let d = T::mul(s, bar, slope);
+                    T::store(s, u.add(c), d);
+                    let at = self.centre_bar.as_mut_ptr().add(c);
+                    T::store(s, at, T::add(s, T::load(s, at), d));
+                    c += lanes;
+                }
+            }
+            self.geometry_bar[k][0] += T::sum_lanes(s, w_bar).to_f64();
+        }
+    }
+}
+
+/// `H[c][..] = sum_e wh_e[c] g_e` for edge features and neighbour nodes (7.2). Out layout: 3 x Ep, then 3 x Np.
+pub struct Moments<'a, T> {
+    pub geometry: &'a [EdgeInput<T>],
+    pub owners: &'a [u32],
+    /// ne x ep
+    pub e: &'a [T],
+    pub ep: usize,
+    /// N x np
+    pub n: &'a [T],
+    pub np: usize,
+    pub out: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Moments<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, ep, np) = (T::lanes::<S>(), self.ep, self.np);
+        let edges = self.owners.len();
+        assert!(self.e.len() >= edges * ep && self.geometry.len() == edges && self.out.len() >= 3 * (ep + np));
+        self.out[..3 * (ep + np)].fill(T::default());
+        for k in 0..edges {
+            let j = self.owners[k] as usize;
+            assert!((j + 1) * np <= self.n.len());
+            let wh = self.geometry[k].wh.map(|x| T::splat(s, x));
+            // SAFETY: checked just above; widths are multiples of the lanes.
+            unsafe {
+                let rows = [(self.e.as_ptr().add(k * ep), ep, 0), (self.n.as_ptr().add(j * np), np, 3 * ep)];
+                for (row, width, base) in rows {
+                    let mut c = 0;
+                    while c < width {
+                        let g = T::load(s, row.add(c));
+                        for axis in 0..3 {
+                            let at = self.out.as_mut_ptr().add(base + axis * width + c);
+                            T::store(s, at, T::fma(s, wh[axis], g, T::load(s, at)));
+                        }
+                        c += lanes;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adjoint of [`Moments`] for the edges: `e_bar = keep e_bar + sum_c wh[c] H_bar[c]`; geometry adjoints; the nodes' share is
+/// gathered by their owners later.
+pub struct MomentsBackward<'a, T> {
+    pub geometry: &'a [EdgeInput<T>],
+    pub owners: &'a [u32],
+    pub e: &'a [T],
+    pub ep: usize,
+    pub n: &'a [T],
+    pub np: usize,
+    /// 3 x Ep, then 3 x Np
+    pub bar: &'a [T],
+    pub e_bar: &'a mut [T],
+    pub keep: T,
+    /// `w h`, unscaled f64 geometry: (w, h) and Ne^(-1/2).
+    pub exact: &'a [[f64; 4]],
+    pub scale: f64,
+    pub geometry_bar: &'a mut [[f64; 5]],
+}
+
+impl<T: Real> WithSimd for MomentsBackward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, ep, np) = (T::lanes::<S>(), self.ep, self.np);
+        let edges = self.owners.len();
+        assert!(self.e.len() >= edges * ep && self.e_bar.len() >= edges * ep && self.geometry.len() == edges);
+        assert!(self.bar.len() >= 3 * (ep + np) && self.exact.len() == edges && self.geometry_bar.len() == edges);
+        let keep = T::splat(s, self.keep);
+        for k in 0..edges {
+            let j = self.owners[k] as usize;
+            assert!((j + 1) * np <= self.n.len());
+            let wh = self.geometry[k].wh.map(|x| T::splat(s, x));
+            let mut t = [T::splat(s, T::default()); 3];
+            // SAFETY: checked just above; widths are multiples of the lanes.
+            unsafe {
+                let mut c = 0;
+                while c < ep {
+                    let g = T::load(s, self.e.as_ptr().add(k * ep + c));
+                    let at = self.e_bar.as_mut_ptr().add(k * ep + c);
+                    let mut sum = T::mul(s, keep, T::load(s, at));
+                    for axis in 0..3 {
+                        let bar = T::load(s, self.bar.as_ptr().add(axis * ep + c));
+                        t[axis] = T::fma(s, bar, g, t[axis]);
+                        sum = T::fma(s, wh[axis], bar, sum);
+                    }
+                    T::store(s, at, sum);
+                    c += lanes;
+                }
+                let mut c = 0;
+                while c < np {
+                    let g = T::load(s, self.n.as_ptr().add(j * np + c));
+                    for axis in 0..3 {
+                        let bar = T::load(s, self.bar.as_ptr().add(3 * ep + axis * np + c));
+                        t[axis] = T::fma(s, bar, g, t[axis]);
+                    }
+                    c += lanes;
+                }
+            }
+            let [w, h0, h1, h2] = self.exact[k];
+            let t = t.map(|v| T::sum_lanes(s, v).to_f64() * self.scale);
+            let out = &mut self.geometry_bar[k];
+            out[0] += t[0] * h0 + t[1] * h1 + t[2] * h2;
+            for axis in 0..3 {
+                out[1 + axis] += w * t[axis];
+            }
+        }
+    }
+}
+
+/// What neighbours owe to an owner: adds message adjoints and moment adjoints of its incoming edges, in the order given.
+pub struct Gather<'a, T> {
+    /// Edge numbers, ascending.
+    pub incoming: &'a [u32],
+    /// First edge of the tile: row 0 of `messages`.
+    pub first: usize,
+    /// Tile's message adjoints, edges x wd.
+    pub messages: &'a [T],
+    pub wd: usize,
+    /// Centre of each edge of the tile.
+    pub centres: &'a [u32],
+    pub geometry: &'a [EdgeInput<T>],
+    /// Moment adjoints of all centres, N x 3 Np.
+    pub moments: &'a [T],
+    pub np: usize,
+    pub message_sum: &'a mut [T],
+    pub node_sum: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Gather<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, wd, np) = (T::lanes::<S>(), self.wd, self.np);
+        assert!(self.message_sum.len() >= wd && self.node_sum.len() >= np);
+        for &e in self.incoming {
+            let row = e as usize - self.first;
+            let i = self.centres[row] as usize;
+            assert!((row + 1) * wd <= self.messages.len() && (i + 1) * 3 * np <= self.moments.len());
+            let wh = self.geometry[e as usize].wh.map(|x| T::splat(s, x));
+            // SAFETY: checked just above; widths are multiples of the lanes.
+            unsafe {
+                let mut c = 0;
+                while c < wd {
+                    let at = self.message_sum.as_mut_ptr().add(c);
+                    T::store(s, at, T::add(s, T::load(s, at), T::load(s, self.messages.as_ptr().add(row * wd + c))));
+                    c += lanes;
+                }
+                let mut c = 0;
+                while c < np {
+                    let at = self.node_sum.as_mut_ptr().add(c);
+                    let mut sum = T::load(s, at);
+                    for axis in 0..3 {
+                        let bar = T::load(s, self.moments.as_ptr().add((i * 3 + axis) * np + c));
+                        sum = T::fma(s, wh[axis], bar, sum);
+                    }
+                    T::store(s, at, sum);
+                    c += lanes;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! DPA3 on the CPU: fused forward and analytic backward over tiles of centre atoms, layer inputs kept, everything else recomputed.
+//!
+//! `forward` and `backward` are one layer each; `execute` interprets the step program; `simd` holds the vector building blocks.
+//! Results have the same bits for every thread count, tile size, checkpoint policy and skin (docs/architecture.md, "Same bits").
+
+mod assemble;
+mod backward;
+mod buffers;
+mod calculator;
+mod context;
+mod execute;
+mod fit;
+mod forward;
+mod kernels_angle;
+mod kernels_edge;
+mod plain;
+mod scratch;
+mod shapes;
+mod share;
+mod simd;
+mod weights;
+
+pub use calculator::CpuCalculator;
+pub use weir_engine::plan::Checkpoint;
+
+use std::sync::Arc;
+use thiserror::Error;
+use weir_engine::backend::Calculator;
+use weir_engine::model::{Model, Precision};
+
+/// Precision that a calculator computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrecisionChoice {
+    /// The precision of the model's descriptor.
+    #[default]
+    Model,
+    /// Double precision.
+    F64,
+    /// Single precision messages; geometry, fitting net, energies and forces are summed in double precision all the same.
+    F32,
+}
+
+/// Options of a CPU calculator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CpuOptions {
+    /// Compute precision.
+    pub precision: PrecisionChoice,
+    /// Threads; 0 = all that affinity and cgroup allow, or `OMP_NUM_THREADS`.
+    pub threads: usize,
+    /// Which layer inputs are kept.
+    pub checkpoint: Checkpoint,
+    /// Skin of the neighbour list, A. 0 rebuilds it every step.
+    pub skin: f64,
+    /// Largest number of edges in a tile; 0 = chosen from the thread count.
+    pub tile_edges: usize,
+}
+
+impl Default for CpuOptions {
+    fn default() -> Self {
+        Self { precision: PrecisionChoice::Model, threads: 0, checkpoint: Checkpoint::All, skin: 1.0, tile_edges: 0 }
+    }
+}
+
+/// Why a calculator cannot be made.
+#[derive(Debug, Error)]
+pub enum CpuError {
+    /// A type index beyond the type map.
+    #[error("atom {atom} has type {index}, but the model has {types} types")]
+    Type {
+        /// Input index.
+        atom: usize,
+        /// The index.
+        index: i32,
+        /// Number of types.
+        types: usize,
+    },
+    /// The thread pool.
+    #[error("cannot start {threads} threads: {cause}; set WEIR_THREADS or --threads")]
+    Threads {
+        /// Wanted.
+        threads: usize,
+        /// The system's word.
+        cause: String,
+    },
+    /// A skin that is negative or not a number.
+    #[error("a skin of {0} A makes no sense; use 0 or more")]
+    Skin(f64),
+    /// The plain path exists in double precision only.
+    #[error("this model uses sequential_update, which runs in double precision only; use --precision f64")]
+    PlainPrecision,
+}
+
+/// Threads to use when none are asked for: `OMP_NUM_THREADS` where it is a number, else what affinity and cgroup allow.
+pub fn default_threads() -> usize {
+    let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+    match std::env::var("OMP_NUM_THREADS").ok().and_then(|v| v.split(',').next()?.trim().parse::<usize>().ok()) {
+        Some(n) if n >= 1 => n.min(allowed),
+        _ => allowed,
+    }
+}
+
+/// Makes a calculator for a fixed set of atoms: `types` are indices into the model's type map, negative for virtual atoms.
+///
+/// # Errors
+/// [`CpuError`].
+pub fn create(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Result<Box<dyn Calculator>, CpuError> {
+    Ok(Box::new(create_cpu(model, types, options)?))
+}
+
+/// As [`create`], with the concrete type.
+///
+/// # Errors
+/// [`CpuError`].
+pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Result<CpuCalculator, CpuError> {
+    let threads = if options.threads == 0 { default_threads() } else { options.threads };
+    // Enough edges for every thread to find work in a tile, few enough for the tile's message adjoints to stay in the cache.
+    let tile_edges = if options.tile_edges == 0 { 8192 * threads } else { options.tile_edges };
+    let o = &model.descriptor.options;
+    let single = match options.precision {
+        PrecisionChoice::Model => o.precision == Precision::F32,
+        PrecisionChoice::F64 => false,
+        PrecisionChoice::F32 => true,
+    };
+    let compute: Box<dyn calculator::Compute> = if o.sequential_update {
+        if options.precision == PrecisionChoice::F32 {
+            return Err(CpuError::PlainPrecision);
+        }
+        Box::<plain::Plain>::default()
+    } else if single {
+        Box::new(execute::Executor::<f32>::new(model.clone(), threads, options.checkpoint, tile_edges))
+    } else {
+        Box::new(execute::Executor::<f64>::new(model.clone(), threads, options.checkpoint, tile_edges))
+    };
+    CpuCalculator::new(model, types, options, threads, compute)
+}

@@ -1,0 +1,41 @@
+//! The plain path: models whose update order the fused layer does not have (`sequential_update`) run through the f64 reference.
+//! Exact, slow, and hungry for memory: everything is kept.
+
+use super::calculator::Compute;
+use weir_engine::backend::{ComputeError, FrameParameters, Request, Results};
+use weir_engine::graph::Graph;
+use weir_engine::model::Model;
+use weir_engine::reference::evaluate;
+
+/// Runs the reference.
+#[derive(Default)]
+pub struct Plain {
+    bytes: u64,
+}
+
+impl Compute for Plain {
+    fn compute(
+        &mut self,
+        model: &Model,
+        graph: &Graph,
+        wrapped: &dyn Fn() -> Vec<[f64; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        let wrapped = if request.atomic_virial { wrapped() } else { Vec::new() };
+        let run = evaluate(model, graph, &wrapped, parameters, request)
+            .map_err(|e| ComputeError::Parameter(e.to_string()))?;
+        *results = run.results;
+        self.bytes = self.bytes.max(run.bytes);
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn plans(&self) -> usize {
+        1
+    }
+}

@@ -1,0 +1,37 @@
+//! A buffer that worker threads fill in disjoint pieces.
+
+use std::marker::PhantomData;
+
+/// Pointer to a buffer whose pieces are handed to different threads.
+///
+/// Ranges are given by centre (or by owner, in gathers), and every centre belongs to exactly one work item, so no two live pieces
+/// overlap; that is the argument of every SAFETY line that uses this type.
+#[derive(Clone, Copy)]
+pub struct Shared<'a, T> {
+    at: *mut T,
+    len: usize,
+    life: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the pieces are disjoint (see above), so sending the pointer is sending &mut [T] pieces.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: as above; the type itself offers no access without `piece`.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    /// Takes the buffer for the duration of a parallel phase.
+    pub fn new(buffer: &'a mut [T]) -> Self {
+        Self { at: buffer.as_mut_ptr(), len: buffer.len(), life: PhantomData }
+    }
+
+    /// The piece `from .. from + len`.
+    ///
+    /// # Safety
+    /// No other piece that overlaps it is alive.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn piece(&self, from: usize, len: usize) -> &'a mut [T] {
+        assert!(from + len <= self.len, "piece {from}+{len} of {}", self.len);
+        // SAFETY: inside the buffer; disjointness is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at.add(from), len) }
+    }
+}

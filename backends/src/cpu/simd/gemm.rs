@@ -1,0 +1,233 @@
+//! `C (+)= A W` with weights packed once. Every output element is one chain of fused multiply-adds over k in ascending order, so a
+//! row's bits do not depend on how many rows are computed together.
+
+use super::real::Real;
+use pulp::{Arch, Simd, WithSimd};
+
+/// Rows computed together: 6 rows x 2 registers of sums fill the 16 registers of AVX2 and NEON's half.
+const ROWS: usize = 6;
+
+/// A `K x N` matrix in panels of two registers, `panel[k][lane]`. N is padded to a multiple of the lane count.
+#[derive(Clone, Debug, Default)]
+pub struct PackedMatrix<T> {
+    /// Number of rows of W (width of A).
+    pub inputs: usize,
+    /// Padded number of columns.
+    pub outputs: usize,
+    panel: usize,
+    data: Vec<T>,
+}
+
+/// Numbers in a full panel for this machine.
+fn panel_width<T: Real>(arch: Arch) -> usize {
+    struct Lanes<T>(std::marker::PhantomData<T>);
+    impl<T: Real> WithSimd for Lanes<T> {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            T::lanes::<S>()
+        }
+    }
+    2 * arch.dispatch(Lanes(std::marker::PhantomData::<T>))
+}
+
+impl<T: Real> PackedMatrix<T> {
+    /// Packs a row-major `inputs x outputs` matrix; `outputs` is a multiple of [`super::real::PAD`].
+    pub fn pack(arch: Arch, inputs: usize, outputs: usize, matrix: &[f64]) -> Self {
+        assert_eq!(matrix.len(), inputs * outputs);
+        assert_eq!(outputs % super::real::PAD, 0, "columns are padded");
+        let panel = panel_width::<T>(arch);
+        let mut data = Vec::with_capacity(inputs * outputs);
+        for from in (0..outputs).step_by(panel) {
+            let width = panel.min(outputs - from);
+            for k in 0..inputs {
+                data.extend(matrix[k * outputs + from..k * outputs + from + width].iter().map(|&w| T::from_f64(w)));
+            }
+        }
+        Self { inputs, outputs, panel, data }
+    }
+
+    /// `c[r][0..columns] (+)= a[r][..] W[.., 0..columns]` for `rows` rows.
+    ///
+    /// `columns` is a multiple of PAD, at most `outputs`. With `add` the old value of c starts the chain, else zero.
+    pub fn multiply(
+        &self,
+        arch: Arch,
+        rows: usize,
+        a: &[T],
+        a_stride: usize,
+        c: &mut [T],
+        c_stride: usize,
+        columns: usize,
+        add: bool,
+    ) {
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(columns <= self.outputs && columns % super::real::PAD == 0);
+        assert!(a_stride >= self.inputs && a.len() >= (rows - 1) * a_stride + self.inputs);
+        assert!(c_stride >= columns && c.len() >= (rows - 1) * c_stride + columns);
+        arch.dispatch(Multiply { w: self, rows, a: a.as_ptr(), a_stride, c: c.as_mut_ptr(), c_stride, columns, add });
+    }
+}
+
+struct Multiply<'w, T> {
+    w: &'w PackedMatrix<T>,
+    rows: usize,
+    a: *const T,
+    a_stride: usize,
+    c: *mut T,
+    c_stride: usize,
+    columns: usize,
+    add: bool,
+}
+
+impl<T: Real> WithSimd for Multiply<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let lanes = T::lanes::<S>();
+        let panel = self.w.panel;
+        debug_assert_eq!(panel, 2 * lanes);
+        let mut from = 0;
+        while from < self.columns {
+            let stored = panel.min(self.w.outputs - from);
+            // The columns wanted may end inside a stored panel.
+            let wanted = stored.min(self.columns - from);
+            // SAFETY: `multiply` checked the ranges of a and c; a panel holds `inputs x stored` numbers from `from * inputs` on.
+            unsafe {
+                let b = self.w.data.as_ptr().add(from * self.w.inputs);
+                let c = self.c.add(from);
+                if wanted == 2 * lanes {
+                    self.panel::<S, 2>(s, b, stored, c);
+                } else {
+                    let mut lane = 0;
+                    while lane < wanted {
+                        self.panel::<S, 1>(s, b.add(lane), stored, c.add(lane));
+                        lane += lanes;
+                    }
+                }
+            }
+            from += stored;
+        }
+    }
+}
+
+impl<T: Real> Multiply<'_, T> {
+    /// All rows of one panel.
+    #[inline(always)]
+    unsafe fn panel<S: Simd, const N: usize>(&self, s: S, b: *const T, b_stride: usize, c: *mut T) {
+        let mut row = 0;
+        // SAFETY: row + block <= rows throughout; see `with_simd`.
+        unsafe {
+            while row + ROWS <= self.rows {
+                self.block::<S, ROWS, N>(s, row, b, b_stride, c);
+                row += ROWS;
+            }
+            match self.rows - row {
+                1 => self.block::<S, 1, N>(s, row, b, b_stride, c),
+                2 => self.block::<S, 2, N>(s, row, b, b_stride, c),
+                3 => self.block::<S, 3, N>(s, row, b, b_stride, c),
+                4 => self.block::<S, 4, N>(s, row, b, b_stride, c),
+                5 => self.block::<S, 5, N>(s, row, b, b_stride, c),
+                _ => {}
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn block<S: Simd, const M: usize, const N: usize>(
+        &self,
+        s: S,
+        row: usize,
+        b: *const T,
+        b_stride: usize,
+        c: *mut T,
+    ) {
+        let lanes = T::lanes::<S>();
+        // SAFETY: rows row..row + M of a and c are inside the slices given to `multiply`.
+        unsafe {
+            let a = self.a.add(row * self.a_stride);
+            let c = c.add(row * self.c_stride);
+            let mut sum = [[T::splat(s, T::default()); N]; M];
+            if self.add {
+                for m in 0..M {
+                    for n in 0..N {
+                        sum[m][n] = T::load(s, c.add(m * self.c_stride + n * lanes));
+                    }
+                }
+            }
+            let mut b = b;
+            for k in 0..self.w.inputs {
+                let mut w = [T::splat(s, T::default()); N];
+                for n in 0..N {
+                    w[n] = T::load(s, b.add(n * lanes));
+                }
+                for m in 0..M {
+                    let x = T::splat(s, *a.add(m * self.a_stride + k));
+                    for n in 0..N {
+                        sum[m][n] = T::fma(s, x, w[n], sum[m][n]);
+                    }
+                }
+                b = b.add(b_stride);
+            }
+            for m in 0..M {
+                for n in 0..N {
+                    T::store(s, c.add(m * self.c_stride + n * lanes), sum[m][n]);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize, seed: u64) -> Vec<f64> {
+        let mut x = seed;
+        (0..n)
+            .map(|_| {
+                x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (x >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+            })
+            .collect()
+    }
+
+    fn check<T: Real>(tolerance: f64) {
+        let arch = Arch::new();
+        for (rows, inputs, outputs) in [(1, 1, 16), (7, 14, 48), (23, 32, 96), (12, 64, 192), (5, 20, 32)] {
+            let (a, w) = (numbers(rows * inputs, 3), numbers(inputs * outputs, 5));
+            let packed = PackedMatrix::<T>::pack(arch, inputs, outputs, &w);
+            let at: Vec<T> = a.iter().map(|&x| T::from_f64(x)).collect();
+            for columns in [16, outputs / 16 / 2 * 16, outputs].into_iter().filter(|&c| c > 0) {
+                let mut c = vec![T::from_f64(0.25); rows * outputs];
+                packed.multiply(arch, rows, &at, inputs, &mut c, outputs, columns, true);
+                for r in 0..rows {
+                    for o in 0..outputs {
+                        let sum: f64 = (0..inputs).map(|k| a[r * inputs + k] * w[k * outputs + o]).sum();
+                        let expected = if o < columns { 0.25 + sum } else { 0.25 };
+                        assert!(
+                            (c[r * outputs + o].to_f64() - expected).abs() < tolerance,
+                            "{rows} {inputs} {outputs}"
+                        );
+                    }
+                }
+                // A row alone has the same bits as among others.
+                let mut alone = vec![T::from_f64(0.25); outputs];
+                packed.multiply(arch, 1, &at[(rows - 1) * inputs..], inputs, &mut alone, outputs, columns, true);
+                assert_eq!(
+                    bytemuck::cast_slice::<T, u8>(&alone),
+                    bytemuck::cast_slice::<T, u8>(&c[(rows - 1) * outputs..])
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn products_equal_the_plain_sum_and_rows_do_not_depend_on_company() {
+        check::<f64>(1e-14);
+        check::<f32>(5e-6);
+    }
+}

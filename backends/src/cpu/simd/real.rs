@@ -1,0 +1,216 @@
+//! `Real`: f32 or f64 with the vector operations that the kernels need, whatever the instruction set.
+
+use bytemuck::Pod;
+use pulp::Simd;
+
+/// Row widths are padded to this many numbers: a multiple of every lane count (16 lanes of f32 with AVX-512).
+pub const PAD: usize = 16;
+
+/// A floating-point type that kernels compute in.
+///
+/// Vector operations are elementwise and fused multiply-add is exact, so a result does not depend on the lane count.
+pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'static {
+    /// A SIMD register.
+    type V<S: Simd>: Copy;
+    /// Rounds from double precision.
+    fn from_f64(x: f64) -> Self;
+    /// Widens to double precision.
+    fn to_f64(self) -> f64;
+    /// Lanes of a register.
+    fn lanes<S: Simd>() -> usize;
+    /// All lanes equal.
+    fn splat<S: Simd>(s: S, x: Self) -> Self::V<S>;
+    /// Reads a register.
+    ///
+    /// # Safety
+    /// `p` points to at least a register's worth of readable numbers.
+    unsafe fn load<S: Simd>(s: S, p: *const Self) -> Self::V<S>;
+    /// Writes a register.
+    ///
+    /// # Safety
+    /// `p` points to at least a register's worth of writable numbers.
+    unsafe fn store<S: Simd>(s: S, p: *mut Self, v: Self::V<S>);
+    /// `a + b`
+    fn add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a - b`
+    fn sub<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a b`
+    fn mul<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a / b`
+    fn div<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a b + c`, one rounding
+    fn fma<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
+    /// `x < y ? a : b`
+    fn choose_less<S: Simd>(s: S, x: Self::V<S>, y: Self::V<S>, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// Sum of the lanes, in the fixed order of the instruction set.
+    fn sum_lanes<S: Simd>(s: S, a: Self::V<S>) -> Self;
+    /// `exp x`, arguments clamped to the range where the result is a normal number.
+    fn exp<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
+}
+
+macro_rules! lanes_of {
+    ($ty:ty, $v:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
+     $less:ident, $select:ident, $sum:ident) => {
+        type V<S: Simd> = S::$v;
+
+        #[inline(always)]
+        fn lanes<S: Simd>() -> usize {
+            std::mem::size_of::<S::$v>() / std::mem::size_of::<$ty>()
+        }
+        #[inline(always)]
+        fn splat<S: Simd>(s: S, x: Self) -> S::$v {
+            s.$splat(x)
+        }
+        #[inline(always)]
+        unsafe fn load<S: Simd>(_: S, p: *const Self) -> S::$v {
+            // SAFETY: the caller vouches for the range; the read is unaligned.
+            unsafe { p.cast::<S::$v>().read_unaligned() }
+        }
+        #[inline(always)]
+        unsafe fn store<S: Simd>(_: S, p: *mut Self, v: S::$v) {
+            // SAFETY: the caller vouches for the range; the write is unaligned.
+            unsafe { p.cast::<S::$v>().write_unaligned(v) }
+        }
+        #[inline(always)]
+        fn add<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$add(a, b)
+        }
+        #[inline(always)]
+        fn sub<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$sub(a, b)
+        }
+        #[inline(always)]
+        fn mul<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$mul(a, b)
+        }
+        #[inline(always)]
+        fn div<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$div(a, b)
+        }
+        #[inline(always)]
+        fn fma<S: Simd>(s: S, a: S::$v, b: S::$v, c: S::$v) -> S::$v {
+            s.$fma(a, b, c)
+        }
+        #[inline(always)]
+        fn choose_less<S: Simd>(s: S, x: S::$v, y: S::$v, a: S::$v, b: S::$v) -> S::$v {
+            s.$select(s.$less(x, y), a, b)
+        }
+        #[inline(always)]
+        fn sum_lanes<S: Simd>(s: S, a: S::$v) -> Self {
+            s.$sum(a)
+        }
+    };
+}
+
+impl Real for f32 {
+    lanes_of!(
+        f32,
+        f32s,
+        splat_f32s,
+        add_f32s,
+        sub_f32s,
+        mul_f32s,
+        div_f32s,
+        mul_add_f32s,
+        less_than_f32s,
+        select_f32s,
+        reduce_sum_f32s
+    );
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    // x = n ln 2 + r with |r| <= ln2/2; 2^n is made in the exponent bits; the polynomial is the classical one of degree 7 for
+    // single precision (relative error below 1e-7).
+    #[inline(always)]
+    fn exp<S: Simd>(s: S, x: S::f32s) -> S::f32s {
+        let k = |c: f32| s.splat_f32s(c);
+        let x = s.min_f32s(s.max_f32s(x, k(-87.0)), k(88.0));
+        // Adding 1.5 * 2^23 leaves the rounded integer in the low mantissa bits.
+        let magic = k(12_582_912.0);
+        let t = s.mul_add_f32s(x, k(std::f32::consts::LOG2_E), magic);
+        let n = s.sub_f32s(t, magic);
+        let r = s.mul_add_f32s(n, k(-0.693_359_4), x);
+        let r = s.mul_add_f32s(n, k(2.121_944_4e-4), r);
+        let mut p = k(1.987_569_1e-4);
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+            p = s.mul_add_f32s(p, r, k(c));
+        }
+        let p = s.mul_add_f32s(p, s.mul_f32s(r, r), s.add_f32s(r, k(1.0)));
+        let bits = s.add_u32s(s.transmute_u32s_f32s(t), s.splat_u32s(127));
+        let scale = s.transmute_f32s_u32s(s.wrapping_dyn_shl_u32s(bits, s.splat_u32s(23)));
+        s.mul_f32s(p, scale)
+    }
+}
+
+impl Real for f64 {
+    lanes_of!(
+        f64,
+        f64s,
+        splat_f64s,
+        add_f64s,
+        sub_f64s,
+        mul_f64s,
+        div_f64s,
+        mul_add_f64s,
+        less_than_f64s,
+        select_f64s,
+        reduce_sum_f64s
+    );
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    // As above with the Taylor polynomial of degree 13: the first term left out is below 5e-18 relative.
+    #[inline(always)]
+    fn exp<S: Simd>(s: S, x: S::f64s) -> S::f64s {
+        let k = |c: f64| s.splat_f64s(c);
+        let x = s.min_f64s(s.max_f64s(x, k(-708.0)), k(709.0));
+        let magic = k(6_755_399_441_055_744.0); // 1.5 * 2^52
+        let t = s.mul_add_f64s(x, k(std::f64::consts::LOG2_E), magic);
+        let n = s.sub_f64s(t, magic);
+        // ln 2 in two parts; the first has 21 trailing zero bits, so n times it is exact.
+        let r = s.mul_add_f64s(n, k(-6.931_471_803_691_238e-1), x);
+        let r = s.mul_add_f64s(n, k(-1.908_214_929_270_587_7e-10), r);
+        let mut p = k(1.0 / 6_227_020_800.0);
+        let coefficients = [
+            1.0 / 479_001_600.0,
+            1.0 / 39_916_800.0,
+            1.0 / 3_628_800.0,
+            1.0 / 362_880.0,
+            1.0 / 40_320.0,
+            1.0 / 5_040.0,
+            1.0 / 720.0,
+            1.0 / 120.0,
+            1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
+        ];
+        for c in coefficients {
+            p = s.mul_add_f64s(p, r, k(c));
+        }
+        let p = s.mul_add_f64s(p, s.mul_f64s(r, r), s.add_f64s(r, k(1.0)));
+        s.mul_f64s(p, power_of_two::<S>(t))
+    }
+}
+
+/// `2^n` from `t = n + 1.5 * 2^52`.
+#[inline(always)]
+fn power_of_two<S: Simd>(t: S::f64s) -> S::f64s {
+    // pulp has no 64-bit shift; the compiler turns this loop over the lanes into one.
+    let mut out = t;
+    for lane in bytemuck::cast_slice_mut::<S::f64s, u64>(std::slice::from_mut(&mut out)) {
+        *lane = lane.wrapping_add(1023) << 52;
+    }
+    out
+}
