@@ -2,11 +2,12 @@
 
 use crate::cli::ParameterArgs;
 use crate::log::{Level, Log};
-use crate::policy::{Policy, Precision};
+use crate::policy::{Checkpoint, Policy, Precision};
 use crate::problem::Usage;
 use anyhow::{bail, Context, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use weir_backends::cpu::{self, CpuOptions, PrecisionChoice};
 use weir_engine::backend::{Calculator, FrameParameters};
 use weir_engine::model::{self, LoadOptions, Model};
 use weir_engine::structure::Structure;
@@ -37,13 +38,16 @@ impl Engine {
         Ok(Engine { model: Arc::new(model), path: path.to_path_buf(), policy, skin: None })
     }
 
-    /// The arithmetic that results will have: `f64`, `f32`, or `mixed` for models trained in both.
+    /// The arithmetic of the messages: `f64` or `f32`.
     pub fn precision(&self) -> &'static str {
-        use weir_engine::model::Precision::{F32, F64};
-        match (self.policy.precision.value, self.model.descriptor.options.precision, self.model.fitting.precision) {
-            (Precision::F64, ..) | (Precision::Model, F64, F64) => "f64",
-            (Precision::F32, ..) | (Precision::Model, F32, F32) => "f32",
-            _ => "mixed",
+        let options = &self.model.descriptor.options;
+        match self.policy.precision.value {
+            Precision::F64 => "f64",
+            Precision::F32 => "f32",
+            // Sequential models have a double-precision path only.
+            Precision::Model if options.sequential_update => "f64",
+            Precision::Model if options.precision == weir_engine::model::Precision::F32 => "f32",
+            Precision::Model => "f64",
         }
     }
 
@@ -75,7 +79,21 @@ impl Engine {
     /// # Errors
     /// What the backend refuses.
     pub fn calculator(&self, types: &[i32]) -> Result<Box<dyn Calculator>> {
-        crate::interim::create(self.model.clone(), types)
+        let options = CpuOptions {
+            precision: match self.policy.precision.value {
+                Precision::Model => PrecisionChoice::Model,
+                Precision::F64 => PrecisionChoice::F64,
+                Precision::F32 => PrecisionChoice::F32,
+            },
+            threads: self.policy.threads.value,
+            checkpoint: match self.policy.checkpoint.value {
+                Checkpoint::All => cpu::Checkpoint::All,
+                Checkpoint::Every(k) => cpu::Checkpoint::Every(k),
+            },
+            ..CpuOptions::default()
+        };
+        let skin = self.skin.unwrap_or(options.skin);
+        Ok(cpu::create(self.model.clone(), types, &CpuOptions { skin, ..options })?)
     }
 
     /// Parameters of a frame: from the command line, else from the structure.

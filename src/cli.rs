@@ -241,10 +241,33 @@ pub enum ModelCommand {
     Info {
         #[command(flatten)]
         model: ModelArgs,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Names of the branches of a multi-task model.
     Heads {
         /// Model file.
         model: PathBuf,
+    },
+    /// Write one head as .weir (loads fast) or as .dp (DeePMD-kit opens it).
+    Convert {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// File to write; its suffix says the format.
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Make a random model of a published shape, for timing.
+    New {
+        /// dpa-3.1-3m, dpa-3.2-5m or tiny
+        #[arg(long)]
+        preset: String,
+        /// Seed of the weights.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// File to write (.weir or .dp).
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
     },
 }

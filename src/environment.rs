@@ -36,20 +36,13 @@ const HARMLESS: [&str; 4] = ["WEIR_DEVICE", "WEIR_CACHE_DIR", "WEIR_KERNEL_DIR",
 /// What module systems set for any package.
 const MODULES: [&str; 7] = ["ROOT", "HOME", "DIR", "VERSION", "LIB", "INC", "BASE"];
 
-/// The nearest of `names`, when one is near enough to be meant.
-pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    names
-        .into_iter()
-        .map(|n| (strsim::damerau_levenshtein(&lower, &n.to_lowercase()), n))
-        .min()
-        .filter(|(distance, n)| *distance <= n.len().max(6) / 3)
-        .map(|(_, n)| n)
-}
-
-/// `; did you mean X?`, or nothing.
+/// `; did you mean X?` with the name nearest to a wrong one.
 pub fn hint<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(name, names).map_or(String::new(), |n| format!("; did you mean {n}?"))
+    // The common prefix of all variables would make every pair look alike.
+    let plain = |n: &str| n.trim_start_matches("WEIR_").to_lowercase();
+    let likeness = |n: &str| strsim::jaro_winkler(&plain(name), &plain(n));
+    let best = names.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    best.map_or(String::new(), |n| format!("; did you mean {n}?"))
 }
 
 fn value<T: FromStr<Err = String>>(origin: &str, text: &str) -> Result<Setting<T>, Usage> {

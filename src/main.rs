@@ -5,7 +5,6 @@ mod cli;
 mod compare;
 mod environment;
 mod eval;
-mod interim;
 mod log;
 mod md;
 mod minimize;
@@ -57,10 +56,14 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
         Command::Eval(args) => eval::run(args, &engine(&args.model, &args.compute, &environment, log)?, log),
         Command::Md(args) => md::run(args, &environment, log, began),
         Command::Minimize(args) => minimize::run(args, &engine(&args.model, &args.compute, &environment, log)?, log),
-        Command::Model(ModelCommand::Info { model }) => {
-            model::info(&engine(model, &ComputeArgs::default(), &environment, log)?)
+        Command::Model(ModelCommand::Info { model, json }) => {
+            model::info(&engine(model, &ComputeArgs::default(), &environment, log)?, *json)
         }
-        Command::Model(ModelCommand::Heads { .. }) => Ok(()),
+        Command::Model(ModelCommand::Heads { model }) => model::heads(model),
+        Command::Model(ModelCommand::Convert { model, out }) => {
+            model::convert(&engine(model, &ComputeArgs::default(), &environment, log)?, out, log)
+        }
+        Command::Model(ModelCommand::New { preset, seed, out }) => model::new(preset, *seed, out, log),
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }

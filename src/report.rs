@@ -73,11 +73,12 @@ impl Speed {
     }
 }
 
-/// Duration as `1 h 02 min`, `3 min 20 s` or `4.2 s`.
+/// Duration as `1 h 02 min`, `3 min 20 s`, `4.2 s` or `3.1 ms`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
-        0..=59 => format!("{seconds:.1} s"),
+        0 => format!("{:.1} ms", seconds * 1e3),
+        1..=59 => format!("{seconds:.1} s"),
         60..=3599 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }

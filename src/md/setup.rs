@@ -162,8 +162,9 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     )?;
     let parameters = engine.parameters(&given, &structure)?;
     let frozen = frozen(content.md.frozen.as_deref(), "md.frozen", path, &args, &structure)?;
-    let system = System::new(&structure, &content.masses, frozen)?;
+    let mut system = System::new(&structure, &content.masses, frozen)?;
     let settings = settings(config, &system);
+    system.momentum_removed = settings.remove_momentum_every > 0 && system.len() > 1;
     let identity = identity(config, engine, &system, &settings, &parameters);
     let calculator = engine.calculator(&types)?;
     let growing = files.growing();
@@ -176,8 +177,7 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
         }
         None => {
             let mut velocities = velocities(config, &structure, &system, path)?;
-            let removing = settings.remove_momentum_every > 0 && system.len() > 1;
-            if removing {
+            if system.momentum_removed {
                 system.remove_momentum(&mut velocities);
             }
             let state = State { positions: structure.positions.clone(), velocities, ..State::default() };
