@@ -96,7 +96,17 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     low - margin..high + margin
 }
 
-fn paint(series: &Series, labels: &Labels, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+/// One curve of a panel.
+struct Curve {
+    label: String,
+    points: Vec<(f64, f64)>,
+    style: ShapeStyle,
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn paint(series: &Series, labels: &Labels, svg: &mut String) -> Drawn {
     let stride = series.time.len().div_ceil(POINTS);
     let thin = |values: &[f64]| -> Vec<(f64, f64)> {
         series.time.iter().copied().zip(values.iter().copied()).step_by(stride).collect()
@@ -106,85 +116,70 @@ fn paint(series: &Series, labels: &Labels, svg: &mut String) -> Result<(), Box<d
         let first = values[0];
         thin(values).into_iter().map(|(t, v)| (t, (v - first) * 1e3 / labels.atoms as f64)).collect()
     };
-    let (potential, conserved) = (relative(&series.potential), relative(&series.conserved));
-    let temperature = thin(&series.temperature);
+    let line = |color: RGBColor| ShapeStyle { color: color.to_rgba(), filled: false, stroke_width: 2 };
+    let curve = |label: &str, points, color| Curve { label: label.into(), points, style: line(color) };
     let end = series.time[series.time.len() - 1].max(series.time[0] + 1e-9);
     let time = series.time[0]..end;
 
-    let root = SVGBackend::with_string(svg, (860, 640)).into_drawing_area();
+    let root = SVGBackend::with_string(svg, (860, 660)).into_drawing_area();
     root.fill(&WHITE)?;
-    let title = ("sans-serif", 19).into_font().color(&INK);
-    let (head, body) = root.split_vertically(38);
-    head.draw(&Text::new(labels.title.to_string(), (84, 12), title))?;
-    let panels = body.split_evenly((2, 1));
-    let axis = ("sans-serif", 15).into_font().color(&INK);
-    let line = |color: RGBColor| ShapeStyle { color: color.to_rgba(), filled: false, stroke_width: 2 };
+    let (head, body) = root.split_vertically(36);
+    head.draw(&Text::new(labels.title.to_string(), (LEFT, 12), ("sans-serif", 22).into_font().color(&INK)))?;
+    let (upper, lower) = body.split_vertically(312);
+    let energies = [
+        curve("potential energy", relative(&series.potential), BLUE),
+        curve("conserved quantity", relative(&series.conserved), ORANGE),
+    ];
+    panel(&upper, time.clone(), "energy change (meV/atom)", &energies)?;
+    let mut heat = Vec::new();
+    if let Some(target) = labels.target {
+        let style = ShapeStyle { color: INK.mix(0.6), filled: false, stroke_width: 1 };
+        let points = vec![(time.start, target), (time.end, target)];
+        heat.push(Curve { label: format!("thermostat, {target} K"), points, style });
+    }
+    heat.insert(0, curve("temperature", thin(&series.temperature), RED));
+    panel(&lower, time, "temperature (K)", &heat)?;
+    root.present()?;
+    Ok(())
+}
 
-    let span = range(potential.iter().chain(&conserved).map(|p| p.1));
-    let mut energy = ChartBuilder::on(&panels[0])
-        .margin_right(24)
+/// Left edge of the axes, pixels.
+const LEFT: i32 = 92;
+
+/// Curves against time; the legend stands above, where it hides nothing.
+fn panel(area: &Area, time: std::ops::Range<f64>, title: &str, curves: &[Curve]) -> Drawn {
+    let font = ("sans-serif", 17).into_font().color(&INK);
+    let (strip, area) = area.split_vertically(24);
+    let mut x = LEFT;
+    for curve in curves {
+        strip.draw(&PathElement::new(vec![(x, 12), (x + 24, 12)], curve.style))?;
+        strip.draw(&Text::new(curve.label.clone(), (x + 31, 5), font.clone()))?;
+        x += 31 + 8 * curve.label.len() as i32 + 28;
+    }
+    let span = range(curves.iter().flat_map(|c| c.points.iter().map(|p| p.1)));
+    let mut chart = ChartBuilder::on(&area)
+        .margin_left(14)
+        .margin_right(28)
         .x_label_area_size(44)
-        .y_label_area_size(84)
-        .build_cartesian_2d(time.clone(), span)?;
-    energy
+        .y_label_area_size(LEFT - 14)
+        .build_cartesian_2d(time, span)?;
+    // Without the noise of binary fractions.
+    let number = |v: &f64| format!("{}", (v * 1e6).round() / 1e6 + 0.0);
+    chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(INK.mix(0.12))
         .axis_style(INK)
-        .label_style(axis.clone())
-        .axis_desc_style(axis.clone())
+        .label_style(font.clone())
+        .axis_desc_style(font)
+        .x_label_formatter(&number)
+        .y_label_formatter(&number)
         .x_desc("time (ps)")
-        .y_desc("energy change (meV/atom)")
+        .y_desc(title)
         .draw()?;
-    energy
-        .draw_series(LineSeries::new(potential, line(BLUE)))?
-        .label("potential energy")
-        .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 24, y)], line(BLUE)));
-    energy
-        .draw_series(LineSeries::new(conserved, line(ORANGE)))?
-        .label("conserved quantity")
-        .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 24, y)], line(ORANGE)));
-    energy
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(INK.mix(0.2))
-        .label_font(axis.clone())
-        .draw()?;
-
-    let span = range(temperature.iter().map(|p| p.1).chain(labels.target));
-    let mut heat = ChartBuilder::on(&panels[1])
-        .margin_right(24)
-        .x_label_area_size(44)
-        .y_label_area_size(84)
-        .build_cartesian_2d(time.clone(), span)?;
-    heat.configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(INK.mix(0.12))
-        .axis_style(INK)
-        .label_style(axis.clone())
-        .axis_desc_style(axis.clone())
-        .x_desc("time (ps)")
-        .y_desc("temperature (K)")
-        .draw()?;
-    heat.draw_series(LineSeries::new(temperature, line(RED)))?
-        .label("temperature")
-        .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 24, y)], line(RED)));
-    if let Some(target) = labels.target {
-        let style = ShapeStyle { color: INK.mix(0.6), filled: false, stroke_width: 1 };
-        heat.draw_series(LineSeries::new([(time.start, target), (time.end, target)], style))?
-            .label(format!("thermostat, {target} K"))
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 24, y)], style));
+    for curve in curves.iter().rev() {
+        chart.draw_series(LineSeries::new(curve.points.iter().copied(), curve.style))?;
     }
-    heat.configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(INK.mix(0.2))
-        .label_font(axis)
-        .draw()?;
-    drop(energy);
-    drop(heat);
-    root.present()?;
     Ok(())
 }
 
