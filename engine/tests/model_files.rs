@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_engine::model::{load, load_bytes, to_dp, to_weir, LoadOptions, Model};
+use weir_engine::model::info::describe;
+use weir_engine::model::{heads, load, load_bytes, new_model, save, to_dp, to_weir, LoadOptions, Model};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -116,4 +117,52 @@ fn a_model_written_and_read_back_is_the_same_to_the_last_bit() {
         assert_eq!(weir.source.origin_sha256.as_deref(), Some(model.source.sha256.as_str()));
         assert_eq!(to_weir(&model).unwrap(), to_weir(&model).unwrap());
     }
+}
+
+#[test]
+fn the_3m_fixture_has_the_shape_of_the_preset() {
+    for folder in fixtures().iter().filter(|f| f.ends_with("dpa31_3m")) {
+        let fixture = open(&folder.join("model.dp"));
+        let preset = new_model("dpa-3.1-3m", 5).unwrap();
+        assert_eq!(describe(&fixture).parameters, describe(&preset).parameters);
+        assert_eq!(describe(&fixture).parameters.total, 3_268_689);
+        assert_eq!(fixture.descriptor.options, preset.descriptor.options);
+        assert_eq!(fixture.type_map, preset.type_map);
+        assert_eq!(fixture.fitting.case_embd, preset.fitting.case_embd);
+        let shape = |m: &Model| {
+            m.fitting.layers.iter().map(|l| (l.linear.inputs, l.linear.outputs, l.timestep.is_some(), l.resnet)).collect::<Vec<_>>()
+        };
+        assert_eq!(shape(&fixture), shape(&preset));
+    }
+}
+
+#[test]
+fn heads_are_listed_with_aliases_and_elements() {
+    let list = heads(&carried("multitask.pt")).unwrap();
+    assert_eq!(list.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), ["H2O_A", "H2O_B"]);
+    assert_eq!(list[0].aliases, ["Default", "water-a"]);
+    assert_eq!((list[0].types, list[0].fitting.as_str()), (5, "ener"));
+    assert_eq!(list[0].observed_types, ["H", "O"]);
+    assert_eq!(list[0].description.as_deref(), Some("first water set"));
+    assert_eq!(heads(&carried("tiny.dp")).unwrap()[0].name, "Default");
+
+    let load_head = |head: &str| load(&carried("multitask.pt"), &LoadOptions { head: Some(head.into()), allow_unknown: false });
+    assert_eq!(load_head("WATER-A").unwrap().source.head.as_deref(), Some("H2O_A"));
+    let message = load_head("H2O_C").unwrap_err().to_string();
+    assert!(message.contains("multitask.pt") && message.contains("H2O_A (alias Default, water-a), H2O_B"), "{message}");
+}
+
+#[test]
+fn saving_replaces_a_file_whole_and_refuses_unknown_suffixes() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = open(&carried("multitask_H2O_A.dp"));
+    for name in ["m.weir", "m.dp"] {
+        let path = folder.path().join(name);
+        save(&model, &path).unwrap();
+        save(&model, &path).unwrap();
+        assert!(bare(open(&path)) == bare(model.clone()));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert!(save(&model, &folder.path().join("m.pth")).unwrap_err().to_string().contains("dp convert-backend"));
+    assert!(save(&model, &folder.path().join("no/such/folder/m.dp")).is_err());
 }

@@ -7,7 +7,9 @@ mod arrays;
 mod build;
 pub mod econf;
 pub mod error;
+pub mod info;
 mod load;
+pub mod new;
 mod pickle;
 mod read_dp;
 mod read_weir;
@@ -23,6 +25,7 @@ mod write_hdf5;
 
 pub use error::ModelError;
 pub use load::{heads, load, load_bytes, LoadOptions};
+pub use new::new_model;
 pub use torch::heads::HeadInfo;
 pub use write::{save, to_dp, to_weir};
 
