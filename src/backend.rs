@@ -174,7 +174,12 @@ fn read_table(path: &Path) -> Result<Vec<f64>> {
         }
         let count = values.len() - before;
         if count > 0 && *width.get_or_insert(count) != count {
-            bail!("{}, line {}: {count} numbers, {} in the lines before", path.display(), number + 1, width.unwrap_or(0));
+            bail!(
+                "{}, line {}: {count} numbers, {} in the lines before",
+                path.display(),
+                number + 1,
+                width.unwrap_or(0)
+            );
         }
     }
     Ok(values)

@@ -30,7 +30,7 @@ impl Sums {
 }
 
 /// Errors over frames.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Errors {
     frames: u64,
     energy: Sums,
@@ -113,11 +113,7 @@ mod tests {
             forces: Some(vec![[0.0; 3]; 2]),
             ..Structure::default()
         };
-        let results = Results {
-            energy: -0.6,
-            forces: vec![[0.3, 0.0, 0.0], [0.0, -0.3, 0.0]],
-            ..Results::default()
-        };
+        let results = Results { energy: -0.6, forces: vec![[0.3, 0.0, 0.0], [0.0, -0.3, 0.0]], ..Results::default() };
         let mut errors = Errors::default();
         errors.add(&labels, &results).unwrap();
         assert!((errors.force.mae() - 0.1).abs() < 1e-15);

@@ -67,14 +67,20 @@ pub fn threads(origin: &str, text: &str) -> Result<Setting<usize>, Usage> {
 pub fn backend(origin: &str, name: &str) -> Result<(), Usage> {
     match name {
         "auto" | "cpu" => Ok(()),
-        "cuda" | "hip" | "emulated" | "wgpu" => {
-            Err(Usage(format!("{origin}: the backend {name} is not in this version, which computes on the CPU; set it to cpu")))
-        }
+        "cuda" | "hip" | "emulated" | "wgpu" => Err(Usage(format!(
+            "{origin}: the backend {name} is not in this version, which computes on the CPU; set it to cpu"
+        ))),
         _ => Err(Usage(format!("{origin}: \"{name}\" is not a backend: choose auto or cpu"))),
     }
 }
 
-fn set(name: &str, origin: &str, text: &str, layer: &mut Layer, log: &mut Option<Setting<String>>) -> Result<(), Usage> {
+fn set(
+    name: &str,
+    origin: &str,
+    text: &str,
+    layer: &mut Layer,
+    log: &mut Option<Setting<String>>,
+) -> Result<(), Usage> {
     match name {
         "backend" => backend(origin, text)?,
         "head" => layer.head = Some(Setting::new(text.to_string(), origin)),
@@ -191,7 +197,9 @@ mod tests {
 
     #[test]
     fn values_are_checked() {
-        for (name, value) in [("WEIR_THREADS", "0"), ("WEIR_THREADS", "two"), ("WEIR_CHECKPOINT", "every:0"), ("WEIR_BACKEND", "gpu")] {
+        for (name, value) in
+            [("WEIR_THREADS", "0"), ("WEIR_THREADS", "two"), ("WEIR_CHECKPOINT", "every:0"), ("WEIR_BACKEND", "gpu")]
+        {
             assert!(read(&[(name, value)]).unwrap_err().contains(value));
         }
         let e = read(&[("WEIR_THREADS", "7"), ("WEIR_HEAD", "Omat24")]).unwrap();

@@ -31,9 +31,11 @@ impl Level {
     /// # Errors
     /// Names that are none.
     pub fn parse(origin: &str, text: &str) -> Result<Self, Usage> {
-        Self::NAMES.iter().find(|(n, _)| *n == text.to_lowercase()).map(|(_, l)| *l).ok_or_else(|| {
-            Usage(format!("{origin}: \"{text}\" is not a log level: choose error, warn, info or debug"))
-        })
+        Self::NAMES
+            .iter()
+            .find(|(n, _)| *n == text.to_lowercase())
+            .map(|(_, l)| *l)
+            .ok_or_else(|| Usage(format!("{origin}: \"{text}\" is not a log level: choose error, warn, info or debug")))
     }
 
     fn name(self) -> &'static str {
@@ -71,7 +73,9 @@ impl Log {
         }
         let line = match self.format {
             LogFormat::Text => match level {
-                Level::Error | Level::Warn => format!("{}: {text}", if level == Level::Error { "error" } else { "warning" }),
+                Level::Error | Level::Warn => {
+                    format!("{}: {text}", if level == Level::Error { "error" } else { "warning" })
+                }
                 _ => text.to_string(),
             },
             LogFormat::Json => {

@@ -70,10 +70,8 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
 
 /// The model of the command line with the settings of flags and environment.
 fn engine(model: &ModelArgs, compute: &ComputeArgs, environment: &Environment, log: &Log) -> Result<backend::Engine> {
-    let flags = Layer {
-        head: model.head.clone().map(|h| Setting::new(h, "--head")),
-        ..minimize::compute_layer(compute)?
-    };
+    let flags =
+        Layer { head: model.head.clone().map(|h| Setting::new(h, "--head")), ..minimize::compute_layer(compute)? };
     let policy = Policy::resolve(&[flags, environment.variables.clone(), environment.file.clone()]);
     backend::Engine::load(&model.model, model.allow_unknown, policy, log)
 }

@@ -17,8 +17,8 @@ use crate::report::{self, duration, Speed};
 use anyhow::{Context, Result};
 use config::Config;
 use serde_json::json;
-use setup::Files;
 pub use setup::frozen;
+use setup::Files;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use weir_engine::md::{self, Outcome, RunError, Schedule, Simulation, StopReason, Thermostat};
@@ -37,10 +37,7 @@ pub fn run(args: &MdArgs, environment: &Environment, log: &Log, began: Instant) 
     };
     let stop = signals::catch()?;
     let (set, file) = config.layers()?;
-    let flags = Layer {
-        head: args.head.clone().map(|h| Setting::new(h, "--head")),
-        ..compute_layer(&args.compute)?
-    };
+    let flags = Layer { head: args.head.clone().map(|h| Setting::new(h, "--head")), ..compute_layer(&args.compute)? };
     let layers = [flags, set, environment.variables.clone(), file, environment.file.clone()];
     let model = &config.content.model;
     let mut engine = Engine::load(&model.path, model.allow_unknown, Policy::resolve(&layers), log)?;

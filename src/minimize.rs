@@ -61,7 +61,10 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
         if last.is_none_or(|l| l.elapsed() >= BETWEEN) || log.shows(Level::Debug) {
             last = Some(Instant::now());
             let fields = json!({ "step": s.step, "energy_eV": s.energy, "fmax": s.fmax, "atom": s.atom });
-            let text = format!("step {:>5}  energy {:.6} eV  largest force {:.5} eV/A (atom index {})", s.step, s.energy, s.fmax, s.atom);
+            let text = format!(
+                "step {:>5}  energy {:.6} eV  largest force {:.5} eV/A (atom index {})",
+                s.step, s.energy, s.fmax, s.atom
+            );
             log.event(Level::Info, "progress", fields, &text);
         }
         stop.asked().is_none()

@@ -23,7 +23,9 @@ impl FromStr for Precision {
             "model" => Ok(Precision::Model),
             "f64" => Ok(Precision::F64),
             "f32" => Ok(Precision::F32),
-            "tf32x3" | "tf32" | "bf16" => Err(format!("precision {text} is not in this version: choose model, f64 or f32")),
+            "tf32x3" | "tf32" | "bf16" => {
+                Err(format!("precision {text} is not in this version: choose model, f64 or f32"))
+            }
             _ => Err(format!("\"{text}\" is not a precision: choose model, f64 or f32")),
         }
     }

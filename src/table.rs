@@ -45,14 +45,16 @@ pub fn frame(
     writeln!(text, "\n{:>8} {:>3}   {:>14} {:>14} {:>14}{energy}", "atom", "", "fx (eV/A)", "fy", "fz").expect("text");
     for i in 0..atoms.min(ROWS) {
         let f = results.forces[i];
-        write!(text, "{i:>8} {:>3}   {:>14.8} {:>14.8} {:>14.8}", structure.symbols[i], f[0], f[1], f[2]).expect("text");
+        write!(text, "{i:>8} {:>3}   {:>14.8} {:>14.8} {:>14.8}", structure.symbols[i], f[0], f[1], f[2])
+            .expect("text");
         if atomic {
             write!(text, " {:>13.8}", results.atomic_energy[i]).expect("text");
         }
         text.push('\n');
     }
     if atoms > ROWS {
-        writeln!(text, "     ... {} more (--json - or --json FILE gives all, with all digits)", atoms - ROWS).expect("text");
+        writeln!(text, "     ... {} more (--json - or --json FILE gives all, with all digits)", atoms - ROWS)
+            .expect("text");
     }
     text.push('\n');
     text

@@ -10,7 +10,8 @@ use weir_engine::backend::{FrameParameters, Request, Results};
 use weir_engine::model::{load, LoadOptions};
 use weir_engine::structure::{read, ReadOptions};
 
-const WATER: &str = "3\nProperties=species:S:1:pos:R:3 pbc=\"F F F\"\nO 0.0 0.0 0.12\nH 0.0 0.76 -0.47\nH 0.01 -0.77 -0.46\n";
+const WATER: &str =
+    "3\nProperties=species:S:1:pos:R:3 pbc=\"F F F\"\nO 0.0 0.0 0.12\nH 0.0 0.76 -0.47\nH 0.01 -0.77 -0.46\n";
 
 fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parity/tiny/model.dp")
@@ -30,6 +31,30 @@ fn weir(folder: &Path, arguments: &[&str]) -> Command {
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     weir(folder, arguments).output().unwrap()
+}
+
+/// Four molecules in a periodic cell smaller than twice the cutoff, and a single-precision model.
+fn boxed() -> tempfile::TempDir {
+    let folder = folder();
+    let mut text =
+        String::from("12\nLattice=\"6.6 0 0 0.4 6.2 0 0 0.3 6.4\" Properties=species:S:1:pos:R:3 pbc=\"T T T\"\n");
+    for (x, y, z) in [(0.0, 0.0, 0.0), (3.3, 0.2, 3.1), (0.3, 3.1, 3.2), (3.2, 3.0, 0.1)] {
+        for line in WATER.lines().skip(2) {
+            let word: Vec<&str> = line.split_whitespace().collect();
+            let at = |k: usize, shift: f64| word[k].parse::<f64>().unwrap() + shift;
+            text += &format!("{} {} {} {}\n", word[0], at(1, x), at(2, y), at(3, z));
+        }
+    }
+    fs::write(folder.path().join("water.extxyz"), text).unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parity/tiny32/model.dp");
+    fs::copy(model, folder.path().join("model.dp")).unwrap();
+    let config = fs::read_to_string(folder.path().join("run.toml")).unwrap();
+    fs::write(
+        folder.path().join("run.toml"),
+        config.replace("\"langevin\"", "\"rescale\"").replace("steps = 2500", "steps = 1100"),
+    )
+    .unwrap();
+    folder
 }
 
 fn out(output: &Output) -> String {
@@ -152,7 +177,8 @@ fn a_frame_does_not_depend_on_the_frames_before_it() {
 #[test]
 fn comparing_with_own_results_gives_no_error() {
     let folder = folder();
-    let output = run(folder.path(), &["minimize", "model.dp", "water.extxyz", "--out", "labelled.extxyz", "--steps", "2"]);
+    let output =
+        run(folder.path(), &["minimize", "model.dp", "water.extxyz", "--out", "labelled.extxyz", "--steps", "2"]);
     assert!(output.status.success(), "{}", err(&output));
     let output = run(folder.path(), &["eval", "model.dp", "labelled.extxyz", "--compare", "--json", "-", "-q"]);
     let text = out(&output);
@@ -170,7 +196,9 @@ fn the_header_names_version_checksum_device_and_what_to_cite() {
     let output = run(folder.path(), &["eval", "model.dp", "water.extxyz", "--threads", "1"]);
     let text = err(&output);
     let sha256 = load(&model(), &LoadOptions::default()).unwrap().source.sha256;
-    for word in [env!("CARGO_PKG_VERSION"), &sha256, "threads    1 (--threads)", "arXiv:2506.01686", "DeePMD-kit", "precision"] {
+    for word in
+        [env!("CARGO_PKG_VERSION"), &sha256, "threads    1 (--threads)", "arXiv:2506.01686", "DeePMD-kit", "precision"]
+    {
         assert!(text.contains(word), "{word}: {text}");
     }
     assert!(out(&output).contains("eV/atom"));
@@ -204,7 +232,11 @@ fn wrong_usage_ends_with_code_two_and_a_hint() {
     };
     assert!(with("WEIR_THREAD", "2").contains("did you mean WEIR_THREADS?"));
     assert!(with("WEIR_BACKEND", "cuda").contains("not in this version"));
-    assert!(weir(folder.path(), &["eval", "model.dp", "water.extxyz", "-q"]).env("WEIR_ROOT", "/opt").status().unwrap().success());
+    assert!(weir(folder.path(), &["eval", "model.dp", "water.extxyz", "-q"])
+        .env("WEIR_ROOT", "/opt")
+        .status()
+        .unwrap()
+        .success());
     fails(folder.path(), &["md", "run.toml", "--set", "md.tempreature_K=3"], 2, &["did you mean temperature_K?"]);
     fails(folder.path(), &["md", "run.toml", "--set", "md.ensemble=npt"], 2, &["LAMMPS", "i-PI"]);
     fails(folder.path(), &["md", "none.toml"], 2, &["none.toml"]);
@@ -271,7 +303,8 @@ fn help_and_completions_name_the_commands_that_exist() {
 #[test]
 fn minimize_lowers_the_forces_and_keeps_frozen_atoms() {
     let folder = folder();
-    let arguments = ["minimize", "model.dp", "water.extxyz", "--out", "relaxed.extxyz", "--fmax", "0.01", "--freeze", "index 1"];
+    let arguments =
+        ["minimize", "model.dp", "water.extxyz", "--out", "relaxed.extxyz", "--fmax", "0.01", "--freeze", "index 1"];
     let output = run(folder.path(), &arguments);
     assert!(output.status.success(), "{}", err(&output));
     assert!(out(&output).contains("converged"), "{}", out(&output));
@@ -294,7 +327,7 @@ fn bytes(folder: &Path) -> Vec<Vec<u8>> {
 fn finished(folder: &Path, arguments: &[&str]) {
     let output = run(folder, arguments);
     assert!(output.status.success(), "{}", err(&output));
-    assert!(err(&output).contains("finished 2500 steps"), "{}", err(&output));
+    assert!(err(&output).contains("finished "), "{}", err(&output));
 }
 
 #[test]
@@ -324,7 +357,10 @@ fn md_writes_what_it_promises_and_nothing_over_an_earlier_run() {
 fn threads_and_checkpoints_do_not_change_a_trajectory() {
     let (one, two) = (folder(), folder());
     finished(one.path(), &["md", "run.toml", "--threads", "1"]);
-    finished(two.path(), &["md", "run.toml", "--threads", "3", "--checkpoint", "every:2", "--set", "compute.skin_A=0.3"]);
+    finished(
+        two.path(),
+        &["md", "run.toml", "--threads", "3", "--checkpoint", "every:2", "--set", "compute.skin_A=0.3"],
+    );
     assert_eq!(bytes(one.path()), bytes(two.path()));
 }
 
@@ -335,25 +371,27 @@ fn signal(child: &std::process::Child, name: &str) {
 
 #[test]
 fn a_run_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() {
-    let (whole, parts) = (folder(), folder());
-    finished(whole.path(), &["md", "run.toml"]);
-    let mut kills = 0;
-    for attempt in 0u64.. {
-        let mut child = weir(parts.path(), &["md", "run.toml", "--resume", "-q"]).spawn().unwrap();
-        // Different moments: before the first restart file, amid steps, amid writing.
-        std::thread::sleep(Duration::from_millis(20 + 23 * attempt));
-        if child.try_wait().unwrap().is_some() {
-            break;
+    for make in [folder, boxed] {
+        let (whole, parts) = (make(), make());
+        finished(whole.path(), &["md", "run.toml"]);
+        let mut kills = 0;
+        for attempt in 0u64.. {
+            let mut child = weir(parts.path(), &["md", "run.toml", "--resume", "-q"]).spawn().unwrap();
+            // Different moments: before the first restart file, amid steps, amid writing.
+            std::thread::sleep(Duration::from_millis(20 + 23 * attempt));
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+            signal(&child, "KILL");
+            child.wait().unwrap();
+            kills += 1;
+            assert!(attempt < 200, "no progress");
         }
-        signal(&child, "KILL");
-        child.wait().unwrap();
-        kills += 1;
-        assert!(attempt < 200, "no progress");
+        finished(parts.path(), &["md", "run.toml", "--resume"]);
+        assert!(kills > 1, "{kills}");
+        println!("{kills} kills");
+        assert_eq!(bytes(whole.path()), bytes(parts.path()));
     }
-    finished(parts.path(), &["md", "run.toml", "--resume"]);
-    assert!(kills > 0);
-    println!("{kills} kills");
-    assert_eq!(bytes(whole.path()), bytes(parts.path()));
 }
 
 #[test]

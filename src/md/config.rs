@@ -230,7 +230,9 @@ impl Config {
         match (md.steps, md.time_ps) {
             (Some(_), Some(_)) => return Err("md.steps and md.time_ps are both given: keep one".into()),
             (None, None) => return Err("give md.steps or md.time_ps".into()),
-            (None, Some(t)) if !(t.is_finite() && t >= 0.0) => return Err(format!("md.time_ps is {t}: it must be zero or more")),
+            (None, Some(t)) if !(t.is_finite() && t >= 0.0) => {
+                return Err(format!("md.time_ps is {t}: it must be zero or more"))
+            }
             _ => {}
         }
         if !(md.timestep_fs.is_finite() && md.timestep_fs > 0.0) {
@@ -247,7 +249,9 @@ impl Config {
         only("md.coupling_time_ps", md.coupling_time_ps.is_some(), ThermostatName::Rescale)?;
         match (md.ensemble, md.thermostat) {
             (Ensemble::Nve, Some(_)) => return Err("md.ensemble = \"nve\" has no md.thermostat".into()),
-            (Ensemble::Nvt, None) => return Err("md.ensemble = \"nvt\" needs md.thermostat = \"langevin\" or \"rescale\"".into()),
+            (Ensemble::Nvt, None) => {
+                return Err("md.ensemble = \"nvt\" needs md.thermostat = \"langevin\" or \"rescale\"".into())
+            }
             (Ensemble::Nvt, Some(_)) if md.temperature_K.is_none() => {
                 return Err("md.ensemble = \"nvt\" needs md.temperature_K".into())
             }
@@ -255,6 +259,13 @@ impl Config {
         }
         if let Some(t) = md.temperature_K.filter(|t| !(t.is_finite() && *t >= 0.0)) {
             return Err(format!("md.temperature_K is {t}: it must be zero or more"));
+        }
+        if output
+            .prefix
+            .as_ref()
+            .is_some_and(|p| p.as_os_str().is_empty() || p.to_string_lossy().ends_with(['/', '\\']))
+        {
+            return Err("output.prefix must end with the first part of a file name, not with a folder".into());
         }
         if output.energy_every == 0 {
             return Err("output.energy_every must be at least 1".into());
@@ -276,7 +287,9 @@ impl Config {
             *path = base.join(&*path);
         }
         let s = &mut c.structure;
-        for path in [&mut c.model.aparam, &mut s.elements, &mut s.topology, &mut s.index, &mut s.atoms].into_iter().flatten() {
+        for path in
+            [&mut c.model.aparam, &mut s.elements, &mut s.topology, &mut s.index, &mut s.atoms].into_iter().flatten()
+        {
             *path = base.join(&*path);
         }
         let stem = self.path.file_stem().map_or(PathBuf::from("md"), PathBuf::from);
@@ -342,7 +355,8 @@ fn check_keys(table: &Table) -> Result<(), String> {
                 return Err(format!("{section}: {NPT}"));
             }
             let near = hint(section, KEYS.iter().map(|(s, _)| *s));
-            let inside: Vec<&str> = KEYS.iter().filter(|(_, k)| k.contains(&section.as_str())).map(|(s, _)| *s).collect();
+            let inside: Vec<&str> =
+                KEYS.iter().filter(|(_, k)| k.contains(&section.as_str())).map(|(s, _)| *s).collect();
             let inside = inside.first().map_or(String::new(), |s| format!("; the key {section} belongs under [{s}]"));
             return Err(format!("unknown section or key {section}{}", if inside.is_empty() { near } else { inside }));
         };
@@ -385,14 +399,22 @@ fn apply(table: &mut Table, text: &str) -> Result<String, String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     let (key, value) = (key.trim(), value.trim());
     let (section, name) = key.split_once('.').ok_or("the key needs its section, as in md.steps=1000")?;
-    let parsed = format!("v = {value}").parse::<Table>().ok().and_then(|mut t| if t.len() == 1 { t.remove("v") } else { None });
+    let parsed =
+        format!("v = {value}").parse::<Table>().ok().and_then(|mut t| if t.len() == 1 { t.remove("v") } else { None });
     let value = parsed.unwrap_or_else(|| Value::String(value.to_string()));
     match table.entry(section).or_insert_with(|| Value::Table(Table::new())) {
         Value::Table(entries) => entries.insert(name.to_string(), value),
         _ => return Err(format!("{section} is not a section")),
     };
     // Two ways to say how long exclude each other: the one set last wins.
-    if let ("md", Some(other)) = (section, match name { "steps" => Some("time_ps"), "time_ps" => Some("steps"), _ => None }) {
+    if let ("md", Some(other)) = (
+        section,
+        match name {
+            "steps" => Some("time_ps"),
+            "time_ps" => Some("steps"),
+            _ => None,
+        },
+    ) {
         if let Some(Value::Table(entries)) = table.get_mut("md") {
             entries.remove(other);
         }
@@ -452,12 +474,15 @@ mod tests {
 
     #[test]
     fn set_overrides_the_file() {
-        let config = parse(GOOD, &["md.steps=7", "output.prefix=other", "md.temperature_K=310.5", "masses.H=2.014"]).unwrap();
+        let config =
+            parse(GOOD, &["md.steps=7", "output.prefix=other", "md.temperature_K=310.5", "masses.H=2.014"]).unwrap();
         assert_eq!(config.steps(), 7);
         assert_eq!(config.output(".csv"), Path::new("runs/other.csv"));
         assert_eq!(config.content.masses["H"], 2.014);
         assert_eq!(parse(GOOD, &["md.time_ps=1"]).unwrap().steps(), 2000);
-        for bad in ["steps=5", "md.steps", "md.steps=many", "md.steps=-1", "compute.threads=0", "compute.precision=bf16"] {
+        for bad in
+            ["steps=5", "md.steps", "md.steps=many", "md.steps=-1", "compute.threads=0", "compute.precision=bf16"]
+        {
             assert!(parse(GOOD, &[bad]).is_err(), "{bad}");
         }
     }
@@ -473,6 +498,7 @@ mod tests {
             (&["output.energy_every=0"], "energy_every"),
             (&["output.restart_minutes=0"], "restart_minutes"),
             (&["output.trajectory_format=dcd"], "trajectory_format"),
+            (&["output.prefix=runs/"], "prefix"),
         ] {
             let message = parse(GOOD, sets).unwrap_err();
             assert!(message.contains(word), "{sets:?}: {message}");

@@ -123,7 +123,13 @@ fn structure_args(config: &Config) -> StructureArgs {
 ///
 /// # Errors
 /// Selections that cannot be read, or that choose no atom.
-pub fn frozen(frozen: Option<&str>, name: &str, path: &Path, args: &StructureArgs, structure: &Structure) -> Result<Vec<bool>> {
+pub fn frozen(
+    frozen: Option<&str>,
+    name: &str,
+    path: &Path,
+    args: &StructureArgs,
+    structure: &Structure,
+) -> Result<Vec<bool>> {
     let Some(expression) = frozen else { return Ok(vec![false; structure.len()]) };
     let args = StructureArgs {
         select: Some(expression.to_string()),

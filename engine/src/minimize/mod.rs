@@ -150,7 +150,7 @@ pub(crate) fn dot(a: &[[f64; 3]], b: &[[f64; 3]]) -> f64 {
 /// # Panics
 /// When `frozen` and `positions` differ in length.
 pub fn minimize(
-    positions: &mut Vec<[f64; 3]>,
+    positions: &mut [[f64; 3]],
     cell: Option<&[[f64; 3]; 3]>,
     frozen: &[bool],
     calculator: &mut dyn Calculator,
