@@ -140,7 +140,7 @@ fn pickles_that_lie_about_lengths_or_nest_without_end_are_errors() {
 }
 
 #[test]
-fn tensors_larger_than_their_file_are_errors() {
+fn checkpoints_with_lying_members_name_the_entry() {
     // The carried checkpoint with every stored size of one storage's element count replaced by a larger one.
     let bytes = carried("tiny.pt");
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&bytes)).unwrap();
@@ -175,6 +175,16 @@ fn tensors_larger_than_their_file_are_errors() {
     });
     let message = short.unwrap_err().to_string();
     assert!(message.contains("data/9") && message.contains("expected 14 numbers"), "{message}");
+    for (from, to, expected) in [(b"dpa3", b"dpa2", "descriptor is \"dpa2\""), (b"ener", b"dosx", "\"dosx\"")] {
+        let other = rebuild(&|name, data| {
+            if name.ends_with("data.pkl") {
+                let at = data.windows(4).position(|w| w == from).unwrap();
+                data[at..at + 4].copy_from_slice(to);
+            }
+        });
+        let message = other.unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
     let missing = rebuild(&|name, data| {
         if name.ends_with("data.pkl") {
             let text = b"edge_self_linear.bias";

@@ -90,6 +90,25 @@ fn each_head_of_a_multi_task_checkpoint_is_its_frozen_model() {
 }
 
 #[test]
+fn checkpoints_of_both_torch_backends_give_the_weights_of_the_dp() {
+    for name in ["tiny.pt", "tiny_exportable.pt"] {
+        let model = open(&carried(name));
+        assert!(model.source.remarks.is_empty(), "{:?}", model.source.remarks);
+        assert!(bare(model) == bare(open(&carried("tiny.dp"))), "{name}");
+    }
+}
+
+#[test]
+fn excluded_types_of_the_fitting_net_follow_the_model_as_in_deepmd_kit() {
+    let mut model = new_model("tiny", 1).unwrap();
+    model.fitting.exclude_types = vec![3];
+    model.atom_exclude_types = vec![5];
+    let read = load_bytes(&to_dp(&model).unwrap(), "m.dp", &LoadOptions::default()).unwrap();
+    assert_eq!((read.fitting.exclude_types, read.atom_exclude_types), (vec![5], vec![5]));
+    assert!(read.source.remarks[0].contains("exclude_types [3] of the fitting net have no effect"));
+}
+
+#[test]
 fn the_carried_dp_file_has_the_options_it_was_made_with() {
     let model = open(&carried("tiny.dp"));
     assert_eq!(model.type_map, ["H", "C", "N", "O", "S"]);
