@@ -108,7 +108,7 @@ fn pt_error(pickle: &[u8]) -> String {
 fn a_pickle_that_names_a_command_is_refused_by_name() {
     let message = pt_error(b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R.");
     assert!(message.contains("os.system") && message.contains("m.pt"), "{message}");
-    for pickle in [b"cbuiltins\neval\nX\x01\0\0\01\x85R.".as_slice(), b"\x80\x04\x8c\x05posix\x8c\x06system\x93."] {
+    for pickle in [b"cbuiltins\neval\nX\x01\0\0\x001\x85R.".as_slice(), b"\x80\x04\x8c\x05posix\x8c\x06system\x93."] {
         assert!(pt_error(pickle).contains("callable"), "{}", pt_error(pickle));
     }
 }
