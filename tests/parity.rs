@@ -32,6 +32,11 @@ fn quantities(out: &Results) -> Vec<(&'static str, Vec<f64>)> {
     q
 }
 
+/// A single-precision reference without its double-precision twin (one large structure) says nothing about 1e-9.
+fn has_exact(model: &Model, reference: &Reference) -> bool {
+    model.descriptor.options.precision == Precision::F64 || reference.tensors.contains_key("energy_f64")
+}
+
 fn check_double(folder: &Path, model: &std::sync::Arc<Model>, reference: &Reference) {
     for checkpoint in [Checkpoint::All, Checkpoint::Every(2)] {
         let options = CpuOptions { precision: PrecisionChoice::F64, checkpoint, ..Default::default() };
@@ -49,8 +54,12 @@ fn check_double(folder: &Path, model: &std::sync::Arc<Model>, reference: &Refere
 fn check_single(folder: &Path, model: &std::sync::Arc<Model>, reference: &Reference, worst: &mut f64) {
     let out = compute(model, reference, &CpuOptions { precision: PrecisionChoice::Model, ..Default::default() });
     let atoms = reference.positions.len() as f64;
-    for (name, value) in quantities(&out) {
-        let exact = reference.exact(name).unwrap();
+    // Where DeePMD-kit's double-precision value is not recorded, ours stands in: it is judged on all other references.
+    let ours = (!has_exact(model, reference)).then(|| {
+        quantities(&compute(model, reference, &CpuOptions { precision: PrecisionChoice::F64, ..Default::default() }))
+    });
+    for (index, (name, value)) in quantities(&out).into_iter().enumerate() {
+        let exact = ours.as_ref().map_or_else(|| reference.exact(name).unwrap(), |q| q[index].1.as_slice());
         let noise = largest_difference(&reference.tensors[name], exact);
         let floor = match name {
             "force" => 1e-6,
@@ -72,8 +81,10 @@ fn check(folder: &Path, largest: usize) -> (usize, usize, f64) {
         if reference.positions.len() > largest {
             continue;
         }
-        check_double(folder, &model, &reference);
-        double_count += 1;
+        if has_exact(&model, &reference) {
+            check_double(folder, &model, &reference);
+            double_count += 1;
+        }
         if single {
             check_single(folder, &model, &reference, &mut worst);
             single_count += 1;
@@ -106,6 +117,8 @@ fn every_fixture_equals_deepmd_kit() {
         single += s;
         worst = worst.max(w);
     }
-    println!("{double} double-precision and {single} single-precision results; largest share of the f32 band {worst:.2}");
+    println!(
+        "{double} double-precision and {single} single-precision results; largest share of the f32 band {worst:.2}"
+    );
     assert!(double > 100 && single > 10);
 }

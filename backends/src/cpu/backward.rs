@@ -180,7 +180,15 @@ impl<T: Real> BackwardLayer<'_, T> {
     }
 
     /// Messages and slopes of all angles of the centre; S of its edges (or, outside the angle set, what stands for it).
-    fn recompute_angles(&self, ctx: &Context<T>, w: &AngleWeights<T>, i: usize, centre: &[T], e: &[T], t: &mut Scratch<T>) {
+    fn recompute_angles(
+        &self,
+        ctx: &Context<T>,
+        w: &AngleWeights<T>,
+        i: usize,
+        centre: &[T],
+        e: &[T],
+        t: &mut Scratch<T>,
+    ) {
         let (s, graph) = (ctx.s, ctx.graph);
         let m = graph.angle_edges[i] as usize;
         let wa = s.angle_messages(self.layer);
@@ -221,7 +229,15 @@ impl<T: Real> BackwardLayer<'_, T> {
     }
 
     /// Adjoint of E2: leaves the adjoint of S in `t.s`.
-    fn second_message(&self, ctx: &Context<T>, w: &AngleWeights<T>, ne: usize, m: usize, e_bar: &[T], t: &mut Scratch<T>) {
+    fn second_message(
+        &self,
+        ctx: &Context<T>,
+        w: &AngleWeights<T>,
+        ne: usize,
+        m: usize,
+        e_bar: &[T],
+        t: &mut Scratch<T>,
+    ) {
         let s = ctx.s;
         // Outside the angle set S is a constant, unless the edge's own feature stands for it.
         let rows = if ctx.model.descriptor.options.smooth_edge_update { m } else { ne };

@@ -77,7 +77,11 @@ impl<T: Real> Compute for Executor<T> {
 }
 
 /// Checked and normalised parameters.
-pub(super) fn resolve(model: &Model, atoms: usize, given: &FrameParameters) -> Result<ResolvedParameters, ComputeError> {
+pub(super) fn resolve(
+    model: &Model,
+    atoms: usize,
+    given: &FrameParameters,
+) -> Result<ResolvedParameters, ComputeError> {
     ResolvedParameters::new(model, atoms, given).map_err(|e| ComputeError::Parameter(e.to_string()))
 }
 
@@ -97,7 +101,13 @@ pub struct CpuCalculator {
 }
 
 impl CpuCalculator {
-    pub(super) fn new(model: Arc<Model>, types: &[i32], options: &CpuOptions, threads: usize, compute: Box<dyn Compute>) -> Result<Self, CpuError> {
+    pub(super) fn new(
+        model: Arc<Model>,
+        types: &[i32],
+        options: &CpuOptions,
+        threads: usize,
+        compute: Box<dyn Compute>,
+    ) -> Result<Self, CpuError> {
         let known = model.types() as i32;
         if let Some(atom) = types.iter().position(|&t| t >= known) {
             return Err(CpuError::Type { atom, index: types[atom], types: model.types() });

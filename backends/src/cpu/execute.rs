@@ -198,7 +198,8 @@ impl<T: Real> Executor<T> {
         parallel(&self.scratch, 0..graph.atoms(), 2 * BLOCK, |block, _| {
             let rows = block.len();
             // SAFETY: the rows of this block.
-            let (c, n) = unsafe { (centre.piece(block.start * wc, rows * wc), neighbour.piece(block.start * wd, rows * wd)) };
+            let (c, n) =
+                unsafe { (centre.piece(block.start * wc, rows * wc), neighbour.piece(block.start * wd, rows * wd)) };
             for row in c.chunks_exact_mut(wc) {
                 row.copy_from_slice(&w.centre_bias);
             }
@@ -208,7 +209,15 @@ impl<T: Real> Executor<T> {
         });
     }
 
-    fn layer(&mut self, graph: &Graph, layer: usize, tile: usize, input: Place, output: Option<Place>, with_nodes: bool) {
+    fn layer(
+        &mut self,
+        graph: &Graph,
+        layer: usize,
+        tile: usize,
+        input: Place,
+        output: Option<Place>,
+        with_nodes: bool,
+    ) {
         let b = &mut self.buffers;
         let slots: Vec<_> = b.slots.iter_mut().map(|(e, a)| (Shared::new(e), Shared::new(a))).collect();
         let (before, after) = b.nodes.split_at_mut(layer + 1);
@@ -235,7 +244,9 @@ impl<T: Real> Executor<T> {
             },
             nodes_out,
         };
-        parallel(&self.scratch, self.tiles[tile].centres.clone(), BLOCK, |block, t| forward.block(&context, block, &mut t.0));
+        parallel(&self.scratch, self.tiles[tile].centres.clone(), BLOCK, |block, t| {
+            forward.block(&context, block, &mut t.0)
+        });
     }
 
     fn fitting(&mut self, graph: &Graph) {
@@ -296,7 +307,9 @@ impl<T: Real> Executor<T> {
             first_edge: self.tiles[tile].edges.start,
             geometry_bar: Shared::new(&mut b.geometry_bar),
         };
-        parallel(&self.scratch, self.tiles[tile].centres.clone(), BLOCK, |block, t| backward.block(&context, block, &mut t.0));
+        parallel(&self.scratch, self.tiles[tile].centres.clone(), BLOCK, |block, t| {
+            backward.block(&context, block, &mut t.0)
+        });
     }
 
     fn gather(&mut self, graph: &Graph, layer: usize, tile: usize) {

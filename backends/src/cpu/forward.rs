@@ -50,7 +50,7 @@ pub fn bias_activate<T: Real>(ctx: &Context<T>, rows: &mut [T], bias: &[T], slop
             }
         },
     );
-    ActivationKernel { activator: ctx.activator, values: rows, slopes }.run(ctx.arch);
+    ActivationKernel { activator: ctx.activator, values: rows, slopes }.start(ctx.arch);
 }
 
 /// `q` of a centre from its moments (7.2): `q[x][d] = 1/3 sum_c H[c][x] H[c][d]`.
@@ -76,7 +76,12 @@ pub fn gram<T: Real>(ctx: &Context<T>, h: &[T], q: &mut [T]) {
 }
 
 /// Edge rows of a centre: the stored ones, or layer 0's made into the scratch.
-pub fn edge_rows<'s, T: Real>(ctx: &Context<T>, input: &Features<'s, T>, edges: Range<usize>, e0: &'s mut [T]) -> &'s [T] {
+pub fn edge_rows<'s, T: Real>(
+    ctx: &Context<T>,
+    input: &Features<'s, T>,
+    edges: Range<usize>,
+    e0: &'s mut [T],
+) -> &'s [T] {
     match input {
         Features::Initial => {
             ctx.embed_edges(edges.clone(), e0, &mut []);
@@ -88,7 +93,14 @@ pub fn edge_rows<'s, T: Real>(ctx: &Context<T>, input: &Features<'s, T>, edges: 
 }
 
 /// Projections of a centre's angle edges as receiving and as other edge, m x wa each.
-pub fn project_edges<T: Real>(ctx: &Context<T>, w: &AngleWeights<T>, e: &[T], m: usize, own: &mut [T], other: &mut [T]) {
+pub fn project_edges<T: Real>(
+    ctx: &Context<T>,
+    w: &AngleWeights<T>,
+    e: &[T],
+    m: usize,
+    own: &mut [T],
+    other: &mut [T],
+) {
     let wa = w.own.forward.outputs;
     w.own.forward.multiply(ctx.arch, m, e, ctx.s.ep, own, wa, wa, false);
     w.other.forward.multiply(ctx.arch, m, e, ctx.s.ep, other, wa, wa, false);
@@ -142,7 +154,10 @@ impl<T: Real> ForwardLayer<'_, T> {
             Some((e, a)) => unsafe {
                 let angles = graph.first_angle[i] as usize;
                 let a_rows = if s.updates_angles(self.layer) { m * m } else { 0 };
-                (e.piece(edges.start * s.ep, ne * s.ep), a.piece(angles * s.ap * usize::from(a_rows > 0), a_rows * s.ap))
+                (
+                    e.piece(edges.start * s.ep, ne * s.ep),
+                    a.piece(angles * s.ap * usize::from(a_rows > 0), a_rows * s.ap),
+                )
             },
             None => (&mut [][..], &mut [][..]),
         };
@@ -182,7 +197,15 @@ impl<T: Real> ForwardLayer<'_, T> {
     }
 
     /// S of the centre's angle edges into the scratch, angles updated where they live on.
-    fn angles(&self, ctx: &Context<T>, w: &AngleWeights<T>, i: usize, centre: &[T], a_out: &mut [T], t: &mut Scratch<T>) {
+    fn angles(
+        &self,
+        ctx: &Context<T>,
+        w: &AngleWeights<T>,
+        i: usize,
+        centre: &[T],
+        a_out: &mut [T],
+        t: &mut Scratch<T>,
+    ) {
         let (s, graph) = (ctx.s, ctx.graph);
         let m = graph.angle_edges[i] as usize;
         let wa = s.angle_messages(self.layer);

@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn every_atom_appears_once() {
-        let fraction: Vec<[f64; 3]> = (0..100).map(|i| [(i as f64 * 0.37) % 1.0, (i as f64 * 0.71) % 1.0, 0.5]).collect();
+        let fraction: Vec<[f64; 3]> =
+            (0..100).map(|i| [(i as f64 * 0.37) % 1.0, (i as f64 * 0.71) % 1.0, 0.5]).collect();
         let mut order = curve_order(&fraction);
         order.sort_unstable();
         assert_eq!(order, (0..100).collect::<Vec<u32>>());

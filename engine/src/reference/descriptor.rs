@@ -120,7 +120,8 @@ pub fn descriptor<'m>(tape: &mut Tape<'m>, model: &'m Model, graph: &Graph, z: &
     let y = tape.combine(&[(c, (1.0 - 1e-6) / std::f64::consts::PI.sqrt())]);
     // Section 6.
     let dn = o.n_dim;
-    let rows = graph.types.iter().flat_map(|&t| z[t.max(0) as usize * dn..(t.max(0) as usize + 1) * dn].iter().copied());
+    let rows =
+        graph.types.iter().flat_map(|&t| z[t.max(0) as usize * dn..(t.max(0) as usize + 1) * dn].iter().copied());
     let z = tape.leaf(atoms, dn, rows.collect());
     let act = |q: f64| o.activation.evaluate(q);
     let n = tape.map(z, act);

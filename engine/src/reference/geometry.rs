@@ -30,7 +30,8 @@ mod tests {
         for exponential in [true, false] {
             for i in 1..120 {
                 let (r, h) = (i as f64 * 0.05 - 0.003, 1e-6);
-                let numeric = (switch(r + h, 5.3, 6.0, exponential).0 - switch(r - h, 5.3, 6.0, exponential).0) / (2.0 * h);
+                let numeric =
+                    (switch(r + h, 5.3, 6.0, exponential).0 - switch(r - h, 5.3, 6.0, exponential).0) / (2.0 * h);
                 assert!((numeric - switch(r, 5.3, 6.0, exponential).1).abs() < 1e-7, "at {r}");
             }
         }

@@ -12,29 +12,70 @@ pub struct Var(usize);
 enum Op<'m> {
     Leaf,
     /// `x W (+ b)`
-    Linear { x: Var, map: &'m Linear },
+    Linear {
+        x: Var,
+        map: &'m Linear,
+    },
     /// elementwise function with its stored derivative
-    Map { x: Var, slope: Vec<f64> },
+    Map {
+        x: Var,
+        slope: Vec<f64>,
+    },
     /// `sum_k c_k x_k`
-    Combine { terms: Vec<(Var, f64)> },
-    Mul { a: Var, b: Var },
+    Combine {
+        terms: Vec<(Var, f64)>,
+    },
+    Mul {
+        a: Var,
+        b: Var,
+    },
     /// every row times one number of a column
-    ScaleRows { x: Var, by: Var },
+    ScaleRows {
+        x: Var,
+        by: Var,
+    },
     /// every column times a constant
-    ScaleColumns { x: Var, by: Vec<f64> },
-    Gather { x: Var, rows: Vec<u32> },
+    ScaleColumns {
+        x: Var,
+        by: Vec<f64>,
+    },
+    Gather {
+        x: Var,
+        rows: Vec<u32>,
+    },
     /// rows summed into the row given by `rows`
-    Segment { x: Var, rows: Vec<u32> },
-    Concat { parts: Vec<Var> },
-    Slice { x: Var, from: usize },
+    Segment {
+        x: Var,
+        rows: Vec<u32>,
+    },
+    Concat {
+        parts: Vec<Var>,
+    },
+    Slice {
+        x: Var,
+        from: usize,
+    },
     /// row-wise outer product, `out[r][p * q + q'] = a[r][p] b[r][q']`
-    Outer { a: Var, b: Var },
+    Outer {
+        a: Var,
+        b: Var,
+    },
     /// row-wise scalar product
-    Dot { a: Var, b: Var },
+    Dot {
+        a: Var,
+        b: Var,
+    },
     /// `G[x][d] = 1/3 sum_c H[c][x] H[c][d]`, H stored as 3 x D
-    Gram { h: Var, axis: usize },
+    Gram {
+        h: Var,
+        axis: usize,
+    },
     /// rows of `a` where the mask is set, else of `b`
-    Choose { mask: Vec<bool>, a: Var, b: Var },
+    Choose {
+        mask: Vec<bool>,
+        a: Var,
+        b: Var,
+    },
 }
 
 struct Node<'m> {
@@ -147,7 +188,8 @@ impl<'m> Tape<'m> {
     pub fn gather(&mut self, x: Var, rows: &[u32]) -> Var {
         let (_, cols) = self.shape(x);
         let value = self.value(x);
-        let out = rows.iter().flat_map(|&r| value[r as usize * cols..(r as usize + 1) * cols].iter().copied()).collect();
+        let out =
+            rows.iter().flat_map(|&r| value[r as usize * cols..(r as usize + 1) * cols].iter().copied()).collect();
         self.push(rows.len(), cols, out, Op::Gather { x, rows: rows.to_vec() })
     }
 

@@ -1,4 +1,42 @@
 //! Atoms, positions and cell of one frame, and the readers and writers of the formats that MD people keep them in.
+//!
+//! [`read`] gives the first frame of a file, [`frames`] all of them one by one. The format is told by name or content.
+
+mod adopt;
+mod check;
+mod elements;
+mod error;
+mod format;
+mod index_groups;
+mod lammps;
+mod lines;
+mod masses;
+mod npy;
+mod open;
+mod read_deepmd;
+mod read_extxyz;
+mod read_gro;
+mod read_lammps_data;
+mod read_lammps_dump;
+mod read_pdb;
+mod read_poscar;
+mod read_trr;
+mod read_xtc;
+mod residues;
+mod select;
+mod symbols;
+mod topology;
+mod trajectory;
+mod write_extxyz;
+mod write_xtc;
+mod xdr;
+
+pub use error::StructureError;
+pub use format::Format;
+pub use open::{frames, read, read_bytes, Frames, ReadOptions};
+pub use read_extxyz::ASE_VELOCITY;
+pub use trajectory::{ExtxyzWriter, TrajectoryWriter, XtcWriter};
+pub use write_extxyz::write_extxyz;
 
 /// One frame. Lengths in A.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,8 +55,16 @@ pub struct Structure {
     pub forces: Option<Vec<[f64; 3]>>,
     /// Reference virial, eV (rows as in specification section 12), where the file has one.
     pub virial: Option<[[f64; 3]; 3]>,
+    /// Frame parameters of the model (`fparam`), where the file has them.
+    pub fparam: Option<Vec<f64>>,
+    /// Atomic parameters of the model (`aparam`), N rows one after the other, where the file has them.
+    pub aparam: Option<Vec<f64>>,
+    /// Total charge and spin of the frame, where the file has them.
+    pub charge_spin: Option<[f64; 2]>,
     /// Index of each atom in the file it came from (selection and dropped virtual sites leave gaps).
     pub original: Vec<usize>,
+    /// Number of atoms of the file before selection and dropping (0 = not known).
+    pub file_atoms: usize,
     /// Residue names, where the format has them (else empty).
     pub residues: Vec<String>,
     /// Atom names, where the format has them (else empty).

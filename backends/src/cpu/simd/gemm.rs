@@ -50,7 +50,17 @@ impl<T: Real> PackedMatrix<T> {
     /// `c[r][0..columns] (+)= a[r][..] W[.., 0..columns]` for `rows` rows.
     ///
     /// `columns` is a multiple of PAD, at most `outputs`. With `add` the old value of c starts the chain, else zero.
-    pub fn multiply(&self, arch: Arch, rows: usize, a: &[T], a_stride: usize, c: &mut [T], c_stride: usize, columns: usize, add: bool) {
+    pub fn multiply(
+        &self,
+        arch: Arch,
+        rows: usize,
+        a: &[T],
+        a_stride: usize,
+        c: &mut [T],
+        c_stride: usize,
+        columns: usize,
+        add: bool,
+    ) {
         if rows == 0 || columns == 0 {
             return;
         }
@@ -127,7 +137,14 @@ impl<T: Real> Multiply<'_, T> {
     }
 
     #[inline(always)]
-    unsafe fn block<S: Simd, const M: usize, const N: usize>(&self, s: S, row: usize, b: *const T, b_stride: usize, c: *mut T) {
+    unsafe fn block<S: Simd, const M: usize, const N: usize>(
+        &self,
+        s: S,
+        row: usize,
+        b: *const T,
+        b_stride: usize,
+        c: *mut T,
+    ) {
         let lanes = T::lanes::<S>();
         // SAFETY: rows row..row + M of a and c are inside the slices given to `multiply`.
         unsafe {
@@ -191,13 +208,19 @@ mod tests {
                     for o in 0..outputs {
                         let sum: f64 = (0..inputs).map(|k| a[r * inputs + k] * w[k * outputs + o]).sum();
                         let expected = if o < columns { 0.25 + sum } else { 0.25 };
-                        assert!((c[r * outputs + o].to_f64() - expected).abs() < tolerance, "{rows} {inputs} {outputs}");
+                        assert!(
+                            (c[r * outputs + o].to_f64() - expected).abs() < tolerance,
+                            "{rows} {inputs} {outputs}"
+                        );
                     }
                 }
                 // A row alone has the same bits as among others.
                 let mut alone = vec![T::from_f64(0.25); outputs];
                 packed.multiply(arch, 1, &at[(rows - 1) * inputs..], inputs, &mut alone, outputs, columns, true);
-                assert_eq!(bytemuck::cast_slice::<T, u8>(&alone), bytemuck::cast_slice::<T, u8>(&c[(rows - 1) * outputs..]));
+                assert_eq!(
+                    bytemuck::cast_slice::<T, u8>(&alone),
+                    bytemuck::cast_slice::<T, u8>(&c[(rows - 1) * outputs..])
+                );
             }
         }
     }
