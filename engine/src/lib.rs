@@ -6,6 +6,8 @@ pub mod activation;
 pub mod backend;
 pub mod element;
 pub mod graph;
+pub mod md;
+pub mod minimize;
 pub mod model;
 pub mod plan;
 pub mod reference;

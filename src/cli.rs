@@ -1,0 +1,273 @@
+//! The command line as clap sees it.
+
+use crate::policy::{Checkpoint, Precision};
+use crate::slice::FrameSlice;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const AFTER: &str = "\
+Examples:
+  weir eval water.dp water.extxyz
+  weir eval DPA-3.1-3M.pt protein.gro --head SPICE2 --select protein --json forces.json
+  weir minimize model.dp raw.pdb --out relaxed.extxyz
+  weir md examples/water.toml --set md.temperature_K=310
+  weir model info model.dp
+
+Environment (flags win over it): WEIR_HEAD, WEIR_PRECISION, WEIR_THREADS, WEIR_CHECKPOINT, WEIR_BACKEND, WEIR_LOG (error, warn, info,
+debug), WEIR_CONFIG (a TOML file with the keys head, precision, threads, checkpoint, backend, log). Any other WEIR_ name is an error,
+except those of module systems (WEIR_ROOT, _HOME, _DIR, _VERSION, _LIB, _INC, _BASE).
+
+Exit codes: 0 done, or stopped as asked (signal, --maxh) with the restart file written; 1 error; 2 wrong usage, environment or configuration.";
+
+/// DPA3 interatomic potentials: exact energies, forces, virials and molecular dynamics, from DeePMD-kit model files.
+#[derive(Parser)]
+#[command(name = "weir", version, about, after_help = AFTER, max_term_width = 120)]
+pub struct Cli {
+    /// Only warnings and errors on standard error.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// How log lines on standard error look.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Energy, forces and virial of structures.
+    Eval(EvalArgs),
+    /// Molecular dynamics: NVE, NVT (Langevin, stochastic velocity rescaling).
+    Md(MdArgs),
+    /// Relax a structure at fixed cell.
+    Minimize(MinimizeArgs),
+    /// Look at model files, convert them, make random ones.
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Completions for a shell, on standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which model.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// Model file: .dp, .pt, .pth, .yaml, .pt2, .pte, .weir
+    pub model: PathBuf,
+    /// Branch of a multi-task model [env: WEIR_HEAD]
+    #[arg(long, visible_alias = "model-branch", value_name = "NAME")]
+    pub head: Option<String>,
+    /// Read models with keys that this version does not know.
+    #[arg(long)]
+    pub allow_unknown: bool,
+}
+
+/// How to compute.
+#[derive(Args, Default)]
+pub struct ComputeArgs {
+    /// Arithmetic: model (as trained), f64, f32 [env: WEIR_PRECISION] [default: model]
+    #[arg(long, value_name = "P")]
+    pub precision: Option<Precision>,
+    /// Number of threads [env: WEIR_THREADS] [default: all this process may use]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Which layer inputs are kept for the backward pass: all, every:K [env: WEIR_CHECKPOINT] [default: all]
+    #[arg(long, value_name = "C")]
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// Inputs besides positions.
+#[derive(Args)]
+pub struct ParameterArgs {
+    /// Frame parameters [default: those in the structure file]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', allow_negative_numbers = true)]
+    pub fparam: Option<Vec<f64>>,
+    /// Text file of atomic parameters, one row per atom [default: those in the structure file]
+    #[arg(long, value_name = "FILE")]
+    pub aparam: Option<PathBuf>,
+    /// Total charge and spin [default: those in the structure file]
+    #[arg(long, value_name = "Q,M", value_delimiter = ',', allow_negative_numbers = true)]
+    pub charge_spin: Option<Vec<f64>>,
+}
+
+/// How to read a structure.
+#[derive(Args, Default)]
+pub struct StructureArgs {
+    /// Format of the structure, where name and content should not decide.
+    #[arg(long, value_name = "NAME")]
+    pub format: Option<String>,
+    /// Atoms to keep: residue names, protein, water, "not water", or a group of --index
+    #[arg(long, value_name = "SELECTION")]
+    pub select: Option<String>,
+    /// File with lines "[residue] atom-name element", for formats without elements.
+    #[arg(long, value_name = "FILE")]
+    pub elements: Option<PathBuf>,
+    /// GROMACS topology that tells the elements.
+    #[arg(long, visible_alias = "top", value_name = "FILE")]
+    pub topology: Option<PathBuf>,
+    /// GROMACS index file whose groups --select may name.
+    #[arg(long, visible_alias = "ndx", value_name = "FILE")]
+    pub index: Option<PathBuf>,
+    /// Elements of the types 1, 2, ... of LAMMPS and DeePMD files.
+    #[arg(long, value_name = "O,H", value_delimiter = ',')]
+    pub types: Vec<String>,
+    /// Structure that names the atoms of a trajectory without names (xtc, trr).
+    #[arg(long, value_name = "FILE")]
+    pub atoms: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir eval water.dp water.extxyz
+  weir eval model.pt run.xtc --atoms start.gro --head Omat24 --frames ::10 --json energies.jsonl
+  weir eval water.dp data/water/data_3 --compare
+
+JSON: one object a line and frame, with energy (eV), forces (N x 3, eV/A, input order), virial (3 x 3, eV), atomic_energy, natoms, model, head,
+backend, precision, seconds, peak_bytes; with --atomic also atomic_virial (N x 9, eV). Numbers read back to the same bits.")]
+pub struct EvalArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Structure or trajectory: extxyz, xyz, gro, pdb, POSCAR, LAMMPS data or dump, xtc, trr, DeePMD system folder.
+    pub structure: PathBuf,
+    #[command(flatten)]
+    pub read: StructureArgs,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub parameters: ParameterArgs,
+    /// Also atomic energies and atomic virials.
+    #[arg(long)]
+    pub atomic: bool,
+    /// Write JSON lines to a file, or to standard output (-), instead of the table.
+    #[arg(long, value_name = "FILE|-")]
+    pub json: Option<PathBuf>,
+    /// Frames: all, first, N, or start:stop:step, counted from 0 [default: first; all with --compare]
+    #[arg(long, value_name = "FRAMES")]
+    pub frames: Option<FrameSlice>,
+    /// Print the errors against the energies, forces and virials in the file, as `dp test` does.
+    #[arg(long)]
+    pub compare: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir md examples/water.toml
+  weir md run.toml --set md.steps=100000 --set output.prefix=\"long\"
+  weir md run.toml --resume --maxh 23.5
+
+The configuration is described in docs/md-config.md. SIGINT, SIGTERM and SIGUSR1 write a restart file and stop after the present step (a second
+SIGINT or SIGTERM stops at once). --resume continues bit for bit; outputs are cut to the step of the restart file.")]
+pub struct MdArgs {
+    /// Configuration file (TOML).
+    pub config: PathBuf,
+    /// Override a key of the configuration.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Continue from the restart file; starts anew where there is neither a restart file nor output.
+    #[arg(long)]
+    pub resume: bool,
+    /// Write over the output of an earlier run.
+    #[arg(long, conflicts_with = "resume")]
+    pub overwrite: bool,
+    /// Stop with a restart file before this many hours have passed.
+    #[arg(long, value_name = "H")]
+    pub maxh: Option<f64>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    /// Branch of a multi-task model [env: WEIR_HEAD]
+    #[arg(long, visible_alias = "model-branch", value_name = "NAME")]
+    pub head: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir minimize water.dp raw.pdb --out relaxed.extxyz
+  weir minimize model.pt slab.extxyz --head Omat24 --freeze \"index 1-64\" --fmax 0.01 --algorithm fire --out slab_relaxed.extxyz")]
+pub struct MinimizeArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Structure (the first frame is taken).
+    pub structure: PathBuf,
+    /// File for the relaxed structure, by its suffix.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub read: StructureArgs,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub parameters: ParameterArgs,
+    /// Largest force at the end, eV/A.
+    #[arg(long, value_name = "F", default_value_t = 0.05)]
+    pub fmax: f64,
+    /// Largest number of steps.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub steps: u64,
+    /// Longest way of an atom in one step, A.
+    #[arg(long, value_name = "D", default_value_t = 0.1)]
+    pub max_step: f64,
+    /// Algorithm.
+    #[arg(long, default_value = "lbfgs")]
+    pub algorithm: AlgorithmName,
+    /// Atoms that stay where they are, in the language of --select, such as "index 1-64" or "resname SLB"
+    #[arg(long, value_name = "SELECTION")]
+    pub freeze: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AlgorithmName {
+    /// Damped dynamics: slow and forgiving.
+    Fire,
+    /// Limited-memory quasi-Newton.
+    Lbfgs,
+}
+
+#[derive(Subcommand)]
+pub enum ModelCommand {
+    /// Architecture, parameters, type map, cutoffs, checksum.
+    Info {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Names of the branches of a multi-task model.
+    Heads {
+        /// Model file.
+        model: PathBuf,
+    },
+    /// Write one head as .weir (loads fast) or as .dp (DeePMD-kit opens it).
+    Convert {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// File to write; its suffix says the format.
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Make a random model of a published shape, for timing.
+    New {
+        /// dpa-3.1-3m, dpa-3.2-5m or tiny
+        #[arg(long)]
+        preset: String,
+        /// Seed of the weights.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// File to write (.weir or .dp).
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
+    },
+}

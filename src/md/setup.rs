@@ -1,0 +1,280 @@
+//! From a configuration to a simulation that is ready to run, new or resumed.
+
+use super::config::{Config, Ensemble, FormatName, InitialVelocities, ThermostatName};
+use crate::backend::{Engine, Given};
+use crate::cli::{MdArgs, StructureArgs};
+use crate::log::Log;
+use crate::structures::Reader;
+use anyhow::{bail, Context, Result};
+use std::path::{Path, PathBuf};
+use weir_engine::md::restart::fingerprint;
+use weir_engine::md::{
+    output, EnergyLog, FrameFile, Limits, Outputs, Restart, Settings, Simulation, State, System, Thermostat,
+    TrajectoryFormat,
+};
+use weir_engine::structure::Structure;
+
+/// Every file a run writes.
+pub struct Files {
+    /// Energy log.
+    pub energies: PathBuf,
+    /// Trajectories.
+    pub trajectories: Vec<(PathBuf, TrajectoryFormat)>,
+    /// Restart file.
+    pub restart: PathBuf,
+    /// Plot.
+    pub plot: PathBuf,
+    /// The frame after the last step.
+    pub last: PathBuf,
+}
+
+impl Files {
+    /// The files of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let formats = match config.content.output.trajectory_every {
+            0 => Vec::new(),
+            _ => config.content.output.formats(),
+        };
+        let trajectory = |format| match format {
+            FormatName::Extxyz => (config.output(".extxyz"), TrajectoryFormat::Extxyz),
+            FormatName::Xtc => (config.output(".xtc"), TrajectoryFormat::Xtc),
+        };
+        Files {
+            energies: config.output(".csv"),
+            trajectories: formats.into_iter().map(trajectory).collect(),
+            restart: config.output(".restart"),
+            plot: config.output(".svg"),
+            last: config.output(".final.extxyz"),
+        }
+    }
+
+    /// Files that grow, in the order of the restart file.
+    fn growing(&self) -> Vec<PathBuf> {
+        std::iter::once(&self.energies).chain(self.trajectories.iter().map(|(p, _)| p)).cloned().collect()
+    }
+}
+
+/// Decides between a new run (`None`) and a resumed one.
+///
+/// # Errors
+/// Outputs that would be written over, outputs without a restart file, an unreadable restart file.
+pub fn choose(args: &MdArgs, config: &Config, files: &Files, log: &Log) -> Result<Option<Restart>> {
+    let inputs = [&config.content.model.path, &config.content.structure.path];
+    for file in files.growing().iter().chain([&files.restart, &files.last, &files.plot]) {
+        if inputs.into_iter().any(|input| same(input, file)) {
+            bail!("{} is both read and written: choose another output.prefix", file.display());
+        }
+    }
+    let exists = |p: &&PathBuf| p.exists();
+    let growing = files.growing();
+    if args.resume {
+        if files.restart.exists() {
+            return Ok(Some(Restart::read(&files.restart)?));
+        }
+        if let Some(found) = growing.iter().find(exists) {
+            bail!(
+                "--resume: there is no restart file {}, but {} exists; give the right output.prefix, or start anew with --overwrite",
+                files.restart.display(),
+                found.display()
+            );
+        }
+        log.info(&format!("  resume     there is no {} yet: a new run", files.restart.display()));
+        return Ok(None);
+    }
+    if !(args.overwrite || config.content.output.overwrite) {
+        if let Some(found) = growing.iter().chain([&files.restart]).find(exists) {
+            bail!("{} exists: continue that run with --resume, write over it with --overwrite, or choose another output.prefix", found.display());
+        }
+    }
+    Ok(None)
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// A simulation and where it writes.
+pub struct Ready {
+    /// The simulation.
+    pub simulation: Simulation,
+    /// Its outputs, opened.
+    pub outputs: Outputs,
+    /// Settings its bits depend on.
+    pub settings: Vec<(String, String)>,
+}
+
+fn structure_args(config: &Config) -> StructureArgs {
+    let s = &config.content.structure;
+    StructureArgs {
+        format: s.format.clone(),
+        select: s.select.clone(),
+        elements: s.elements.clone(),
+        topology: s.topology.clone(),
+        index: s.index.clone(),
+        types: s.types.clone(),
+        atoms: s.atoms.clone(),
+    }
+}
+
+/// Marks the atoms that `frozen` selects.
+///
+/// # Errors
+/// Selections that cannot be read, or that choose no atom.
+pub fn frozen(
+    frozen: Option<&str>,
+    name: &str,
+    path: &Path,
+    args: &StructureArgs,
+    structure: &Structure,
+) -> Result<Vec<bool>> {
+    let Some(expression) = frozen else { return Ok(vec![false; structure.len()]) };
+    let args = StructureArgs {
+        select: Some(expression.to_string()),
+        format: args.format.clone(),
+        elements: args.elements.clone(),
+        topology: args.topology.clone(),
+        index: args.index.clone(),
+        types: args.types.clone(),
+        atoms: args.atoms.clone(),
+    };
+    let chosen = Reader::new(&args)?.read(path).with_context(|| name.to_string())?;
+    let chosen: std::collections::HashSet<usize> = chosen.original.into_iter().collect();
+    let marks: Vec<bool> = structure.original.iter().map(|i| chosen.contains(i)).collect();
+    debug_assert_eq!(marks.len(), structure.len());
+    if !marks.contains(&true) {
+        bail!("{name}: \"{expression}\" selects no atom of this structure");
+    }
+    Ok(marks)
+}
+
+/// Builds the simulation and opens its outputs. The restart file of a new run is written before anything else, so that from then on a run
+/// killed at any moment can be resumed.
+///
+/// # Errors
+/// Unreadable structures, unknown elements, senseless settings, a restart file of another run, outputs that cannot be opened.
+pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<Restart>, log: &Log) -> Result<Ready> {
+    let content = &config.content;
+    let path = &content.structure.path;
+    let args = structure_args(config);
+    let structure = Reader::new(&args)?.first(path, log)?;
+    let types = engine.types(&structure).with_context(|| path.display().to_string())?;
+    let given = Given::new(
+        content.model.fparam.clone(),
+        content.model.aparam.as_deref(),
+        content.model.charge_spin.as_deref(),
+    )?;
+    let parameters = engine.parameters(&given, &structure)?;
+    let frozen = frozen(content.md.frozen.as_deref(), "md.frozen", path, &args, &structure)?;
+    let mut system = System::new(&structure, &content.masses, frozen)?;
+    let settings = settings(config, &system);
+    system.momentum_removed = settings.remove_momentum_every > 0 && system.len() > 1;
+    let identity = identity(config, engine, &system, &settings, &parameters);
+    let calculator = engine.calculator(&types)?;
+    let growing = files.growing();
+    let (simulation, keep) = match restart {
+        Some(restart) => {
+            restart.check(&files.restart, &identity)?;
+            let keep = output::lengths(&growing, &restart.outputs)?;
+            let simulation = Simulation::new(system, restart.state, settings, calculator, parameters, &restart.order)?;
+            (simulation, keep)
+        }
+        None => {
+            let mut velocities = velocities(config, &structure, &system, path)?;
+            if system.momentum_removed {
+                system.remove_momentum(&mut velocities);
+            }
+            let state = State { positions: structure.positions.clone(), velocities, ..State::default() };
+            let simulation = Simulation::new(system, state, settings, calculator, parameters, &[])?;
+            if let Some(folder) = files.restart.parent().filter(|p| !p.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            }
+            let empty = growing.iter().map(|p| (output::name(p), 0)).collect();
+            simulation.restart(empty, identity.clone()).write(&files.restart)?;
+            (simulation, vec![0; growing.len()])
+        }
+    };
+    let energies = EnergyLog::open(&files.energies, keep[0])?;
+    let open = |((path, format), keep): (&(PathBuf, TrajectoryFormat), &u64)| FrameFile::open(path, *format, *keep);
+    let trajectories = files.trajectories.iter().zip(&keep[1..]).map(open).collect::<Result<_, _>>()?;
+    Ok(Ready { simulation, outputs: Outputs { energies, trajectories }, settings: identity })
+}
+
+fn settings(config: &Config, system: &System) -> Settings {
+    let md = &config.content.md;
+    let target = md.temperature_K.unwrap_or(0.0);
+    let thermostat = match (md.ensemble, md.thermostat) {
+        (Ensemble::Nvt, Some(ThermostatName::Langevin)) => {
+            Thermostat::Langevin { temperature: target, friction: md.friction_per_ps.unwrap_or(1.0) }
+        }
+        (Ensemble::Nvt, Some(ThermostatName::Rescale)) => {
+            Thermostat::Rescale { temperature: target, time: md.coupling_time_ps.unwrap_or(0.1) }
+        }
+        _ => Thermostat::None,
+    };
+    let every = match thermostat {
+        _ if system.frozen.contains(&true) => 0,
+        // Langevin noise pushes the centre of mass every step, so it is held every step and its three degrees of freedom never count.
+        Thermostat::Langevin { .. } => 1,
+        _ => 100,
+    };
+    let limits = Limits {
+        temperature: md.max_temperature_K.unwrap_or(if target > 0.0 { (10.0 * target).max(3000.0) } else { 10_000.0 }),
+        displacement: md.max_displacement_A.unwrap_or(0.5),
+    };
+    Settings {
+        timestep: md.timestep_fs * 1e-3,
+        thermostat,
+        seed: md.seed,
+        remove_momentum_every: md.remove_com_every.unwrap_or(every),
+        limits,
+    }
+}
+
+fn velocities(config: &Config, structure: &Structure, system: &System, path: &Path) -> Result<Vec<[f64; 3]>> {
+    let md = &config.content.md;
+    let from_file = structure.velocities.as_ref();
+    let maxwell = |t: f64| system.maxwell(t, md.seed, true);
+    let mut velocities = match (md.initial_velocities, from_file, md.temperature_K) {
+        (InitialVelocities::Zero, ..) => vec![[0.0; 3]; system.len()],
+        (InitialVelocities::File, None, _) => {
+            bail!("md.initial_velocities = \"file\", but {} has no velocities", path.display())
+        }
+        (InitialVelocities::File | InitialVelocities::Auto, Some(v), _) => v.clone(),
+        (InitialVelocities::Maxwell | InitialVelocities::Auto, _, Some(t)) => maxwell(t),
+        _ => bail!("no velocities to start from: give md.temperature_K, or md.initial_velocities = \"zero\""),
+    };
+    for (v, _) in velocities.iter_mut().zip(&system.frozen).filter(|(_, f)| **f) {
+        *v = [0.0; 3];
+    }
+    Ok(velocities)
+}
+
+/// What the bits of a run depend on besides its state: a restart file of other values is refused.
+fn identity(
+    config: &Config,
+    engine: &Engine,
+    system: &System,
+    settings: &Settings,
+    parameters: &weir_engine::backend::FrameParameters,
+) -> Vec<(String, String)> {
+    let head = engine.model.source.head.clone().unwrap_or_default();
+    let pairs = [
+        ("model sha256", engine.model.source.sha256.clone()),
+        ("head", head),
+        ("precision", engine.precision().to_string()),
+        ("model parameters (fparam, aparam, charge and spin)", fingerprint(&format!("{parameters:?}"))),
+        ("number of atoms", system.len().to_string()),
+        ("elements", fingerprint(&system.symbols.join(" "))),
+        ("masses", fingerprint(&format!("{:?}", system.masses))),
+        ("cell", format!("{:?}", system.cell)),
+        ("md.frozen", fingerprint(&format!("{:?}", system.frozen))),
+        ("md.timestep_fs", format!("{:?}", config.content.md.timestep_fs)),
+        ("thermostat", format!("{:?}", settings.thermostat)),
+        ("md.seed", settings.seed.to_string()),
+        ("md.remove_com_every", settings.remove_momentum_every.to_string()),
+    ];
+    pairs.into_iter().map(|(k, v)| (k.to_string(), v)).collect()
+}

@@ -1,0 +1,53 @@
+//! Signals that ask a run to write its restart file and stop.
+//!
+//! SIGUSR1 stops too: batch systems send it some minutes before they kill a job.
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::flag;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+/// Remembers the first signal.
+pub struct Stop(Arc<AtomicUsize>);
+
+impl Stop {
+    /// The signal that came, if one did.
+    pub fn asked(&self) -> Option<i32> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            n => Some(n as i32),
+        }
+    }
+}
+
+/// Catches SIGINT, SIGTERM and SIGUSR1. A second SIGINT or SIGTERM ends the program at once, as without us: a step may take long.
+///
+/// # Errors
+/// What the system refuses.
+pub fn catch() -> Result<Stop> {
+    let (which, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let register = || -> std::io::Result<()> {
+        for signal in [SIGINT, SIGTERM, SIGUSR1] {
+            // In this order: the second signal must find the flag that the first has set.
+            if signal != SIGUSR1 {
+                flag::register_conditional_default(signal, again.clone())?;
+                flag::register(signal, again.clone())?;
+            }
+            flag::register_usize(signal, which.clone(), signal as usize)?;
+        }
+        Ok(())
+    };
+    register().context("cannot catch signals")?;
+    Ok(Stop(which))
+}
+
+/// Name of a signal.
+pub fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGINT => "SIGINT",
+        SIGTERM => "SIGTERM",
+        SIGUSR1 => "SIGUSR1",
+        _ => "a signal",
+    }
+}

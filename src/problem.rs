@@ -1,0 +1,69 @@
+//! Errors as the user sees them: one line on standard error.
+
+use std::fmt;
+
+/// Wrong command line, environment or configuration: exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The reader of standard output has gone: the program ends in silence, as `cat` would.
+#[derive(Debug)]
+pub struct OutputClosed;
+
+impl fmt::Display for OutputClosed {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("standard output is closed")
+    }
+}
+
+impl std::error::Error for OutputClosed {}
+
+/// The chain of causes in one line. A cause that the sentence before already tells is not told twice.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// [`OutputClosed`] when nobody reads any more, else the system's error.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        Err(e) => Err(anyhow::Error::new(e).context("cannot write to standard output")),
+        Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_chain_is_told_once_and_in_one_line() {
+        let inner = std::io::Error::other("no space\nleft");
+        let middle: anyhow::Result<()> = Err(inner).context("cannot write x: no space\nleft");
+        assert_eq!(one_line(&middle.context("run failed").unwrap_err()), "run failed: cannot write x: no space left");
+    }
+}

@@ -1,0 +1,122 @@
+//! The header and the last lines of every run.
+
+use crate::backend::Engine;
+use crate::log::{Level, Log};
+use serde_json::json;
+use std::time::Duration;
+
+const CITE: [&str; 2] = [
+    "DPA3: D. Zhang, A. Peng, C. Cai et al., \"Graph neural network model for the era of large atomistic models\", arXiv:2506.01686 (2025)",
+    "DeePMD-kit: J. Zeng, D. Zhang, A. Peng et al., \"DeePMD-kit v3: A Multiple-Backend Framework for Machine Learning Potentials\", J. Chem. Theory Comput. 21, 4375 (2025)",
+];
+
+/// The processor's name, where the system tells it.
+fn device() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named =
+        cpuinfo.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, v)| v.trim().to_string()));
+    named.unwrap_or_else(|| format!("{} processor", std::env::consts::ARCH))
+}
+
+/// The header of a run.
+pub fn header(log: &Log, engine: &Engine, command: &str) {
+    if !log.shows(Level::Info) {
+        return;
+    }
+    let (model, policy) = (&engine.model, &engine.policy);
+    let source = &model.source;
+    let device = device();
+    let head = source.head.as_deref().unwrap_or("none");
+    let head_origin = policy.head.as_ref().map_or("the model's own", |h| h.origin.as_str());
+    let fields = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "command": command,
+        "model": source.path,
+        "model_format": source.format,
+        "model_sha256": source.sha256,
+        "head": source.head,
+        "backend": "cpu",
+        "device": device,
+        "compute_precision": engine.precision(),
+        "settings": policy.to_json(),
+        "cite": CITE,
+    });
+    let mut lines = vec![
+        format!("weir {} · {command}", env!("CARGO_PKG_VERSION")),
+        format!("  model      {} ({}), sha256 {}", source.path, source.format, source.sha256),
+        format!("  head       {head} ({head_origin})"),
+        format!("  device     cpu: {device}"),
+        format!("  precision  {} = {} ({})", policy.precision.value, engine.precision(), policy.precision.origin),
+        format!("  threads    {} ({})", policy.threads.value, policy.threads.origin),
+        format!("  checkpoint {} ({})", policy.checkpoint.value, policy.checkpoint.origin),
+    ];
+    lines.push(format!("  cite       {}", CITE[0]));
+    lines.push(format!("             {}", CITE[1]));
+    log.event(Level::Info, "header", fields, &lines.join("\n"));
+}
+
+/// Speeds of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
+    /// Steps a second.
+    pub steps: f64,
+    /// Thousands of atoms times steps a second.
+    pub katom_steps: f64,
+    /// Simulated nanoseconds a day.
+    pub ns_per_day: f64,
+}
+
+impl Speed {
+    /// Speed of `steps` of `timestep` ps on `atoms` atoms.
+    pub fn new(steps: u64, atoms: usize, timestep: f64, wall: Duration) -> Self {
+        let rate = steps as f64 / wall.as_secs_f64().max(1e-9);
+        Speed { steps: rate, katom_steps: rate * atoms as f64 / 1e3, ns_per_day: rate * timestep * 1e-3 * 86_400.0 }
+    }
+}
+
+/// Duration as `1 h 02 min`, `3 min 20 s`, `4.2 s` or `3.1 ms`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0 => format!("{:.1} ms", seconds * 1e3),
+        1..=59 => format!("{seconds:.1} s"),
+        60..=3599 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// Bytes as `1.5 GiB`.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..=1023 => format!("{count} B"),
+        1024..=1_048_575 => format!("{:.1} KiB", count as f64 / 1024.0),
+        1_048_576..=1_073_741_823 => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+        _ => format!("{:.2} GiB", count as f64 / 1_073_741_824.0),
+    }
+}
+
+/// Peak memory by tier, as `cpu 1.5 GiB`.
+pub fn peak(tiers: &[(String, u64)]) -> String {
+    tiers.iter().map(|(name, b)| format!("{name} {}", bytes(*b))).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_are_consistent() {
+        // 1,000 steps of 1 fs in 86.4 s: 1 ps in a thousandth of a day.
+        let speed = Speed::new(1000, 2000, 1e-3, Duration::from_secs_f64(86.4));
+        assert!((speed.ns_per_day - 1.0).abs() < 1e-9);
+        assert!((speed.katom_steps - 2.0 * speed.steps).abs() < 1e-9);
+    }
+
+    #[test]
+    fn amounts_read_well() {
+        assert_eq!(duration(4.24), "4.2 s");
+        assert_eq!(duration(200.0), "3 min 20 s");
+        assert_eq!(duration(3720.0), "1 h 02 min");
+        assert_eq!(bytes(1_610_612_736), "1.50 GiB");
+    }
+}
