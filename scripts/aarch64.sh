@@ -45,13 +45,10 @@ if [ ! -x "$root/usr/bin/apt-get" ] || [ -d "$root/debootstrap" ]; then
     { tail -n 30 "$log" >&2; die "debootstrap failed"; }
 fi
 mount -t proc proc "$root/proc"
-# What the network of this machine needs: names, certificates, settings of apt and cargo. Anything else comes from the environment.
+# What the network of this machine needs: names, settings of apt and cargo, certificates. Anything else comes from the environment.
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 cp /etc/hosts "$root/etc/hosts"
-mkdir -p "$root/etc/ssl/certs" "$root/root/.cargo"
-if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
-  cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-fi
+mkdir -p "$root/root/.cargo"
 for f in "${CARGO_HOME:-$HOME/.cargo}"/config.toml "${CARGO_HOME:-$HOME/.cargo}"/credentials.toml; do
   if [ -e "$f" ]; then cp "$f" "$root/root/.cargo/"; fi
 done
@@ -61,7 +58,8 @@ grep -hs 'Proxy' /etc/apt/apt.conf /etc/apt/apt.conf.d/* >"$root/etc/apt/apt.con
 inside() {
   env -u RUSTC -u RUSTUP_HOME -u RUSTUP_TOOLCHAIN -u RUSTFLAGS -u CARGO -u CARGO_TARGET_DIR -u WEIR_SHARED -u TMPDIR \
     CARGO_HOME=/root/.cargo HOME=/root LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt \
+    CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never \
     chroot "$root" "$@"
 }
 
@@ -75,6 +73,9 @@ if [ ! -e "$root/.weir-packages" ]; then
       gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
     touch /.weir-packages' >"$log" 2>&1 || { tail -n 30 "$log" >&2; die "packages could not be installed"; }
 fi
+# After the package, which writes its own.
+bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+if [ -e "$bundle" ]; then cp "$bundle" "$root/etc/ssl/certs/ca-certificates.crt"; fi
 rustc=$(inside rustc --version | cut -d' ' -f2)
 minimum=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 echo "aarch64: rustc $rustc, Cargo.toml asks for $minimum, $(inside qemu-aarch64 --version | head -n 1)"
