@@ -517,6 +517,12 @@ mod tests {
     }
 
     #[test]
+    fn the_water_example_is_a_good_configuration() {
+        let config = parse(include_str!("../../examples/water.toml"), &[]).unwrap();
+        assert!(config.content.output.plot && config.content.output.overwrite);
+    }
+
+    #[test]
     fn the_documented_example_is_a_good_configuration() {
         let text = include_str!("../../docs/md-config.md");
         let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
