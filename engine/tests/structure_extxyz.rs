@@ -1,32 +1,23 @@
 //! Promises of the extended XYZ reader and writer.
 
+mod structure_support;
+
+use structure_support::Random;
 use weir_engine::structure::{read_bytes, write_extxyz, Format, ReadOptions, Structure, StructureError, ASE_VELOCITY};
 
 fn parse(text: &str) -> Result<Vec<Structure>, StructureError> {
     read_bytes(Format::Extxyz, text.as_bytes(), &ReadOptions::default())
 }
 
-/// Counter-based pseudo-random numbers (splitmix64), so that failures repeat.
-struct Random(u64);
+/// Random numbers and structures.
+struct Sample(Random);
 
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.bits() % n as u64) as usize
-    }
-
+impl Sample {
     /// Any finite double of moderate size, all mantissa bits in use.
     fn real(&mut self) -> f64 {
-        let exponent = self.below(40) as i32 - 30;
-        let mantissa = (self.bits() >> 11) as f64 / (1u64 << 53) as f64;
-        (if self.bits() & 1 == 0 { 1.0 } else { -1.0 }) * (1.0 + mantissa) * 2f64.powi(exponent)
+        let exponent = self.0.below(40) as i32 - 30;
+        let mantissa = (self.0.bits() >> 11) as f64 / (1u64 << 53) as f64;
+        (if self.0.bits() & 1 == 0 { 1.0 } else { -1.0 }) * (1.0 + mantissa) * 2f64.powi(exponent)
     }
 
     fn rows(&mut self, n: usize) -> Vec<[f64; 3]> {
@@ -34,12 +25,12 @@ impl Random {
     }
 
     fn structure(&mut self) -> Structure {
-        let n = 1 + self.below(12);
+        let n = 1 + self.0.below(12);
         let symbols = ["H", "O", "X", "Cl", "U"];
-        let mut yes = || self.bits() & 1 == 0;
+        let mut yes = || self.0.bits() & 1 == 0;
         let (cell, v, f, e, w, t) = (yes(), yes(), yes(), yes(), yes(), yes());
         Structure {
-            symbols: (0..n).map(|_| symbols[self.below(5)].to_string()).collect(),
+            symbols: (0..n).map(|_| symbols[self.0.below(5)].to_string()).collect(),
             positions: self.rows(n),
             cell: cell.then(|| [[9.0 + self.real() / 1024.0, 0.0, 0.1], [1e-3, 8.25, 0.0], [-2.0, 1.0 / 3.0, 11.0]]),
             velocities: v.then(|| self.rows(n)),
@@ -47,7 +38,7 @@ impl Random {
             energy: e.then(|| self.real()),
             virial: w.then(|| [[1.0 / 3.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, self.real()]]),
             time: t.then(|| self.real()),
-            step: t.then(|| self.bits()),
+            step: t.then(|| self.0.bits()),
             fparam: t.then(|| vec![0.1, self.real()]),
             aparam: w.then(|| (0..2 * n).map(|i| i as f64 / 7.0).collect()),
             charge_spin: e.then_some([-1.0, 2.0]),
@@ -61,7 +52,7 @@ impl Random {
 
 #[test]
 fn what_is_written_reads_back_bit_for_bit() {
-    let mut random = Random(1);
+    let mut random = Sample(Random(1));
     let frames: Vec<Structure> = (0..200).map(|_| random.structure()).collect();
     let mut text = Vec::new();
     for s in &frames {
@@ -73,7 +64,7 @@ fn what_is_written_reads_back_bit_for_bit() {
 
 #[test]
 fn a_file_cut_at_any_line_is_an_error_or_has_fewer_frames() {
-    let mut random = Random(2);
+    let mut random = Sample(Random(2));
     let mut text = Vec::new();
     for _ in 0..3 {
         write_extxyz(&mut text, &random.structure()).unwrap();
@@ -110,10 +101,23 @@ fn lattice_rows_are_the_vectors_and_pbc_decides() {
 
 #[test]
 fn plain_xyz_keeps_its_comment_and_ignores_more_columns() {
-    let s = &parse("2\nwater's energy = unknown\nH 0 0 0 1.5\n8 0 0 1 2.5\n\n").unwrap()[0];
+    let s = &parse("2\nwater's energy = unknown\nH 0 0 0 1.5\no 0 0 1 2.5\n\n").unwrap()[0];
     assert_eq!(s.symbols, ["H", "O"]);
     assert_eq!(s.title, "water's energy = unknown");
     assert_eq!((s.energy, s.cell), (None, None));
+}
+
+#[test]
+fn numbers_are_elements_only_where_the_file_or_the_user_says_so() {
+    let z = "2\nProperties=Z:I:1:pos:R:3\n8 0 0 0\n0 0 0 1\n";
+    assert_eq!(parse(z).unwrap()[0].symbols, ["O", "X"]);
+    // What LAMMPS writes with dump xyz: types.
+    let lammps = "2\nAtoms. Timestep: 0\n1 0 0 0\n2 0 0 1\n";
+    let m = parse(lammps).unwrap_err().to_string();
+    assert!(m.contains("atom 1") && m.contains("--types"), "{m}");
+    let options = ReadOptions { types: vec!["O".to_string(), "H".to_string()], ..ReadOptions::default() };
+    assert_eq!(read_bytes(Format::Extxyz, lammps.as_bytes(), &options).unwrap()[0].symbols, ["O", "H"]);
+    assert!(read_bytes(Format::Extxyz, lammps.replace("\n2 0", "\n3 0").as_bytes(), &options).is_err());
 }
 
 #[test]
@@ -169,19 +173,19 @@ fn bad_content_is_named_with_its_place() {
 
 #[test]
 fn mutated_bytes_never_panic() {
-    let mut random = Random(3);
+    let mut random = Sample(Random(3));
     let mut text = Vec::new();
     for _ in 0..2 {
         write_extxyz(&mut text, &random.structure()).unwrap();
     }
     for _ in 0..3000 {
         let mut bytes = text.clone();
-        for _ in 0..1 + random.below(6) {
-            let at = random.below(bytes.len());
-            match random.below(3) {
-                0 => bytes[at] = random.bits() as u8,
+        for _ in 0..1 + random.0.below(6) {
+            let at = random.0.below(bytes.len());
+            match random.0.below(3) {
+                0 => bytes[at] = random.0.bits() as u8,
                 1 => bytes.truncate(at.max(1)),
-                _ => bytes.insert(at, b" =\"\n:90eT"[random.below(9)]),
+                _ => bytes.insert(at, b" =\"\n:90eT"[random.0.below(9)]),
             }
         }
         let _ = read_bytes(Format::Extxyz, &bytes, &ReadOptions::default());

@@ -152,7 +152,7 @@ fn gro_columns_follow_the_decimal_points() {
         )
     };
     let text = format!(
-        "precise t= 2.50000 step= 1250\n 2\n{}{}1 2 3 0 0 0.5 0 0.25 0.125\nsecond\n1\n    1NA      NA    1   0.100   0.200   0.300\n0 0 0\n",
+        "weight=7 precise t= 2.50000 step= 1250\n 2\n{}{}1 2 3 0 0 0.5 0 0.25 0.125\nsecond\n1\n    1NA      NA    1   0.100   0.200   0.300\n0 0 0\n",
         line(99999, "ION", "CAL", [1000.00000001, 2.00000002, -3.00000003], [0.100000001, 0.2, -99.300000003]),
         line(0, "SOL", "OW", [4.0, 5.0, 6.0], [0.0, 0.0, -1.0]),
     );
@@ -290,6 +290,9 @@ fn pdb_cells_and_models_are_understood() {
     let wrong = message(from(Format::Pdb, &atom.replace("          ZN", "          Q ")));
     assert!(wrong.contains("atom 1") && wrong.contains("\"Q\"") && wrong.contains("--elements"), "{wrong}");
     assert!(message(from(Format::Pdb, &atom.replace("   2.000", "  ******"))).contains("line 1"));
+    // Identity code and line number where newer files have the element.
+    let old = "ATOM      1  CA  ALA A   1       1.000   2.000   3.000  1.00  0.00      1UBQ 171\n";
+    assert_eq!(from(Format::Pdb, old).unwrap()[0].symbols, ["C"]);
     assert!(message(from(Format::Pdb, "HEADER\nEND\n")).contains("no frame"));
 }
 

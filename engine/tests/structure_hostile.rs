@@ -1,8 +1,11 @@
 //! No damaged structure file makes a reader panic or ask for unbounded memory.
 
+mod structure_support;
+
 use std::path::PathBuf;
 
-use weir_engine::structure::{read, read_bytes, Format, ReadOptions, Structure};
+use structure_support::Random;
+use weir_engine::structure::{frames, read, read_bytes, Format, ReadOptions, Structure};
 
 fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/structures").join(name)
@@ -25,19 +28,6 @@ fn atoms() -> Structure {
     read(data("water.gro"), &ReadOptions::default()).unwrap()
 }
 
-/// Pseudo-random bits (splitmix64), so that failures repeat.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
-    }
-}
-
 /// Whatever comes out of a reader is consistent.
 fn inspect(result: Result<Vec<Structure>, weir_engine::structure::StructureError>, what: &str) {
     match result {
@@ -57,12 +47,14 @@ fn inspect(result: Result<Vec<Structure>, weir_engine::structure::StructureError
 fn mutated_files_of_every_format_never_panic() {
     let atoms = atoms();
     let options = ReadOptions { structure: Some(&atoms), ..ReadOptions::default() };
+    // More rounds for the long checks.
+    let rounds = std::env::var("WEIR_FUZZ_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(4000);
     let mut random = Random(11);
     for (name, format) in FILES {
         let original = std::fs::read(data(name)).unwrap();
         let with = if format == Format::LammpsDump { ReadOptions::default() } else { options.clone() };
         assert!(read_bytes(format, &original, &with).is_ok(), "{name}");
-        for round in 0..4000 {
+        for round in 0..rounds {
             let mut bytes = original.clone();
             for _ in 0..1 + random.below(5) {
                 let at = random.below(bytes.len());
@@ -88,6 +80,72 @@ fn mutated_files_of_every_format_never_panic() {
                 }
             }
             inspect(read_bytes(format, &bytes, &with), &format!("{name} round {round}"));
+        }
+    }
+}
+
+/// Changes a few bytes of a file.
+fn damage(random: &mut Random, original: &[u8]) -> Vec<u8> {
+    let mut bytes = original.to_vec();
+    for _ in 0..1 + random.below(4) {
+        if bytes.is_empty() {
+            break;
+        }
+        let at = random.below(bytes.len());
+        match random.below(4) {
+            0 => bytes[at] = random.below(256) as u8,
+            1 => bytes.insert(at, b" \n.-0129e[]#;(\"'"[random.below(16)]),
+            2 => drop(bytes.remove(at)),
+            _ => bytes.truncate(at),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn damaged_deepmd_systems_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let names =
+        ["type.raw", "type_map.raw", "set.000/coord.npy", "set.000/box.npy", "set.000/force.npy", "set.000/energy.npy"];
+    let source = data("water_deepmd");
+    std::fs::create_dir(folder.path().join("set.000")).unwrap();
+    let copy = |name: &str| std::fs::copy(source.join(name), folder.path().join(name)).map(|_| ()).unwrap();
+    names.iter().for_each(|name| copy(name));
+    let read_all = || -> Result<Vec<Structure>, _> { frames(folder.path(), &ReadOptions::default())?.collect() };
+    assert_eq!(read_all().unwrap().len(), 2);
+    let mut random = Random(13);
+    for name in names {
+        let original = std::fs::read(source.join(name)).unwrap();
+        for _ in 0..300 {
+            std::fs::write(folder.path().join(name), damage(&mut random, &original)).unwrap();
+            inspect(read_all(), name);
+        }
+        copy(name);
+    }
+}
+
+#[test]
+fn damaged_topologies_index_and_element_files_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let gro = std::fs::read(data("water.gro")).unwrap();
+    let path = folder.path().join("file");
+    let topology = "#include \"a.itp\"\n[ atomtypes ]\nOW 8 15.999 -0.8 A 0.3 0.6\nHW HW 1 1.008 0.4 A 0 0\n\
+                    [ moleculetype ]\nSOL 2\n[ atoms ]\n1 OW 1 SOL OW 1 -0.8\n2 HW 1 SOL HW1 1 0.4 1.008 ; x\n";
+    let index = "[ System ]\n1 2 3 4 5 6 7 8\n9 10 11 12 13 14 15\n[ Group ]\n1 2 3\n";
+    let mut random = Random(14);
+    for (text, kind) in [(topology, 0), (index, 1), ("SOL OW O # x\n* HW1 H\nHW2 H\n", 2)] {
+        for round in 0..500 {
+            let bytes = if round == 0 { text.as_bytes().to_vec() } else { damage(&mut random, text.as_bytes()) };
+            std::fs::write(&path, bytes).unwrap();
+            let mut options = ReadOptions::default();
+            match kind {
+                0 => options.topology = Some(path.clone()),
+                1 => (options.index, options.select) = (Some(path.clone()), Some("Group".to_string())),
+                _ => options.elements = Some(path.clone()),
+            }
+            let result = read_bytes(Format::Gro, &gro, &options);
+            assert!(round > 0 || result.is_ok());
+            inspect(result, "side file");
         }
     }
 }

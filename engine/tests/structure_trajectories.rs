@@ -1,27 +1,18 @@
 //! Promises of the trajectory writers.
 
+mod structure_support;
+
 use std::path::Path;
 
+use structure_support::Random;
 use weir_engine::structure::{
     frames, ExtxyzWriter, ReadOptions, Structure, StructureError, TrajectoryWriter, XtcWriter,
 };
 
-/// Pseudo-random numbers (splitmix64), so that failures repeat.
-struct Random(u64);
+/// Random structures.
+struct Sample(Random);
 
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
+impl Sample {
     /// `n` atoms in a box of `edge` A around the origin, molecules of three close together if `bonded`.
     fn structure(&mut self, n: usize, edge: f64, bonded: bool) -> Structure {
         let cell = edge.max(1.0);
@@ -29,8 +20,8 @@ impl Random {
             Structure { cell: Some([[cell, 0.0, 0.0], [0.0, cell, 0.0], [0.0, 0.0, cell]]), ..Structure::default() };
         for i in 0..n {
             let p = match s.positions.last() {
-                Some(previous) if bonded && i % 3 != 0 => previous.map(|x| x + 2.0 * (self.unit() - 0.5)),
-                _ => [0; 3].map(|_| (self.unit() - 0.5) * edge),
+                Some(previous) if bonded && i % 3 != 0 => previous.map(|x| x + 2.0 * (self.0.unit() - 0.5)),
+                _ => [0; 3].map(|_| (self.0.unit() - 0.5) * edge),
             };
             s.positions.push(p);
             s.symbols.push(if i % 3 == 0 { "O" } else { "H" }.to_string());
@@ -50,7 +41,7 @@ fn read_all(path: &Path, atoms: &Structure) -> Vec<Structure> {
 fn xtc_reads_back_to_half_a_step_here_and_in_molly() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.xtc");
-    let mut random = Random(5);
+    let mut random = Sample(Random(5));
     for (n, edge, bonded, precision) in [
         (1, 10.0, true, 1000.0),
         (9, 10.0, true, 1000.0),
@@ -97,7 +88,7 @@ fn xtc_reads_back_to_half_a_step_here_and_in_molly() {
 fn frames_that_xtc_cannot_hold_are_refused_and_leave_the_file_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.xtc");
-    let good = Random(6).structure(30, 10.0, true);
+    let good = Sample(Random(6)).structure(30, 10.0, true);
     let mut writer = XtcWriter::create(&path).unwrap();
     writer.write_frame(&good).unwrap();
     let position = writer.position();
@@ -116,7 +107,7 @@ fn frames_that_xtc_cannot_hold_are_refused_and_leave_the_file_whole() {
     }
     // 66 bits for the three ranges together: more than the encoder gets right.
     let mut fine = XtcWriter::create(folder.path().join("b.xtc")).unwrap().with_precision(1e6);
-    let e = fine.write_frame(&Random(7).structure(300, 50.0, true)).unwrap_err();
+    let e = fine.write_frame(&Sample(Random(7)).structure(300, 50.0, true)).unwrap_err();
     assert!(e.to_string().contains("64 bits"), "{e}");
     // Successive atoms all far apart.
     let chain = with(&|s| s.positions.iter_mut().enumerate().for_each(|(i, p)| *p = [i as f64 * 5000.0, 0.0, 0.0]));
@@ -134,7 +125,7 @@ fn restart(
 ) {
     let folder = tempfile::tempdir().unwrap();
     let (whole, cut) = (folder.path().join(format!("whole.{name}")), folder.path().join(format!("cut.{name}")));
-    let mut random = Random(8);
+    let mut random = Sample(Random(8));
     let written: Vec<Structure> = (0..6)
         .map(|k| Structure { step: Some(k), time: Some(0.5 * k as f64), ..random.structure(40, 12.0, true) })
         .collect();
@@ -181,7 +172,7 @@ fn a_restarted_trajectory_is_the_same_file_byte_for_byte() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_an_error_that_names_the_file() {
-    let s = Random(9).structure(12, 10.0, true);
+    let s = Sample(Random(9)).structure(12, 10.0, true);
     let mut writers: [Box<dyn TrajectoryWriter>; 2] =
         [Box::new(ExtxyzWriter::append("/dev/full").unwrap()), Box::new(XtcWriter::append("/dev/full").unwrap())];
     for writer in &mut writers {

@@ -147,7 +147,7 @@ impl<T: Real> Context<'_, T> {
         if self.embedding.plain {
             slopes.fill(T::from_f64(1.0));
         } else {
-            ActivationKernel { activator: self.activator, values: &mut out[..count], slopes }.run(self.arch);
+            ActivationKernel { activator: self.activator, values: &mut out[..count], slopes }.start(self.arch);
         }
     }
 

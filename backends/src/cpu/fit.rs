@@ -150,7 +150,7 @@ impl FitNet {
             for row in y.chunks_exact_mut(wide) {
                 row.iter_mut().zip(&layer.bias).for_each(|(v, b)| *v += b);
             }
-            ActivationKernel { activator: &layer.activator, values: y, slopes: &mut t.slopes[l] }.run(self.arch);
+            ActivationKernel { activator: &layer.activator, values: y, slopes: &mut t.slopes[l] }.start(self.arch);
             for r in 0..rows {
                 let row = &mut y[r * wide..r * wide + layer.outputs];
                 if let Some(idt) = &layer.timestep {

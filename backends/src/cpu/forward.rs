@@ -50,7 +50,7 @@ pub fn bias_activate<T: Real>(ctx: &Context<T>, rows: &mut [T], bias: &[T], slop
             }
         },
     );
-    ActivationKernel { activator: ctx.activator, values: rows, slopes }.run(ctx.arch);
+    ActivationKernel { activator: ctx.activator, values: rows, slopes }.start(ctx.arch);
 }
 
 /// `q` of a centre from its moments (7.2): `q[x][d] = 1/3 sum_c H[c][x] H[c][d]`.

@@ -1,6 +1,6 @@
 //! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
 
-use super::simd::{Activator, Real};
+use super::simd::{Activator, Function, Real, WithFunction};
 use pulp::{Simd, WithSimd};
 
 /// Messages of a row of angles: activates `pre = c + base + other[f]`, sums the edge message with weights, updates the angles.
@@ -31,6 +31,13 @@ impl<T: Real> WithSimd for AngleForward<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
+        self.activator.with(s, self);
+    }
+}
+
+impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
+    #[inline(always)]
+    fn run<F: Function<T, S>>(self, s: S, function: F) {
         let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
         let ap = wa - ep;
         let m = self.weight.len();
@@ -47,7 +54,7 @@ impl<T: Real> WithSimd for AngleForward<'_, T> {
                 while col < wa {
                     let pre = T::add(s, T::load(s, c.add(col)), T::load(s, self.base.as_ptr().add(col)));
                     let pre = T::add(s, pre, T::load(s, other.add(col)));
-                    let (message, _) = self.activator.both(s, pre);
+                    let (message, _) = function.both(s, pre);
                     if col < ep {
                         let at = self.sum.as_mut_ptr().add(col);
                         T::store(s, at, T::fma(s, weight, message, T::load(s, at)));
@@ -85,6 +92,13 @@ impl<T: Real> WithSimd for AngleRecompute<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
+        self.activator.with(s, self);
+    }
+}
+
+impl<T: Real, S: Simd> WithFunction<T, S> for AngleRecompute<'_, T> {
+    #[inline(always)]
+    fn run<F: Function<T, S>>(self, s: S, function: F) {
         let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
         let m = self.weight.len();
         assert!(self.c.len() >= m * wa && self.other.len() >= m * wa && self.base.len() >= wa && self.sum.len() >= ep);
@@ -99,7 +113,7 @@ impl<T: Real> WithSimd for AngleRecompute<'_, T> {
                 while col < wa {
                     let pre = T::add(s, T::load(s, c.add(col)), T::load(s, self.base.as_ptr().add(col)));
                     let pre = T::add(s, pre, T::load(s, other.add(col)));
-                    let (message, slope) = self.activator.both(s, pre);
+                    let (message, slope) = function.both(s, pre);
                     T::store(s, self.slope.as_mut_ptr().add(f * wa + col), slope);
                     if col < ep {
                         let at = self.sum.as_mut_ptr().add(col);

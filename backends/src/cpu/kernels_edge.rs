@@ -1,6 +1,6 @@
 //! Vector kernels over the edges of one centre: messages, moments, their adjoints.
 
-use super::simd::{Activator, Real};
+use super::simd::{Activator, Function, Real, WithFunction};
 use pulp::{Simd, WithSimd};
 
 /// What the network sees of an edge's geometry, rounded once from f64.
@@ -45,6 +45,13 @@ impl<T: Real> WithSimd for EdgeForward<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
+        self.activator.with(s, self);
+    }
+}
+
+impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
+    #[inline(always)]
+    fn run<F: Function<T, S>>(self, s: S, function: F) {
         let (lanes, wd, mp) = (T::lanes::<S>(), self.wd, self.mp);
         let ep = wd - mp;
         let edges = self.owners.len();
@@ -65,7 +72,7 @@ impl<T: Real> WithSimd for EdgeForward<'_, T> {
                 while c < wd {
                     let pre = T::add(s, T::load(s, u.add(c)), T::load(s, self.centre.as_ptr().add(c)));
                     let pre = T::add(s, pre, T::load(s, n.add(c)));
-                    let (message, _) = self.activator.both(s, pre);
+                    let (message, _) = function.both(s, pre);
                     if c < mp {
                         let at = self.sum.as_mut_ptr().add(c);
                         T::store(s, at, T::fma(s, w, message, T::load(s, at)));
@@ -109,6 +116,13 @@ impl<T: Real> WithSimd for EdgeBackward<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
+        self.activator.with(s, self);
+    }
+}
+
+impl<T: Real, S: Simd> WithFunction<T, S> for EdgeBackward<'_, T> {
+    #[inline(always)]
+    fn run<F: Function<T, S>>(self, s: S, function: F) {
         let (lanes, wd, mp) = (T::lanes::<S>(), self.wd, self.mp);
         let ep = wd - mp;
         let edges = self.owners.len();
@@ -129,7 +143,7 @@ impl<T: Real> WithSimd for EdgeBackward<'_, T> {
                 while c < wd {
                     let pre = T::add(s, T::load(s, u.add(c)), T::load(s, self.centre.as_ptr().add(c)));
                     let pre = T::add(s, pre, T::load(s, n.add(c)));
-                    let (message, slope) = self.activator.both(s, pre);
+                    let (message, slope) = function.both(s, pre);
                     let bar = if c < mp {
                         let g = T::load(s, self.sum_bar.as_ptr().add(c));
                         w_bar = T::fma(s, message, g, w_bar);

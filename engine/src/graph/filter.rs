@@ -95,16 +95,7 @@ impl Graph {
         self.candidates.resize(list.pairs.len(), EMPTY);
         self.counts.resize(atoms, (0, 0));
         sort_centres(list, positions, cell, &self.types, options, &mut self.candidates, &mut self.counts)?;
-        self.first_edge.clear();
-        self.first_angle.clear();
-        self.angle_edges.clear();
-        self.first_edge.push(0);
-        self.first_angle.push(0);
-        for &(edges, m) in &self.counts {
-            self.first_edge.push(self.first_edge[self.first_edge.len() - 1] + edges);
-            self.first_angle.push(self.first_angle[self.first_angle.len() - 1] + u64::from(m) * u64::from(m));
-            self.angle_edges.push(m);
-        }
+        offsets(&self.counts, &mut self.first_edge, &mut self.first_angle, &mut self.angle_edges)?;
         self.compact(list);
         self.transpose();
         Ok(())
@@ -155,6 +146,29 @@ impl Graph {
             self.first_incoming[0] = 0;
         }
     }
+}
+
+/// Prefix sums of (edges, angle edges) per centre. Edges stay below 2^32 because the skin list does; angles need 64 bits.
+fn offsets(
+    counts: &[(u32, u32)],
+    first_edge: &mut Vec<u32>,
+    first_angle: &mut Vec<u64>,
+    angle_edges: &mut Vec<u32>,
+) -> Result<(), GraphError> {
+    first_edge.clear();
+    first_angle.clear();
+    angle_edges.clear();
+    let (mut edge, mut angle) = (0u64, 0u64);
+    first_edge.push(0);
+    first_angle.push(0);
+    for &(edges, m) in counts {
+        edge += u64::from(edges);
+        angle += u64::from(m) * u64::from(m);
+        first_edge.push(u32::try_from(edge).map_err(|_| GraphError::TooMany { what: "edges", count: edge })?);
+        first_angle.push(angle);
+        angle_edges.push(m);
+    }
+    Ok(())
 }
 
 /// Per centre: distances, cutoff, nearest first, cap, exclusions, angle prefix. Writes (edges, angle edges) per centre.
@@ -246,4 +260,25 @@ fn sort_centre(
         edges += 1;
     }
     Ok((edges as u32, angle_edges))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_go_beyond_32_bits_for_angles_and_refuse_to_for_edges() {
+        let (mut first_edge, mut first_angle, mut angle_edges) = (Vec::new(), Vec::new(), Vec::new());
+        // A million atoms of condensed matter: 70 angle edges each in a dense solid.
+        let counts = vec![(100, 70); 1_000_000];
+        offsets(&counts, &mut first_edge, &mut first_angle, &mut angle_edges).unwrap();
+        assert_eq!(first_edge[1_000_000], 100_000_000);
+        assert_eq!(first_angle[1_000_000], 4_900_000_000);
+        assert!(first_angle[1_000_000] > u64::from(u32::MAX));
+        // Where a kernel would look for the last angle's row of 32 values.
+        assert_eq!((first_angle[999_999] as usize + 69 * 70 + 69) * 32, 156_799_999_968);
+        let counts = vec![(5_000, 1); 1_000_000];
+        let e = offsets(&counts, &mut first_edge, &mut first_angle, &mut angle_edges).unwrap_err();
+        assert_eq!(e, GraphError::TooMany { what: "edges", count: 4_294_970_000 });
+    }
 }

@@ -80,7 +80,9 @@ fn flatten(node: &Node, shape: &[usize], out: &mut Vec<f64>) -> Result<(), Strin
             out.push(f64::from(u8::from(*b)));
             Ok(())
         }
-        (other, _) => Err(format!("expected numbers in a rectangular array of shape {shape:?}, found {}", other.kind())),
+        (other, _) => {
+            Err(format!("expected numbers in a rectangular array of shape {shape:?}, found {}", other.kind()))
+        }
     }
 }
 
@@ -92,7 +94,12 @@ pub(crate) fn resolve(json: serde_json::Value, lookup: &mut Lookup) -> Result<No
     resolve_below(json, false, "", lookup)
 }
 
-fn resolve_below(value: serde_json::Value, variable: bool, path: &str, lookup: &mut Lookup) -> Result<Node, ModelError> {
+fn resolve_below(
+    value: serde_json::Value,
+    variable: bool,
+    path: &str,
+    lookup: &mut Lookup,
+) -> Result<Node, ModelError> {
     use serde_json::Value;
     Ok(match value {
         Value::Object(map) => {

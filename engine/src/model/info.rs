@@ -86,7 +86,8 @@ pub fn parameters(model: &Model) -> Parameters {
         descriptor += maps.into_iter().map(of_map).sum::<usize>();
         if let Some(angle) = &layer.angle {
             let maps = [&angle.edge_angle_linear1, &angle.edge_angle_linear2, &angle.angle_self_linear];
-            descriptor += maps.into_iter().chain(&angle.compress_node).chain(&angle.compress_edge).map(of_map).sum::<usize>();
+            descriptor +=
+                maps.into_iter().chain(&angle.compress_node).chain(&angle.compress_edge).map(of_map).sum::<usize>();
         }
         let vectors = layer.n_residual.iter().chain(&layer.e_residual).chain(&layer.a_residual);
         descriptor += vectors.map(Vec::len).sum::<usize>();
@@ -100,7 +101,8 @@ pub fn describe(model: &Model) -> Description {
     let o = &model.descriptor.options;
     let f = &model.fitting;
     let source = &model.source;
-    let known = PUBLISHED.iter().find(|(sha, _, _)| *sha == source.sha256 || Some(*sha) == source.origin_sha256.as_deref());
+    let known =
+        PUBLISHED.iter().find(|(sha, _, _)| *sha == source.sha256 || Some(*sha) == source.origin_sha256.as_deref());
     let licence = match known {
         Some((_, _, licence)) => (*licence).to_string(),
         None if source.format == "preset" => "random weights made by this program: no licence needed".into(),
@@ -180,7 +182,12 @@ fn unusual(model: &Model) -> Vec<String> {
     note(o.n_multi_edge_message == 1, "n_multi_edge_message", o.n_multi_edge_message.to_string(), "1");
     note(!o.sequential_update, "sequential_update", o.sequential_update.to_string(), "false");
     let compression = (o.a_compress_rate, o.a_compress_e_rate, o.a_compress_use_split);
-    note(compression == (1, 2, true), "angle compression (rate, e_rate, split)", format!("{compression:?}"), "(1, 2, true)");
+    note(
+        compression == (1, 2, true),
+        "angle compression (rate, e_rate, split)",
+        format!("{compression:?}"),
+        "(1, 2, true)",
+    );
     note(o.axis_neuron == 4, "axis_neuron", o.axis_neuron.to_string(), "4");
     note(!o.concat_output_tebd, "concat_output_tebd", o.concat_output_tebd.to_string(), "false");
     note(!o.use_tebd_bias, "use_tebd_bias", o.use_tebd_bias.to_string(), "false");
@@ -195,7 +202,12 @@ fn unusual(model: &Model) -> Vec<String> {
     note(f.numb_aparam == 0, "numb_aparam", f.numb_aparam.to_string(), "0");
     note(f.resnet_dt, "resnet_dt", f.resnet_dt.to_string(), "true");
     note(!f.subtract_vacuum, "atom_ener", "set".into(), "null");
-    note(model.descriptor.statistics.slots == 1, "davg and dstd", "differ by neighbour slot".into(), "one for all slots");
+    note(
+        model.descriptor.statistics.slots == 1,
+        "davg and dstd",
+        "differ by neighbour slot".into(),
+        "one for all slots",
+    );
     out
 }
 

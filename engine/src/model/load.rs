@@ -4,13 +4,13 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::error::ModelError;
 use super::arrays::collapse;
+use super::error::ModelError;
+use super::read_weir::{self, Origin};
 use super::torch::archive::{self, Archive};
 use super::torch::heads::HeadInfo;
 use super::torch::{checkpoint, script};
 use super::tree::{Node, Reading};
-use super::read_weir::{self, Origin};
 use super::{build, read_dp, read_yaml, Model};
 
 /// How to read a model file.
@@ -162,7 +162,10 @@ fn detect(bytes: &[u8], name: &str) -> Result<Format, ModelError> {
             _ if has(EXPORTED_JSON) => Ok(Format::Exported),
             _ if has("constants.pkl") && has("data.pkl") => Ok(Format::Pth),
             _ if has("data.pkl") => Ok(Format::Pt),
-            _ => Err(ModelError::unsupported("a zip file without the members of a model", "give a .dp, .pt, .pth or .pt2 file")),
+            _ => Err(ModelError::unsupported(
+                "a zip file without the members of a model",
+                "give a .dp, .pt, .pth or .pt2 file",
+            )),
         };
     }
     if bytes.starts_with(LEGACY_TORCH) {
@@ -193,6 +196,7 @@ fn refuse_by_name(path: &Path) -> Result<(), ModelError> {
     let file = path.display();
     let what = match suffix.as_str() {
         "pb" => "a frozen TensorFlow graph (.pb)",
+        "jax" => "a JAX checkpoint (.jax)",
         "savedmodel" => "a JAX saved model (.savedmodel)",
         "savedmodeltf" => "a TensorFlow saved model (.savedmodeltf)",
         "json" | "pd" | "pdmodel" => "a Paddle model (.json/.pd)",
@@ -214,7 +218,8 @@ const EXPORTED_JSON: &str = "extra/model.json";
 /// The tree inside a `.pt2` or `.pte`.
 fn exported(bytes: &[u8]) -> Result<Node, ModelError> {
     let mut archive = Archive::open(bytes)?;
-    let name = archive.ending(EXPORTED_JSON).into_iter().next().ok_or_else(|| ModelError::entry(EXPORTED_JSON, "missing"))?;
+    let name =
+        archive.ending(EXPORTED_JSON).into_iter().next().ok_or_else(|| ModelError::entry(EXPORTED_JSON, "missing"))?;
     let json: serde_json::Value = serde_json::from_slice(&archive.read(&name)?)
         .map_err(|e| ModelError::entry(name, format!("expected JSON text of a model: {e}")))?;
     collapse(Node::from_json(json), "")

@@ -199,7 +199,8 @@ impl Random {
     /// `count` numbers uniform in (-1, 1).
     fn uniform<'a>(&self, name: &str, count: usize) -> impl Iterator<Item = f64> + 'a {
         // FNV-1a of the name makes the stream.
-        let stream = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let stream =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         let key = mix(self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ stream;
         (0..count as u64).map(move |i| {
             let bits = mix(key.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15))) >> 11;

@@ -43,10 +43,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Node, Origin), ModelError> {
     let origin = Origin { sha256: known("sha256"), head: known("head") };
     let tensors = SafeTensors::deserialize(bytes).map_err(broken)?;
     let root = resolve(json, &mut |name, path| {
-        let view = tensors.tensor(name).map_err(|_| {
-            ModelError::entry(path, format!("names tensor \"{name}\", which the file does not hold"))
-        })?;
-        tensor(&view).ok_or_else(|| ModelError::entry(path, format!("tensor \"{name}\" has type {:?}, expected F32 or F64", view.dtype())))
+        let view = tensors
+            .tensor(name)
+            .map_err(|_| ModelError::entry(path, format!("names tensor \"{name}\", which the file does not hold")))?;
+        tensor(&view).ok_or_else(|| {
+            ModelError::entry(path, format!("tensor \"{name}\" has type {:?}, expected F32 or F64", view.dtype()))
+        })
     })?;
     Ok((root, origin))
 }

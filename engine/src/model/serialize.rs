@@ -397,10 +397,8 @@ fn dense_of_fitting(layer: &Dense, of: Precision) -> Node {
 /// The model section of a training input that makes a model of these options.
 fn script(model: &Model) -> Node {
     let f = &model.fitting;
-    let mut descriptor: Map = vec![
-        ("type".into(), text("dpa3")),
-        ("repflow".into(), Node::Map(repflow_args(&model.descriptor.options))),
-    ];
+    let mut descriptor: Map =
+        vec![("type".into(), text("dpa3")), ("repflow".into(), Node::Map(repflow_args(&model.descriptor.options)))];
     descriptor.extend(descriptor_options(&model.descriptor.options));
     map! {
         "type_map": names(&model.type_map),

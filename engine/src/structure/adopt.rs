@@ -43,10 +43,9 @@ impl Atoms {
     pub(crate) fn adopt(&self, mut frame: Structure) -> Structure {
         let names = self.structure.clone();
         if frame.positions.len() != names.symbols.len() {
-            let pick = |rows: &[[f64; 3]]| names.original.iter().filter_map(|i| rows.get(*i).copied()).collect();
-            frame.positions = pick(&frame.positions);
-            frame.velocities = frame.velocities.as_deref().map(pick);
-            frame.forces = frame.forces.as_deref().map(pick);
+            frame.positions = pick(&frame.positions, &names.original);
+            frame.velocities = frame.velocities.map(|v| pick(&v, &names.original));
+            frame.forces = frame.forces.map(|f| pick(&f, &names.original));
         }
         Structure {
             symbols: names.symbols,
@@ -58,4 +57,8 @@ impl Atoms {
             ..frame
         }
     }
+}
+
+fn pick(rows: &[[f64; 3]], wanted: &[usize]) -> Vec<[f64; 3]> {
+    wanted.iter().filter_map(|i| rows.get(*i).copied()).collect()
 }

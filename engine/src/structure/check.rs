@@ -50,6 +50,16 @@ pub(crate) fn check(s: &Structure, path: &str, frame: u64) -> Result<(), Structu
     finite("position", &s.positions)?;
     finite("velocity", s.velocities.as_deref().unwrap_or(&[]))?;
     finite("force", s.forces.as_deref().unwrap_or(&[]))?;
+    for label in s.energy.iter().chain(s.virial.iter().flatten().flatten()) {
+        if !label.is_finite() {
+            return Err(StructureError::Content {
+                path: path.to_string(),
+                frame,
+                expected: "a finite energy and virial".to_string(),
+                found: label.to_string(),
+            });
+        }
+    }
     if let Some(cell) = &s.cell {
         if !spans_volume(cell) {
             return Err(StructureError::ZeroVolume { path: path.to_string(), frame, volume: volume(cell).abs() });

@@ -41,7 +41,8 @@ pub struct ReadOptions<'a> {
     pub select: Option<String>,
     /// GROMACS index file whose groups `select` may name (`--index`).
     pub index: Option<PathBuf>,
-    /// Elements of the LAMMPS types 1, 2, ... (`--types O,H`).
+    /// Elements of numbered types (`--types O,H`): 1, 2, ... in LAMMPS files and in XYZ files that LAMMPS wrote, 0, 1, ... in a
+    /// DeePMD-kit system; of the counts in a POSCAR without symbols.
     pub types: Vec<String>,
     /// Atoms of trajectories that carry coordinates only (xtc, trr).
     pub structure: Option<&'a Structure>,
@@ -57,7 +58,7 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Structure, 
     first.unwrap_or_else(|| Err(no_frame(&path.display().to_string())))
 }
 
-/// All frames of a structure file, read one at a time: memory is that of one frame.
+/// All frames of a structure file, read one at a time: memory is that of one frame. Remarks repeat from frame to frame.
 ///
 /// # Errors
 /// Here those of opening; each frame has its own.
@@ -112,7 +113,10 @@ fn frames_from(input: Input, path: &str, format: Format, options: &ReadOptions) 
         }),
     };
     let raw: Frames = match format {
-        Format::Extxyz => Box::new(ExtxyzFrames::new(lines(input))),
+        Format::Extxyz => {
+            let types = elements_of_types(path, &options.types)?;
+            Box::new(ExtxyzFrames::new(lines(input), types))
+        }
         Format::Gro => Box::new(GroFrames::new(lines(input), Elements::new(path, options)?)),
         Format::Pdb => Box::new(PdbFrames::new(lines(input), Elements::new(path, options)?)),
         Format::Poscar => Box::new(once(read_poscar(lines(input), &options.types))),

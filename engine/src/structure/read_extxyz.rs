@@ -3,15 +3,15 @@
 //! Header keys that are used (any capitalisation): `Lattice` (9 numbers, rows are the vectors, A), `pbc`, `Properties`,
 //! `energy` (else `free_energy`, `ref_energy`, `dft_energy`), `virial` or `virials` (eV, minus the strain derivative of the
 //! energy, column-major as ASE writes it), `stress` (eV/A^3, ASE's sign: virial = -volume * stress; 6 Voigt or 9 numbers),
-//! `fparam`, `charge_spin`, `step`, `time` (ps), `title`, `vel_unit`. Columns: `species` or `Z`, `pos`, `forces` or `force`
+//! `fparam`, `charge_spin`, `step`, `time` (ps), `title`, `vel_unit`. Columns: `species` or `Z` (atomic number), `pos`, `forces` or `force`
 //! (eV/A), `momenta` (ASE units, sqrt(eV u)), `vel`, `velo`, `velocity` or `velocities` (in `vel_unit`: `A/ps`, `A/fs`, `nm/ps`
 //! or `ase`; without it ASE units, A sqrt(eV/u), which a remark says), `aparam`. Everything else is ignored.
 
 use super::error::{shorten, StructureError};
 use super::lines::{real, reals, Lines};
-use super::symbols::symbol_or_number;
+use super::symbols::{symbol, symbol_of_number};
 use super::Structure;
-use crate::element;
+use crate::element::mass;
 
 /// A/ps in one ASE unit of velocity, A sqrt(eV/u): sqrt(e / u) with the CODATA 2014 constants that ASE uses.
 pub const ASE_VELOCITY: f64 = 98.226_947_884_640_64;
@@ -19,11 +19,13 @@ pub const ASE_VELOCITY: f64 = 98.226_947_884_640_64;
 /// Iterator over the frames of one file.
 pub(crate) struct ExtxyzFrames {
     lines: Lines,
+    /// Elements of numbers in the species column (LAMMPS writes types there).
+    types: Vec<&'static str>,
 }
 
 impl ExtxyzFrames {
-    pub(crate) fn new(lines: Lines) -> Self {
-        Self { lines }
+    pub(crate) fn new(lines: Lines, types: Vec<&'static str>) -> Self {
+        Self { lines, types }
     }
 }
 
@@ -31,7 +33,7 @@ impl Iterator for ExtxyzFrames {
     type Item = Result<Structure, StructureError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let frame = read_frame(&mut self.lines).transpose();
+        let frame = read_frame(&mut self.lines, &self.types).transpose();
         self.lines.frame += 1;
         frame
     }
@@ -58,7 +60,7 @@ struct Layout {
     open: bool,
 }
 
-fn read_frame(lines: &mut Lines) -> Result<Option<Structure>, StructureError> {
+fn read_frame(lines: &mut Lines, types: &[&'static str]) -> Result<Option<Structure>, StructureError> {
     let Some(count) = lines.next_filled()? else { return Ok(None) };
     let Ok(count) = count.trim().parse::<u32>() else { return Err(lines.syntax("the number of atoms")) };
     lines.need("the comment line")?;
@@ -72,7 +74,7 @@ fn read_frame(lines: &mut Lines) -> Result<Option<Structure>, StructureError> {
     let mut s = Structure { title: header.title(), ..Structure::default() };
     header.fill(&mut s, lines)?;
     let velocity_unit = header.velocity_unit(lines)?;
-    read_atoms(&mut s, lines, count as usize, &layout, velocity_unit)?;
+    read_atoms(&mut s, lines, count as usize, &layout, velocity_unit, types)?;
     if layout.columns.iter().any(|(c, _)| *c == Column::Velocity) && header.get(&["vel_unit"]).is_none() {
         s.remarks.push("velocities without vel_unit are taken in ASE units, A sqrt(eV/u) = 98.227 A/ps".to_string());
     }
@@ -115,36 +117,34 @@ fn read_atoms(
     count: usize,
     layout: &Layout,
     velocity_unit: f64,
+    types: &[&'static str],
 ) -> Result<(), StructureError> {
     let has = |wanted| layout.columns.iter().any(|(c, _)| *c == wanted);
     let (mut velocities, mut forces, mut aparam) = (Vec::new(), Vec::new(), Vec::new());
     let mut deuterium = 0usize;
     for atom in 0..count {
-        let (path, frame) = (lines.path.clone(), lines.frame);
         lines.need(&format!("atom {} of {count}", atom + 1))?;
-        let line = lines.current();
-        let tokens: Vec<&str> = line.split_whitespace().collect();
+        let tokens: Vec<&str> = lines.current().split_whitespace().collect();
         if tokens.len() < layout.width || (tokens.len() > layout.width && !layout.open) {
             return Err(lines.syntax(format!("{} columns for atom {} of {count}", layout.width, atom + 1)));
         }
         let mut at = 0;
-        let (mut symbol, mut momentum) = (None, None);
+        let (mut element, mut momentum) = (None, None);
         for &(column, n) in &layout.columns {
             let cells = &tokens[at..at + n];
             at += n;
             match column {
                 Column::Other => {}
                 Column::Species | Column::Number => {
-                    if symbol.is_none() || column == Column::Species {
-                        let found = symbol_or_number(cells[0]).ok_or_else(|| StructureError::UnknownElement {
-                            path: path.clone(),
-                            frame,
-                            atom: atom + 1,
-                            seen: cells[0].to_string(),
-                            hint: "; use element symbols, or X for a virtual atom without interactions".to_string(),
-                        })?;
+                    if element.is_none() || column == Column::Species {
+                        let found = match (column, cells[0].parse::<usize>()) {
+                            (Column::Number, Ok(z)) => symbol_of_number(z),
+                            (Column::Species, Ok(kind)) => types.get(kind.wrapping_sub(1)).copied(),
+                            _ => symbol(cells[0]),
+                        };
+                        let found = found.ok_or_else(|| unknown(lines, atom, cells[0]))?;
                         deuterium += usize::from(matches!(cells[0], "D" | "T"));
-                        symbol = Some(found);
+                        element = Some(found);
                     }
                 }
                 Column::Aparam => {
@@ -167,12 +167,12 @@ fn read_atoms(
                 }
             }
         }
-        let symbol = symbol.unwrap_or("X");
+        let element = element.unwrap_or("X");
         if let (Some(p), false) = (momentum, has(Column::Velocity)) {
             // A virtual atom has no mass and does not move by itself.
-            velocities.push(element::mass(symbol).map_or([0.0; 3], |m| p.map(|x| x / m * ASE_VELOCITY)));
+            velocities.push(mass(element).map_or([0.0; 3], |m| p.map(|x| x / m * ASE_VELOCITY)));
         }
-        s.symbols.push(symbol.to_string());
+        s.symbols.push(element.to_string());
         s.original.push(atom);
     }
     s.velocities = (has(Column::Velocity) || has(Column::Momentum)).then_some(velocities);
@@ -182,6 +182,21 @@ fn read_atoms(
         s.remarks.push(format!("{deuterium} deuterium or tritium atoms are read as hydrogen"));
     }
     Ok(())
+}
+
+fn unknown(lines: &Lines, atom: usize, seen: &str) -> StructureError {
+    let hint = if seen.parse::<u64>().is_ok() {
+        "; a number may be a type (give the elements of the types with --types O,H) or an atomic number (name the column Z:I:1)"
+    } else {
+        "; use element symbols, or X for a virtual atom without interactions"
+    };
+    StructureError::UnknownElement {
+        path: lines.path.clone(),
+        frame: lines.frame,
+        atom: atom + 1,
+        seen: seen.to_string(),
+        hint: hint.to_string(),
+    }
 }
 
 /// Key-value pairs of a comment line.

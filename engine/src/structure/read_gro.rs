@@ -85,7 +85,13 @@ impl GroFrames {
         if velocities.len() == s.len() {
             s.velocities = (!velocities.is_empty()).then_some(velocities);
         } else if !velocities.is_empty() {
-            return Err(lines.truncated("velocities of all atoms or of none"));
+            return Err(StructureError::Count {
+                path: lines.path.clone(),
+                frame: lines.frame,
+                what: "velocities, of all atoms or of none".to_string(),
+                expected: s.len() as u64,
+                found: velocities.len() as u64,
+            });
         }
         if dropped > 0 {
             s.remarks.push(format!("{dropped} virtual sites are dropped"));
@@ -112,9 +118,10 @@ fn column_width(line: &str) -> Option<usize> {
     Some(y - x).filter(|w| (2..=64).contains(w))
 }
 
-/// The word that follows `key`.
+/// The word that follows the last `key`, which begins a word itself.
 fn after<'a>(title: &'a str, key: &str) -> Option<&'a str> {
-    title.rsplit_once(key)?.1.split_whitespace().next()
+    let (before, rest) = title.rsplit_once(key)?;
+    rest.split_whitespace().next().filter(|_| before.is_empty() || before.ends_with(char::is_whitespace))
 }
 
 /// `None` = not 3 or 9 numbers; a box of zeros means no periodicity.

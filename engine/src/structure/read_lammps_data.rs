@@ -37,6 +37,35 @@ const OTHER_SECTIONS: &[&str] = &[
     "Improper Type Labels",
 ];
 
+/// Atom styles with other columns. Any other word behind `Atoms` is a comment.
+const OTHER_STYLES: &[&str] = &[
+    "amoeba",
+    "apip",
+    "body",
+    "bpm/sphere",
+    "dielectric",
+    "dipole",
+    "dpd",
+    "edpd",
+    "electron",
+    "ellipsoid",
+    "hybrid",
+    "line",
+    "mdpd",
+    "oxdna",
+    "peri",
+    "rheo",
+    "rheo/thermal",
+    "smd",
+    "sph",
+    "sphere",
+    "spin",
+    "tdpd",
+    "template",
+    "tri",
+    "wavepacket",
+];
+
 /// Columns of a line in `Atoms`: where type and x stand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Style {
@@ -174,7 +203,7 @@ impl Data {
             Some("charge") => return Ok(CHARGE),
             Some("molecular" | "bond" | "angle") => return Ok(MOLECULAR),
             Some("full") => return Ok(FULL),
-            Some(other) if other.chars().all(|c| c.is_ascii_alphanumeric() || c == '/') => {
+            Some(other) if OTHER_STYLES.contains(&other) => {
                 return Err(StructureError::Needs {
                     path: path.to_string(),
                     what: format!("atom style \"{other}\" is not supported"),

@@ -167,8 +167,9 @@ fn record(lines: &Lines, before: &[Record]) -> Result<Record, StructureError> {
         // Hexadecimal and other overflow notations: count on.
         before.last().map_or(0, |last| last.number + i64::from(last.place != place))
     });
-    // Columns 77-78; only blanks, digits and signs may follow (the charge).
-    let element = field(line, 76, 78).to_string();
+    // Old files have the identity code and the line number in columns 73-80.
+    let element =
+        Some(field(line, 76, 78)).filter(|e| e.bytes().all(|b| b.is_ascii_alphabetic())).unwrap_or("").to_string();
     Ok(Record {
         name,
         alternate: line.as_bytes().get(16).map_or(' ', |b| *b as char),

@@ -28,6 +28,9 @@ const LIPIDS: &[&str] = &[
     "DMPE", "DMPG", "DLPC", "DLPE", "DSPC", "DSPE", "CHL1", "CHOL",
 ];
 
+/// Beads that the Martini force field calls like this are no atoms, also where their residue is a lipid known atom by atom.
+const BEADS: &[&str] = &["NC3", "NH3", "PO4", "PO3", "CNO", "ROH", "GL0", "GL1", "GL2", "GL3", "GL4"];
+
 /// Names of ions beyond the element symbol.
 const ION_NAMES: &[(&str, &str)] = &[
     ("SOD", "Na"),
@@ -132,7 +135,7 @@ pub(crate) fn meaning(residue: &str, name: &str) -> Meaning {
         return letter("HCNOP");
     }
     if LIPIDS.contains(&residue) {
-        return letter("HCNOP");
+        return if BEADS.contains(&bare) { Meaning::Unknown } else { letter("HCNOP") };
     }
     of_unknown_residue(bare)
 }
@@ -206,9 +209,16 @@ mod tests {
         {
             assert!(matches!(meaning(residue, name), Meaning::Ambiguous(_)), "{residue} {name}");
         }
-        for (residue, name) in
-            [("LIG", "LP1"), ("LIG", "SOD"), ("ALA", "ZN"), ("LIG", "12"), ("SOL", "XX"), ("LIG", "é1"), ("", "")]
-        {
+        for (residue, name) in [
+            ("LIG", "LP1"),
+            ("LIG", "SOD"),
+            ("ALA", "ZN"),
+            ("LIG", "12"),
+            ("SOL", "XX"),
+            ("LIG", "é1"),
+            ("", ""),
+            ("DPPC", "PO4"),
+        ] {
             assert_eq!(meaning(residue, name), Meaning::Unknown, "{residue} {name}");
         }
         for name in ["MW", "M", "EP", "EPW", "LP1"] {

@@ -12,11 +12,10 @@ pub(crate) fn symbol(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Like `symbol`, an atomic number being fine too (0 is the virtual atom).
-pub(crate) fn symbol_or_number(text: &str) -> Option<&'static str> {
-    match text.parse::<usize>() {
-        Ok(0) => Some("X"),
-        Ok(z) => SYMBOLS.get(z - 1).copied(),
-        Err(_) => symbol(text),
+/// The element of an atomic number; 0 is the virtual atom.
+pub(crate) fn symbol_of_number(z: usize) -> Option<&'static str> {
+    match z {
+        0 => Some("X"),
+        _ => SYMBOLS.get(z - 1).copied(),
     }
 }

@@ -13,6 +13,9 @@ use crate::element::SYMBOLS;
 /// Deeper nests of `#include` are refused.
 const MAX_DEPTH: usize = 16;
 
+/// So are topologies of more files.
+const MAX_FILES: usize = 2000;
+
 /// What a topology says of an atom.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Site {
@@ -31,6 +34,7 @@ pub(crate) struct Topology {
     /// Includes that could not be read, as written.
     pub(crate) missing: Vec<String>,
     types: HashMap<String, TypeEntry>,
+    files: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +57,7 @@ impl Topology {
         let file = File::open(path).map_err(|e| StructureError::io_path(path, e))?;
         let mut lines = Lines::new(Box::new(BufReader::new(file)), &path.display().to_string());
         parents.push(path.to_path_buf());
+        self.files += 1;
         let mut section = String::new();
         while let Some(line) = lines.next()? {
             let line = line.split(';').next().unwrap_or("").trim();
@@ -64,8 +69,9 @@ impl Topology {
                 let target = path.parent().unwrap_or(Path::new("")).join(&name);
                 if !target.is_file() {
                     self.missing.push(name);
-                } else if parents.len() >= MAX_DEPTH || parents.contains(&target) {
-                    return Err(lines.syntax(format!("includes at most {MAX_DEPTH} deep, none of itself")));
+                } else if parents.len() >= MAX_DEPTH || parents.contains(&target) || self.files >= MAX_FILES {
+                    let expected = format!("at most {MAX_FILES} included files, {MAX_DEPTH} deep, none of itself");
+                    return Err(lines.syntax(expected));
                 } else {
                     self.read_file(&target, parents)?;
                 }

@@ -24,18 +24,20 @@ impl<T: Real> Activator<T> {
         Self { kind, threshold: T::from_f64(threshold), slope: T::from_f64(k), offset: T::from_f64(c0) }
     }
 
-    /// `(f(x), f'(x))` of a register. Kinds without a vector form go through the scalar reference, lane by lane.
+    /// Runs `work` with the vector form of this activation: silut, which the published models use, gets code of its own.
     #[inline(always)]
-    pub fn both<S: Simd>(&self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+    pub fn with<S: Simd, W: WithFunction<T, S>>(&self, s: S, work: W) {
+        match self.kind {
+            Activation::Silut { .. } => work.run(s, Silut::new(s, self)),
+            _ => work.run(s, Other(*self)),
+        }
+    }
+
+    #[inline(always)]
+    fn other<S: Simd>(&self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
         let one = T::splat(s, T::from_f64(1.0));
         match self.kind {
-            Activation::Silut { .. } => self.silut(s, x),
-            Activation::Silu => {
-                let minus = T::splat(s, T::from_f64(-1.0));
-                let r = T::div(s, one, T::add(s, one, T::exp(s, T::mul(s, x, minus))));
-                let slope = T::mul(s, r, T::fma(s, x, T::sub(s, one, r), one));
-                (T::mul(s, x, r), slope)
-            }
+            Activation::Silu => silu::<T, S>(s, x),
             Activation::Tanh => {
                 // tanh x = 2 sigmoid(2x) - 1
                 let two = T::splat(s, T::from_f64(2.0));
@@ -46,8 +48,7 @@ impl<T: Real> Activator<T> {
                 (t, T::mul(s, T::mul(s, four, r), T::sub(s, one, r)))
             }
             Activation::Sigmoid => {
-                let minus = T::splat(s, T::from_f64(-1.0));
-                let r = T::div(s, one, T::add(s, one, T::exp(s, T::mul(s, x, minus))));
+                let r = sigmoid_of_minus::<T, S>(s, T::sub(s, T::splat(s, T::default()), x));
                 (r, T::mul(s, r, T::sub(s, one, r)))
             }
             Activation::Linear => (x, one),
@@ -55,27 +56,7 @@ impl<T: Real> Activator<T> {
         }
     }
 
-    // Both branches of silut are rational in one exponential: sigmoid(x) below the threshold, sigmoid(2k(x - th)) above it,
-    // because tanh z = 2 sigmoid(2z) - 1.
-    #[inline(always)]
-    fn silut<S: Simd>(&self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
-        let one = T::splat(s, T::from_f64(1.0));
-        let threshold = T::splat(s, self.threshold);
-        let k = T::splat(s, self.slope);
-        let zero = T::splat(s, T::from_f64(0.0));
-        let below = T::sub(s, zero, x);
-        let k2 = T::splat(s, T::from_f64(-2.0 * self.slope.to_f64()));
-        let above = T::mul(s, k2, T::sub(s, x, threshold));
-        let r = T::div(s, one, T::add(s, one, T::exp(s, T::choose_less(s, x, threshold, below, above))));
-        let rest = T::sub(s, one, r);
-        let silu = T::mul(s, x, r);
-        let silu_slope = T::mul(s, r, T::fma(s, x, rest, one));
-        let offset = T::splat(s, T::from_f64(self.offset.to_f64() - 1.0));
-        let tail = T::fma(s, r, T::splat(s, T::from_f64(2.0)), offset);
-        let tail_slope = T::mul(s, T::mul(s, T::splat(s, T::from_f64(4.0)), k), T::mul(s, r, rest));
-        (T::choose_less(s, x, threshold, silu, tail), T::choose_less(s, x, threshold, silu_slope, tail_slope))
-    }
-
+    /// Kinds without a vector form go through the scalar reference.
     #[inline(always)]
     fn lanewise<S: Simd>(&self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
         let mut lanes = [T::default(); super::real::PAD];
@@ -92,6 +73,85 @@ impl<T: Real> Activator<T> {
     }
 }
 
+/// `1 / (1 + exp y)`
+#[inline(always)]
+fn sigmoid_of_minus<T: Real, S: Simd>(s: S, y: T::V<S>) -> T::V<S> {
+    let one = T::splat(s, T::from_f64(1.0));
+    T::div(s, one, T::add(s, one, T::exp(s, y)))
+}
+
+#[inline(always)]
+fn silu<T: Real, S: Simd>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+    let one = T::splat(s, T::from_f64(1.0));
+    let r = sigmoid_of_minus::<T, S>(s, T::sub(s, T::splat(s, T::default()), x));
+    (T::mul(s, x, r), T::mul(s, r, T::fma(s, x, T::sub(s, one, r), one)))
+}
+
+/// A loop that wants an activation in registers.
+pub trait WithFunction<T: Real, S: Simd> {
+    /// Runs the loop.
+    fn run<F: Function<T, S>>(self, s: S, f: F);
+}
+
+/// An activation on registers.
+pub trait Function<T: Real, S: Simd>: Copy {
+    /// `(f(x), f'(x))`
+    fn both(self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>);
+}
+
+#[derive(Clone, Copy)]
+struct Other<T>(Activator<T>);
+
+impl<T: Real, S: Simd> Function<T, S> for Other<T> {
+    #[inline(always)]
+    fn both(self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+        self.0.other(s, x)
+    }
+}
+
+/// silut with its constants in registers.
+#[derive(Clone, Copy)]
+struct Silut<T: Real, S: Simd> {
+    threshold: T::V<S>,
+    minus_two_k: T::V<S>,
+    four_k: T::V<S>,
+    offset: T::V<S>,
+}
+
+impl<T: Real, S: Simd> Silut<T, S> {
+    #[inline(always)]
+    fn new(s: S, a: &Activator<T>) -> Self {
+        let k = a.slope.to_f64();
+        Self {
+            threshold: T::splat(s, a.threshold),
+            minus_two_k: T::splat(s, T::from_f64(-2.0 * k)),
+            four_k: T::splat(s, T::from_f64(4.0 * k)),
+            offset: T::splat(s, T::from_f64(a.offset.to_f64() - 1.0)),
+        }
+    }
+}
+
+impl<T: Real, S: Simd> Function<T, S> for Silut<T, S> {
+    // Both branches are rational in one exponential: sigmoid(x) below the threshold, sigmoid(2k(x - th)) above it, because
+    // tanh z = 2 sigmoid(2z) - 1. Registers wholly below, nearly all of them, take the short way to the same bits.
+    #[inline(always)]
+    fn both(self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+        if T::all_less(s, x, self.threshold) {
+            return silu::<T, S>(s, x);
+        }
+        let one = T::splat(s, T::from_f64(1.0));
+        let below = T::sub(s, T::splat(s, T::default()), x);
+        let above = T::mul(s, self.minus_two_k, T::sub(s, x, self.threshold));
+        let r = sigmoid_of_minus::<T, S>(s, T::choose_less(s, x, self.threshold, below, above));
+        let rest = T::sub(s, one, r);
+        let silu = T::mul(s, x, r);
+        let silu_slope = T::mul(s, r, T::fma(s, x, rest, one));
+        let tail = T::fma(s, r, T::splat(s, T::from_f64(2.0)), self.offset);
+        let tail_slope = T::mul(s, self.four_k, T::mul(s, r, rest));
+        (T::choose_less(s, x, self.threshold, silu, tail), T::choose_less(s, x, self.threshold, silu_slope, tail_slope))
+    }
+}
+
 /// Applies an activation to a block of numbers in place; with `slopes`, also writes the derivatives there.
 pub struct ActivationKernel<'a, T> {
     /// Which.
@@ -104,7 +164,7 @@ pub struct ActivationKernel<'a, T> {
 
 impl<T: Real> ActivationKernel<'_, T> {
     /// Runs with the best instruction set.
-    pub fn run(self, arch: Arch) {
+    pub fn start(self, arch: Arch) {
         arch.dispatch(self);
     }
 }
@@ -114,6 +174,13 @@ impl<T: Real> WithSimd for ActivationKernel<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
+        self.activator.with(s, self);
+    }
+}
+
+impl<T: Real, S: Simd> WithFunction<T, S> for ActivationKernel<'_, T> {
+    #[inline(always)]
+    fn run<F: Function<T, S>>(self, s: S, f: F) {
         let step = T::lanes::<S>();
         assert_eq!(self.values.len() % step, 0, "rows are padded");
         let want = !self.slopes.is_empty();
@@ -122,7 +189,7 @@ impl<T: Real> WithSimd for ActivationKernel<'_, T> {
         while at < self.values.len() {
             // SAFETY: at + step <= length, checked by the loop and the multiple above.
             unsafe {
-                let (v, d) = self.activator.both(s, T::load(s, self.values.as_ptr().add(at)));
+                let (v, d) = f.both(s, T::load(s, self.values.as_ptr().add(at)));
                 T::store(s, self.values.as_mut_ptr().add(at), v);
                 if want {
                     T::store(s, self.slopes.as_mut_ptr().add(at), d);
@@ -146,7 +213,7 @@ mod tests {
             let mut slopes = vec![T::default(); values.len()];
             let input: Vec<f64> = values.iter().map(|v| v.to_f64()).collect();
             let activator = Activator::<T>::new(kind);
-            ActivationKernel { activator: &activator, values: &mut values, slopes: &mut slopes }.run(Arch::new());
+            ActivationKernel { activator: &activator, values: &mut values, slopes: &mut slopes }.start(Arch::new());
             for i in 0..x.len() {
                 let (f, d) = kind.evaluate(input[i]);
                 assert!((values[i].to_f64() - f).abs() <= tolerance * (1.0 + f.abs()), "{name} at {}", x[i]);

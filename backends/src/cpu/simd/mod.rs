@@ -4,6 +4,6 @@ mod activate;
 mod gemm;
 mod real;
 
-pub use activate::{ActivationKernel, Activator};
+pub use activate::{ActivationKernel, Activator, Function, WithFunction};
 pub use gemm::PackedMatrix;
 pub use real::{Real, PAD};

@@ -42,10 +42,18 @@ pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'st
     fn fma<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
     /// `x < y ? a : b`
     fn choose_less<S: Simd>(s: S, x: Self::V<S>, y: Self::V<S>, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// True when `x < y` in every lane.
+    fn all_less<S: Simd>(s: S, x: Self::V<S>, y: Self::V<S>) -> bool;
     /// Sum of the lanes, in the fixed order of the instruction set.
     fn sum_lanes<S: Simd>(s: S, a: Self::V<S>) -> Self;
     /// `exp x`, arguments clamped to the range where the result is a normal number.
     fn exp<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
+}
+
+/// True when every lane is +0. Written as one OR over the register's words, which compiles to a single test instruction.
+#[inline(always)]
+fn no_bit_set<V: Pod>(register: &V) -> bool {
+    bytemuck::cast_slice::<V, u32>(std::slice::from_ref(register)).iter().fold(0, |a, b| a | b) == 0
 }
 
 macro_rules! lanes_of {
@@ -94,6 +102,10 @@ macro_rules! lanes_of {
         #[inline(always)]
         fn choose_less<S: Simd>(s: S, x: S::$v, y: S::$v, a: S::$v, b: S::$v) -> S::$v {
             s.$select(s.$less(x, y), a, b)
+        }
+        #[inline(always)]
+        fn all_less<S: Simd>(s: S, x: S::$v, y: S::$v) -> bool {
+            no_bit_set(&s.$select(s.$less(x, y), s.$splat(0.0), s.$splat(1.0)))
         }
         #[inline(always)]
         fn sum_lanes<S: Simd>(s: S, a: S::$v) -> Self {

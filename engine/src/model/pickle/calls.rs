@@ -43,7 +43,9 @@ impl Global {
             ("torch", "ByteStorage") => Self::Storage(Byte),
             ("torch", "BoolStorage") => Self::Storage(Bool),
             ("torch.jit._pickle", "restore_type_tag") => Self::RestoreTypeTag,
-            ("torch.jit._pickle", "build_intlist" | "build_doublelist" | "build_boollist" | "build_tensorlist") => Self::Sequence,
+            ("torch.jit._pickle", "build_intlist" | "build_doublelist" | "build_boollist" | "build_tensorlist") => {
+                Self::Sequence
+            }
             ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Self::NumpyScalar,
             ("numpy", "dtype") => Self::NumpyDtype,
             ("_codecs", "encode") => Self::Encode,
@@ -172,7 +174,9 @@ impl Machine<'_> {
     /// `BINPERSID`: a storage of the archive.
     pub(super) fn persistent(&mut self, id: Value) -> Result<(), ModelError> {
         let storage = match self.items(&id)? {
-            [Value::Str(kind), Value::Global(Global::Storage(dtype)), Value::Str(key), _, numel, ..] if &**kind == "storage" => {
+            [Value::Str(kind), Value::Global(Global::Storage(dtype)), Value::Str(key), _, numel, ..]
+                if &**kind == "storage" =>
+            {
                 StorageRef { dtype: *dtype, key: key.clone(), numel: count(numel)? }
             }
             _ => return Err(broken("a persistent value is no storage")),

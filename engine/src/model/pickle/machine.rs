@@ -12,7 +12,8 @@ use crate::model::error::ModelError;
 /// # Errors
 /// [`ModelError::Container`] naming the offset and what was expected there.
 pub(crate) fn read(bytes: &[u8]) -> Result<Pickle, ModelError> {
-    let mut machine = Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), objects: Vec::new() };
+    let mut machine =
+        Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), objects: Vec::new() };
     let root = machine.run().map_err(|e| match e {
         ModelError::Container { container: "pickle", problem } => broken(format!("at byte {}: {problem}", machine.at)),
         other => other,
@@ -131,7 +132,11 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, key: u32) -> Result<(), ModelError> {
-        let value = self.memo.get(&key).cloned().ok_or_else(|| broken(format!("recalls memo {key}, which was never stored")))?;
+        let value = self
+            .memo
+            .get(&key)
+            .cloned()
+            .ok_or_else(|| broken(format!("recalls memo {key}, which was never stored")))?;
         self.stack.push(value);
         Ok(())
     }

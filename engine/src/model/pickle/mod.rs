@@ -169,7 +169,9 @@ impl Pickle {
             Value::Int(i) => Node::Int(*i),
             Value::Float(f) => Node::Float(*f),
             Value::Str(s) => Node::Str(s.to_string()),
-            Value::Bytes(_) | Value::Global(_) => return Err(broken("expected plain options, found bytes or a callable")),
+            Value::Bytes(_) | Value::Global(_) => {
+                return Err(broken("expected plain options, found bytes or a callable"))
+            }
             Value::Ref(_) => match self.object(value) {
                 Some(Object::Tuple(values) | Object::List(values)) => list(values)?,
                 Some(Object::Dict(entries)) => {

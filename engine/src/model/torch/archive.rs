@@ -72,7 +72,10 @@ impl<'a> Archive<'a> {
         }
         match self.read(&name)?.trim_ascii() {
             b"little" => Ok(()),
-            other => Err(ModelError::entry(name, format!("expected \"little\", found \"{}\"", String::from_utf8_lossy(other)))),
+            other => Err(ModelError::entry(
+                name,
+                format!("expected \"little\", found \"{}\"", String::from_utf8_lossy(other)),
+            )),
         }
     }
 }

@@ -57,9 +57,11 @@ impl HeadInfo {
 /// # Errors
 /// [`ModelError::Head`] listing the heads.
 pub(crate) fn choose(heads: &[HeadInfo], asked: Option<&str>) -> Result<usize, ModelError> {
-    let find = |same: &dyn Fn(&str) -> bool| heads.iter().position(|h| same(&h.name) || h.aliases.iter().any(|a| same(a)));
+    let find =
+        |same: &dyn Fn(&str) -> bool| heads.iter().position(|h| same(&h.name) || h.aliases.iter().any(|a| same(a)));
     let wanted = asked.unwrap_or("Default");
-    let found = find(&|name| name == wanted).or_else(|| asked.and_then(|_| find(&|name| name.eq_ignore_ascii_case(wanted))));
+    let found =
+        find(&|name| name == wanted).or_else(|| asked.and_then(|_| find(&|name| name.eq_ignore_ascii_case(wanted))));
     match (found, asked) {
         (Some(at), _) => Ok(at),
         (None, None) if heads.len() == 1 => Ok(0),

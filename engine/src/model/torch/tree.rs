@@ -5,7 +5,8 @@ use crate::model::error::ModelError;
 use crate::model::tree::{At, Map, Node, Reading};
 
 /// Model options that matter here; the rest of a training input's model section is in the lists below.
-const MODEL_READ: &[&str] = &["type_map", "descriptor", "fitting_net", "type", "pair_exclude_types", "atom_exclude_types"];
+const MODEL_READ: &[&str] =
+    &["type_map", "descriptor", "fitting_net", "type", "pair_exclude_types", "atom_exclude_types"];
 /// Used in training only, or informational.
 const MODEL_HARMLESS: &[&str] = &[
     "data_stat_nbatch",
@@ -182,7 +183,8 @@ fn repflow_layer(path: &str, weights: &Weights) -> Result<Node, ModelError> {
     for name in ["node_self_mlp", "node_sym_linear", "node_edge_linear", "edge_self_linear"] {
         map.push((name.into(), layer(&format!("{path}.{name}"), "none", false, weights)?));
     }
-    let angle = ["edge_angle_linear1", "edge_angle_linear2", "angle_self_linear", "a_compress_n_linear", "a_compress_e_linear"];
+    let angle =
+        ["edge_angle_linear1", "edge_angle_linear2", "angle_self_linear", "a_compress_n_linear", "a_compress_e_linear"];
     for name in angle {
         if weights.has(&format!("{path}.{name}.matrix")) {
             map.push((name.into(), layer(&format!("{path}.{name}"), "none", false, weights)?));

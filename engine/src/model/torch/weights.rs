@@ -74,19 +74,29 @@ impl<'a> Weights<'a> {
         let shape = tensor.shape.clone();
         let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         let count = count.filter(|&n| n <= *self.budget.borrow());
-        let count = count.ok_or_else(|| ReadError::Text(format!("claims shape {shape:?}, more than the file can hold")))?;
+        let count =
+            count.ok_or_else(|| ReadError::Text(format!("claims shape {shape:?}, more than the file can hold")))?;
         *self.budget.borrow_mut() -= count;
         let bytes = self.storage(&tensor.storage.key).map_err(ReadError::Model)?;
         let stored = bytes.len() / kind.size();
         if stored < tensor.storage.numel {
-            return Err(ReadError::Text(format!("expected {} numbers in data/{}, found {stored}", tensor.storage.numel, tensor.storage.key)));
+            return Err(ReadError::Text(format!(
+                "expected {} numbers in data/{}, found {stored}",
+                tensor.storage.numel, tensor.storage.key
+            )));
         }
         if count == 0 {
             return Ok(Tensor { shape, dtype: kind.dtype(), data: Vec::new() });
         }
-        let last = shape.iter().zip(&tensor.strides).try_fold(tensor.offset, |at, (&n, &s)| at.checked_add(s.checked_mul(n - 1)?));
-        if !last.is_some_and(|l| l < stored) {
-            let what = format!("shape {shape:?} with strides {:?} from {} does not fit the {stored} numbers of data/{}", tensor.strides, tensor.offset, tensor.storage.key);
+        let last = shape
+            .iter()
+            .zip(&tensor.strides)
+            .try_fold(tensor.offset, |at, (&n, &s)| at.checked_add(s.checked_mul(n - 1)?));
+        if last.is_none_or(|l| l >= stored) {
+            let what = format!(
+                "shape {shape:?} with strides {:?} from {} does not fit the {stored} numbers of data/{}",
+                tensor.strides, tensor.offset, tensor.storage.key
+            );
             return Err(ReadError::Text(what));
         }
         let mut data = Vec::with_capacity(count);
@@ -146,7 +156,9 @@ mod tests {
 
     #[test]
     fn half_precision_numbers_decode() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960464477539063e-8), (0x3555, 0.333251953125)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960464477539063e-8), (0x3555, 0.333251953125)]
+        {
             assert_eq!(half(bits), value);
         }
         assert!(half(0x7e00).is_nan() && half(0xfc00) == f64::NEG_INFINITY);
