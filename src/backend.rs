@@ -65,7 +65,8 @@ impl Engine {
                     let shown: Vec<&str> = map.iter().take(20).map(String::as_str).collect();
                     let more = if map.len() > 20 { format!(" and {} more", map.len() - 20) } else { String::new() };
                     bail!(
-                        "atom {atom} is {symbol}, which the model does not know (its elements: {}{more}); leave such atoms out with --select, or choose another model or --head",
+                        "atom {} of the file is {symbol}, which the model does not know (its elements: {}{more}); leave such atoms out with --select, or choose another model or --head",
+                        structure.original.get(atom).unwrap_or(&atom) + 1,
                         shown.join(" ")
                     )
                 }

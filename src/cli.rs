@@ -90,13 +90,13 @@ pub struct ComputeArgs {
 #[derive(Args)]
 pub struct ParameterArgs {
     /// Frame parameters [default: those in the structure file]
-    #[arg(long, value_name = "A,B", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', allow_hyphen_values = true)]
     pub fparam: Option<Vec<f64>>,
     /// Text file of atomic parameters, one row per atom [default: those in the structure file]
     #[arg(long, value_name = "FILE")]
     pub aparam: Option<PathBuf>,
     /// Total charge and spin [default: those in the structure file]
-    #[arg(long, value_name = "Q,M", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(long, value_name = "Q,M", value_delimiter = ',', allow_hyphen_values = true)]
     pub charge_spin: Option<Vec<f64>>,
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_engine::backend::{FrameParameters, Request, Results};
 use weir_engine::model::{load, LoadOptions};
-use weir_engine::structure::{read, ReadOptions};
+use weir_engine::structure::{frames, read, ReadOptions};
 
 const WATER: &str =
     "3\nProperties=species:S:1:pos:R:3 pbc=\"F F F\"\nO 0.0 0.0 0.12\nH 0.0 0.76 -0.47\nH 0.01 -0.77 -0.46\n";
@@ -146,9 +146,9 @@ fn every_frame_is_a_line_and_frames_can_be_chosen() {
     let folder = folder();
     let many: String = (0..6).map(|k| WATER.replace("0.12", &format!("0.1{k}"))).collect();
     fs::write(folder.path().join("many.extxyz"), many).unwrap();
-    let count = |frames: &[&str]| {
+    let count = |chosen: &[&str]| {
         let mut arguments = vec!["eval", "model.dp", "many.extxyz", "--json", "-", "-q"];
-        arguments.extend(frames);
+        arguments.extend(chosen);
         let output = run(folder.path(), &arguments);
         assert!(output.status.success(), "{}", err(&output));
         let frame = |l: &str| serde_json::from_str::<serde_json::Value>(l).unwrap()["frame"].as_u64().unwrap();
@@ -416,6 +416,37 @@ fn signals_stop_a_run_with_a_restart_file() {
     }
     finished(parts.path(), &["md", "run.toml", "--resume"]);
     assert_eq!(bytes(whole.path()), bytes(parts.path()));
+}
+
+#[test]
+fn a_run_that_meets_a_full_disk_keeps_whole_frames_and_resumes() {
+    let (whole, parts) = (folder(), folder());
+    finished(whole.path(), &["md", "run.toml"]);
+    // A limit on the size of files stands for the end of the disk: writes fail in the same way, in the middle of a record.
+    let program = env!("CARGO_BIN_EXE_weir");
+    let script = format!("trap '' XFSZ; ulimit -f 9; exec '{program}' md run.toml -q");
+    let mut command = Command::new("sh");
+    command.current_dir(parts.path()).args(["-c", &script]);
+    let output = command.output().unwrap();
+    let text = err(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("out/run.extxyz") && text.contains("--resume"), "{text}");
+    let written = fs::read(parts.path().join("out/run.extxyz")).unwrap();
+    let complete = fs::read(whole.path().join("out/run.extxyz")).unwrap();
+    assert!(written.len() > 1000 && complete.starts_with(&written), "{} bytes", written.len());
+    let frames = frames(parts.path().join("out/run.extxyz"), &ReadOptions::default()).unwrap();
+    assert!(frames.map(|f| f.unwrap().len()).collect::<Vec<_>>().len() > 2);
+    finished(parts.path(), &["md", "run.toml", "--resume"]);
+    assert_eq!(bytes(whole.path()), bytes(parts.path()));
+}
+
+#[test]
+fn charge_and_frame_parameters_may_be_negative() {
+    let folder = folder();
+    let arguments = ["eval", "model.dp", "water.extxyz", "-q", "--charge-spin", "-1,1", "--fparam", "-0.5"];
+    // This model takes neither; what matters here is that the command line is understood.
+    let output = run(folder.path(), &arguments);
+    assert_ne!(output.status.code(), Some(2), "{}", err(&output));
 }
 
 #[test]

@@ -71,14 +71,13 @@ fn every_format_of_a_fixture_gives_the_weights_of_its_dp() {
 
 #[test]
 fn each_head_of_a_multi_task_checkpoint_is_its_frozen_model() {
-    for (file, head, frozen) in [("multitask.pt", "H2O_A", "multitask_H2O_A.dp")] {
-        let options = LoadOptions { head: Some(head.into()), allow_unknown: false };
-        let model = load(&carried(file), &options).unwrap();
-        assert_eq!(model.source.head.as_deref(), Some(head));
-        assert!(bare(model) == bare(open(&carried(frozen))));
-        // The alias `Default` stands for the first branch when no head is given.
-        assert!(bare(open(&carried(file))) == bare(open(&carried(frozen))));
-    }
+    let frozen = bare(open(&carried("multitask_H2O_A.dp")));
+    let options = LoadOptions { head: Some("H2O_A".into()), allow_unknown: false };
+    let model = load(&carried("multitask.pt"), &options).unwrap();
+    assert_eq!(model.source.head.as_deref(), Some("H2O_A"));
+    assert!(bare(model) == frozen);
+    // The alias `Default` stands for the first branch when no head is given.
+    assert!(bare(open(&carried("multitask.pt"))) == frozen);
     for folder in fixtures() {
         let name = folder.file_name().unwrap().to_str().unwrap().to_string();
         let Some(head) = name.strip_prefix("multitask_") else { continue };
@@ -87,6 +86,25 @@ fn each_head_of_a_multi_task_checkpoint_is_its_frozen_model() {
         assert!(bare(model) == bare(open(&folder.join("model.dp"))), "{head}");
         assert!(bare(open(&folder.join("model.pth"))) == bare(open(&folder.join("model.dp"))), "{head}");
     }
+}
+
+#[test]
+fn checkpoints_of_both_torch_backends_give_the_weights_of_the_dp() {
+    for name in ["tiny.pt", "tiny_exportable.pt"] {
+        let model = open(&carried(name));
+        assert!(model.source.remarks.is_empty(), "{:?}", model.source.remarks);
+        assert!(bare(model) == bare(open(&carried("tiny.dp"))), "{name}");
+    }
+}
+
+#[test]
+fn excluded_types_of_the_fitting_net_follow_the_model_as_in_deepmd_kit() {
+    let mut model = new_model("tiny", 1).unwrap();
+    model.fitting.exclude_types = vec![3];
+    model.atom_exclude_types = vec![5];
+    let read = load_bytes(&to_dp(&model).unwrap(), "m.dp", &LoadOptions::default()).unwrap();
+    assert_eq!((read.fitting.exclude_types, read.atom_exclude_types), (vec![5], vec![5]));
+    assert!(read.source.remarks[0].contains("exclude_types [3] of the fitting net have no effect"));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub enum MdError {
     #[error("the structure has no atoms")]
     NoAtoms,
     /// An atom without a mass.
-    #[error("atom {atom} ({symbol}) has no mass: give one under [masses] ({symbol} = ...)")]
+    #[error("atom index {atom} ({symbol}) has no mass: give one under [masses] ({symbol} = ...)")]
     NoMass {
         /// Input index.
         atom: usize,
@@ -80,7 +80,7 @@ pub enum MdError {
         source: ComputeError,
     },
     /// An atom would move too far.
-    #[error("step {step}: atom {atom} ({symbol}) would move {distance:.3} A in one step (limit {limit} A): the system is flying apart; minimise the structure first (weir minimize), shorten md.timestep_fs, or check that the model knows such structures")]
+    #[error("step {step}: atom index {atom} ({symbol}) would move {distance:.3} A in one step (limit {limit} A): the system is flying apart; minimise the structure first (weir minimize), shorten md.timestep_fs, or check that the model knows such structures")]
     Displacement {
         /// The step that was not made.
         step: u64,
@@ -104,7 +104,7 @@ pub enum MdError {
         limit: f64,
     },
     /// A velocity or position is not a number.
-    #[error("step {step}: {quantity} of atom {atom} is {value}")]
+    #[error("step {step}: {quantity} of atom index {atom} is {value}")]
     NotFinite {
         /// The step that was rejected.
         step: u64,

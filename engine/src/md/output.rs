@@ -47,7 +47,7 @@ pub enum OutputError {
 /// What helps when a write failed.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             " (everything written before is kept; make room, then continue with --resume)"
         }
         _ => "",

@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(system.masses, [2.014, 1.0]);
         let message =
             |masses: &[(&str, f64)]| System::new(&structure, &table(masses), vec![false; 2]).unwrap_err().to_string();
-        assert!(message(&[]).contains("atom 1 (X)"));
+        assert!(message(&[]).contains("atom index 1 (X)"));
         assert!(message(&[("X", -1.0)]).contains("-1"));
         assert!(message(&[("X", 1.0), ("Q", 1.0)]).contains('Q'));
     }

@@ -196,6 +196,7 @@ fn refuse_by_name(path: &Path) -> Result<(), ModelError> {
     let file = path.display();
     let what = match suffix.as_str() {
         "pb" => "a frozen TensorFlow graph (.pb)",
+        "jax" => "a JAX checkpoint (.jax)",
         "savedmodel" => "a JAX saved model (.savedmodel)",
         "savedmodeltf" => "a TensorFlow saved model (.savedmodeltf)",
         "json" | "pd" | "pdmodel" => "a Paddle model (.json/.pd)",

@@ -51,13 +51,24 @@ pub(crate) fn build(root: &Node, reading: &mut Reading) -> Result<Model, ModelEr
     reading.known(&variables, &[&["out_bias", "out_std"]])?;
 
     let descriptor = descriptor::build(&at.get("descriptor")?, &type_map, reading)?;
-    let fitting = fitting::build(&at.get("fitting")?, &type_map, reading)?;
+    let mut fitting = fitting::build(&at.get("fitting")?, &type_map, reading)?;
+    let atom_exclude_types = opt_types(&at, "atom_exclude_types")?;
+    if fitting.exclude_types != atom_exclude_types {
+        // DeePMD-kit sets the fitting net's list to the model's whenever it makes a model, whatever the options say.
+        if !fitting.exclude_types.is_empty() {
+            reading.remarks.push(format!(
+                "exclude_types {:?} of the fitting net have no effect, as in DeePMD-kit: atom_exclude_types {atom_exclude_types:?} of the model replace them",
+                fitting.exclude_types
+            ));
+        }
+        fitting.exclude_types = atom_exclude_types.clone();
+    }
     Ok(Model {
         descriptor,
         fitting,
         out_bias,
         out_std,
-        atom_exclude_types: opt_types(&at, "atom_exclude_types")?,
+        atom_exclude_types,
         pair_exclude_types: opt_pairs(&at, "pair_exclude_types")?,
         type_map,
         source: Source::default(),

@@ -73,20 +73,15 @@ pub(crate) fn read(
     }
     let mut tensors = BTreeMap::new();
     let prefix = format!("model.{branch}.");
-    let mut exportable = false;
     for (key, value) in checkpoint.pickle.entries(&checkpoint.state).unwrap_or_default() {
         let Value::Str(name) = key else { continue };
-        let (Some(rest), Some(tensor)) = (name.strip_prefix(prefix.as_str()), checkpoint.pickle.tensor(value)) else {
-            continue;
-        };
-        exportable |= rest.ends_with("node_self_mlp.w");
-        tensors.insert(rest.to_string(), tensor.clone());
+        let Some(rest) = name.strip_prefix(prefix.as_str()) else { continue };
+        if let Some(tensor) = checkpoint.pickle.tensor(value) {
+            tensors.insert(rest.to_string(), tensor.clone());
+        }
     }
-    if exportable {
-        return Err(ModelError::unsupported(
-            "this is a checkpoint of DeePMD-kit's exportable backend (weights named .w)",
-            "freeze it where DeePMD-kit runs: `dp --pt-expt freeze -c FILE -o model.pte` (or .pt2), which this program reads",
-        ));
+    if tensors.contains_key("atomic_model.descriptor.repflows.edge_embd.w") {
+        tensors = tensors.into_iter().map(|(name, tensor)| (exportable_name(&name), tensor)).collect();
     }
     if tensors.is_empty() {
         return Err(ModelError::entry(prefix, "no tensor has a name that begins so"));
@@ -107,10 +102,27 @@ pub(crate) fn read(
     Ok((tree, multi_task.then_some(branch)))
 }
 
+/// The name that the PyTorch backend gives to a tensor of the exportable backend (`dp --pt-expt train`).
+fn exportable_name(name: &str) -> String {
+    let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
+    let last = match last {
+        "w" => "matrix",
+        "b" => "bias",
+        other => other,
+    };
+    format!("{path}.{last}")
+        .replace("_embedding.embedding_net.", "_embedding.embedding.embedding_net.")
+        .replace("fitting_net.nets._module_networks.", "fitting_net.filter_layers.networks.")
+        .replace("fitting_net.nets._networks.", "fitting_net.filter_layers._networks.")
+}
+
 /// A weight that nobody asked for belongs to an option this program does not know.
 fn check_unused(weights: &Weights, reading: &mut Reading) -> Result<(), ModelError> {
     for name in weights.unused() {
         let harmless = name.ends_with("min_nbor_dist")
+            // Tables made of options that are read.
+            || name.ends_with(".type_mask")
+            || name.ends_with(".econf_tebd")
             // The same layers by their other name.
             || name.starts_with("atomic_model.fitting_net.filter_layers._networks.")
             || name == "atomic_model.fitting_net.default_fparam_tensor";
