@@ -157,9 +157,10 @@ fn fields(pairs: &[(&str, f64)]) -> serde_json::Map<String, serde_json::Value> {
 
 /// The example's water box repeated along each vector.
 fn water(repeat: [usize; 3]) -> Structure {
-    let one = read(&root().join("examples/water/start.extxyz"), &ReadOptions::default()).unwrap();
+    let one = read(root().join("examples/water/start.extxyz"), &ReadOptions::default()).unwrap();
     let rows = one.cell.unwrap();
-    let mut out = Structure { cell: Some(std::array::from_fn(|k| rows[k].map(|v| v * repeat[k] as f64))), ..Default::default() };
+    let mut out =
+        Structure { cell: Some(std::array::from_fn(|k| rows[k].map(|v| v * repeat[k] as f64))), ..Default::default() };
     for a in 0..repeat[0] {
         for b in 0..repeat[1] {
             for c in 0..repeat[2] {

@@ -1,6 +1,7 @@
 //! `weir md`: sets a run up, watches it, and tells how it went.
 
 pub mod config;
+mod keys;
 mod plot;
 mod progress;
 mod setup;

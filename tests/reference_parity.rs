@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use weir_engine::backend::Request;
-use weir_engine::reference::evaluate;
+use weir_engine::reference::{evaluate, Intermediate};
 
 fn check(folder: &std::path::Path, largest: usize) -> usize {
     let model = load_model(&folder.join("model.dp"));
@@ -80,7 +80,7 @@ fn layer_by_layer_intermediates_equal_deepmd_kit() {
         let graph = reference.graph(&model);
         let run = evaluate(&model, &graph, &reference.wrapped(), &reference.parameters, Request::default()).unwrap();
         let stored = tensors(&shared.join("fixtures/intermediates").join(format!("{file}.safetensors")));
-        for (name, rows, cols, value, adjoint) in &run.intermediates {
+        for Intermediate { name, rows, columns: cols, value, adjoint } in &run.intermediates {
             // Node quantities: one row an atom, in both programs; sorted order here, input order there.
             if *rows != graph.atoms() || name == "fit.in" && model.fitting.numb_fparam > 0 {
                 continue;
@@ -108,8 +108,6 @@ fn layer_by_layer_intermediates_equal_deepmd_kit() {
     assert!(compared > 150, "{compared}");
 }
 
-type Intermediate = (String, usize, usize, Vec<f64>, Option<Vec<f64>>);
-
 /// Edge and angle quantities of dynamic-selection files: matched through the flattened order, centre by centre.
 fn compare_edges(
     graph: &weir_engine::graph::Graph,
@@ -129,7 +127,7 @@ fn compare_edges(
     let angle_rows: Vec<usize> =
         position.iter().flat_map(|&s| graph.first_angle[s] as usize..graph.first_angle[s + 1] as usize).collect();
     let mut compared = 0;
-    for (name, rows, cols, value, adjoint) in run {
+    for Intermediate { name, rows, columns: cols, value, adjoint } in run {
         let order = match *rows {
             r if r == graph.edges() => &edge_rows,
             r if r as u64 == graph.angles() => &angle_rows,

@@ -1,45 +1,13 @@
 //! The configuration of `weir md`. Every key is described in `docs/md-config.md`; a test keeps the two in step.
 
-use crate::environment::{backend, hint, threads};
+use super::keys::{apply, check_keys};
+use crate::environment::{backend, threads};
 use crate::policy::{Layer, Setting};
 use crate::problem::Usage;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
-
-/// Sections and their keys. `masses` takes element symbols.
-pub const KEYS: &[(&str, &[&str])] = &[
-    ("model", &["path", "head", "allow_unknown", "fparam", "aparam", "charge_spin"]),
-    ("structure", &["path", "format", "select", "elements", "topology", "index", "types", "atoms"]),
-    ("compute", &["backend", "precision", "threads", "checkpoint", "skin_A"]),
-    ("masses", &[]),
-    (
-        "md",
-        &[
-            "ensemble",
-            "thermostat",
-            "timestep_fs",
-            "steps",
-            "time_ps",
-            "temperature_K",
-            "friction_per_ps",
-            "coupling_time_ps",
-            "seed",
-            "initial_velocities",
-            "remove_com_every",
-            "frozen",
-            "max_temperature_K",
-            "max_displacement_A",
-        ],
-    ),
-    (
-        "output",
-        &["prefix", "energy_every", "trajectory_every", "trajectory_format", "restart_minutes", "plot", "overwrite"],
-    ),
-];
-
-const NPT: &str = "constant pressure is not in this version: run NPT with LAMMPS (fix npt) or i-PI (barostat), with a DeePMD-kit model as the force field, and continue here at constant volume";
 
 /// A configuration, paths made absolute or relative to the working folder.
 #[derive(Clone, Debug)]
@@ -347,83 +315,9 @@ impl Config {
     }
 }
 
-/// Refuses unknown sections and keys.
-fn check_keys(table: &Table) -> Result<(), String> {
-    for (section, value) in table {
-        let Some((_, keys)) = KEYS.iter().find(|(s, _)| s == section) else {
-            if barostat(section) {
-                return Err(format!("{section}: {NPT}"));
-            }
-            let near = hint(section, KEYS.iter().map(|(s, _)| *s));
-            let inside: Vec<&str> =
-                KEYS.iter().filter(|(_, k)| k.contains(&section.as_str())).map(|(s, _)| *s).collect();
-            let inside = inside.first().map_or(String::new(), |s| format!("; the key {section} belongs under [{s}]"));
-            return Err(format!("unknown section or key {section}{}", if inside.is_empty() { near } else { inside }));
-        };
-        let Value::Table(entries) = value else {
-            return Err(format!("{section} is a section: write [{section}] and its keys below"));
-        };
-        if *section == "masses" {
-            continue;
-        }
-        for (key, value) in entries {
-            if !keys.contains(&key.as_str()) {
-                if barostat(key) {
-                    return Err(format!("{section}.{key}: {NPT}"));
-                }
-                let others = KEYS.iter().flat_map(|(s, k)| k.iter().map(move |k| (*s, *k)));
-                let elsewhere = others.clone().find(|(s, k)| s != section && k == key);
-                let near = match elsewhere {
-                    Some((s, k)) => format!("; did you mean {s}.{k}?"),
-                    None => hint(key, keys.iter().copied()),
-                };
-                return Err(format!("unknown key {section}.{key}{near}"));
-            }
-            if section == "md" && key == "ensemble" {
-                if let Some("npt" | "nph" | "npat") = value.as_str().map(str::to_lowercase).as_deref() {
-                    return Err(format!("md.ensemble: {NPT}"));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn barostat(key: &str) -> bool {
-    let key = key.to_lowercase();
-    ["barostat", "pressure", "stress", "npt"].iter().any(|word| key.contains(word))
-}
-
-/// Applies `section.key=value`; a value that is not TOML is text. Returns the key.
-fn apply(table: &mut Table, text: &str) -> Result<String, String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    let (key, value) = (key.trim(), value.trim());
-    let (section, name) = key.split_once('.').ok_or("the key needs its section, as in md.steps=1000")?;
-    let parsed =
-        format!("v = {value}").parse::<Table>().ok().and_then(|mut t| if t.len() == 1 { t.remove("v") } else { None });
-    let value = parsed.unwrap_or_else(|| Value::String(value.to_string()));
-    match table.entry(section).or_insert_with(|| Value::Table(Table::new())) {
-        Value::Table(entries) => entries.insert(name.to_string(), value),
-        _ => return Err(format!("{section} is not a section")),
-    };
-    // Two ways to say how long exclude each other: the one set last wins.
-    if let ("md", Some(other)) = (
-        section,
-        match name {
-            "steps" => Some("time_ps"),
-            "time_ps" => Some("steps"),
-            _ => None,
-        },
-    ) {
-        if let Some(Value::Table(entries)) = table.get_mut("md") {
-            entries.remove(other);
-        }
-    }
-    Ok(key.to_string())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::keys::KEYS;
     use super::*;
 
     const GOOD: &str = r#"
@@ -514,6 +408,12 @@ mod tests {
                 assert!(text.contains(&format!("`{key}`")), "{section}.{key}");
             }
         }
+    }
+
+    #[test]
+    fn the_water_example_is_a_good_configuration() {
+        let config = parse(include_str!("../../examples/water.toml"), &[]).unwrap();
+        assert!(config.content.output.plot && config.content.output.overwrite);
     }
 
     #[test]

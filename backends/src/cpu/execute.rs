@@ -21,6 +21,9 @@ use weir_engine::model::Model;
 use weir_engine::plan::{tiles, Checkpoint, Op, Place, Program, Tile};
 use weir_engine::reference::{initial_node_features, output_rule, ResolvedParameters};
 
+/// Memory of one thread: layers, fitting net, rows of the fitting net's input.
+type Worker<T> = (Scratch<T>, FitScratch, Vec<f64>);
+
 /// The packed model with its buffers.
 pub struct Executor<T> {
     arch: Arch,
@@ -30,7 +33,7 @@ pub struct Executor<T> {
     activator: Activator<T>,
     embedding: Embedding<T>,
     fit: FitNet,
-    scratch: Vec<Mutex<(Scratch<T>, FitScratch, Vec<f64>)>>,
+    scratch: Vec<Mutex<Worker<T>>>,
     pub(super) buffers: Buffers<T>,
     capacity: Capacity,
     program: Program,

@@ -35,7 +35,8 @@ impl Cell {
         let volume = dot(a, cross(b, c));
         let lengths = [a, b, c].map(|v| dot(v, v).sqrt());
         let scale = lengths[0] * lengths[1] * lengths[2];
-        if !rows.iter().flatten().all(|x| x.is_finite()) || !(volume.abs() > 1e-10 * scale) || !scale.is_finite() {
+        let finite = rows.iter().flatten().all(|x| x.is_finite()) && scale.is_finite() && volume.is_finite();
+        if !finite || volume.abs() <= 1e-10 * scale {
             return Err(GraphError::Cell { volume, lengths });
         }
         let faces = [cross(b, c), cross(c, a), cross(a, b)];

@@ -14,8 +14,22 @@ pub struct Evaluation {
     pub results: Results,
     /// Bytes of values and adjoints on the tape.
     pub bytes: u64,
-    /// `(name, rows, columns, values, dE/dvalue)`, sorted order, names as in DeePMD-kit's fixtures.
-    pub intermediates: Vec<(String, usize, usize, Vec<f64>, Option<Vec<f64>>)>,
+    /// Every named intermediate, sorted order.
+    pub intermediates: Vec<Intermediate>,
+}
+
+/// One matrix of the run.
+pub struct Intermediate {
+    /// Name as in DeePMD-kit's fixtures.
+    pub name: String,
+    /// Rows: atoms, edges or angles.
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+    /// Values, row-major.
+    pub value: Vec<f64>,
+    /// `dE/dvalue`, where the energy depends on it.
+    pub adjoint: Option<Vec<f64>>,
 }
 
 /// Evaluates the model on a graph.
@@ -57,8 +71,14 @@ pub fn evaluate(
     let mut named = trace.named;
     named.push(("fit.in".into(), trace.output));
     let intermediates = named.into_iter().map(|(name, var)| {
-        let (rows, cols) = tape.shape(var);
-        (name, rows, cols, tape.value(var).to_vec(), adjoints.of(var).map(<[f64]>::to_vec))
+        let (rows, columns) = tape.shape(var);
+        Intermediate {
+            name,
+            rows,
+            columns,
+            value: tape.value(var).to_vec(),
+            adjoint: adjoints.of(var).map(<[f64]>::to_vec),
+        }
     });
     Ok(Evaluation { intermediates: intermediates.collect(), bytes: 2 * tape.bytes(), results })
 }

@@ -8,7 +8,7 @@ mod geometry;
 mod inputs;
 mod tape;
 
-pub use evaluate::{evaluate, Evaluation};
+pub use evaluate::{evaluate, Evaluation, Intermediate};
 pub use fitting::output_rule;
 pub use geometry::switch;
 pub use inputs::{initial_node_features, ParameterError, ResolvedParameters};

@@ -150,7 +150,7 @@ impl Real for f32 {
         let r = s.mul_add_f32s(n, k(-0.693_359_4), x);
         let r = s.mul_add_f32s(n, k(2.121_944_4e-4), r);
         let mut p = k(1.987_569_1e-4);
-        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
             p = s.mul_add_f32s(p, r, k(c));
         }
         let p = s.mul_add_f32s(p, s.mul_f32s(r, r), s.add_f32s(r, k(1.0)));
