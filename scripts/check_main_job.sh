@@ -17,10 +17,9 @@ die() {
   exit 1
 }
 
-start=$(date +%s.%N)
 status=0
-timeout -k 10 "$limit" "$weir" md "$config" --set "output.prefix=$out/water" >"$out/log" 2>&1 || status=$?
-seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f", b - a}')
+TIMEFORMAT='%R s (%U s of CPU)'
+{ time timeout -k 10 "$limit" "$weir" md "$config" --set "output.prefix=$out/water" >"$out/log" 2>&1 || status=$?; } 2>"$out/time"
 test $status -ne 124 || die "not done after $limit s"
 test $status -eq 0 || die "exit status $status"
 
@@ -50,7 +49,7 @@ awk -F, -v steps="$steps" '
   }
   END {
     if (bad) exit 1
-    if (last != steps) { print "the log ends at step " last ", expected " steps; " lines + 0 " lines"; exit 1 }
+    if (last != steps) { print "the log ends at step " last ", expected " steps " (" lines + 0 " lines)"; exit 1 }
     printf "%d lines, temperature %.0f to %.0f K\n", lines, low, high
   }' "$out/water.csv" >"$out/summary" || die "$(cat "$out/summary")"
-echo "main job: $seconds s, $steps steps, $(cat "$out/summary")"
+echo "main job: $(cat "$out/time"), $steps steps, $(cat "$out/summary")"
