@@ -109,7 +109,7 @@ pub struct StructureArgs {
     /// Atoms to keep: residue names, protein, water, "not water", or a group of --index
     #[arg(long, value_name = "SELECTION")]
     pub select: Option<String>,
-    /// File with lines "[residue] atom-name element", for formats without elements.
+    /// File with lines `[residue] atom-name element`, for formats without elements.
     #[arg(long, value_name = "FILE")]
     pub elements: Option<PathBuf>,
     /// GROMACS topology that tells the elements.

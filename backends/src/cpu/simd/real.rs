@@ -153,7 +153,8 @@ impl Real for f32 {
         for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
             p = s.mul_add_f32s(p, r, k(c));
         }
-        let p = s.mul_add_f32s(p, s.mul_f32s(r, r), s.add_f32s(r, k(1.0)));
+        // 1 comes last: the roundings before it are those of a number below 0.42.
+        let p = s.add_f32s(s.mul_add_f32s(p, s.mul_f32s(r, r), r), k(1.0));
         let bits = s.add_u32s(s.transmute_u32s_f32s(t), s.splat_u32s(127));
         let scale = s.transmute_f32s_u32s(s.wrapping_dyn_shl_u32s(bits, s.splat_u32s(23)));
         s.mul_f32s(p, scale)
@@ -211,7 +212,7 @@ impl Real for f64 {
         for c in coefficients {
             p = s.mul_add_f64s(p, r, k(c));
         }
-        let p = s.mul_add_f64s(p, s.mul_f64s(r, r), s.add_f64s(r, k(1.0)));
+        let p = s.add_f64s(s.mul_add_f64s(p, s.mul_f64s(r, r), r), k(1.0));
         s.mul_f64s(p, power_of_two::<S>(t))
     }
 }
