@@ -273,7 +273,7 @@ impl<T: Real> ForwardLayer<'_, T> {
                             + w.r_sym[c].to_f64() * n2[at].to_f64();
                         for head in 0..s.heads {
                             let col = head * s.np + c;
-                            sum += w.r_edge[col].to_f64() * m3[k * s.mp() + col].to_f64();
+                            sum += w.edge_scale * w.r_edge[col].to_f64() * m3[k * s.mp() + col].to_f64();
                         }
                         out[at] = T::from_f64(sum);
                     }
