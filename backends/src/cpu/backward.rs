@@ -2,7 +2,7 @@
 //! the adjoints of its output into adjoints of its input, in place. What neighbours are owed stays in the tile's message adjoints
 //! and the centres' moment adjoints until the gather.
 
-use super::context::{Context, Exact};
+use super::context::Context;
 use super::forward::{add_rows, bias_activate, edge_rows, gram, project_edges, Features};
 use super::kernels_angle::{AngleBackward, AngleRecompute};
 use super::kernels_edge::{EdgeBackward, Moments, MomentsBackward};
@@ -147,10 +147,6 @@ impl<T: Real> BackwardLayer<'_, T> {
             self.recompute_angles(ctx, a, i, &centre[wd..], e, t);
             self.second_message(ctx, a, ne, m, e_bar, t);
         }
-        for (row, edge) in t.exact[..ne].iter_mut().zip(edges.clone()) {
-            let x = Exact::new(ctx.model, graph, i, edge);
-            *row = [x.w.0, x.h[0], x.h[1], x.h[2]];
-        }
         ctx.arch.dispatch(MomentsBackward {
             geometry,
             owners,
@@ -161,7 +157,7 @@ impl<T: Real> BackwardLayer<'_, T> {
             bar: &t.h_bar[k * s.moments()..(k + 1) * s.moments()],
             e_bar,
             keep: w.keep[1],
-            exact: &t.exact[..ne],
+            exact: &ctx.exact[edges.clone()],
             scale: 1.0 / ctx.model.descriptor.options.edge_scale().sqrt(),
             geometry_bar,
         });
@@ -171,7 +167,7 @@ impl<T: Real> BackwardLayer<'_, T> {
         if let Some(a) = angle {
             if !ctx.model.descriptor.options.smooth_edge_update {
                 for (x, y) in e_bar[m * s.ep..].iter_mut().zip(&t.s[m * s.ep..ne * s.ep]) {
-                    *x = T::from_f64(x.to_f64() + y.to_f64());
+                    *x = x.plus(*y);
                 }
             }
             self.angles(ctx, a, i, geometry_bar, &mut centre_bar[wd..], t);
@@ -179,7 +175,7 @@ impl<T: Real> BackwardLayer<'_, T> {
             a.own.adjoint.multiply(ctx.arch, m, &t.own_bar, wa, &mut t.e2, s.ep, ec, true);
             a.other.adjoint.multiply(ctx.arch, m, &t.other_bar, wa, &mut t.e2, s.ep, ec, true);
         }
-        join(ctx, e_bar, 1.0, &t.e2);
+        join(ctx, e_bar, T::from_f64(1.0), &t.e2);
         t.e0 = e0;
     }
 
@@ -292,7 +288,7 @@ impl<T: Real> BackwardLayer<'_, T> {
                 products: &mut t.products,
             });
             w.angle.adjoint.multiply(ctx.arch, m, slope, wa, &mut t.c, s.ap, s.ap, false);
-            join(ctx, a_bar, self.weights.keep[2].to_f64(), &t.c);
+            join(ctx, a_bar, self.weights.keep[2], &t.c);
             let v_k = ctx.geometry[first + k].v.to_f64();
             for f in 0..m {
                 geometry_bar[k][4] += t.products[f] * ctx.geometry[first + f].v.to_f64() * angle_scale;
@@ -302,7 +298,7 @@ impl<T: Real> BackwardLayer<'_, T> {
         centre_bar[..wa].fill(T::default());
         for row in t.own_bar[..m * wa].chunks_exact(wa) {
             for (x, y) in centre_bar.iter_mut().zip(row) {
-                *x = T::from_f64(x.to_f64() + y.to_f64());
+                *x = x.plus(*y);
             }
         }
     }
@@ -318,7 +314,7 @@ fn scaled_product<T: Real>(ctx: &Context<T>, bar: &[T], r: &[T], slope: &[T], ou
                 out.chunks_exact_mut(width).zip(bar.chunks_exact(width)).zip(slope.chunks_exact(width))
             {
                 for c in 0..width {
-                    out[c] = T::from_f64(bar[c].to_f64() * r[c].to_f64() * slope[c].to_f64());
+                    out[c] = bar[c].times(r[c]).times(slope[c]);
                 }
             }
         },
@@ -326,12 +322,12 @@ fn scaled_product<T: Real>(ctx: &Context<T>, bar: &[T], r: &[T], slope: &[T], ou
 }
 
 /// `bar = keep bar + change`
-pub fn join<T: Real>(ctx: &Context<T>, bar: &mut [T], keep: f64, change: &[T]) {
+fn join<T: Real>(ctx: &Context<T>, bar: &mut [T], keep: T, change: &[T]) {
     ctx.arch.dispatch(
         #[inline(always)]
         || {
             for (x, y) in bar.iter_mut().zip(change) {
-                *x = T::from_f64(keep * x.to_f64() + y.to_f64());
+                *x = keep.times(*x).plus(*y);
             }
         },
     );

@@ -52,6 +52,8 @@ impl Capacity {
 pub struct Buffers<T> {
     /// Rounded geometry, E.
     pub geometry: Vec<EdgeInput<T>>,
+    /// `(w, h)` in double precision, E.
+    pub exact: Vec<[f64; 4]>,
     /// Node features entering each layer and leaving the last, (L + 1) of N x Np.
     pub nodes: Vec<Vec<T>>,
     /// Edge and angle states of the plan's slots.
@@ -116,6 +118,7 @@ impl<T: Copy + Default> Buffers<T> {
         let wc = (0..s.layers).map(|l| s.centre_projection(l)).max().unwrap_or(0);
         let angles = if s.has_angles(0) { c.angles } else { 0 };
         fit(&mut self.geometry, c.edges, b)?;
+        fit(&mut self.exact, c.edges, b)?;
         self.nodes.resize_with(s.layers + 1, Vec::new);
         for n in &mut self.nodes {
             fit(n, c.atoms * s.np, b)?;

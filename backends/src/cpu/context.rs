@@ -55,6 +55,8 @@ pub struct Context<'a, T> {
     pub activator: &'a Activator<T>,
     /// Rounded geometry, E.
     pub geometry: &'a [EdgeInput<T>],
+    /// `(w, h)` of all edges in double precision, E.
+    pub exact: &'a [[f64; 4]],
     /// Section 6.
     pub embedding: &'a Embedding<T>,
 }
@@ -101,21 +103,22 @@ pub fn unit_vector(graph: &Graph, e: usize) -> [f64; 3] {
     graph.vector[e].map(|x| x / q)
 }
 
-/// Fills the rounded geometry of all edges.
-pub fn round_geometry<T: Real>(model: &Model, graph: &Graph, out: &mut Vec<EdgeInput<T>>) {
+/// Fills the rounded geometry of all edges, and `(w, h)` in double precision.
+pub fn round_geometry<T: Real>(model: &Model, graph: &Graph, out: &mut [EdgeInput<T>], doubles: &mut [[f64; 4]]) {
     let o = &model.descriptor.options;
-    out.resize(graph.edges(), EdgeInput::default());
     let (edge_scale, angle_scale) = (1.0 / o.edge_scale().sqrt(), 1.0 / o.angle_scale().sqrt().sqrt());
     let mut rows = Vec::with_capacity(graph.atoms());
-    let mut rest = out.as_mut_slice();
+    let (mut rest, mut doubles) = (out, doubles);
     for i in 0..graph.atoms() {
         let (row, tail) = rest.split_at_mut(graph.edges_of(i).len());
-        rows.push(row);
-        rest = tail;
+        let (double, doubles_tail) = doubles.split_at_mut(row.len());
+        rows.push((row, double));
+        (rest, doubles) = (tail, doubles_tail);
     }
-    rows.into_par_iter().enumerate().with_min_len(64).for_each(|(i, row)| {
-        for (out, e) in row.iter_mut().zip(graph.edges_of(i)) {
+    rows.into_par_iter().enumerate().with_min_len(64).for_each(|(i, (row, doubles))| {
+        for ((out, double), e) in row.iter_mut().zip(doubles).zip(graph.edges_of(i)) {
             let exact = Exact::new(model, graph, i, e);
+            *double = [exact.w.0, exact.h[0], exact.h[1], exact.h[2]];
             *out = EdgeInput {
                 w: T::from_f64(exact.w.0),
                 v: T::from_f64(exact.v.0 * angle_scale),

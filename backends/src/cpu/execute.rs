@@ -183,7 +183,9 @@ impl<T: Real> Executor<T> {
     }
 
     fn geometry(&mut self, graph: &Graph) {
-        round_geometry(&self.model, graph, &mut self.buffers.geometry);
+        let edges = graph.edges();
+        let b = &mut self.buffers;
+        round_geometry(&self.model, graph, &mut b.geometry[..edges], &mut b.exact[..edges]);
         let (n, np, f) = (self.shapes.n, self.shapes.np, self.activator.kind);
         let first: Vec<T> = self.z.iter().map(|&z| T::from_f64(f.evaluate(z).0)).collect();
         for (i, &t) in graph.types.iter().enumerate() {
@@ -232,6 +234,7 @@ impl<T: Real> Executor<T> {
             graph,
             activator: &self.activator,
             geometry: &b.geometry[..graph.edges()],
+            exact: &b.exact[..graph.edges()],
             embedding: &self.embedding,
         };
         let forward = ForwardLayer {
@@ -291,6 +294,7 @@ impl<T: Real> Executor<T> {
             graph,
             activator: &self.activator,
             geometry: &b.geometry[..graph.edges()],
+            exact: &b.exact[..graph.edges()],
             embedding: &self.embedding,
         };
         let backward = BackwardLayer {
@@ -380,6 +384,7 @@ impl<T: Real> Executor<T> {
             graph,
             activator: &self.activator,
             geometry: &b.geometry[..graph.edges()],
+            exact: &b.exact[..graph.edges()],
             embedding: &self.embedding,
         };
         let gradient = Shared::new(&mut b.gradient);

@@ -45,7 +45,7 @@ pub fn bias_activate<T: Real>(ctx: &Context<T>, rows: &mut [T], bias: &[T], slop
         || {
             for row in rows.chunks_exact_mut(bias.len()) {
                 for (x, b) in row.iter_mut().zip(bias) {
-                    *x = T::from_f64(x.to_f64() + b.to_f64());
+                    *x = x.plus(*b);
                 }
             }
         },
@@ -109,7 +109,7 @@ pub fn project_edges<T: Real>(
 /// `base = own projection of e + projection of the centre`
 pub fn add_rows<T: Real>(a: &[T], b: &[T], out: &mut [T]) {
     for ((o, x), y) in out.iter_mut().zip(a).zip(b) {
-        *o = T::from_f64(x.to_f64() + y.to_f64());
+        *o = x.plus(*y);
     }
 }
 
@@ -187,7 +187,7 @@ impl<T: Real> ForwardLayer<'_, T> {
                 || {
                     for (row, m) in e_out.chunks_exact_mut(s.ep).zip(e2.chunks_exact(s.ep)) {
                         for c in 0..s.ep {
-                            row[c] = T::from_f64(row[c].to_f64() + r[c].to_f64() * m[c].to_f64());
+                            row[c] = row[c].plus(r[c].times(m[c]));
                         }
                     }
                 },

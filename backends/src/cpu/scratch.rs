@@ -42,8 +42,6 @@ pub struct Scratch<T> {
     pub products: Vec<f64>,
     /// angle edges x 3 unit vectors
     pub unit: Vec<[f64; 3]>,
-    /// edges x (w, h)
-    pub exact: Vec<[f64; 4]>,
     /// BLOCK x moments
     pub h: Vec<T>,
     /// BLOCK x moments
@@ -94,7 +92,6 @@ impl<T: Copy + Default> Scratch<T> {
         }
         self.products.resize(angle_edges.max(self.products.len()), 0.0);
         self.unit.resize(angle_edges.max(self.unit.len()), [0.0; 3]);
-        self.exact.resize(edges.max(self.exact.len()), [0.0; 4]);
-        bytes + self.products.len() * 8 + self.unit.len() * 24 + self.exact.len() * 32
+        bytes + self.products.len() * 8 + self.unit.len() * 24
     }
 }

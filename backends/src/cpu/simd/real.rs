@@ -16,6 +16,10 @@ pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'st
     fn from_f64(x: f64) -> Self;
     /// Widens to double precision.
     fn to_f64(self) -> f64;
+    /// `a + b` of two numbers.
+    fn plus(self, b: Self) -> Self;
+    /// `a b` of two numbers.
+    fn times(self, b: Self) -> Self;
     /// Lanes of a register.
     fn lanes<S: Simd>() -> usize;
     /// All lanes equal.
@@ -61,6 +65,14 @@ macro_rules! lanes_of {
      $less:ident, $select:ident, $sum:ident) => {
         type V<S: Simd> = S::$v;
 
+        #[inline(always)]
+        fn plus(self, b: Self) -> Self {
+            self + b
+        }
+        #[inline(always)]
+        fn times(self, b: Self) -> Self {
+            self * b
+        }
         #[inline(always)]
         fn lanes<S: Simd>() -> usize {
             std::mem::size_of::<S::$v>() / std::mem::size_of::<$ty>()
