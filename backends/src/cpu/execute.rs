@@ -65,6 +65,22 @@ fn parallel<S: Send>(
     });
 }
 
+/// The surroundings of a phase. A macro, because it borrows single fields while the phase writes others.
+macro_rules! context {
+    ($executor:ident, $buffers:ident, $graph:ident) => {
+        Context {
+            arch: $executor.arch,
+            s: &$executor.shapes,
+            model: &$executor.model,
+            graph: $graph,
+            activator: &$executor.activator,
+            geometry: &$buffers.geometry[..$graph.edges()],
+            exact: &$buffers.exact[..$graph.edges()],
+            embedding: &$executor.embedding,
+        }
+    };
+}
+
 impl<T: Real> Executor<T> {
     /// Packs a model. `tile_edges` bounds the edges of a tile.
     pub fn new(model: Arc<Model>, threads: usize, checkpoint: Checkpoint, tile_edges: usize) -> Self {
@@ -227,16 +243,7 @@ impl<T: Real> Executor<T> {
         let slots: Vec<_> = b.slots.iter_mut().map(|(e, a)| (Shared::new(e), Shared::new(a))).collect();
         let (before, after) = b.nodes.split_at_mut(layer + 1);
         let nodes_out = with_nodes.then(|| Shared::new(&mut after[0]));
-        let context = Context {
-            arch: self.arch,
-            s: &self.shapes,
-            model: &self.model,
-            graph,
-            activator: &self.activator,
-            geometry: &b.geometry[..graph.edges()],
-            exact: &b.exact[..graph.edges()],
-            embedding: &self.embedding,
-        };
+        let context = context!(self, b, graph);
         let forward = ForwardLayer {
             layer,
             weights: &self.layers[layer],
@@ -287,16 +294,7 @@ impl<T: Real> Executor<T> {
     fn layer_backward(&mut self, graph: &Graph, layer: usize, tile: usize, input: Place) {
         let b = &mut self.buffers;
         let slots: Vec<_> = b.slots.iter_mut().map(|(e, a)| (Shared::new(e), Shared::new(a))).collect();
-        let context = Context {
-            arch: self.arch,
-            s: &self.shapes,
-            model: &self.model,
-            graph,
-            activator: &self.activator,
-            geometry: &b.geometry[..graph.edges()],
-            exact: &b.exact[..graph.edges()],
-            embedding: &self.embedding,
-        };
+        let context = context!(self, b, graph);
         let backward = BackwardLayer {
             layer,
             weights: &self.layers[layer],
@@ -377,16 +375,7 @@ impl<T: Real> Executor<T> {
 
     fn assemble(&mut self, graph: &Graph) {
         let b = &mut self.buffers;
-        let context = Context {
-            arch: self.arch,
-            s: &self.shapes,
-            model: &self.model,
-            graph,
-            activator: &self.activator,
-            geometry: &b.geometry[..graph.edges()],
-            exact: &b.exact[..graph.edges()],
-            embedding: &self.embedding,
-        };
+        let context = context!(self, b, graph);
         let gradient = Shared::new(&mut b.gradient);
         let (e_bar, a_bar, geometry_bar) = (&b.e_bar, &b.a_bar, &b.geometry_bar);
         parallel(&self.scratch, 0..graph.atoms(), BLOCK, |block, t| {

@@ -114,7 +114,7 @@ impl FitNet {
     /// `g` of each row and its gradient with respect to the node features (rows x Dn, stride `inputs`, in `input`'s place).
     pub fn evaluate(&self, rows: usize, input: &mut [f64], energy: &mut [f64], t: &mut FitScratch) {
         self.forward(rows, input, energy, t);
-        self.backward(rows, input, t);
+        self.backward(rows, t);
         if self.subtract_vacuum {
             // The vacuum part depends on no coordinate: value only. The gradient waits in `next`.
             let gradient = t.next.clone();
@@ -172,7 +172,7 @@ impl FitNet {
     }
 
     /// Leaves the gradient in `t.next`, stride padded inputs.
-    fn backward(&self, rows: usize, _input: &[f64], t: &mut FitScratch) {
+    fn backward(&self, rows: usize, t: &mut FitScratch) {
         let wide = self.layers.last().map_or(0, |l| padded(l.outputs));
         t.next.clear();
         t.next.resize(rows * wide, 0.0);
