@@ -1,6 +1,6 @@
 //! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
 
-use super::simd::{Activator, Function, Real, WithFunction};
+use super::simd::{each, in_groups, load_group, store_group, Activator, Function, Real, WithFunction};
 use pulp::{Simd, WithSimd};
 
 /// Messages of a row of angles: activates `pre = c + base + other[f]`, sums the edge message with weights, updates the angles.
@@ -50,25 +50,47 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
             // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
             unsafe {
                 let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
-                let mut col = 0;
-                while col < wa {
-                    let pre = T::add(s, T::load(s, c.add(col)), T::load(s, self.base.as_ptr().add(col)));
-                    let pre = T::add(s, pre, T::load(s, other.add(col)));
-                    let (message, _) = function.both(s, pre);
-                    if col < ep {
-                        let at = self.sum.as_mut_ptr().add(col);
-                        T::store(s, at, T::fma(s, weight, message, T::load(s, at)));
-                    } else {
-                        let at = f * ap + col - ep;
-                        let old = T::mul(s, keep, T::load(s, self.a_in.as_ptr().add(at)));
-                        let r = T::load(s, self.r.as_ptr().add(col - ep));
-                        T::store(s, self.a_out.as_mut_ptr().add(at), T::fma(s, r, message, old));
-                    }
-                    col += lanes;
-                }
+                in_groups!(lanes, 0, ep, U, col, {
+                    let (message, _) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
+                    let at = self.sum.as_mut_ptr().add(col);
+                    let sum = load_group::<T, S, U>(s, at);
+                    store_group(s, at, each!(T::splat(s, T::default()), U, u, T::fma(s, weight, message[u], sum[u])));
+                });
+                in_groups!(lanes, ep, wa, U, col, {
+                    let (message, _) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
+                    let at = f * ap + col - ep;
+                    let old = load_group::<T, S, U>(s, self.a_in.as_ptr().add(at));
+                    let old = each!(old[0], U, u, T::mul(s, keep, old[u]));
+                    let r = load_group::<T, S, U>(s, self.r.as_ptr().add(col - ep));
+                    let new = each!(T::splat(s, T::default()), U, u, T::fma(s, r[u], message[u], old[u]));
+                    store_group(s, self.a_out.as_mut_ptr().add(at), new);
+                });
             }
         }
     }
+}
+
+/// `c + base + other` of one row, U registers from column `col` on.
+///
+/// # Safety
+/// The three rows reach that far.
+#[inline(always)]
+pub unsafe fn pre_activation<T: Real, S: Simd, const U: usize>(
+    s: S,
+    c: *const T,
+    base: *const T,
+    other: *const T,
+    col: usize,
+) -> [T::V<S>; U] {
+    // SAFETY: the caller's promise.
+    let (c, base, other) = unsafe {
+        (
+            load_group::<T, S, U>(s, c.add(col)),
+            load_group::<T, S, U>(s, base.add(col)),
+            load_group::<T, S, U>(s, other.add(col)),
+        )
+    };
+    each!(c[0], U, u, T::add(s, T::add(s, c[u], base[u]), other[u]))
 }
 
 /// As [`AngleForward`] for the backward pass: keeps message and slope, sums S.
@@ -109,19 +131,19 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleRecompute<'_, T> {
             // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
             unsafe {
                 let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
-                let mut col = 0;
-                while col < wa {
-                    let pre = T::add(s, T::load(s, c.add(col)), T::load(s, self.base.as_ptr().add(col)));
-                    let pre = T::add(s, pre, T::load(s, other.add(col)));
-                    let (message, slope) = function.both(s, pre);
-                    T::store(s, self.slope.as_mut_ptr().add(f * wa + col), slope);
-                    if col < ep {
-                        let at = self.sum.as_mut_ptr().add(col);
-                        T::store(s, at, T::fma(s, weight, message, T::load(s, at)));
-                        T::store(s, self.message.as_mut_ptr().add(f * ep + col), message);
-                    }
-                    col += lanes;
-                }
+                let slopes = self.slope.as_mut_ptr().add(f * wa);
+                in_groups!(lanes, 0, ep, U, col, {
+                    let (message, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
+                    store_group(s, slopes.add(col), slope);
+                    let at = self.sum.as_mut_ptr().add(col);
+                    let sum = load_group::<T, S, U>(s, at);
+                    store_group(s, at, each!(T::splat(s, T::default()), U, u, T::fma(s, weight, message[u], sum[u])));
+                    store_group(s, self.message.as_mut_ptr().add(f * ep + col), message);
+                });
+                in_groups!(lanes, ep, wa, U, col, {
+                    let (_, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
+                    store_group(s, slopes.add(col), slope);
+                });
             }
         }
     }

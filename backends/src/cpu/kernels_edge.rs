@@ -1,6 +1,7 @@
 //! Vector kernels over the edges of one centre: messages, moments, their adjoints.
 
-use super::simd::{Activator, Function, Real, WithFunction};
+use super::kernels_angle::pre_activation;
+use super::simd::{add_group, each, in_groups, load_group, store_group, Activator, Function, Real, WithFunction};
 use pulp::{Simd, WithSimd};
 
 /// What the network sees of an edge's geometry, rounded once from f64.
@@ -68,22 +69,21 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
             unsafe {
                 let u = self.u.as_ptr().add(k * wd);
                 let n = self.neighbour.as_ptr().add(j * wd);
-                let mut c = 0;
-                while c < wd {
-                    let pre = T::add(s, T::load(s, u.add(c)), T::load(s, self.centre.as_ptr().add(c)));
-                    let pre = T::add(s, pre, T::load(s, n.add(c)));
-                    let (message, _) = function.both(s, pre);
-                    if c < mp {
-                        let at = self.sum.as_mut_ptr().add(c);
-                        T::store(s, at, T::fma(s, w, message, T::load(s, at)));
-                    } else {
-                        let at = k * ep + c - mp;
-                        let old = T::mul(s, keep, T::load(s, self.e_in.as_ptr().add(at)));
-                        let r = T::load(s, self.r.as_ptr().add(c - mp));
-                        T::store(s, self.e_out.as_mut_ptr().add(at), T::fma(s, r, message, old));
-                    }
-                    c += lanes;
-                }
+                in_groups!(lanes, 0, mp, U, c, {
+                    let (message, _) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    let at = self.sum.as_mut_ptr().add(c);
+                    let sum = load_group::<T, S, U>(s, at);
+                    store_group(s, at, each!(T::splat(s, T::default()), U, v, T::fma(s, w, message[v], sum[v])));
+                });
+                in_groups!(lanes, mp, wd, U, c, {
+                    let (message, _) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    let at = k * ep + c - mp;
+                    let old = load_group::<T, S, U>(s, self.e_in.as_ptr().add(at));
+                    let old = each!(old[0], U, v, T::mul(s, keep, old[v]));
+                    let r = load_group::<T, S, U>(s, self.r.as_ptr().add(c - mp));
+                    let new = each!(T::splat(s, T::default()), U, v, T::fma(s, r[v], message[v], old[v]));
+                    store_group(s, self.e_out.as_mut_ptr().add(at), new);
+                });
             }
         }
     }
@@ -139,25 +139,25 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeBackward<'_, T> {
             unsafe {
                 let u = self.u.as_mut_ptr().add(k * wd);
                 let n = self.neighbour.as_ptr().add(j * wd);
-                let mut c = 0;
-                while c < wd {
-                    let pre = T::add(s, T::load(s, u.add(c)), T::load(s, self.centre.as_ptr().add(c)));
-                    let pre = T::add(s, pre, T::load(s, n.add(c)));
-                    let (message, slope) = function.both(s, pre);
-                    let bar = if c < mp {
-                        let g = T::load(s, self.sum_bar.as_ptr().add(c));
-                        w_bar = T::fma(s, message, g, w_bar);
-                        T::mul(s, w, g)
-                    } else {
-                        let e_bar = T::load(s, self.e_bar.as_ptr().add(k * ep + c - mp));
-                        T::mul(s, T::load(s, self.r.as_ptr().add(c - mp)), e_bar)
-                    };
-                    let d = T::mul(s, bar, slope);
-                    T::store(s, u.add(c), d);
-                    let at = self.centre_bar.as_mut_ptr().add(c);
-                    T::store(s, at, T::add(s, T::load(s, at), d));
-                    c += lanes;
-                }
+                in_groups!(lanes, 0, mp, U, c, {
+                    let (message, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    let g = load_group::<T, S, U>(s, self.sum_bar.as_ptr().add(c));
+                    // One chain over the columns, in order.
+                    for v in 0..U {
+                        w_bar = T::fma(s, message[v], g[v], w_bar);
+                    }
+                    let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, w, g[v]), slope[v]));
+                    store_group(s, u.add(c), d);
+                    add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
+                });
+                in_groups!(lanes, mp, wd, U, c, {
+                    let (_, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    let e_bar = load_group::<T, S, U>(s, self.e_bar.as_ptr().add(k * ep + c - mp));
+                    let r = load_group::<T, S, U>(s, self.r.as_ptr().add(c - mp));
+                    let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, r[v], e_bar[v]), slope[v]));
+                    store_group(s, u.add(c), d);
+                    add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
+                });
             }
             self.geometry_bar[k][0] += T::sum_lanes(s, w_bar).to_f64();
         }
@@ -185,26 +185,53 @@ impl<T: Real> WithSimd for Moments<'_, T> {
         let (lanes, ep, np) = (T::lanes::<S>(), self.ep, self.np);
         let edges = self.owners.len();
         assert!(self.e.len() >= edges * ep && self.geometry.len() == edges && self.out.len() >= 3 * (ep + np));
-        self.out[..3 * (ep + np)].fill(T::default());
-        for k in 0..edges {
-            let j = self.owners[k] as usize;
-            assert!((j + 1) * np <= self.n.len());
-            let wh = self.geometry[k].wh.map(|x| T::splat(s, x));
-            // SAFETY: checked just above; widths are multiples of the lanes.
+        for &j in self.owners {
+            assert!((j as usize + 1) * np <= self.n.len());
+        }
+        // A group of columns at a time, its sums in registers while the edges pass.
+        let (geometry, owners, out) = (self.geometry, self.owners, self.out.as_mut_ptr());
+        in_groups!(lanes, 0, ep, U, c, {
+            // SAFETY: checked above; widths are multiples of the lanes.
+            unsafe { moments_of::<T, S, U>(s, geometry, self.e.as_ptr().add(c), ep, None, out.add(c), ep) }
+        });
+        in_groups!(lanes, 0, np, U, c, {
+            // SAFETY: as above.
             unsafe {
-                let rows = [(self.e.as_ptr().add(k * ep), ep, 0), (self.n.as_ptr().add(j * np), np, 3 * ep)];
-                for (row, width, base) in rows {
-                    let mut c = 0;
-                    while c < width {
-                        let g = T::load(s, row.add(c));
-                        for axis in 0..3 {
-                            let at = self.out.as_mut_ptr().add(base + axis * width + c);
-                            T::store(s, at, T::fma(s, wh[axis], g, T::load(s, at)));
-                        }
-                        c += lanes;
-                    }
+                moments_of::<T, S, U>(s, geometry, self.n.as_ptr().add(c), np, Some(owners), out.add(3 * ep + c), np)
+            }
+        });
+    }
+}
+
+/// The three moments of U registers of columns: row k starts at `rows + k stride`, or at its owner's.
+///
+/// # Safety
+/// All rows reach U registers far; `out` takes U registers in three rows of `width`.
+#[inline(always)]
+unsafe fn moments_of<T: Real, S: Simd, const U: usize>(
+    s: S,
+    geometry: &[EdgeInput<T>],
+    rows: *const T,
+    stride: usize,
+    owners: Option<&[u32]>,
+    out: *mut T,
+    width: usize,
+) {
+    let mut sum = [[T::splat(s, T::default()); U]; 3];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (k, g) in geometry.iter().enumerate() {
+            let at = owners.map_or(k, |o| o[k] as usize);
+            let row = load_group::<T, S, U>(s, rows.add(at * stride));
+            for axis in 0..3 {
+                let wh = T::splat(s, g.wh[axis]);
+                for u in 0..U {
+                    sum[axis][u] = T::fma(s, wh, row[u], sum[axis][u]);
                 }
             }
+        }
+        for axis in 0..3 {
+            store_group(s, out.add(axis * width), sum[axis]);
         }
     }
 }
@@ -242,38 +269,43 @@ impl<T: Real> WithSimd for MomentsBackward<'_, T> {
             let j = self.owners[k] as usize;
             assert!((j + 1) * np <= self.n.len());
             let wh = self.geometry[k].wh.map(|x| T::splat(s, x));
-            let mut t = [T::splat(s, T::default()); 3];
+            // Even and odd registers of the columns have sums of their own: one chain would wait for itself.
+            let mut t = [[T::splat(s, T::default()); 2]; 3];
             // SAFETY: checked just above; widths are multiples of the lanes.
             unsafe {
-                let mut c = 0;
-                while c < ep {
-                    let g = T::load(s, self.e.as_ptr().add(k * ep + c));
+                in_groups!(lanes, 0, ep, U, c, {
+                    let g = load_group::<T, S, U>(s, self.e.as_ptr().add(k * ep + c));
                     let at = self.e_bar.as_mut_ptr().add(k * ep + c);
-                    let mut sum = T::mul(s, keep, T::load(s, at));
+                    let old = load_group::<T, S, U>(s, at);
+                    let mut sum = each!(old[0], U, u, T::mul(s, keep, old[u]));
                     for axis in 0..3 {
-                        let bar = T::load(s, self.bar.as_ptr().add(axis * ep + c));
-                        t[axis] = T::fma(s, bar, g, t[axis]);
-                        sum = T::fma(s, wh[axis], bar, sum);
+                        let bar = load_group::<T, S, U>(s, self.bar.as_ptr().add(axis * ep + c));
+                        for u in 0..U {
+                            t[axis][u % 2] = T::fma(s, bar[u], g[u], t[axis][u % 2]);
+                            sum[u] = T::fma(s, wh[axis], bar[u], sum[u]);
+                        }
                     }
-                    T::store(s, at, sum);
-                    c += lanes;
-                }
-                let mut c = 0;
-                while c < np {
-                    let g = T::load(s, self.n.as_ptr().add(j * np + c));
+                    store_group(s, at, sum);
+                });
+                in_groups!(lanes, 0, np, U, c, {
+                    let g = load_group::<T, S, U>(s, self.n.as_ptr().add(j * np + c));
                     for axis in 0..3 {
-                        let bar = T::load(s, self.bar.as_ptr().add(3 * ep + axis * np + c));
-                        t[axis] = T::fma(s, bar, g, t[axis]);
+                        let bar = load_group::<T, S, U>(s, self.bar.as_ptr().add(3 * ep + axis * np + c));
+                        for u in 0..U {
+                            t[axis][u % 2] = T::fma(s, bar[u], g[u], t[axis][u % 2]);
+                        }
                     }
-                    c += lanes;
-                }
+                });
+            }
+            let mut sums = [0.0; 3];
+            for axis in 0..3 {
+                sums[axis] = T::sum_lanes(s, T::add(s, t[axis][0], t[axis][1])).to_f64() * self.scale;
             }
             let [w, h0, h1, h2] = self.exact[k];
-            let t = t.map(|v| T::sum_lanes(s, v).to_f64() * self.scale);
             let out = &mut self.geometry_bar[k];
-            out[0] += t[0] * h0 + t[1] * h1 + t[2] * h2;
+            out[0] += sums[0] * h0 + sums[1] * h1 + sums[2] * h2;
             for axis in 0..3 {
-                out[1 + axis] += w * t[axis];
+                out[1 + axis] += w * sums[axis];
             }
         }
     }
@@ -309,27 +341,38 @@ impl<T: Real> WithSimd for Gather<'_, T> {
             let row = e as usize - self.first;
             let i = self.centres[row] as usize;
             assert!((row + 1) * wd <= self.messages.len() && (i + 1) * 3 * np <= self.moments.len());
-            let wh = self.geometry[e as usize].wh.map(|x| T::splat(s, x));
-            // SAFETY: checked just above; widths are multiples of the lanes.
-            unsafe {
-                let mut c = 0;
-                while c < wd {
-                    let at = self.message_sum.as_mut_ptr().add(c);
-                    T::store(s, at, T::add(s, T::load(s, at), T::load(s, self.messages.as_ptr().add(row * wd + c))));
-                    c += lanes;
-                }
-                let mut c = 0;
-                while c < np {
-                    let at = self.node_sum.as_mut_ptr().add(c);
-                    let mut sum = T::load(s, at);
-                    for axis in 0..3 {
-                        let bar = T::load(s, self.moments.as_ptr().add((i * 3 + axis) * np + c));
-                        sum = T::fma(s, wh[axis], bar, sum);
-                    }
-                    T::store(s, at, sum);
-                    c += lanes;
-                }
-            }
+            assert!((e as usize) < self.geometry.len());
         }
+        // A group of columns at a time, its sums in registers while the edges pass.
+        in_groups!(lanes, 0, wd, U, c, {
+            // SAFETY: rows were checked just above; widths are multiples of the lanes.
+            unsafe {
+                let at = self.message_sum.as_mut_ptr().add(c);
+                let mut sum = load_group::<T, S, U>(s, at);
+                for &e in self.incoming {
+                    let row = (e as usize - self.first) * wd;
+                    let message = load_group::<T, S, U>(s, self.messages.as_ptr().add(row + c));
+                    sum = each!(sum[0], U, u, T::add(s, sum[u], message[u]));
+                }
+                store_group(s, at, sum);
+            }
+        });
+        in_groups!(lanes, 0, np, U, c, {
+            // SAFETY: as above.
+            unsafe {
+                let at = self.node_sum.as_mut_ptr().add(c);
+                let mut sum = load_group::<T, S, U>(s, at);
+                for &e in self.incoming {
+                    let i = *self.centres.get_unchecked(e as usize - self.first) as usize;
+                    let wh = &self.geometry.get_unchecked(e as usize).wh;
+                    for axis in 0..3 {
+                        let bar = load_group::<T, S, U>(s, self.moments.as_ptr().add((i * 3 + axis) * np + c));
+                        let wh = T::splat(s, wh[axis]);
+                        sum = each!(sum[0], U, u, T::fma(s, wh, bar[u], sum[u]));
+                    }
+                }
+                store_group(s, at, sum);
+            }
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! Activations on whole rows: value, or value and derivative from one exponential.
 
+use super::groups::{each, in_groups, load_group, store_group};
 use super::real::Real;
 use pulp::{Arch, Simd, WithSimd};
 use weir_engine::activation::{silut_constants, Activation};
@@ -34,57 +35,70 @@ impl<T: Real> Activator<T> {
     }
 
     #[inline(always)]
-    fn other<S: Simd>(&self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+    fn other<S: Simd, const U: usize>(&self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
         let one = T::splat(s, T::from_f64(1.0));
         match self.kind {
-            Activation::Silu => silu::<T, S>(s, x),
+            Activation::Silu => silu::<T, S, U>(s, x),
             Activation::Tanh => {
                 // tanh x = 2 sigmoid(2x) - 1
                 let two = T::splat(s, T::from_f64(2.0));
-                let q = T::exp(s, T::mul(s, x, T::splat(s, T::from_f64(-2.0))));
-                let r = T::div(s, one, T::add(s, one, q));
-                let t = T::fma(s, r, two, T::splat(s, T::from_f64(-1.0)));
+                let r =
+                    sigmoid_of_minus::<T, S, U>(s, each!(one, U, u, T::mul(s, x[u], T::splat(s, T::from_f64(-2.0)))));
                 let four = T::splat(s, T::from_f64(4.0));
-                (t, T::mul(s, T::mul(s, four, r), T::sub(s, one, r)))
+                (
+                    each!(one, U, u, T::fma(s, r[u], two, T::splat(s, T::from_f64(-1.0)))),
+                    each!(one, U, u, T::mul(s, T::mul(s, four, r[u]), T::sub(s, one, r[u]))),
+                )
             }
             Activation::Sigmoid => {
-                let r = sigmoid_of_minus::<T, S>(s, T::sub(s, T::splat(s, T::default()), x));
-                (r, T::mul(s, r, T::sub(s, one, r)))
+                let r = sigmoid_of_minus::<T, S, U>(s, each!(one, U, u, T::sub(s, T::splat(s, T::default()), x[u])));
+                (r, each!(one, U, u, T::mul(s, r[u], T::sub(s, one, r[u]))))
             }
-            Activation::Linear => (x, one),
+            Activation::Linear => (x, [one; U]),
             _ => self.lanewise(s, x),
         }
     }
 
     /// Kinds without a vector form go through the scalar reference.
     #[inline(always)]
-    fn lanewise<S: Simd>(&self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
-        let mut lanes = [T::default(); super::real::PAD];
-        let mut slopes = [T::default(); super::real::PAD];
-        // SAFETY: PAD is at least the lane count of every instruction set.
-        unsafe { T::store(s, lanes.as_mut_ptr(), x) };
-        for (v, d) in lanes.iter_mut().zip(&mut slopes).take(T::lanes::<S>()) {
-            let (value, slope) = self.kind.evaluate(v.to_f64());
-            *v = T::from_f64(value);
-            *d = T::from_f64(slope);
+    fn lanewise<S: Simd, const U: usize>(&self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
+        let mut out = (x, x);
+        for u in 0..U {
+            let mut lanes = [T::default(); super::real::PAD];
+            let mut slopes = [T::default(); super::real::PAD];
+            // SAFETY: PAD is at least the lane count of every instruction set.
+            unsafe { T::store(s, lanes.as_mut_ptr(), x[u]) };
+            for (v, d) in lanes.iter_mut().zip(&mut slopes).take(T::lanes::<S>()) {
+                let (value, slope) = self.kind.evaluate(v.to_f64());
+                *v = T::from_f64(value);
+                *d = T::from_f64(slope);
+            }
+            // SAFETY: as above.
+            (out.0[u], out.1[u]) = unsafe { (T::load(s, lanes.as_ptr()), T::load(s, slopes.as_ptr())) };
         }
-        // SAFETY: as above.
-        unsafe { (T::load(s, lanes.as_ptr()), T::load(s, slopes.as_ptr())) }
+        out
     }
 }
 
+/// Values and slopes of U registers.
+type Pairs<T, S, const U: usize> = ([<T as Real>::V<S>; U], [<T as Real>::V<S>; U]);
+
 /// `1 / (1 + exp y)`
 #[inline(always)]
-fn sigmoid_of_minus<T: Real, S: Simd>(s: S, y: T::V<S>) -> T::V<S> {
+fn sigmoid_of_minus<T: Real, S: Simd, const U: usize>(s: S, y: [T::V<S>; U]) -> [T::V<S>; U] {
     let one = T::splat(s, T::from_f64(1.0));
-    T::div(s, one, T::add(s, one, T::exp(s, y)))
+    let below = T::exp(s, y);
+    let below = each!(one, U, u, T::add(s, one, below[u]));
+    each!(one, U, u, T::div(s, one, below[u]))
 }
 
 #[inline(always)]
-fn silu<T: Real, S: Simd>(s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+fn silu<T: Real, S: Simd, const U: usize>(s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
     let one = T::splat(s, T::from_f64(1.0));
-    let r = sigmoid_of_minus::<T, S>(s, T::sub(s, T::splat(s, T::default()), x));
-    (T::mul(s, x, r), T::mul(s, r, T::fma(s, x, T::sub(s, one, r), one)))
+    let r = sigmoid_of_minus::<T, S, U>(s, each!(one, U, u, T::sub(s, T::splat(s, T::default()), x[u])));
+    let rest = each!(one, U, u, T::sub(s, one, r[u]));
+    let inner = each!(one, U, u, T::fma(s, x[u], rest[u], one));
+    (each!(one, U, u, T::mul(s, x[u], r[u])), each!(one, U, u, T::mul(s, r[u], inner[u])))
 }
 
 /// A loop that wants an activation in registers.
@@ -95,8 +109,8 @@ pub trait WithFunction<T: Real, S: Simd> {
 
 /// An activation on registers.
 pub trait Function<T: Real, S: Simd>: Copy {
-    /// `(f(x), f'(x))`
-    fn both(self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>);
+    /// `(f(x), f'(x))` of U registers.
+    fn both<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U>;
 }
 
 #[derive(Clone, Copy)]
@@ -104,7 +118,7 @@ struct Other<T>(Activator<T>);
 
 impl<T: Real, S: Simd> Function<T, S> for Other<T> {
     #[inline(always)]
-    fn both(self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
+    fn both<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
         self.0.other(s, x)
     }
 }
@@ -135,20 +149,33 @@ impl<T: Real, S: Simd> Function<T, S> for Silut<T, S> {
     // Both branches are rational in one exponential: sigmoid(x) below the threshold, sigmoid(2k(x - th)) above it, because
     // tanh z = 2 sigmoid(2z) - 1. Registers wholly below, nearly all of them, take the short way to the same bits.
     #[inline(always)]
-    fn both(self, s: S, x: T::V<S>) -> (T::V<S>, T::V<S>) {
-        if T::all_less(s, x, self.threshold) {
-            return silu::<T, S>(s, x);
+    fn both<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
+        let mut largest = x[0];
+        for u in 1..U {
+            largest = T::max(s, largest, x[u]);
+        }
+        if T::all_less(s, largest, self.threshold) {
+            return silu::<T, S, U>(s, x);
         }
         let one = T::splat(s, T::from_f64(1.0));
-        let below = T::sub(s, T::splat(s, T::default()), x);
-        let above = T::mul(s, self.minus_two_k, T::sub(s, x, self.threshold));
-        let r = sigmoid_of_minus::<T, S>(s, T::choose_less(s, x, self.threshold, below, above));
-        let rest = T::sub(s, one, r);
-        let silu = T::mul(s, x, r);
-        let silu_slope = T::mul(s, r, T::fma(s, x, rest, one));
-        let tail = T::fma(s, r, T::splat(s, T::from_f64(2.0)), self.offset);
-        let tail_slope = T::mul(s, self.four_k, T::mul(s, r, rest));
-        (T::choose_less(s, x, self.threshold, silu, tail), T::choose_less(s, x, self.threshold, silu_slope, tail_slope))
+        let mut argument = x;
+        for u in 0..U {
+            let below = T::sub(s, T::splat(s, T::default()), x[u]);
+            let above = T::mul(s, self.minus_two_k, T::sub(s, x[u], self.threshold));
+            argument[u] = T::choose_less(s, x[u], self.threshold, below, above);
+        }
+        let r = sigmoid_of_minus::<T, S, U>(s, argument);
+        let (mut value, mut slope) = (r, r);
+        for u in 0..U {
+            let rest = T::sub(s, one, r[u]);
+            let silu = T::mul(s, x[u], r[u]);
+            let silu_slope = T::mul(s, r[u], T::fma(s, x[u], rest, one));
+            let tail = T::fma(s, r[u], T::splat(s, T::from_f64(2.0)), self.offset);
+            let tail_slope = T::mul(s, self.four_k, T::mul(s, r[u], rest));
+            value[u] = T::choose_less(s, x[u], self.threshold, silu, tail);
+            slope[u] = T::choose_less(s, x[u], self.threshold, silu_slope, tail_slope);
+        }
+        (value, slope)
     }
 }
 
@@ -185,18 +212,18 @@ impl<T: Real, S: Simd> WithFunction<T, S> for ActivationKernel<'_, T> {
         assert_eq!(self.values.len() % step, 0, "rows are padded");
         let want = !self.slopes.is_empty();
         assert!(!want || self.slopes.len() == self.values.len());
-        let mut at = 0;
-        while at < self.values.len() {
-            // SAFETY: at + step <= length, checked by the loop and the multiple above.
+        let end = self.values.len();
+        in_groups!(step, 0, end, U, at, {
+            // SAFETY: the group ends within the values, and the slopes are as long.
             unsafe {
-                let (v, d) = f.both(s, T::load(s, self.values.as_ptr().add(at)));
-                T::store(s, self.values.as_mut_ptr().add(at), v);
+                let values = self.values.as_mut_ptr().add(at);
+                let (v, d) = f.both::<U>(s, load_group(s, values));
+                store_group(s, values, v);
                 if want {
-                    T::store(s, self.slopes.as_mut_ptr().add(at), d);
+                    store_group(s, self.slopes.as_mut_ptr().add(at), d);
                 }
             }
-            at += step;
-        }
+        });
     }
 }
 

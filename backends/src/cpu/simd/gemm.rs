@@ -6,6 +6,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// Rows computed together: 6 rows x 2 registers of sums fill the 16 registers of AVX2 and NEON's half.
 const ROWS: usize = 6;
+/// Steps of k in one turn of the inner loop.
+const UNROLL: usize = 4;
 
 /// A `K x N` matrix in panels of two registers, `panel[k][lane]`. N is padded to a multiple of the lane count.
 #[derive(Clone, Debug, Default)]
@@ -158,24 +160,50 @@ impl<T: Real> Multiply<'_, T> {
                     }
                 }
             }
-            let mut b = b;
-            for k in 0..self.w.inputs {
-                let mut w = [T::splat(s, T::default()); N];
-                for n in 0..N {
-                    w[n] = T::load(s, b.add(n * lanes));
+            let (mut b, mut a) = (b, a);
+            // Unrolled so that short products (K = 32) do not pay for a loop exit guessed wrong at every block.
+            for _ in 0..self.w.inputs / UNROLL {
+                for u in 0..UNROLL {
+                    step::<T, S, M, N>(s, &mut sum, a.add(u), self.a_stride, b.add(u * b_stride));
                 }
-                for m in 0..M {
-                    let x = T::splat(s, *a.add(m * self.a_stride + k));
-                    for n in 0..N {
-                        sum[m][n] = T::fma(s, x, w[n], sum[m][n]);
-                    }
-                }
-                b = b.add(b_stride);
+                a = a.add(UNROLL);
+                b = b.add(UNROLL * b_stride);
+            }
+            for u in 0..self.w.inputs % UNROLL {
+                step::<T, S, M, N>(s, &mut sum, a.add(u), self.a_stride, b.add(u * b_stride));
             }
             for m in 0..M {
                 for n in 0..N {
                     T::store(s, c.add(m * self.c_stride + n * lanes), sum[m][n]);
                 }
+            }
+        }
+    }
+}
+
+/// One k: `sum[m][n] += a[m] w[n]`.
+///
+/// # Safety
+/// `a` has M readable rows, `b` N readable registers.
+#[inline(always)]
+unsafe fn step<T: Real, S: Simd, const M: usize, const N: usize>(
+    s: S,
+    sum: &mut [[T::V<S>; N]; M],
+    a: *const T,
+    a_stride: usize,
+    b: *const T,
+) {
+    let lanes = T::lanes::<S>();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut w = [T::splat(s, T::default()); N];
+        for n in 0..N {
+            w[n] = T::load(s, b.add(n * lanes));
+        }
+        for m in 0..M {
+            let x = T::splat(s, *a.add(m * a_stride));
+            for n in 0..N {
+                sum[m][n] = T::fma(s, x, w[n], sum[m][n]);
             }
         }
     }

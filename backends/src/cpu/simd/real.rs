@@ -1,5 +1,6 @@
 //! `Real`: f32 or f64 with the vector operations that the kernels need, whatever the instruction set.
 
+use super::groups::each;
 use bytemuck::Pod;
 use pulp::Simd;
 
@@ -46,12 +47,15 @@ pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'st
     fn fma<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
     /// `x < y ? a : b`
     fn choose_less<S: Simd>(s: S, x: Self::V<S>, y: Self::V<S>, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// The larger of two numbers, lane by lane.
+    fn max<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
     /// True when `x < y` in every lane.
     fn all_less<S: Simd>(s: S, x: Self::V<S>, y: Self::V<S>) -> bool;
     /// Sum of the lanes, in the fixed order of the instruction set.
     fn sum_lanes<S: Simd>(s: S, a: Self::V<S>) -> Self;
-    /// `exp x`, arguments clamped to the range where the result is a normal number.
-    fn exp<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
+    /// `exp x` of U registers, arguments clamped to the range where the result is a normal number. The registers advance in step: one
+    /// chain of this length keeps the units waiting (measured on Zen 3: 26 cycles a register alone, half of that in groups).
+    fn exp<S: Simd, const U: usize>(s: S, x: [Self::V<S>; U]) -> [Self::V<S>; U];
 }
 
 /// True when every lane is +0. Written as one OR over the register's words, which compiles to a single test instruction.
@@ -62,7 +66,7 @@ fn no_bit_set<V: Pod>(register: &V) -> bool {
 
 macro_rules! lanes_of {
     ($ty:ty, $v:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
-     $less:ident, $select:ident, $sum:ident) => {
+     $less:ident, $select:ident, $max:ident, $sum:ident) => {
         type V<S: Simd> = S::$v;
 
         #[inline(always)]
@@ -116,6 +120,10 @@ macro_rules! lanes_of {
             s.$select(s.$less(x, y), a, b)
         }
         #[inline(always)]
+        fn max<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$max(a, b)
+        }
+        #[inline(always)]
         fn all_less<S: Simd>(s: S, x: S::$v, y: S::$v) -> bool {
             no_bit_set(&s.$select(s.$less(x, y), s.$splat(0.0), s.$splat(1.0)))
         }
@@ -138,6 +146,7 @@ impl Real for f32 {
         mul_add_f32s,
         less_than_f32s,
         select_f32s,
+        max_f32s,
         reduce_sum_f32s
     );
 
@@ -152,24 +161,26 @@ impl Real for f32 {
     // x = n ln 2 + r with |r| <= ln2/2; 2^n is made in the exponent bits; the polynomial is the classical one of degree 7 for
     // single precision (relative error below 1e-7).
     #[inline(always)]
-    fn exp<S: Simd>(s: S, x: S::f32s) -> S::f32s {
+    fn exp<S: Simd, const U: usize>(s: S, x: [S::f32s; U]) -> [S::f32s; U] {
         let k = |c: f32| s.splat_f32s(c);
-        let x = s.min_f32s(s.max_f32s(x, k(-87.0)), k(88.0));
+        let x = each!(x[0], U, u, s.min_f32s(s.max_f32s(x[u], k(-87.0)), k(88.0)));
         // Adding 1.5 * 2^23 leaves the rounded integer in the low mantissa bits.
         let magic = k(12_582_912.0);
-        let t = s.mul_add_f32s(x, k(std::f32::consts::LOG2_E), magic);
-        let n = s.sub_f32s(t, magic);
-        let r = s.mul_add_f32s(n, k(-0.693_359_4), x);
-        let r = s.mul_add_f32s(n, k(2.121_944_4e-4), r);
-        let mut p = k(1.987_569_1e-4);
+        let t = each!(x[0], U, u, s.mul_add_f32s(x[u], k(std::f32::consts::LOG2_E), magic));
+        let n = each!(x[0], U, u, s.sub_f32s(t[u], magic));
+        let r = each!(x[0], U, u, s.mul_add_f32s(n[u], k(-0.693_359_4), x[u]));
+        let r = each!(x[0], U, u, s.mul_add_f32s(n[u], k(2.121_944_4e-4), r[u]));
+        let mut p = [k(1.987_569_1e-4); U];
         for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-            p = s.mul_add_f32s(p, r, k(c));
+            p = each!(x[0], U, u, s.mul_add_f32s(p[u], r[u], k(c)));
         }
         // 1 comes last: the roundings before it are those of a number below 0.42.
-        let p = s.add_f32s(s.mul_add_f32s(p, s.mul_f32s(r, r), r), k(1.0));
-        let bits = s.add_u32s(s.transmute_u32s_f32s(t), s.splat_u32s(127));
-        let scale = s.transmute_f32s_u32s(s.wrapping_dyn_shl_u32s(bits, s.splat_u32s(23)));
-        s.mul_f32s(p, scale)
+        let square = each!(x[0], U, u, s.mul_f32s(r[u], r[u]));
+        let p = each!(x[0], U, u, s.mul_add_f32s(p[u], square[u], r[u]));
+        let p = each!(x[0], U, u, s.add_f32s(p[u], k(1.0)));
+        let bits = each!(s.splat_u32s(0), U, u, s.add_u32s(s.transmute_u32s_f32s(t[u]), s.splat_u32s(127)));
+        let scale = each!(x[0], U, u, s.transmute_f32s_u32s(s.wrapping_dyn_shl_u32s(bits[u], s.splat_u32s(23))));
+        each!(x[0], U, u, s.mul_f32s(p[u], scale[u]))
     }
 }
 
@@ -185,6 +196,7 @@ impl Real for f64 {
         mul_add_f64s,
         less_than_f64s,
         select_f64s,
+        max_f64s,
         reduce_sum_f64s
     );
 
@@ -198,16 +210,16 @@ impl Real for f64 {
     }
     // As above with the Taylor polynomial of degree 13: the first term left out is below 5e-18 relative.
     #[inline(always)]
-    fn exp<S: Simd>(s: S, x: S::f64s) -> S::f64s {
+    fn exp<S: Simd, const U: usize>(s: S, x: [S::f64s; U]) -> [S::f64s; U] {
         let k = |c: f64| s.splat_f64s(c);
-        let x = s.min_f64s(s.max_f64s(x, k(-708.0)), k(709.0));
+        let x = each!(x[0], U, u, s.min_f64s(s.max_f64s(x[u], k(-708.0)), k(709.0)));
         let magic = k(6_755_399_441_055_744.0); // 1.5 * 2^52
-        let t = s.mul_add_f64s(x, k(std::f64::consts::LOG2_E), magic);
-        let n = s.sub_f64s(t, magic);
+        let t = each!(x[0], U, u, s.mul_add_f64s(x[u], k(std::f64::consts::LOG2_E), magic));
+        let n = each!(x[0], U, u, s.sub_f64s(t[u], magic));
         // ln 2 in two parts; the first has 21 trailing zero bits, so n times it is exact.
-        let r = s.mul_add_f64s(n, k(-6.931_471_803_691_238e-1), x);
-        let r = s.mul_add_f64s(n, k(-1.908_214_929_270_587_7e-10), r);
-        let mut p = k(1.0 / 6_227_020_800.0);
+        let r = each!(x[0], U, u, s.mul_add_f64s(n[u], k(-6.931_471_803_691_238e-1), x[u]));
+        let r = each!(x[0], U, u, s.mul_add_f64s(n[u], k(-1.908_214_929_270_587_7e-10), r[u]));
+        let mut p = [k(1.0 / 6_227_020_800.0); U];
         let coefficients = [
             1.0 / 479_001_600.0,
             1.0 / 39_916_800.0,
@@ -222,10 +234,11 @@ impl Real for f64 {
             0.5,
         ];
         for c in coefficients {
-            p = s.mul_add_f64s(p, r, k(c));
+            p = each!(x[0], U, u, s.mul_add_f64s(p[u], r[u], k(c)));
         }
-        let p = s.add_f64s(s.mul_add_f64s(p, s.mul_f64s(r, r), r), k(1.0));
-        s.mul_f64s(p, power_of_two::<S>(t))
+        let square = each!(x[0], U, u, s.mul_f64s(r[u], r[u]));
+        let p = each!(x[0], U, u, s.mul_add_f64s(p[u], square[u], r[u]));
+        each!(x[0], U, u, s.mul_f64s(s.add_f64s(p[u], k(1.0)), power_of_two::<S>(t[u])))
     }
 }
 

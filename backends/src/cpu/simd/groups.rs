@@ -1,0 +1,83 @@
+//! Loops over the columns of a row in groups of registers, so that several independent chains are under way at once.
+
+use super::real::Real;
+use pulp::Simd;
+
+/// Runs `$body` for columns `$from .. $to` in groups of 4, then 2, then 1 registers: `$u` is the group's size (a constant), `$col` its
+/// first column. The range is a multiple of the lanes.
+macro_rules! in_groups {
+    ($lanes:expr, $from:expr, $to:expr, $u:ident, $col:ident, $body:block) => {{
+        let (lanes, to) = ($lanes, $to);
+        let mut $col = $from;
+        {
+            const $u: usize = 4;
+            while $col + $u * lanes <= to {
+                $body
+                $col += $u * lanes;
+            }
+        }
+        {
+            const $u: usize = 2;
+            while $col + $u * lanes <= to {
+                $body
+                $col += $u * lanes;
+            }
+        }
+        {
+            const $u: usize = 1;
+            while $col < to {
+                $body
+                $col += lanes;
+            }
+        }
+    }};
+}
+pub(crate) use in_groups;
+
+/// An array of `$count` registers, one expression each. A loop and not `array::from_fn`: a closure would be compiled without the
+/// instruction set of the kernel around it and be called once an operation (measured: three times slower as a whole).
+macro_rules! each {
+    ($start:expr, $count:ident, $u:ident, $value:expr) => {{
+        let mut out = [$start; $count];
+        for $u in 0..$count {
+            out[$u] = $value;
+        }
+        out
+    }};
+}
+pub(crate) use each;
+
+/// Reads U registers.
+///
+/// # Safety
+/// `p` points to at least U registers' worth of readable numbers.
+#[inline(always)]
+pub unsafe fn load_group<T: Real, S: Simd, const U: usize>(s: S, p: *const T) -> [T::V<S>; U] {
+    // SAFETY: the caller's promise.
+    unsafe { each!(T::splat(s, T::default()), U, u, T::load(s, p.add(u * T::lanes::<S>()))) }
+}
+
+/// Writes U registers.
+///
+/// # Safety
+/// `p` points to at least U registers' worth of writable numbers.
+#[inline(always)]
+pub unsafe fn store_group<T: Real, S: Simd, const U: usize>(s: S, p: *mut T, v: [T::V<S>; U]) {
+    for u in 0..U {
+        // SAFETY: the caller's promise.
+        unsafe { T::store(s, p.add(u * T::lanes::<S>()), v[u]) };
+    }
+}
+
+/// Adds U registers to memory.
+///
+/// # Safety
+/// As [`store_group`].
+#[inline(always)]
+pub unsafe fn add_group<T: Real, S: Simd, const U: usize>(s: S, p: *mut T, v: [T::V<S>; U]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let old = load_group::<T, S, U>(s, p);
+        store_group(s, p, each!(old[0], U, u, T::add(s, old[u], v[u])));
+    }
+}
