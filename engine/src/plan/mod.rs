@@ -1,6 +1,7 @@
 //! What a step does, in order: tiles of centres, where each layer's edge and angle features are kept, and the program that every
 //! backend interprets.
 
+pub mod placement;
 mod program;
 mod tiles;
 

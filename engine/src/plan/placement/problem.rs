@@ -1,0 +1,147 @@
+//! What the planner is told.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Capacities of one tile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TileSize {
+    /// Centre atoms.
+    pub atoms: u64,
+    /// Edges.
+    pub edges: u64,
+    /// Angles (ordered pairs).
+    pub angles: u64,
+}
+
+/// A memory tier and its links with tier 0. The rates of tier 0 itself are not read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TierSpec {
+    /// Name for people, as in `WEIR_PLACEMENT`.
+    pub name: String,
+    /// Bytes.
+    pub capacity: u64,
+    /// Bytes/s from tier 0.
+    pub out_rate: f64,
+    /// Bytes/s to tier 0.
+    pub in_rate: f64,
+    /// Factor on each rate while both directions are busy, 0..=1 (at 0.5 or less the directions take turns).
+    pub both: f64,
+    /// Seconds per copy.
+    pub latency: f64,
+    /// Share of a copy that does not slow the computation, 0..=1.
+    pub overlap: f64,
+}
+
+/// Seconds per atom, edge and angle of an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// s per atom
+    pub node: f64,
+    /// s per edge
+    pub edge: f64,
+    /// s per angle
+    pub angle: f64,
+}
+
+impl Work {
+    /// Seconds for a tile.
+    pub fn seconds(&self, tile: &TileSize) -> f64 {
+        self.node * tile.atoms as f64 + self.edge * tile.edges as f64 + self.angle * tile.angles as f64
+    }
+}
+
+/// Compute rates, by layer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// A layer forward.
+    pub forward: Vec<Work>,
+    /// Edges and angles of the next layer again.
+    pub rebuild: Vec<Work>,
+    /// Angles of the next layer again.
+    pub rebuild_angles: Vec<Work>,
+    /// A layer backward, with the recomputation of its inside.
+    pub backward: Vec<Work>,
+    /// s per atom and layer for the node projections.
+    pub project: f64,
+}
+
+/// Which states are kept between the passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// Whatever is fastest.
+    #[default]
+    Auto,
+    /// Every state, in some tier.
+    All,
+    /// States K, 2K, ..., in some tier; the others are rebuilt.
+    Every(usize),
+}
+
+impl FromStr for Checkpoint {
+    type Err = crate::plan::BadCheckpoint;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.trim().eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        Ok(match text.parse()? {
+            crate::plan::Checkpoint::All => Self::All,
+            crate::plan::Checkpoint::Every(k) => Self::Every(k),
+        })
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::All => f.write_str("all"),
+            Self::Every(k) => write!(f, "every:{k}"),
+        }
+    }
+}
+
+/// Whether a means may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permission {
+    /// Used where it pays.
+    #[default]
+    Allowed,
+    /// Never.
+    Forbidden,
+}
+
+/// The question. States lie in tiers, and between layers, in their stored form, so that results do not depend on the plan; adjoints are
+/// in the compute type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// L
+    pub layers: usize,
+    /// Whether layer `l` reads angles; once false, false for all later layers.
+    pub angles: Vec<bool>,
+    /// Tiles in order of execution.
+    pub tiles: Vec<TileSize>,
+    /// Bytes per edge of an adjoint.
+    pub edge_bytes: u64,
+    /// Bytes per angle of an adjoint.
+    pub angle_bytes: u64,
+    /// Bytes per edge of a state.
+    pub stored_edge_bytes: u64,
+    /// Bytes per angle of a state.
+    pub stored_angle_bytes: u64,
+    /// Bytes of tier 0 that every plan needs: nodes, graph, weights, scratch.
+    pub fixed_bytes: u64,
+    /// Bytes of one projection bank.
+    pub bank_bytes: u64,
+    /// Tier 0 first, then in order of preference; at most 8.
+    pub tiers: Vec<TierSpec>,
+    /// Compute rates.
+    pub rates: Rates,
+    /// Which states are kept.
+    pub checkpoint: Checkpoint,
+    /// Whether slower tiers may be used.
+    pub spill: Permission,
+    /// Whether states may be rebuilt.
+    pub rebuild: Permission,
+}
