@@ -200,7 +200,7 @@ fn same_bits_under_every_thread_count_tile_checkpoint_and_skin() {
         for threads in [1, 2, 3] {
             for checkpoint in [Checkpoint::All, Checkpoint::Every(2), Checkpoint::Every(3), Checkpoint::Every(7)] {
                 for (tile_edges, skin) in [(1, 1.0), (100, 0.0), (777, 2.5), (1 << 20, 0.3)] {
-                    let options = CpuOptions { precision, threads, checkpoint, skin, tile_edges };
+                    let options = CpuOptions { precision, threads, checkpoint, skin, tile_edges, ..Default::default() };
                     assert_eq!(bits(&run(&model, &options, &x, &cell, &types)), expected, "{name} {options:?}");
                     tried += 1;
                 }

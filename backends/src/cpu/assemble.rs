@@ -1,6 +1,7 @@
 //! From adjoints of the network's inputs to gradients of edge vectors, forces and virial (specification section 12), in f64.
 
 use super::context::{cosine_scale, Context, Exact};
+use super::forward::{angle_rows, Rows};
 use super::scratch::Scratch;
 use super::simd::Real;
 use rayon::prelude::*;
@@ -10,8 +11,8 @@ use weir_engine::graph::Graph;
 pub fn edge_gradients<T: Real>(
     ctx: &Context<T>,
     centre: usize,
-    e_bar: &[T],
-    a_bar: &[T],
+    e_bar: &Rows<T>,
+    a_bar: Option<&Rows<T>>,
     geometry_bar: &[[f64; 5]],
     t: &mut Scratch<T>,
     out: &mut [[f64; 3]],
@@ -21,12 +22,14 @@ pub fn edge_gradients<T: Real>(
     let edges = graph.edges_of(centre);
     let ne = edges.len();
     ctx.embed_edges(edges.clone(), &mut t.e0, &mut t.e2_slope);
+    // SAFETY: the edges of this centre, which only this work item touches.
+    let e_bar = unsafe { e_bar.of(edges.clone()) };
     for (k, e) in edges.clone().enumerate() {
         let exact = Exact::new(ctx.model, graph, centre, e);
         let (d, r) = (graph.vector[e], graph.distance[e]);
         let q = r + o.env_protection;
         let [w_bar, h0, h1, h2, v_bar] = geometry_bar[k];
-        let row = &e_bar[e * s.ep..(e + 1) * s.ep];
+        let row = &e_bar[k * s.ep..(k + 1) * s.ep];
         let x_bar: f64 = (0..s.e)
             .map(|c| row[c].to_f64() * t.e2_slope[k * s.ep + c].to_f64() * ctx.embedding.edge[c].to_f64())
             .sum();
@@ -42,26 +45,32 @@ pub fn edge_gradients<T: Real>(
             out[k][axis] = radial * d[axis] / r + h_bar[axis] * w / (q * q);
         }
     }
-    if s.has_angles(0) {
+    if let Some(a_bar) = a_bar {
         angle_gradients(ctx, centre, a_bar, t, &mut out[..ne]);
     }
 }
 
 /// The part that comes through the cosines of layer 0's angles.
-fn angle_gradients<T: Real>(ctx: &Context<T>, centre: usize, a_bar: &[T], t: &mut Scratch<T>, out: &mut [[f64; 3]]) {
+fn angle_gradients<T: Real>(
+    ctx: &Context<T>,
+    centre: usize,
+    a_bar: &Rows<T>,
+    t: &mut Scratch<T>,
+    out: &mut [[f64; 3]],
+) {
     let (s, graph) = (ctx.s, ctx.graph);
     let m = graph.angle_edges[centre] as usize;
     let first = graph.first_edge[centre] as usize;
-    let angles = graph.first_angle[centre] as usize;
     ctx.unit_vectors(centre, &mut t.unit);
-    let y_bar = |k: usize, f: usize| -> f64 {
-        let row = &a_bar[(angles + k * m + f) * s.ap..][..s.a];
-        row.iter().zip(&ctx.embedding.angle).map(|(a, w)| a.to_f64() * w.to_f64()).sum()
-    };
-    let mut u_bar = vec![[0.0; 3]; m];
+    let u_bar = &mut t.unit_bar[..m];
+    u_bar.fill([0.0; 3]);
     for k in 0..m {
+        // SAFETY: the angles of this centre, which only this work item touches.
+        let rows = unsafe { angle_rows(a_bar, graph, centre, k) };
         for f in 0..m {
-            let y = y_bar(k, f) * cosine_scale();
+            let row = &rows[f * s.ap..][..s.a];
+            let y_bar: f64 = row.iter().zip(&ctx.embedding.angle).map(|(a, w)| a.to_f64() * w.to_f64()).sum();
+            let y = y_bar * cosine_scale();
             for axis in 0..3 {
                 u_bar[k][axis] += y * t.unit[f][axis];
                 u_bar[f][axis] += y * t.unit[k][axis];
@@ -78,53 +87,52 @@ fn angle_gradients<T: Real>(ctx: &Context<T>, centre: usize, a_bar: &[T], t: &mu
     }
 }
 
-/// Forces in input order: own edges in order, then incoming ones in ascending order.
-pub fn forces(graph: &Graph, gradient: &[[f64; 3]], out: &mut Vec<[f64; 3]>) {
-    let sorted: Vec<[f64; 3]> = (0..graph.atoms())
-        .into_par_iter()
-        .with_min_len(64)
-        .map(|i| {
-            let mut f = [0.0; 3];
-            for e in graph.edges_of(i) {
-                (0..3).for_each(|k| f[k] += gradient[e][k]);
-            }
-            for &e in &graph.incoming[graph.first_incoming[i] as usize..graph.first_incoming[i + 1] as usize] {
-                (0..3).for_each(|k| f[k] -= gradient[e as usize][k]);
-            }
-            f
-        })
-        .collect();
+/// Forces in input order: own edges in order, then incoming ones in ascending order. `sorted` is room for N.
+pub fn forces(graph: &Graph, gradient: &[[f64; 3]], sorted: &mut [[f64; 3]], out: &mut Vec<[f64; 3]>) {
+    sorted[..graph.atoms()].par_iter_mut().enumerate().with_min_len(64).for_each(|(i, force)| {
+        let mut f = [0.0; 3];
+        for e in graph.edges_of(i) {
+            (0..3).for_each(|k| f[k] += gradient[e][k]);
+        }
+        for &e in &graph.incoming[graph.first_incoming[i] as usize..graph.first_incoming[i + 1] as usize] {
+            (0..3).for_each(|k| f[k] -= gradient[e as usize][k]);
+        }
+        *force = f;
+    });
     out.resize(graph.atoms(), [0.0; 3]);
     for (f, &input) in sorted.iter().zip(&graph.order) {
         out[input as usize] = *f;
     }
 }
 
-/// Sum by a tree whose shape depends on the count only.
-pub fn tree_sum<const N: usize>(terms: &[[f64; N]]) -> [f64; N] {
-    match terms.len() {
-        0 => [0.0; N],
-        1 => terms[0],
-        n => {
-            let (a, b) = terms.split_at(n / 2);
-            let (a, b) = (tree_sum(a), tree_sum(b));
-            std::array::from_fn(|k| a[k] + b[k])
+/// Sum of `n` terms by a tree whose shape depends on the count only.
+pub fn tree_sum<const N: usize>(n: usize, term: &impl Fn(usize) -> [f64; N]) -> [f64; N] {
+    fn range<const N: usize>(from: usize, to: usize, term: &impl Fn(usize) -> [f64; N]) -> [f64; N] {
+        match to - from {
+            0 => [0.0; N],
+            1 => term(from),
+            n => {
+                let middle = from + n / 2;
+                let (a, b) = (range(from, middle, term), range(middle, to, term));
+                std::array::from_fn(|k| a[k] + b[k])
+            }
         }
     }
+    range(0, n, term)
 }
 
-/// `W = - sum_e g_e (x) d_e`, per centre and then by the tree over input order.
-pub fn virial(graph: &Graph, gradient: &[[f64; 3]]) -> [[f64; 3]; 3] {
-    let mut per_atom = vec![[0.0; 9]; graph.atoms()];
+/// `W = - sum_e g_e (x) d_e`, per centre and then by the tree over input order. `per_atom` is room for N.
+pub fn virial(graph: &Graph, gradient: &[[f64; 3]], per_atom: &mut [[f64; 9]]) -> [[f64; 3]; 3] {
     for i in 0..graph.atoms() {
         let out = &mut per_atom[graph.order[i] as usize];
+        *out = [0.0; 9];
         for e in graph.edges_of(i) {
             for k in 0..9 {
                 out[k] -= gradient[e][k / 3] * graph.vector[e][k % 3];
             }
         }
     }
-    let w = tree_sum(&per_atom);
+    let w = tree_sum(graph.atoms(), &|i| per_atom[i]);
     [[w[0], w[1], w[2]], [w[3], w[4], w[5]], [w[6], w[7], w[8]]]
 }
 

@@ -3,7 +3,7 @@
 //! and the centres' moment adjoints until the gather.
 
 use super::context::Context;
-use super::forward::{add_rows, bias_activate, edge_rows, gram, project_edges, Features};
+use super::forward::{add_rows, angle_rows, bias_activate, edge_rows, gram, AngleMaps, Features, Rows};
 use super::kernels_angle::{AngleBackward, AngleRecompute};
 use super::kernels_edge::{EdgeBackward, Moments, MomentsBackward};
 use super::scratch::Scratch;
@@ -28,10 +28,10 @@ pub struct BackwardLayer<'a, T> {
     pub input: Features<'a, T>,
     /// Adjoint of the node features leaving, N x Np.
     pub node_bar: &'a [T],
-    /// Adjoints of edges, E x Ep, in place.
-    pub e_bar: Shared<'a, T>,
-    /// Adjoints of angles, A x Ap, in place.
-    pub a_bar: Shared<'a, T>,
+    /// Adjoints of edges, in place.
+    pub e_bar: Rows<'a, T>,
+    /// Adjoints of angles, in place, where the layer has angles.
+    pub a_bar: Option<Rows<'a, T>>,
     /// Out: adjoints of M1's pre-activation, N x Np.
     pub self_bar: Shared<'a, T>,
     /// Out: adjoints of the centre projections.
@@ -116,7 +116,7 @@ impl<T: Real> BackwardLayer<'_, T> {
         // SAFETY: edges, angles and rows of this centre only.
         let (e_bar, messages, geometry_bar, centre_bar) = unsafe {
             (
-                self.e_bar.piece(edges.start * s.ep, ne * s.ep),
+                self.e_bar.of(edges.clone()),
                 self.message_bar.piece((edges.start - self.first_edge) * wd, ne * wd),
                 self.geometry_bar.piece(edges.start, ne),
                 self.centre_bar.piece(i * wc, wc),
@@ -143,7 +143,7 @@ impl<T: Real> BackwardLayer<'_, T> {
         });
         let angle = w.angle.as_ref();
         if let Some(a) = angle {
-            project_edges(ctx, a, e, m, &mut t.own, &mut t.other);
+            AngleMaps::all(a, s.ep).project(ctx, e, m, &mut t.own, &mut t.other);
             self.recompute_angles(ctx, a, i, &centre[wd..], e, t);
             self.second_message(ctx, a, ne, m, e_bar, t);
         }
@@ -205,9 +205,10 @@ impl<T: Real> BackwardLayer<'_, T> {
         for k in 0..m {
             match &self.input {
                 Features::Initial => ctx.embed_angles(&t.unit, m, k, &w.first, &mut t.c, &mut t.a0),
-                Features::Stored(_, a) => {
+                Features::Stored { angles, .. } => {
+                    let stored = angles.as_ref().expect("a layer with angles has their features");
                     // SAFETY: angles of this centre only.
-                    let rows = unsafe { a.piece((graph.first_angle[i] as usize + k * m) * s.ap, m * s.ap) };
+                    let rows = unsafe { angle_rows(stored, graph, i, k) };
                     w.angle.forward.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
                 }
             }
@@ -265,9 +266,10 @@ impl<T: Real> BackwardLayer<'_, T> {
         let first = graph.first_edge[i] as usize;
         t.other_bar[..m * wa].fill(T::default());
         let angle_scale = 1.0 / ctx.model.descriptor.options.angle_scale().sqrt().sqrt();
+        let adjoint = self.a_bar.as_ref().expect("a layer with angles has their adjoints");
         for k in 0..m {
             // SAFETY: angles of this centre only.
-            let a_bar = unsafe { self.a_bar.piece((graph.first_angle[i] as usize + k * m) * s.ap, m * s.ap) };
+            let a_bar = unsafe { angle_rows(adjoint, graph, i, k) };
             if ap == 0 {
                 // The angles of the layer above do not exist for the energy.
                 a_bar.fill(T::default());

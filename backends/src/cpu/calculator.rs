@@ -23,8 +23,8 @@ pub(super) trait Compute: Send {
         request: Request,
         results: &mut Results,
     ) -> Result<(), ComputeError>;
-    /// Bytes held.
-    fn bytes(&self) -> u64;
+    /// Adds the bytes held in each tier to the largest seen so far.
+    fn bytes(&self) -> Vec<(String, u64)>;
     /// How often buffers were laid out.
     fn plans(&self) -> usize;
 }
@@ -45,21 +45,20 @@ impl<T: Real> Compute for Executor<T> {
         for (e, &input) in self.buffers.energies.iter().zip(&graph.order) {
             results.atomic_energy[input as usize] = *e;
         }
-        results.energy = tree_sum(&results.atomic_energy.iter().map(|&e| [e]).collect::<Vec<_>>())[0];
-        self.backward(graph, |_| 1.0);
-        let gradient = &self.buffers.gradient[..graph.edges()];
-        forces(graph, gradient, &mut results.forces);
-        results.virial = virial(graph, gradient);
+        results.energy = tree_sum(graph.atoms(), &|i| [results.atomic_energy[i]])[0];
+        self.backward(graph, |_| 1.0)?;
+        let b = &mut self.buffers;
+        let gradient = &b.gradient[..graph.edges()];
+        forces(graph, gradient, &mut b.forces, &mut results.forces);
+        results.virial = virial(graph, gradient, &mut b.virials);
         results.atomic_virial = None;
         if request.atomic_virial {
             let g = gradient.to_vec();
             let wrapped = wrapped();
             let mut p: [Vec<[f64; 3]>; 3] = Default::default();
             for l in 0..3 {
-                if !self.backward_repeats() {
-                    self.forward(graph, &parameters)?;
-                }
-                self.backward(graph, |i| wrapped[graph.order[i] as usize][l]);
+                self.forward(graph, &parameters)?;
+                self.backward(graph, |i| wrapped[graph.order[i] as usize][l])?;
                 p[l] = self.buffers.gradient[..graph.edges()].to_vec();
             }
             results.atomic_virial = Some(atomic_virial(graph, &wrapped, &g, &p));
@@ -67,8 +66,8 @@ impl<T: Real> Compute for Executor<T> {
         Ok(())
     }
 
-    fn bytes(&self) -> u64 {
-        self.bytes
+    fn bytes(&self) -> Vec<(String, u64)> {
+        Executor::bytes(self).to_vec()
     }
 
     fn plans(&self) -> usize {
@@ -96,8 +95,9 @@ pub struct CpuCalculator {
     order: Vec<u32>,
     graph: Graph,
     compute: Box<dyn Compute>,
-    peak: u64,
+    peak: Vec<(String, u64)>,
     builds: usize,
+    peak_at: Option<(usize, usize)>,
 }
 
 impl CpuCalculator {
@@ -130,8 +130,9 @@ impl CpuCalculator {
             order: Vec::new(),
             graph: Graph::default(),
             compute,
-            peak: 0,
+            peak: Vec::new(),
             builds: 0,
+            peak_at: None,
         })
     }
 
@@ -148,6 +149,25 @@ impl CpuCalculator {
     /// The graph of the last step.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Remembers the largest bytes of each tier; looks only where the step was planned or the list built.
+    fn note_peak(&mut self) {
+        let stamp = (self.compute.plans(), self.builds);
+        if self.peak_at == Some(stamp) {
+            return;
+        }
+        self.peak_at = Some(stamp);
+        let mut now = self.compute.bytes();
+        if let Some(first) = now.first_mut() {
+            first.1 += self.list.bytes();
+        }
+        for (name, bytes) in now {
+            match self.peak.iter_mut().find(|(n, _)| *n == name) {
+                Some((_, most)) => *most = bytes.max(*most),
+                None => self.peak.push((name, bytes)),
+            }
+        }
     }
 
     fn step(
@@ -179,7 +199,7 @@ impl CpuCalculator {
             None => positions.to_vec(),
         };
         self.compute.compute(&self.model, &self.graph, &wrapped, parameters, request, results)?;
-        self.peak = self.peak.max(self.compute.bytes() + self.list.bytes() + self.graph.bytes());
+        self.note_peak();
         check_finite(results)
     }
 }
@@ -212,7 +232,7 @@ impl Calculator for CpuCalculator {
     }
 
     fn peak_bytes(&self) -> Vec<(String, u64)> {
-        vec![("hbm".into(), self.peak)]
+        self.peak.clone()
     }
 
     fn name(&self) -> &'static str {

@@ -4,7 +4,6 @@ use super::kernels_edge::EdgeInput;
 use super::shapes::{padded, Shapes};
 use super::simd::{ActivationKernel, Activator, Real};
 use pulp::Arch;
-use rayon::prelude::*;
 use weir_engine::graph::Graph;
 use weir_engine::model::{Linear, Model};
 use weir_engine::reference::switch;
@@ -105,28 +104,42 @@ pub fn unit_vector(graph: &Graph, e: usize) -> [f64; 3] {
 
 /// Fills the rounded geometry of all edges, and `(w, h)` in double precision.
 pub fn round_geometry<T: Real>(model: &Model, graph: &Graph, out: &mut [EdgeInput<T>], doubles: &mut [[f64; 4]]) {
+    round_range(model, graph, 0..graph.atoms(), out, doubles);
+}
+
+/// Halves the centres until few are left: nothing is allocated.
+fn round_range<T: Real>(
+    model: &Model,
+    graph: &Graph,
+    centres: std::ops::Range<usize>,
+    out: &mut [EdgeInput<T>],
+    doubles: &mut [[f64; 4]],
+) {
+    if centres.len() > 64 {
+        let middle = centres.start + centres.len() / 2;
+        let at = (graph.first_edge[middle] - graph.first_edge[centres.start]) as usize;
+        let ((a, b), (c, d)) = (out.split_at_mut(at), doubles.split_at_mut(at));
+        rayon::join(
+            || round_range(model, graph, centres.start..middle, a, c),
+            || round_range(model, graph, middle..centres.end, b, d),
+        );
+        return;
+    }
     let o = &model.descriptor.options;
     let (edge_scale, angle_scale) = (1.0 / o.edge_scale().sqrt(), 1.0 / o.angle_scale().sqrt().sqrt());
-    let mut rows = Vec::with_capacity(graph.atoms());
-    let (mut rest, mut doubles) = (out, doubles);
-    for i in 0..graph.atoms() {
-        let (row, tail) = rest.split_at_mut(graph.edges_of(i).len());
-        let (double, doubles_tail) = doubles.split_at_mut(row.len());
-        rows.push((row, double));
-        (rest, doubles) = (tail, doubles_tail);
-    }
-    rows.into_par_iter().enumerate().with_min_len(64).for_each(|(i, (row, doubles))| {
-        for ((out, double), e) in row.iter_mut().zip(doubles).zip(graph.edges_of(i)) {
+    let first = graph.first_edge[centres.start] as usize;
+    for i in centres {
+        for e in graph.edges_of(i) {
             let exact = Exact::new(model, graph, i, e);
-            *double = [exact.w.0, exact.h[0], exact.h[1], exact.h[2]];
-            *out = EdgeInput {
+            doubles[e - first] = [exact.w.0, exact.h[0], exact.h[1], exact.h[2]];
+            out[e - first] = EdgeInput {
                 w: T::from_f64(exact.w.0),
                 v: T::from_f64(exact.v.0 * angle_scale),
                 x: T::from_f64(exact.x),
                 wh: exact.h.map(|h| T::from_f64(exact.w.0 * h * edge_scale)),
             };
         }
-    });
+    }
 }
 
 impl<T: Real> Context<'_, T> {

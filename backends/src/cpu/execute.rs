@@ -1,11 +1,14 @@
 //! Interprets the step program: one method an operation.
 
+use super::assemble::edge_gradients;
 use super::backward::BackwardLayer;
 use super::buffers::{Buffers, Capacity};
 use super::context::{round_geometry, Context, Embedding};
 use super::fit::{FitNet, FitScratch, FIT_BLOCK};
-use super::forward::{Features, ForwardLayer};
+use super::forward::{Features, ForwardLayer, Rows};
 use super::kernels_edge::Gather;
+use super::layout::{Layout, Placement, Tile};
+use super::memory::Memory;
 use super::scratch::{Scratch, BLOCK};
 use super::shapes::Shapes;
 use super::share::Shared;
@@ -18,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
-use weir_engine::plan::{tiles, Checkpoint, Op, Place, Program, Tile};
+use weir_engine::plan::placement::{Op, Place, State};
 use weir_engine::reference::{initial_node_features, output_rule, ResolvedParameters};
 
 /// Memory of one thread: layers, fitting net, rows of the fitting net's input.
@@ -35,17 +38,14 @@ pub struct Executor<T> {
     fit: FitNet,
     scratch: Vec<Mutex<Worker<T>>>,
     pub(super) buffers: Buffers<T>,
-    capacity: Capacity,
-    program: Program,
+    weight_bytes: u64,
+    placement: Placement,
+    layout: Layout,
+    memory: Memory,
     tiles: Vec<Tile>,
-    checkpoint: Checkpoint,
-    tile_edges: usize,
-    edge_centre: Vec<u32>,
     z: Vec<f64>,
-    parameters: ResolvedParameters,
-    /// Bytes held now.
-    pub bytes: u64,
-    /// How often buffers were laid out.
+    parameters: Option<ResolvedParameters>,
+    /// How often the step was planned.
     pub plans: usize,
 }
 
@@ -82,12 +82,14 @@ macro_rules! context {
 }
 
 impl<T: Real> Executor<T> {
-    /// Packs a model. `tile_edges` bounds the edges of a tile.
-    pub fn new(model: Arc<Model>, threads: usize, checkpoint: Checkpoint, tile_edges: usize) -> Self {
+    /// Packs a model.
+    pub fn new(model: Arc<Model>, threads: usize, placement: Placement) -> Self {
         let arch = Arch::new();
         let shapes = Shapes::of(&model);
-        let layers = (0..shapes.layers).map(|l| LayerWeights::new(arch, &model, &shapes, l)).collect();
+        let layers: Vec<LayerWeights<T>> =
+            (0..shapes.layers).map(|l| LayerWeights::new(arch, &model, &shapes, l)).collect();
         Self {
+            weight_bytes: layers.iter().map(LayerWeights::bytes).sum(),
             arch,
             shapes,
             layers,
@@ -96,49 +98,47 @@ impl<T: Real> Executor<T> {
             fit: FitNet::new(arch, &model),
             scratch: (0..threads.max(1)).map(|_| Mutex::default()).collect(),
             buffers: Buffers::default(),
-            capacity: Capacity::default(),
-            program: Program::default(),
+            placement,
+            layout: Layout::default(),
+            memory: Memory::default(),
             tiles: Vec::new(),
-            checkpoint,
-            tile_edges,
-            edge_centre: Vec::new(),
             z: Vec::new(),
-            parameters: ResolvedParameters::default(),
-            bytes: 0,
+            parameters: None,
             plans: 0,
             model,
         }
     }
 
-    /// Makes the plan fit the graph: new tiles every step (a pure function of the graph), buffers only when a capacity overflows.
-    fn plan(&mut self, graph: &Graph) -> Result<(), ComputeError> {
-        self.tiles = tiles(graph, self.tile_edges);
-        let largest = |f: &dyn Fn(usize) -> usize| (0..graph.atoms()).map(f).max().unwrap_or(0);
-        let need = Capacity {
-            atoms: graph.atoms(),
-            edges: graph.edges(),
-            angles: usize::try_from(graph.angles())
-                .map_err(|_| ComputeError::Memory(format!("{} angles exceed the address space", graph.angles())))?,
-            tile_edges: self.tiles.iter().map(|t| t.edges.len()).max().unwrap_or(0),
-            centre_edges: largest(&|i| graph.edges_of(i).len()),
-            centre_angle_edges: largest(&|i| graph.angle_edges[i] as usize),
-        };
-        let program = Program::new(self.shapes.layers, self.tiles.len(), self.checkpoint);
-        let same_slots = program.slots == self.program.slots;
-        self.program = program;
-        if !self.capacity.holds(&need) || !same_slots {
-            let room = need.with_slack();
-            self.bytes = self.buffers.reserve(&self.shapes, &room, &self.program)?;
+    /// Bytes held in each tier, by name.
+    pub fn bytes(&self) -> &[(String, u64)] {
+        &self.layout.bytes
+    }
+
+    /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities; the step then runs from unchanged
+    /// positions, so nothing of the overflow is seen.
+    fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
+        if !self.layout.holds(graph) {
+            let (shapes, placement) = (&self.shapes, &self.placement);
+            let threads = self.scratch.len() as u64;
+            let scratch =
+                |c: &Capacity| threads * Scratch::<T>::bytes(shapes, c.centre_edges, c.centre_angle_edges) as u64;
+            let other = graph.bytes() + self.weight_bytes;
+            self.layout = Layout::new(shapes, placement, graph, &self.layout, &mut self.buffers, scratch, other)?;
+            // The old arenas go before the new ones come.
+            self.memory = Memory::default();
+            self.memory = Memory::new(&self.layout.plan.program)?;
+            self.buffers.reserve(shapes, &self.layout.capacity, self.layout.plan.program.banks)?;
             for s in &self.scratch {
                 let mut s = s.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                self.bytes += s.0.reserve(&self.shapes, room.centre_edges, room.centre_angle_edges) as u64;
+                s.0.reserve(shapes, self.layout.capacity.centre_edges, self.layout.capacity.centre_angle_edges);
+                s.2.resize(FIT_BLOCK * self.fit.inputs(), 0.0);
             }
-            self.capacity = room;
             self.plans += 1;
         }
-        self.edge_centre.clear();
+        self.tiles.clear();
+        self.tiles.extend(self.layout.tiles.iter().map(|centres| Tile::new(graph, centres.clone())));
         for i in 0..graph.atoms() {
-            self.edge_centre.extend(std::iter::repeat_n(i as u32, graph.edges_of(i).len()));
+            self.buffers.edge_centre[graph.edges_of(i)].fill(i as u32);
         }
         Ok(())
     }
@@ -146,19 +146,26 @@ impl<T: Real> Executor<T> {
     /// Forward pass: node features of every layer, atomic energies and their gradients.
     ///
     /// # Errors
-    /// [`ComputeError::Memory`].
+    /// [`ComputeError::Memory`], and what a copy between tiers met.
     pub fn forward(&mut self, graph: &Graph, parameters: &ResolvedParameters) -> Result<(), ComputeError> {
-        self.plan(graph)?;
-        self.z = initial_node_features(&self.model, parameters);
-        self.parameters = parameters.clone();
-        for at in 0..self.program.forward.len() {
-            self.run(self.program.forward[at], graph);
+        self.place(graph)?;
+        if self.parameters.as_ref() != Some(parameters) {
+            self.z = initial_node_features(&self.model, parameters);
+            self.parameters = Some(parameters.clone());
+        }
+        self.memory.begin();
+        for at in 0..self.layout.plan.program.forward.len() {
+            self.run(self.layout.plan.program.forward[at], graph)?;
         }
         Ok(())
     }
 
-    /// Backward pass: gradients of `sum_i weight_i E_i` with respect to all edge vectors, in `buffers.gradient`.
-    pub fn backward(&mut self, graph: &Graph, weight: impl Fn(usize) -> f64) {
+    /// Backward pass, once after each forward pass: gradients of `sum_i weight_i E_i` with respect to all edge vectors, in
+    /// `buffers.gradient`. It consumes the kept states, whose bytes it uses again.
+    ///
+    /// # Errors
+    /// What a copy between tiers met.
+    pub fn backward(&mut self, graph: &Graph, weight: impl Fn(usize) -> f64) -> Result<(), ComputeError> {
         let (np, n) = (self.shapes.np, self.shapes.n);
         for i in 0..graph.atoms() {
             let w = weight(i);
@@ -169,33 +176,32 @@ impl<T: Real> Executor<T> {
             }
         }
         self.buffers.geometry_bar[..graph.edges()].fill([0.0; 5]);
-        for at in 0..self.program.backward.len() {
-            self.run(self.program.backward[at], graph);
+        for at in 0..self.layout.plan.program.backward.len() {
+            self.run(self.layout.plan.program.backward[at], graph)?;
         }
+        Ok(())
     }
 
-    /// True when `backward` may run again without `forward`.
-    pub fn backward_repeats(&self) -> bool {
-        self.program.backward_keeps_slots()
-    }
-
-    fn run(&mut self, op: Op, graph: &Graph) {
+    fn run(&mut self, op: Op, graph: &Graph) -> Result<(), ComputeError> {
         match op {
             Op::Geometry => self.geometry(graph),
             Op::Project { layer } => self.project(graph, layer),
             Op::Forward { layer, tile, input, output } => self.layer(graph, layer, tile, input, output, true),
-            Op::Rebuild { layer, tile, input, output } => self.layer(graph, layer, tile, input, Some(output), false),
+            Op::Rebuild { layer, tile, input, output } => self.layer(graph, layer, tile, input, output, false),
             Op::Fit => self.fitting(graph),
             Op::Clear { layer } => {
                 let atoms = graph.atoms();
                 self.buffers.message_sum[..atoms * self.shapes.edge_messages(layer)].fill(T::default());
                 self.buffers.node_sum[..atoms * self.shapes.np].fill(T::default());
             }
-            Op::Backward { layer, tile, input } => self.layer_backward(graph, layer, tile, input),
+            Op::Backward { layer, tile, input, adjoint } => self.layer_backward(graph, layer, tile, input, adjoint),
             Op::Gather { layer, tile } => self.gather(graph, layer, tile),
             Op::Finish { layer } => self.finish(graph, layer),
-            Op::Assemble => self.assemble(graph),
+            Op::Assemble { tile, adjoint } => self.assemble(graph, tile, adjoint),
+            Op::Save { from, to, ticket } | Op::Load { from, to, ticket } => self.memory.copy(from, to, ticket)?,
+            Op::Wait { ticket } => self.memory.wait(ticket)?,
         }
+        Ok(())
     }
 
     fn geometry(&mut self, graph: &Graph) {
@@ -203,10 +209,11 @@ impl<T: Real> Executor<T> {
         let b = &mut self.buffers;
         round_geometry(&self.model, graph, &mut b.geometry[..edges], &mut b.exact[..edges]);
         let (n, np, f) = (self.shapes.n, self.shapes.np, self.activator.kind);
-        let first: Vec<T> = self.z.iter().map(|&z| T::from_f64(f.evaluate(z).0)).collect();
-        for (i, &t) in graph.types.iter().enumerate() {
+        for (row, &t) in self.buffers.nodes[0].chunks_exact_mut(np).zip(&graph.types) {
             let t = t.max(0) as usize;
-            self.buffers.nodes[0][i * np..i * np + n].copy_from_slice(&first[t * n..(t + 1) * n]);
+            for (x, &z) in row.iter_mut().zip(&self.z[t * n..(t + 1) * n]) {
+                *x = T::from_f64(f.evaluate(z).0);
+            }
         }
     }
 
@@ -214,8 +221,9 @@ impl<T: Real> Executor<T> {
         let (s, w, arch) = (&self.shapes, &self.layers[layer], self.arch);
         let (wc, wd) = (s.centre_projection(layer), s.edge_messages(layer));
         let nodes = &self.buffers.nodes[layer];
-        let centre = Shared::new(&mut self.buffers.centre);
-        let neighbour = Shared::new(&mut self.buffers.neighbour);
+        let banks = self.layout.plan.program.banks;
+        let (centre, neighbour) = &mut self.buffers.banks[layer % banks];
+        let (centre, neighbour) = (Shared::new(centre), Shared::new(neighbour));
         parallel(&self.scratch, 0..graph.atoms(), 2 * BLOCK, |block, _| {
             let rows = block.len();
             // SAFETY: the rows of this block.
@@ -230,35 +238,28 @@ impl<T: Real> Executor<T> {
         });
     }
 
-    fn layer(
-        &mut self,
-        graph: &Graph,
-        layer: usize,
-        tile: usize,
-        input: Place,
-        output: Option<Place>,
-        with_nodes: bool,
-    ) {
-        let b = &mut self.buffers;
-        let slots: Vec<_> = b.slots.iter_mut().map(|(e, a)| (Shared::new(e), Shared::new(a))).collect();
+    fn layer(&mut self, graph: &Graph, layer: usize, tile: usize, input: State, output: State, with_nodes: bool) {
+        let (s, b) = (&self.shapes, &mut self.buffers);
+        let tile = &self.tiles[tile];
         let (before, after) = b.nodes.split_at_mut(layer + 1);
         let nodes_out = with_nodes.then(|| Shared::new(&mut after[0]));
         let context = context!(self, b, graph);
+        let (centre, neighbour) = &b.banks[layer % self.layout.plan.program.banks];
         let forward = ForwardLayer {
             layer,
             weights: &self.layers[layer],
             nodes: &before[layer],
-            centre: &b.centre,
-            neighbour: &b.neighbour,
-            input: features(&slots, input),
-            output: match output {
-                Some(Place::Slot(s)) => Some(slots[s]),
-                _ => None,
-            },
+            centre,
+            neighbour,
+            input: features(&self.memory, s, tile, input),
+            edges_out: edge_rows(&self.memory, s, tile, output.edges),
+            angles_out: angle_rows(&self.memory, s, tile, output.angles),
             nodes_out,
         };
-        parallel(&self.scratch, self.tiles[tile].centres.clone(), BLOCK, |block, t| {
-            forward.block(&context, block, &mut t.0)
+        let angles_only = !with_nodes && output.edges == Place::None;
+        parallel(&self.scratch, tile.centres.clone(), BLOCK, |block, t| match angles_only {
+            true => forward.angles_only(&context, block, &mut t.0),
+            false => forward.block(&context, block, &mut t.0),
         });
     }
 
@@ -267,10 +268,9 @@ impl<T: Real> Executor<T> {
         let (s, model, fit) = (&self.shapes, &self.model, &self.fit);
         let nodes = &b.nodes[s.layers];
         let (energies, seed) = (Shared::new(&mut b.energies), Shared::new(&mut b.seed));
-        let (parameters, z) = (&self.parameters, &self.z);
+        let (parameters, z) = (self.parameters.as_ref().expect("forward sets them"), &self.z);
         parallel(&self.scratch, 0..graph.atoms(), FIT_BLOCK, |block, (_, t, rows)| {
             let (width, count) = (fit.inputs(), block.len());
-            rows.resize(FIT_BLOCK * width, 0.0);
             for (k, i) in block.clone().enumerate() {
                 let t = graph.types[i].max(0) as usize;
                 let node = |c: usize| nodes[i * s.np + c].to_f64();
@@ -291,30 +291,29 @@ impl<T: Real> Executor<T> {
         });
     }
 
-    fn layer_backward(&mut self, graph: &Graph, layer: usize, tile: usize, input: Place) {
-        let b = &mut self.buffers;
-        let slots: Vec<_> = b.slots.iter_mut().map(|(e, a)| (Shared::new(e), Shared::new(a))).collect();
+    fn layer_backward(&mut self, graph: &Graph, layer: usize, tile: usize, input: State, adjoint: State) {
+        let (s, b) = (&self.shapes, &mut self.buffers);
+        let tile = &self.tiles[tile];
         let context = context!(self, b, graph);
+        let (centre, neighbour) = &b.banks[layer % self.layout.plan.program.banks];
         let backward = BackwardLayer {
             layer,
             weights: &self.layers[layer],
             nodes: &b.nodes[layer],
-            centre: &b.centre,
-            neighbour: &b.neighbour,
-            input: features(&slots, input),
+            centre,
+            neighbour,
+            input: features(&self.memory, s, tile, input),
             node_bar: &b.node_bar,
-            e_bar: Shared::new(&mut b.e_bar),
-            a_bar: Shared::new(&mut b.a_bar),
+            e_bar: edge_rows(&self.memory, s, tile, adjoint.edges).expect("edges have adjoints in every layer"),
+            a_bar: angle_rows(&self.memory, s, tile, adjoint.angles),
             self_bar: Shared::new(&mut b.self_bar),
             centre_bar: Shared::new(&mut b.centre_bar),
             moment_bar: Shared::new(&mut b.moment_bar),
             message_bar: Shared::new(&mut b.message_bar),
-            first_edge: self.tiles[tile].edges.start,
+            first_edge: tile.edges.start,
             geometry_bar: Shared::new(&mut b.geometry_bar),
         };
-        parallel(&self.scratch, self.tiles[tile].centres.clone(), BLOCK, |block, t| {
-            backward.block(&context, block, &mut t.0)
-        });
+        parallel(&self.scratch, tile.centres.clone(), BLOCK, |block, t| backward.block(&context, block, &mut t.0));
     }
 
     fn gather(&mut self, graph: &Graph, layer: usize, tile: usize) {
@@ -323,7 +322,7 @@ impl<T: Real> Executor<T> {
         let edges = self.tiles[tile].edges.clone();
         let (message_sum, node_sum) = (Shared::new(&mut b.message_sum), Shared::new(&mut b.node_sum));
         let (messages, moments, geometry) = (&b.message_bar, &b.moment_bar, &b.geometry);
-        let centres = &self.edge_centre[edges.clone()];
+        let centres = &b.edge_centre[edges.clone()];
         parallel(&self.scratch, 0..graph.atoms(), 64, |block, _| {
             for j in block {
                 let all = &graph.incoming[graph.first_incoming[j] as usize..graph.first_incoming[j + 1] as usize];
@@ -373,28 +372,44 @@ impl<T: Real> Executor<T> {
         });
     }
 
-    fn assemble(&mut self, graph: &Graph) {
-        let b = &mut self.buffers;
+    fn assemble(&mut self, graph: &Graph, tile: usize, adjoint: State) {
+        let (s, b) = (&self.shapes, &mut self.buffers);
+        let tile = &self.tiles[tile];
         let context = context!(self, b, graph);
         let gradient = Shared::new(&mut b.gradient);
-        let (e_bar, a_bar, geometry_bar) = (&b.e_bar, &b.a_bar, &b.geometry_bar);
-        parallel(&self.scratch, 0..graph.atoms(), BLOCK, |block, t| {
+        let e_bar = edge_rows(&self.memory, s, tile, adjoint.edges).expect("edges have adjoints in every layer");
+        let a_bar = angle_rows(&self.memory, s, tile, adjoint.angles);
+        let geometry_bar = &b.geometry_bar;
+        parallel(&self.scratch, tile.centres.clone(), BLOCK, |block, t| {
             for i in block {
                 let edges = graph.edges_of(i);
                 // SAFETY: the edges of this centre.
                 let out = unsafe { gradient.piece(edges.start, edges.len()) };
-                super::assemble::edge_gradients(&context, i, e_bar, a_bar, &geometry_bar[edges], &mut t.0, out);
+                edge_gradients(&context, i, &e_bar, a_bar.as_ref(), &geometry_bar[edges], &mut t.0, out);
             }
         });
     }
 }
 
-fn features<'a, T>(slots: &[(Shared<'a, T>, Shared<'a, T>)], place: Place) -> Features<'a, T>
-where
-    Shared<'a, T>: Copy,
-{
+/// Rows of a slot, where the place is one.
+fn rows<'a, T: Real>(memory: &'a Memory, place: Place, first: usize, width: usize) -> Option<Rows<'a, T>> {
     match place {
-        Place::Initial => Features::Initial,
-        Place::Slot(s) => Features::Stored(slots[s].0, slots[s].1),
+        Place::Slot(id) => Some(Rows { data: memory.slot(id), first, width }),
+        Place::None | Place::Initial => None,
+    }
+}
+
+fn edge_rows<'a, T: Real>(memory: &'a Memory, s: &Shapes, tile: &Tile, place: Place) -> Option<Rows<'a, T>> {
+    rows(memory, place, tile.edges.start, s.ep)
+}
+
+fn angle_rows<'a, T: Real>(memory: &'a Memory, s: &Shapes, tile: &Tile, place: Place) -> Option<Rows<'a, T>> {
+    rows(memory, place, tile.angles.start, s.ap)
+}
+
+fn features<'a, T: Real>(memory: &'a Memory, s: &Shapes, tile: &Tile, state: State) -> Features<'a, T> {
+    match edge_rows(memory, s, tile, state.edges) {
+        Some(edges) => Features::Stored { edges, angles: angle_rows(memory, s, tile, state.angles) },
+        None => Features::Initial,
     }
 }

@@ -5,17 +5,45 @@ use super::kernels_angle::AngleForward;
 use super::kernels_edge::{EdgeForward, Moments};
 use super::scratch::Scratch;
 use super::share::Shared;
-use super::simd::{ActivationKernel, Real};
+use super::simd::{ActivationKernel, PackedMatrix, Real};
 use super::weights::{AngleWeights, LayerWeights};
 use std::ops::Range;
+use weir_engine::graph::Graph;
+
+/// Rows of one tile, in a slot of the plan: features or adjoints of its edges (x Ep) or angles (x Ap).
+#[derive(Clone, Copy)]
+pub struct Rows<'a, T> {
+    /// The slot.
+    pub data: Shared<'a, T>,
+    /// Edge (or angle) of the whole system that row 0 belongs to.
+    pub first: usize,
+    /// Padded width of a row.
+    pub width: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// Rows of the given edges (or angles).
+    ///
+    /// # Safety
+    /// As [`Shared::piece`].
+    pub unsafe fn of(&self, range: Range<usize>) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { self.data.piece((range.start - self.first) * self.width, range.len() * self.width) }
+    }
+}
 
 /// Where a layer's edge and angle features are.
 #[derive(Clone, Copy)]
 pub enum Features<'a, T> {
     /// Layer 0: made from geometry when needed.
     Initial,
-    /// E x Ep and A x Ap.
-    Stored(Shared<'a, T>, Shared<'a, T>),
+    /// In slots; layers without angles have none of them.
+    Stored {
+        /// Edges.
+        edges: Rows<'a, T>,
+        /// Angles.
+        angles: Option<Rows<'a, T>>,
+    },
 }
 
 /// What a forward layer reads and writes.
@@ -32,8 +60,10 @@ pub struct ForwardLayer<'a, T> {
     pub neighbour: &'a [T],
     /// Features entering.
     pub input: Features<'a, T>,
-    /// Features leaving, other arrays than the entering ones; only what the layer updates is written.
-    pub output: Option<(Shared<'a, T>, Shared<'a, T>)>,
+    /// Edge features leaving, another slot than the entering ones; none from the last layer.
+    pub edges_out: Option<Rows<'a, T>>,
+    /// Angle features leaving, likewise; none from the last two layers.
+    pub angles_out: Option<Rows<'a, T>>,
     /// Node features leaving; `None` when only edges and angles are rebuilt.
     pub nodes_out: Option<Shared<'a, T>>,
 }
@@ -88,22 +118,54 @@ pub fn edge_rows<'s, T: Real>(
             &e0[..edges.len() * ctx.s.ep]
         }
         // SAFETY: the rows of this centre, which only this work item touches.
-        Features::Stored(e, _) => unsafe { e.piece(edges.start * ctx.s.ep, edges.len() * ctx.s.ep) },
+        Features::Stored { edges: rows, .. } => unsafe { rows.of(edges) },
     }
 }
 
-/// Projections of a centre's angle edges as receiving and as other edge, m x wa each.
-pub fn project_edges<T: Real>(
-    ctx: &Context<T>,
-    w: &AngleWeights<T>,
-    e: &[T],
-    m: usize,
-    own: &mut [T],
-    other: &mut [T],
-) {
-    let wa = w.own.forward.outputs;
-    w.own.forward.multiply(ctx.arch, m, e, ctx.s.ep, own, wa, wa, false);
-    w.other.forward.multiply(ctx.arch, m, e, ctx.s.ep, other, wa, wa, false);
+/// Angle rows of receiving edge number k of a centre, m x Ap.
+///
+/// # Safety
+/// Only the work item of this centre touches its angles.
+pub unsafe fn angle_rows<'s, T>(rows: &Rows<'s, T>, graph: &Graph, centre: usize, k: usize) -> &'s mut [T] {
+    let m = graph.angle_edges[centre] as usize;
+    let from = graph.first_angle[centre] as usize + k * m;
+    // SAFETY: the caller's promise.
+    unsafe { rows.of(from..from + m) }
+}
+
+/// Maps from angle, receiving edge and other edge to the messages of an angle: both kinds, or those to itself alone.
+pub struct AngleMaps<'a, T> {
+    /// a -> messages
+    pub angle: &'a PackedMatrix<T>,
+    /// e -> messages
+    pub own: &'a PackedMatrix<T>,
+    /// f -> messages
+    pub other: &'a PackedMatrix<T>,
+    /// What multiplies the cosine in layer 0.
+    pub first: &'a [T],
+    /// Leading columns that are messages to the edge.
+    pub ep: usize,
+}
+
+impl<'a, T: Real> AngleMaps<'a, T> {
+    /// Messages to edge and angle.
+    pub fn all(w: &'a AngleWeights<T>, ep: usize) -> Self {
+        let (angle, own, other) = (&w.angle.forward, &w.own.forward, &w.other.forward);
+        Self { angle, own, other, first: &w.first, ep }
+    }
+
+    /// Messages to the angle alone.
+    fn only_self(w: &'a AngleWeights<T>, ep: usize) -> Self {
+        let [angle, own, other] = &w.only_self;
+        Self { angle, own, other, first: &w.first[ep..], ep: 0 }
+    }
+
+    /// Projections of a centre's angle edges as receiving and as other edge, m x wa each.
+    pub fn project(&self, ctx: &Context<T>, e: &[T], m: usize, own: &mut [T], other: &mut [T]) {
+        let wa = self.own.outputs;
+        self.own.multiply(ctx.arch, m, e, ctx.s.ep, own, wa, wa, false);
+        self.other.multiply(ctx.arch, m, e, ctx.s.ep, other, wa, wa, false);
+    }
 }
 
 /// `base = own projection of e + projection of the centre`
@@ -124,6 +186,22 @@ impl<T: Real> ForwardLayer<'_, T> {
         }
     }
 
+    /// Rebuilds the angles of the block's centres alone.
+    pub fn angles_only(&self, ctx: &Context<T>, block: Range<usize>, t: &mut Scratch<T>) {
+        let (s, graph) = (ctx.s, ctx.graph);
+        let weights = self.weights.angle.as_ref().expect("a layer with angles has their weights");
+        let maps = AngleMaps::only_self(weights, s.ep);
+        let wc = s.centre_projection(self.layer);
+        let from = s.edge_messages(self.layer) + s.ep;
+        for i in block {
+            let mut e0 = std::mem::take(&mut t.e0);
+            let e = edge_rows(ctx, &self.input, graph.edges_of(i), &mut e0);
+            maps.project(ctx, e, graph.angle_edges[i] as usize, &mut t.own, &mut t.other);
+            self.angles(ctx, &maps, i, &self.centre[i * wc + from..(i + 1) * wc], t);
+            t.e0 = e0;
+        }
+    }
+
     fn centre(&self, ctx: &Context<T>, i: usize, k: usize, t: &mut Scratch<T>) {
         let (s, w, graph) = (ctx.s, self.weights, ctx.graph);
         let edges = graph.edges_of(i);
@@ -140,7 +218,7 @@ impl<T: Real> ForwardLayer<'_, T> {
         let centre = &self.centre[i * s.centre_projection(self.layer)..(i + 1) * s.centre_projection(self.layer)];
         let angle = w.angle.as_ref();
         if let Some(a) = angle {
-            project_edges(ctx, a, e_in, m, &mut t.own, &mut t.other);
+            AngleMaps::all(a, s.ep).project(ctx, e_in, m, &mut t.own, &mut t.other);
             if !ctx.model.descriptor.options.smooth_edge_update {
                 // Edges outside the angle set feed their own feature to the second map.
                 t.s[m * s.ep..ne * s.ep].copy_from_slice(&e_in[m * s.ep..ne * s.ep]);
@@ -148,27 +226,24 @@ impl<T: Real> ForwardLayer<'_, T> {
                 t.s[m * s.ep..ne * s.ep].fill(T::default());
             }
         }
-        w.edge.forward.multiply(ctx.arch, ne, e_in, s.ep, &mut t.u, wd, wd, false);
-        let (e_out, a_out) = match &self.output {
+        // Rebuilding needs no messages to the node: the leading columns are left out.
+        let (edge, skip) = if self.nodes_out.is_some() { (&w.edge.forward, 0) } else { (&w.edge_self, s.mp()) };
+        let used = wd - skip;
+        edge.multiply(ctx.arch, ne, e_in, s.ep, &mut t.u, used, used, false);
+        let e_out = match &self.edges_out {
             // SAFETY: rows of this centre only.
-            Some((e, a)) => unsafe {
-                let angles = graph.first_angle[i] as usize;
-                let a_rows = if s.updates_angles(self.layer) { m * m } else { 0 };
-                (
-                    e.piece(edges.start * s.ep, ne * s.ep),
-                    a.piece(angles * s.ap * usize::from(a_rows > 0), a_rows * s.ap),
-                )
-            },
-            None => (&mut [][..], &mut [][..]),
+            Some(rows) => unsafe { rows.of(edges.clone()) },
+            None => &mut [][..],
         };
         let sum = &mut t.m3[k * s.mp()..(k + 1) * s.mp()];
         ctx.arch.dispatch(EdgeForward {
             activator: ctx.activator,
             u: &t.u,
-            wd,
-            mp: s.mp(),
-            centre,
-            neighbour: self.neighbour,
+            wd: used,
+            mp: s.mp() - skip,
+            centre: &centre[skip..],
+            neighbour: &self.neighbour[skip..],
+            stride: wd,
             owners,
             geometry,
             sum,
@@ -178,7 +253,7 @@ impl<T: Real> ForwardLayer<'_, T> {
             keep: w.keep[1],
         });
         if let Some(a) = angle {
-            self.angles(ctx, a, i, &centre[wd..], a_out, t);
+            self.angles(ctx, &AngleMaps::all(a, s.ep), i, &centre[wd..], t);
             a.linear2.forward.multiply(ctx.arch, ne, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
             bias_activate(ctx, &mut t.e2[..ne * s.ep], &a.bias2, &mut []);
             let (e2, r) = (&t.e2, &w.r_e2);
@@ -197,47 +272,44 @@ impl<T: Real> ForwardLayer<'_, T> {
     }
 
     /// S of the centre's angle edges into the scratch, angles updated where they live on.
-    fn angles(
-        &self,
-        ctx: &Context<T>,
-        w: &AngleWeights<T>,
-        i: usize,
-        centre: &[T],
-        a_out: &mut [T],
-        t: &mut Scratch<T>,
-    ) {
+    fn angles(&self, ctx: &Context<T>, w: &AngleMaps<T>, i: usize, centre: &[T], t: &mut Scratch<T>) {
         let (s, graph) = (ctx.s, ctx.graph);
         let m = graph.angle_edges[i] as usize;
-        let wa = s.angle_messages(self.layer);
-        let (ap, first) = (wa - s.ep, graph.first_edge[i] as usize);
+        let (wa, ep) = (w.own.outputs, w.ep);
+        let (ap, first) = (wa - ep, graph.first_edge[i] as usize);
         if let Features::Initial = self.input {
             ctx.unit_vectors(i, &mut t.unit);
         }
         for k in 0..m {
             let a_in: &[T] = match &self.input {
                 Features::Initial => {
-                    ctx.embed_angles(&t.unit, m, k, &w.first, &mut t.c, &mut t.a0);
+                    ctx.embed_angles(&t.unit, m, k, w.first, &mut t.c, &mut t.a0);
                     &t.a0[..m * s.ap]
                 }
-                Features::Stored(_, a) => {
+                Features::Stored { angles, .. } => {
+                    let stored = angles.as_ref().expect("a layer with angles has their features");
                     // SAFETY: angles of this centre only.
-                    let rows = unsafe { a.piece((graph.first_angle[i] as usize + k * m) * s.ap, m * s.ap) };
-                    w.angle.forward.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
+                    let rows = unsafe { angle_rows(stored, graph, i, k) };
+                    w.angle.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
                     rows
                 }
             };
             add_rows(&t.own[k * wa..(k + 1) * wa], centre, &mut t.base[..wa]);
             ctx.angle_weights(first, m, k, &mut t.weight);
-            let out = if ap > 0 { &mut a_out[k * m * s.ap..(k + 1) * m * s.ap] } else { &mut [][..] };
+            let out = match &self.angles_out {
+                // SAFETY: angles of this centre only.
+                Some(rows) if ap > 0 => unsafe { angle_rows(rows, graph, i, k) },
+                _ => &mut [][..],
+            };
             ctx.arch.dispatch(AngleForward {
                 activator: ctx.activator,
                 c: &t.c,
                 wa,
-                ep: s.ep,
+                ep,
                 base: &t.base,
                 other: &t.other,
                 weight: &t.weight[..m],
-                sum: &mut t.s[k * s.ep..(k + 1) * s.ep],
+                sum: &mut t.s[k * s.ep..k * s.ep + ep],
                 a_in,
                 a_out: out,
                 r: &self.weights.r_a[..ap],

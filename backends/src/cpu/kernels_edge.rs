@@ -28,8 +28,9 @@ pub struct EdgeForward<'a, T> {
     pub mp: usize,
     /// Projection of the centre, wd.
     pub centre: &'a [T],
-    /// Projections of all nodes, N x wd.
+    /// Projections of all nodes: rows of wd, `stride` apart.
     pub neighbour: &'a [T],
+    pub stride: usize,
     pub owners: &'a [u32],
     pub geometry: &'a [EdgeInput<T>],
     /// Out: `sum_e w_e message`, mp.
@@ -63,12 +64,12 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
         let keep = T::splat(s, self.keep);
         for k in 0..edges {
             let j = self.owners[k] as usize;
-            assert!((j + 1) * wd <= self.neighbour.len());
+            assert!(j * self.stride + wd <= self.neighbour.len());
             let w = T::splat(s, self.geometry[k].w);
             // SAFETY: columns stay below wd (a multiple of the lanes); rows were checked above.
             unsafe {
                 let u = self.u.as_ptr().add(k * wd);
-                let n = self.neighbour.as_ptr().add(j * wd);
+                let n = self.neighbour.as_ptr().add(j * self.stride);
                 in_groups!(lanes, 0, mp, U, c, {
                     let (message, _) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     let at = self.sum.as_mut_ptr().add(c);

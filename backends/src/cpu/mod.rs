@@ -13,15 +13,19 @@ mod fit;
 mod forward;
 mod kernels_angle;
 mod kernels_edge;
+mod layout;
+mod memory;
 mod plain;
 mod scratch;
 mod shapes;
 mod share;
 mod simd;
+mod temporary;
 mod weights;
 
 pub use calculator::CpuCalculator;
-pub use weir_engine::plan::Checkpoint;
+pub use layout::Placement;
+pub use weir_engine::plan::placement::{Checkpoint, Permission, TierSpec};
 
 use std::sync::Arc;
 use thiserror::Error;
@@ -49,6 +53,12 @@ pub struct CpuOptions {
     pub threads: usize,
     /// Which layer inputs are kept.
     pub checkpoint: Checkpoint,
+    /// Whether kept states may leave the first tier.
+    pub spill: Permission,
+    /// Whether states may be rebuilt.
+    pub rebuild: Permission,
+    /// Memory tiers, the computing one first, with budgets for capacities.
+    pub tiers: Vec<TierSpec>,
     /// Skin of the neighbour list, A. 0 rebuilds it every step.
     pub skin: f64,
     /// Largest number of edges in a tile; 0 = chosen from the thread count.
@@ -57,8 +67,23 @@ pub struct CpuOptions {
 
 impl Default for CpuOptions {
     fn default() -> Self {
-        Self { precision: PrecisionChoice::Model, threads: 0, checkpoint: Checkpoint::All, skin: 1.0, tile_edges: 0 }
+        Self {
+            precision: PrecisionChoice::Model,
+            threads: 0,
+            checkpoint: Checkpoint::All,
+            spill: Permission::Allowed,
+            rebuild: Permission::Allowed,
+            tiers: vec![unlimited()],
+            skin: 1.0,
+            tile_edges: 0,
+        }
     }
+}
+
+/// One tier, `hbm`, without a budget.
+pub fn unlimited() -> TierSpec {
+    let (out_rate, in_rate) = (10e9, 10e9);
+    TierSpec { name: "hbm".into(), capacity: u64::MAX / 4, out_rate, in_rate, both: 0.5, latency: 0.0, overlap: 0.0 }
 }
 
 /// Why a calculator cannot be made.
@@ -115,6 +140,14 @@ pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Res
     let threads = if options.threads == 0 { default_threads() } else { options.threads };
     // Enough edges for every thread to find work in a tile, few enough for the tile's message adjoints to stay in the cache.
     let tile_edges = if options.tile_edges == 0 { 8192 * threads } else { options.tile_edges };
+    let placement = Placement {
+        tile_edges,
+        checkpoint: options.checkpoint,
+        spill: options.spill,
+        rebuild: options.rebuild,
+        tiers: options.tiers.clone(),
+        rates: None,
+    };
     let o = &model.descriptor.options;
     let single = match options.precision {
         PrecisionChoice::Model => o.precision == Precision::F32,
@@ -127,9 +160,9 @@ pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Res
         }
         Box::<plain::Plain>::default()
     } else if single {
-        Box::new(execute::Executor::<f32>::new(model.clone(), threads, options.checkpoint, tile_edges))
+        Box::new(execute::Executor::<f32>::new(model.clone(), threads, placement))
     } else {
-        Box::new(execute::Executor::<f64>::new(model.clone(), threads, options.checkpoint, tile_edges))
+        Box::new(execute::Executor::<f64>::new(model.clone(), threads, placement))
     };
     CpuCalculator::new(model, types, options, threads, compute)
 }

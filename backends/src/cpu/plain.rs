@@ -31,11 +31,11 @@ impl Compute for Plain {
         Ok(())
     }
 
-    fn bytes(&self) -> u64 {
-        self.bytes
+    fn bytes(&self) -> Vec<(String, u64)> {
+        vec![("hbm".into(), self.bytes)]
     }
 
     fn plans(&self) -> usize {
-        1
+        usize::from(self.bytes > 0)
     }
 }

@@ -40,8 +40,10 @@ pub struct Scratch<T> {
     pub weight: Vec<T>,
     /// angle edges
     pub products: Vec<f64>,
-    /// angle edges x 3 unit vectors
+    /// angle edges: unit vectors
     pub unit: Vec<[f64; 3]>,
+    /// angle edges: their adjoints
+    pub unit_bar: Vec<[f64; 3]>,
     /// BLOCK x moments
     pub h: Vec<T>,
     /// BLOCK x moments
@@ -59,15 +61,25 @@ pub struct Scratch<T> {
 }
 
 impl<T: Copy + Default> Scratch<T> {
+    /// Bytes that [`Scratch::reserve`] holds for such centres: its size twin.
+    pub fn bytes(s: &Shapes, edges: usize, angle_edges: usize) -> usize {
+        Self::default().fit(s, edges, angle_edges, true)
+    }
+
     /// Grows every buffer to the given largest centre (edges, angle edges). Returns the bytes held.
     pub fn reserve(&mut self, s: &Shapes, edges: usize, angle_edges: usize) -> usize {
+        self.fit(s, edges, angle_edges, false)
+    }
+
+    fn fit(&mut self, s: &Shapes, edges: usize, angle_edges: usize, count_only: bool) -> usize {
         let (wd, wa) = (s.mp() + s.ep, s.ep + s.ap);
         let mut bytes = 0;
         let mut fit = |v: &mut Vec<T>, n: usize| {
-            if v.len() < n {
+            let n = n.max(v.len());
+            if !count_only {
                 v.resize(n, T::default());
             }
-            bytes += v.len() * std::mem::size_of::<T>();
+            bytes += n * std::mem::size_of::<T>();
         };
         fit(&mut self.u, edges * wd);
         for v in [&mut self.e0, &mut self.s, &mut self.e2, &mut self.e2_slope] {
@@ -90,8 +102,11 @@ impl<T: Copy + Default> Scratch<T> {
         for v in [&mut self.n1, &mut self.n2, &mut self.n3] {
             fit(v, BLOCK * s.np);
         }
-        self.products.resize(angle_edges.max(self.products.len()), 0.0);
-        self.unit.resize(angle_edges.max(self.unit.len()), [0.0; 3]);
-        bytes + self.products.len() * 8 + self.unit.len() * 24
+        if !count_only {
+            self.products.resize(angle_edges.max(self.products.len()), 0.0);
+            self.unit.resize(angle_edges.max(self.unit.len()), [0.0; 3]);
+            self.unit_bar.resize(angle_edges.max(self.unit_bar.len()), [0.0; 3]);
+        }
+        bytes + angle_edges * (8 + 2 * 24)
     }
 }

@@ -24,6 +24,14 @@ impl<'a, T> Shared<'a, T> {
         Self { at: buffer.as_mut_ptr(), len: buffer.len(), life: PhantomData }
     }
 
+    /// A buffer that the plan laid out in an arena.
+    ///
+    /// # Safety
+    /// `at` points to `len` numbers, aligned, that live for `'a`; the plan lets nobody else write them meanwhile.
+    pub unsafe fn from_raw(at: *mut T, len: usize) -> Self {
+        Self { at, len, life: PhantomData }
+    }
+
     /// The piece `from .. from + len`.
     ///
     /// # Safety

@@ -28,6 +28,16 @@ impl Dense {
         }
     }
 
+    /// Columns from `from` on.
+    fn right(&self, from: usize) -> Self {
+        let mut out = Self::zeros(self.rows, self.cols - from);
+        for r in 0..self.rows {
+            let row = &self.data[r * self.cols + from..(r + 1) * self.cols];
+            out.data[r * out.cols..(r + 1) * out.cols].copy_from_slice(row);
+        }
+        out
+    }
+
     fn transposed(&self) -> Self {
         let mut out = Self::zeros(self.cols, self.rows);
         for r in 0..self.rows {
@@ -76,6 +86,8 @@ pub struct LayerWeights<T> {
     pub neighbour: Pair<T>,
     /// e -> messages of an edge
     pub edge: Pair<T>,
+    /// The part of `edge` that makes edge-self messages (Ep; empty where the layer updates no edges).
+    pub edge_self: PackedMatrix<T>,
     /// Angle maps, where the layer has live ones.
     pub angle: Option<AngleWeights<T>>,
     /// R of M1, M2 (Np each) and M3 (Mp).
@@ -106,6 +118,8 @@ pub struct AngleWeights<T> {
     pub own: Pair<T>,
     /// other edge f -> messages
     pub other: Pair<T>,
+    /// The last Ap columns of the three: messages of an angle to itself, for rebuilding angles alone.
+    pub only_self: [PackedMatrix<T>; 3],
     /// S -> E2
     pub linear2: Pair<T>,
     /// bias of E2
@@ -145,6 +159,17 @@ fn product(a: &Linear, b: &[f64], b_cols: usize) -> Vec<f64> {
 }
 
 impl<T: Real> LayerWeights<T> {
+    /// Bytes of the packed matrices.
+    pub fn bytes(&self) -> u64 {
+        let pair = |p: &Pair<T>| p.forward.bytes() + p.adjoint.bytes();
+        let angle = self.angle.as_ref().map_or(0, |a| {
+            [&a.angle, &a.own, &a.other, &a.linear2].map(pair).iter().sum::<u64>()
+                + a.only_self.iter().map(PackedMatrix::bytes).sum::<u64>()
+        });
+        let own = [&self.node_self, &self.sym, &self.centre, &self.neighbour, &self.edge].map(pair);
+        own.iter().sum::<u64>() + self.edge_self.bytes() + angle
+    }
+
     /// Packs layer `l` of a model.
     pub fn new(arch: Arch, model: &Model, s: &Shapes, l: usize) -> Self {
         let o = &model.descriptor.options;
@@ -182,6 +207,7 @@ impl<T: Real> LayerWeights<T> {
             centre_bias,
             neighbour: neighbour.both(arch),
             edge: edge.both(arch),
+            edge_self: edge.right(mp).pack(arch),
             angle,
             r_self: vector(&r.node[..s.n], s.n),
             r_sym: vector(&r.node[s.n..2 * s.n], s.n),
@@ -255,6 +281,7 @@ fn angle_weights<T: Real>(
         angle: angle.both(arch),
         own: edge_pair(&own),
         other: edge_pair(&other),
+        only_self: [&angle, &own, &other].map(|m| m.right(s.ep).pack(arch)),
         linear2: linear2.both(arch),
         bias2: bias(&maps.edge_angle_linear2, s.e),
         first: first.into_iter().map(T::from_f64).collect(),

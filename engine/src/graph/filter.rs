@@ -1,7 +1,6 @@
 //! The graph of one step: the skin list filtered to the cutoffs, sorted per centre, with offsets and incoming edges.
 
 use super::{Cell, GraphError, GraphOptions, NeighbourList};
-use rayon::prelude::*;
 
 /// Closer than this two atoms count as one, A.
 const COINCIDENT: f64 = 1e-6;
@@ -104,6 +103,16 @@ impl Graph {
     /// Copies the kept candidates next to each other.
     fn compact(&mut self, list: &NeighbourList) {
         let edges = self.first_edge[self.first_edge.len() - 1] as usize;
+        // The skin list bounds what any step until its next build can need; a 32nd more than now is what they do need, and growing by
+        // doubling beyond that is rare.
+        let room = (edges + edges / 32 + 64).min(list.pairs.len());
+        if self.vector.capacity() < edges {
+            self.neighbour.reserve_exact(room - self.neighbour.len().min(room));
+            self.vector.reserve_exact(room - self.vector.len().min(room));
+            self.distance.reserve_exact(room - self.distance.len().min(room));
+            self.slot.reserve_exact(room - self.slot.len().min(room));
+            self.incoming.reserve_exact(room - self.incoming.len().min(room));
+        }
         self.neighbour.resize(edges, 0);
         self.vector.resize(edges, [0.0; 3]);
         self.distance.resize(edges, 0.0);
@@ -181,33 +190,41 @@ fn sort_centres(
     candidates: &mut [Candidate],
     counts: &mut [(u32, u32)],
 ) -> Result<(), GraphError> {
-    // Hand each centre its own stretch of the candidate buffer.
+    sort_range(0, list, positions, cell, types, options, candidates, counts)
+}
+
+/// Halves the centres until few are left; every half owns its stretch of the candidates. Nothing is allocated, and the error of the
+/// first centre wins.
+fn sort_range(
+    first: usize,
+    list: &NeighbourList,
+    positions: &[[f64; 3]],
+    cell: Option<&Cell>,
+    types: &[i32],
+    options: &GraphOptions,
+    buffer: &mut [Candidate],
+    counts: &mut [(u32, u32)],
+) -> Result<(), GraphError> {
     const BLOCK: usize = 64;
-    let mut blocks = Vec::with_capacity(counts.len().div_ceil(BLOCK));
-    let mut rest = candidates;
-    let mut counts_rest = counts;
-    let mut centre = 0;
-    while !counts_rest.is_empty() {
-        let n = BLOCK.min(counts_rest.len());
-        let size = (list.first[centre + n] - list.first[centre]) as usize;
-        let (head, tail) = rest.split_at_mut(size);
-        let (counts_head, counts_tail) = counts_rest.split_at_mut(n);
-        blocks.push((centre, head, counts_head));
-        rest = tail;
-        counts_rest = counts_tail;
-        centre += n;
+    if counts.len() > BLOCK {
+        let half = counts.len() / 2;
+        let (counts_a, counts_b) = counts.split_at_mut(half);
+        let (a, b) = buffer.split_at_mut((list.first[first + half] - list.first[first]) as usize);
+        let (a, b) = rayon::join(
+            || sort_range(first, list, positions, cell, types, options, a, counts_a),
+            || sort_range(first + half, list, positions, cell, types, options, b, counts_b),
+        );
+        return a.and(b);
     }
-    blocks.into_par_iter().try_for_each(|(first, buffer, counts)| {
-        let mut at = 0;
-        for (k, count) in counts.iter_mut().enumerate() {
-            let centre = first + k;
-            let pairs = &list.pairs[list.first[centre] as usize..list.first[centre + 1] as usize];
-            let space = &mut buffer[at..at + pairs.len()];
-            at += pairs.len();
-            *count = sort_centre(centre, pairs, list, positions, cell, types, options, space)?;
-        }
-        Ok(())
-    })
+    let mut at = 0;
+    for (k, count) in counts.iter_mut().enumerate() {
+        let centre = first + k;
+        let pairs = &list.pairs[list.first[centre] as usize..list.first[centre + 1] as usize];
+        let space = &mut buffer[at..at + pairs.len()];
+        at += pairs.len();
+        *count = sort_centre(centre, pairs, list, positions, cell, types, options, space)?;
+    }
+    Ok(())
 }
 
 fn sort_centre(

@@ -49,6 +49,11 @@ impl<T: Real> PackedMatrix<T> {
         Self { inputs, outputs, panel, data }
     }
 
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        std::mem::size_of_val(self.data.as_slice()) as u64
+    }
+
     /// `c[r][0..columns] (+)= a[r][..] W[.., 0..columns]` for `rows` rows.
     ///
     /// `columns` is a multiple of PAD, at most `outputs`. With `add` the old value of c starts the chain, else zero.

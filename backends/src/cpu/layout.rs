@@ -1,0 +1,215 @@
+//! The plan of a step for one graph: tiles with capacities, what the planner is told, what it answered.
+
+use super::buffers::{Buffers, Capacity};
+use super::shapes::Shapes;
+use super::simd::Real;
+use super::temporary::{plan, Plan};
+use std::ops::Range;
+use weir_engine::backend::ComputeError;
+use weir_engine::graph::Graph;
+use weir_engine::plan::placement::{Checkpoint, Permission, Problem, Rates, TierSpec, TileSize, Work};
+
+/// What the user lets the planner use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placement {
+    /// Largest number of edges in a tile.
+    pub tile_edges: usize,
+    /// Which states are kept.
+    pub checkpoint: Checkpoint,
+    /// Whether kept states may leave the first tier.
+    pub spill: Permission,
+    /// Whether states may be rebuilt.
+    pub rebuild: Permission,
+    /// Tiers, the computing one first; capacities are budgets.
+    pub tiers: Vec<TierSpec>,
+    /// Compute rates, where they were measured; else estimates.
+    pub rates: Option<Rates>,
+}
+
+/// One tile at this step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tile {
+    /// Sorted centre indices.
+    pub centres: Range<usize>,
+    /// Their edges.
+    pub edges: Range<usize>,
+    /// Their angles.
+    pub angles: Range<usize>,
+}
+
+impl Tile {
+    /// The tile of these centres.
+    pub fn new(graph: &Graph, centres: Range<usize>) -> Self {
+        let edges = graph.first_edge[centres.start] as usize..graph.first_edge[centres.end] as usize;
+        let angles = graph.first_angle[centres.start] as usize..graph.first_angle[centres.end] as usize;
+        Self { centres, edges, angles }
+    }
+}
+
+/// Tiles, capacities and program.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// Centres of each tile.
+    pub tiles: Vec<Range<usize>>,
+    /// Capacities of each tile.
+    pub sizes: Vec<TileSize>,
+    /// Capacities of what does not belong to a tile.
+    pub capacity: Capacity,
+    /// The planner's answer.
+    pub plan: Plan,
+    /// Bytes held in each tier.
+    pub bytes: Vec<(String, u64)>,
+}
+
+/// Room for the counts of a tile to fluctuate: molecular dynamics moves them by one to three per cent.
+fn with_room(size: TileSize) -> TileSize {
+    let more = |n: u64, part: u64, least: u64| if n == 0 { 0 } else { n + n / part + least };
+    TileSize { atoms: size.atoms, edges: more(size.edges, 32, 16), angles: more(size.angles, 24, 64) }
+}
+
+impl Layout {
+    /// True when the graph has these tiles and fits all capacities.
+    pub fn holds(&self, graph: &Graph) -> bool {
+        self.tiles.last().map_or(0, |t| t.end) == graph.atoms()
+            && !self.tiles.is_empty() == (graph.atoms() > 0)
+            && self.capacity.atoms == graph.atoms()
+            && self.tiles.iter().zip(&self.sizes).all(|(centres, size)| {
+                let tile = Tile::new(graph, centres.clone());
+                tile.edges.len() as u64 <= size.edges && tile.angles.len() as u64 <= size.angles
+            })
+            && (0..graph.atoms()).all(|i| {
+                graph.edges_of(i).len() <= self.capacity.centre_edges
+                    && graph.angle_edges[i] as usize <= self.capacity.centre_angle_edges
+            })
+    }
+
+    /// Plans a graph. `other_bytes` of the first tier are in use for what is not laid out here. Tiles that an earlier layout has too keep
+    /// at least their capacities, so that fluctuating counts soon need no new plan.
+    ///
+    /// # Errors
+    /// [`ComputeError::Memory`] with the planner's words.
+    pub fn new<T: Real>(
+        s: &Shapes,
+        placement: &Placement,
+        graph: &Graph,
+        before: &Layout,
+        buffers: &mut Buffers<T>,
+        scratch_bytes: impl Fn(&Capacity) -> u64,
+        other_bytes: u64,
+    ) -> Result<Self, ComputeError> {
+        let tiles = if before.capacity.atoms == graph.atoms() && !before.tiles.is_empty() {
+            before.tiles.clone()
+        } else {
+            cut(graph, placement.tile_edges)
+        };
+        let same = before.tiles == tiles;
+        let mut sizes: Vec<TileSize> = tiles
+            .iter()
+            .map(|centres| {
+                let tile = Tile::new(graph, centres.clone());
+                with_room(TileSize {
+                    atoms: centres.len() as u64,
+                    edges: tile.edges.len() as u64,
+                    angles: tile.angles.len() as u64,
+                })
+            })
+            .collect();
+        let largest = |f: &dyn Fn(usize) -> usize| (0..graph.atoms()).map(f).max().unwrap_or(0);
+        let mut capacity = Capacity {
+            atoms: graph.atoms(),
+            centre_edges: largest(&|i| graph.edges_of(i).len()) + 8,
+            centre_angle_edges: largest(&|i| graph.angle_edges[i] as usize) + 4,
+            ..Capacity::default()
+        };
+        if same {
+            for (size, old) in sizes.iter_mut().zip(&before.sizes) {
+                size.edges = size.edges.max(old.edges);
+                size.angles = size.angles.max(old.angles);
+            }
+            capacity.centre_edges = capacity.centre_edges.max(before.capacity.centre_edges);
+            capacity.centre_angle_edges = capacity.centre_angle_edges.max(before.capacity.centre_angle_edges);
+        }
+        capacity.edges = sizes.iter().map(|t| t.edges as usize).sum();
+        capacity.tile_edges = sizes.iter().map(|t| t.edges as usize).max().unwrap_or(0);
+        let bank_bytes = buffers.bytes(s, &capacity, 1) - buffers.bytes(s, &capacity, 0);
+        let fixed_bytes = buffers.bytes(s, &capacity, 0) + scratch_bytes(&capacity) + other_bytes;
+        let number = std::mem::size_of::<T>() as u64;
+        let problem = Problem {
+            layers: s.layers,
+            angles: (0..s.layers).map(|l| s.has_angles(l)).collect(),
+            tiles: sizes.clone(),
+            edge_bytes: s.ep as u64 * number,
+            angle_bytes: s.ap as u64 * number,
+            stored_edge_bytes: s.ep as u64 * number,
+            stored_angle_bytes: s.ap as u64 * number,
+            fixed_bytes,
+            bank_bytes,
+            tiers: placement.tiers.clone(),
+            rates: placement.rates.clone().unwrap_or_else(|| estimate(s, number)),
+            checkpoint: placement.checkpoint,
+            spill: placement.spill,
+            rebuild: placement.rebuild,
+        };
+        let plan = plan(&problem).map_err(|e| ComputeError::Memory(e.to_string()))?;
+        let mut bytes: Vec<(String, u64)> =
+            placement.tiers.iter().zip(&plan.program.arena_bytes).map(|(t, &b)| (t.name.clone(), b)).collect();
+        bytes[0].1 += fixed_bytes + bank_bytes * plan.program.banks as u64;
+        Ok(Self { tiles, sizes, capacity, plan, bytes })
+    }
+}
+
+/// Cuts the centres into tiles of at most `largest` edges (a centre with more is a tile of its own).
+fn cut(graph: &Graph, largest: usize) -> Vec<Range<usize>> {
+    let mut out = Vec::new();
+    let mut start = 0;
+    for i in 0..graph.atoms() {
+        let edges = (graph.first_edge[i + 1] - graph.first_edge[start]) as usize;
+        if edges > largest && i > start {
+            out.push(start..i);
+            start = i;
+        }
+    }
+    if start < graph.atoms() {
+        out.push(start..graph.atoms());
+    }
+    out
+}
+
+/// Compute rates from the arithmetic of a layer (specification section 7): what the planner weighs before anything was measured.
+fn estimate(s: &Shapes, number: u64) -> Rates {
+    // One Zen 3 core in f32: 80 GFLOP/s in products, 0.25 G activations with slope a second (measured 2026-11-22); f64 half of it. The
+    // ratios matter, not the seconds.
+    let scale = number as f64 / 4.0;
+    let cost = |flop: usize, activations: usize| scale * (flop as f64 / 80e9 + activations as f64 / 0.25e9);
+    let layer = |l: usize| {
+        let (wd, wa) = (s.edge_messages(l), s.angle_messages(l));
+        // Edges with angles are about a third of all.
+        let second = if s.has_angles(l) { 2 * s.ep * s.ep + 4 * s.ec * wa / 3 } else { 0 };
+        let own = if s.updates_edges(l) { s.ep } else { 0 };
+        let nodes = Work {
+            node: cost(2 * s.np * s.np + 2 * s.gram() * s.np, 2 * s.np),
+            edge: cost(2 * s.ep * (wd - own) + 6 * (s.ep + s.np), wd - own),
+            angle: 0.0,
+        };
+        let edges = Work { node: 0.0, edge: cost(2 * s.ep * own + second, own + s.ep), angle: cost(2 * s.ap * wa, wa) };
+        let angles = Work {
+            node: 0.0,
+            edge: cost(4 * s.ec * s.ap / 3, 0),
+            angle: cost(2 * s.ap * s.ap, if s.updates_angles(l) { s.ap } else { 0 }),
+        };
+        (nodes, edges, angles)
+    };
+    let add = |a: Work, b: Work, f: f64| Work {
+        node: f * (a.node + b.node),
+        edge: f * (a.edge + b.edge),
+        angle: f * (a.angle + b.angle),
+    };
+    let parts: Vec<_> = (0..s.layers).map(layer).collect();
+    Rates {
+        forward: parts.iter().map(|p| add(p.0, p.1, 1.0)).collect(),
+        rebuild: parts.iter().map(|p| p.1).collect(),
+        rebuild_angles: parts.iter().map(|p| p.2).collect(),
+        backward: parts.iter().map(|p| add(p.0, p.1, 2.2)).collect(),
+        project: cost(2 * s.np * (s.centre_projection(0) + s.edge_messages(0)), 0),
+    }
+}
