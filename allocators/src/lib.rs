@@ -1,4 +1,13 @@
-//! Memory kinds (`hbm`, `managed`, `pinned`, `system`, `file`), arenas, topology and placement policy.
-//!
-//! Nothing lives here yet: the CPU backend of the first release keeps its arenas in ordinary memory. The placement plan is the
-//! next capability (docs/architecture.md, "What is not there yet").
+//! Memory kinds (`hbm`, `managed`, `pinned`, `system`, `file`), arenas, copy streams, topology, placement policy and the
+//! link table. Knows bytes and lifetimes, nothing of DPA3. Linux.
+
+pub mod arena;
+pub mod faults;
+pub mod kind;
+pub mod links;
+mod os;
+pub mod policy;
+pub mod stream;
+pub mod topology;
+
+pub use os::{faults_taken, page_bytes};

@@ -1,0 +1,70 @@
+//! How many processes of a job share the node, from what launchers set.
+
+/// A number and the variable that says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launcher {
+    /// The number.
+    pub value: usize,
+    /// Where it comes from; `automatic` where nothing says.
+    pub origin: &'static str,
+}
+
+/// Launchers' own counts come before Slurm's, which may describe the job and not the step.
+const SIZES: [&str; 9] = [
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "MV2_COMM_WORLD_LOCAL_SIZE",
+    "MPI_LOCALNRANKS",
+    "PMI_LOCAL_SIZE",
+    "PMIX_LOCAL_SIZE",
+    "PALS_LOCAL_SIZE",
+    "SLURM_STEP_TASKS_PER_NODE",
+    "SLURM_NTASKS_PER_NODE",
+    "SLURM_TASKS_PER_NODE",
+];
+
+const RANKS: [&str; 8] = [
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MV2_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID",
+    "PMI_LOCAL_RANK",
+    "PMIX_LOCAL_RANK",
+    "PALS_LOCAL_RANKID",
+    "FLUX_TASK_LOCAL_ID",
+    "SLURM_LOCALID",
+];
+
+/// Processes on this node, at least 1.
+pub fn tasks_on_node(environment: &dyn Fn(&str) -> Option<String>) -> Launcher {
+    let node = environment("SLURM_NODEID").and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+    let said = SIZES.into_iter().find_map(|origin| {
+        let text = environment(origin)?;
+        let value = per_node(&text, node).filter(|&n| n > 0)?;
+        Some(Launcher { value, origin })
+    });
+    said.unwrap_or(Launcher { value: 1, origin: "automatic" })
+}
+
+/// Number of this process among those on the node, from 0.
+pub fn local_rank(environment: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
+    RANKS.into_iter().find_map(|origin| {
+        let value = environment(origin)?.trim().parse().ok()?;
+        Some(Launcher { value, origin })
+    })
+}
+
+/// Slurm's list `4(x2),3`: four tasks on each of two nodes, three on the next.
+fn per_node(text: &str, node: usize) -> Option<usize> {
+    let mut first = 0;
+    for part in text.trim().split(',') {
+        let (count, times) = match part.split_once("(x") {
+            Some((count, times)) => (count, times.strip_suffix(')')?.parse().ok()?),
+            None => (part, 1usize),
+        };
+        let count = count.trim().parse().ok()?;
+        first += times;
+        if node < first {
+            return Some(count);
+        }
+    }
+    None
+}
