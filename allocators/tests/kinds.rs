@@ -102,6 +102,18 @@ fn a_node_that_is_not_there_is_an_error_that_names_the_setting() {
 }
 
 #[test]
+fn memory_of_a_node_is_bound_to_it_as_the_kernel_tells() {
+    let region = System::new(ledger(8 << 20), Some(0), Vec::new(), Faults::none()).allocate(4 << 20).unwrap();
+    let Ok(maps) = std::fs::read_to_string("/proc/self/numa_maps") else {
+        eprintln!("a kernel without NUMA: nothing tested");
+        return;
+    };
+    let start = format!("{:x} ", region.pointer().unwrap().as_ptr() as usize);
+    let line = maps.lines().find(|l| l.starts_with(&start)).expect("the mapping is not listed");
+    assert!(line.contains("bind:0"), "{line}");
+}
+
+#[test]
 fn memory_beyond_the_lock_limit_is_refused_with_the_way_out() {
     // A process of its own: limits and users are process-wide.
     let child = std::process::Command::new(std::env::current_exe().unwrap())

@@ -9,7 +9,7 @@ const NONE: u32 = u32::MAX;
 /// Parts into which a power of two is split: a block is too long by at most 1/16 before it is cut.
 const PARTS: u32 = 16;
 /// How many blocks of a list are looked at for an exact length.
-const LOOK: usize = 8;
+const LOOK: usize = 4;
 
 struct Block {
     offset: u64,

@@ -24,7 +24,11 @@ impl Recipe<'_> {
         let charge = self.ledger.take(whole)?;
         let mapping = Mapping::new(usize::try_from(whole).map_err(|_| short())?).map_err(memory)?;
         if let Some(node) = self.node {
-            mapping.bind(node).map_err(|source| AllocError::Node { tier, node, source })?;
+            match mapping.bind(node) {
+                // Containers forbid mbind; pages then come from the node of the thread that touches them first.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {}
+                other => other.map_err(|source| AllocError::Node { tier, node, source })?,
+            }
         }
         self.faults.check(Operation::Touch)?;
         mapping.touch(self.cpus).map_err(memory)?;

@@ -142,7 +142,8 @@ impl Stream {
     pub unsafe fn push(&mut self, copy: Copy, after: [Option<Ticket>; 2]) -> Ticket {
         self.last += 1;
         let mut queue = self.shared.lock();
-        while queue.tasks.len() >= self.capacity {
+        // A thread that is gone takes nothing more; its tickets say so.
+        while queue.tasks.len() >= self.capacity && !queue.closing {
             queue = self.shared.room.wait(queue).unwrap_or_else(|e| e.into_inner());
         }
         queue.tasks.push_back(Task { copy, after, number: self.last });
@@ -167,7 +168,8 @@ impl Stream {
         self.progress.wait(self.last)
     }
 
-    /// Waits for everything pushed and forgets a failure, which is returned, so that the stream can be used again.
+    /// Waits for everything pushed and forgets a failure, which is returned, so that the stream can be used
+    /// again. Tickets from before no longer tell of it.
     pub fn recover(&mut self) -> Option<StreamError> {
         let outcome = self.progress.wait(self.last);
         self.progress.forgive().or(outcome.err())

@@ -19,17 +19,19 @@ pub struct Worker {
 }
 
 /// Tells waiters that nothing more will come, also when the thread unwinds.
-struct Stop(Arc<Progress>);
+struct Stop(Arc<Progress>, Arc<Shared>);
 
 impl Drop for Stop {
     fn drop(&mut self) {
         self.0.stop();
+        self.1.lock().closing = true;
+        self.1.room.notify_all();
     }
 }
 
 impl Worker {
     pub fn run(mut self) {
-        let _stop = Stop(self.progress.clone());
+        let _stop = Stop(self.progress.clone(), self.shared.clone());
         // A wish: cores that are not ours leave the thread where it is.
         let _ = os::pin_thread(&self.options.cpus);
         while let Some(task) = self.next() {

@@ -1,0 +1,348 @@
+//! Promises of the placement policy, on machines that are not here.
+
+mod machines;
+
+use machines::*;
+use std::path::Path;
+use weir_allocators::faults::Faults;
+use weir_allocators::kind::{FileSystem, Tier};
+use weir_allocators::policy::{
+    read, resolve, Budget, CheckpointRule, Device, Layer, Placement, Policy, PolicyError, Surroundings, NAMES,
+};
+use weir_allocators::topology::Topology;
+
+fn disk(name: &str, in_memory: bool, network: bool) -> FileSystem {
+    FileSystem { name: name.into(), in_memory, network, free: 1000 * GIB }
+}
+
+fn layer(pairs: &[(&str, &str)]) -> Layer {
+    let found = read(pairs.iter().map(|(n, t)| (n.to_string(), t.to_string()))).unwrap();
+    found.strict().unwrap().environment
+}
+
+fn ask(topology: &Topology, device: Device, pairs: &[(&str, &str)], in_client: bool) -> Result<Policy, PolicyError> {
+    let scratch = |folder: &Path| match folder.to_str().unwrap() {
+        "/tmp" => Ok(disk("tmpfs", true, false)),
+        "/lustre" => Ok(disk("lustre", false, true)),
+        "/nowhere" => Err(std::io::ErrorKind::NotFound.into()),
+        _ => Ok(disk("xfs", false, false)),
+    };
+    let environment = |name: &str| (name == "HOME").then(|| "/home/ann".to_string());
+    let around = Surroundings { topology, device: &device, in_client, environment: &environment, scratch: &scratch };
+    resolve(&[layer(pairs)], &around)
+}
+
+fn cpu(pairs: &[(&str, &str)]) -> Result<Policy, PolicyError> {
+    ask(&gb10().read(4096, &[]), Device::Cpu, pairs, false)
+}
+
+fn refused(pairs: &[(&str, &str)], words: &[&str]) {
+    let message = cpu(pairs).unwrap_err().to_string();
+    assert!(words.iter().all(|w| message.contains(w)), "{pairs:?}: {message}");
+}
+
+fn gh(free: u64) -> Device {
+    Device::Discrete { name: "GH200".into(), free, node: Some(0), coherent: true }
+}
+
+fn close(bytes: u64, share: f64, of: u64) {
+    assert!((bytes as f64 - share * of as f64).abs() < 1024.0, "{bytes} is not {share} of {of}");
+}
+
+#[test]
+fn amounts_are_read_in_powers_of_1024_and_that_is_said() {
+    for (text, bytes, said) in
+        [("60GiB", 60 * GIB, false), ("60GB", 60 * GIB, true), ("60G", 60 * GIB, true), ("60 g", 60 * GIB, true)]
+    {
+        let budget: Budget = text.parse().unwrap();
+        assert_eq!(budget.of(0), bytes);
+        assert_eq!(budget.to_string().contains("powers of 1024"), said, "{budget}");
+    }
+    for (text, bytes) in [("0", 0), ("512MiB", GIB / 2), ("1.5TiB", 1536 * GIB), ("10B", 10), ("4kib", 4096)] {
+        assert_eq!(text.parse::<Budget>().unwrap().of(1), bytes, "{text}");
+    }
+    assert_eq!("80%".parse::<Budget>().unwrap().of(1000), 800);
+    for text in ["", "60", "GiB", "-1GiB", "101%", "nan%", "1e3G", "6.0.0G", "60GiBs", "99999999TiB", "10X"] {
+        let message = text.parse::<Budget>().unwrap_err();
+        assert!(message.contains("60GiB"), "{message}");
+    }
+}
+
+#[test]
+fn values_are_written_as_they_are_read() {
+    for text in ["auto", "hbm", "hbm,pinned,file", "hbm,system", "hbm,managed"] {
+        assert_eq!(text.parse::<Placement>().unwrap().to_string(), text);
+    }
+    for text in ["auto", "all", "every:3"] {
+        assert_eq!(text.parse::<CheckpointRule>().unwrap().to_string(), text);
+    }
+    for (text, word) in
+        [("pinned,hbm", "write hbm,pinned"), ("hbm,hbm", "twice"), ("hbm,pined", "pinned"), ("", "tier")]
+    {
+        let message = text.parse::<Placement>().unwrap_err();
+        assert!(message.contains(word), "{text}: {message}");
+    }
+}
+
+#[test]
+fn a_variable_nobody_knows_is_an_error_with_the_nearest_name_and_module_systems_pass() {
+    let one = |name: &str| read([(name.to_string(), "x".to_string())]).unwrap();
+    for (name, near) in
+        [("WEIR_THREAD", "WEIR_THREADS"), ("WEIR_HBMBUDGET", "WEIR_HBM_BUDGET"), ("WEIR_PLACE", "WEIR_PLACEMENT")]
+    {
+        let found = one(name);
+        assert_eq!(found.unknown.len(), 1, "inside a client it is reported, not fatal");
+        let message = found.strict().unwrap_err().to_string();
+        assert!(message.ends_with(&format!("did you mean {near}?")), "{message}");
+    }
+    for name in ["ROOT", "HOME", "DIR", "VERSION", "LIB", "INC", "BASE", "SHARED"] {
+        one(&format!("WEIR_{name}")).strict().unwrap();
+    }
+    one("WEIRD").strict().unwrap();
+}
+
+#[test]
+fn every_value_is_checked_and_the_error_names_variable_and_choices() {
+    let wrong = [
+        ("WEIR_BACKEND", "gpu", "emulated"),
+        ("WEIR_BACKEND", "wgpu", "does not exist yet"),
+        ("WEIR_DEVICE", "first", "index"),
+        ("WEIR_PLACEMENT", "ram", "system"),
+        ("WEIR_HBM_BUDGET", "60", "60GiB"),
+        ("WEIR_CHECKPOINT", "every:0", "every:K"),
+        ("WEIR_STORE", "f64", "bf16"),
+        ("WEIR_PRECISION", "fp32", "tf32x3"),
+        ("WEIR_THREADS", "0", "65536"),
+        ("WEIR_NUMA_NODE", "-1", "node"),
+        ("WEIR_GRAPH", "yes", "off"),
+    ];
+    for (name, text, word) in wrong {
+        let message = read([(name.to_string(), text.to_string())]).unwrap_err().to_string();
+        assert!(message.starts_with(name) && message.contains(text) && message.contains(word), "{message}");
+    }
+    let unset = read([("WEIR_THREADS".to_string(), String::new())]).unwrap();
+    assert_eq!(unset.environment, Layer::default(), "empty counts as unset");
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.toml");
+    std::fs::write(&path, "threads = 3\nstore = \"f32\"\nhbm_budget = \"1GiB\"\ngraph = false\n").unwrap();
+    let pairs = [("WEIR_CONFIG", path.to_str().unwrap()), ("WEIR_STORE", "bf16"), ("WEIR_HBM_BUDGET", "2GiB")];
+    let found = read(pairs.map(|(n, t)| (n.to_string(), t.to_string()))).unwrap().strict().unwrap();
+    let mut flags = Layer::default();
+    flags.set("hbm_budget", "--hbm-budget", "3GiB").unwrap();
+    let topology = gb10().read(4096, &[]);
+    let none = |_: &str| None;
+    let scratch = |_: &Path| Ok(disk("xfs", false, false));
+    let around = Surroundings {
+        topology: &topology,
+        device: &Device::Cpu,
+        in_client: false,
+        environment: &none,
+        scratch: &scratch,
+    };
+    let policy = resolve(&[flags, found.environment, found.file], &around).unwrap();
+    assert_eq!(
+        (policy.bytes(Tier::Hbm), policy.tier(Tier::Hbm).unwrap().setting.origin.as_str()),
+        (3 * GIB, "--hbm-budget")
+    );
+    assert_eq!((policy.store.value.to_string().as_str(), policy.store.origin.as_str()), ("bf16", "WEIR_STORE"));
+    assert!(policy.threads.value == 3 && policy.threads.origin.contains("weir.toml"), "{:?}", policy.threads);
+    assert!(!policy.graph.value && policy.checkpoint.is_automatic());
+    for (text, word) in [
+        ("thread = 3", "did you mean threads"),
+        ("config = \"x\"", "unknown"),
+        ("threads = [1]", "array"),
+        ("=", "weir.toml"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let message = read([("WEIR_CONFIG".to_string(), path.to_str().unwrap().to_string())]).unwrap_err().to_string();
+        assert!(message.contains(word), "{text}: {message}");
+    }
+    let message = read([("WEIR_CONFIG".to_string(), "/nowhere.toml".to_string())]).unwrap_err().to_string();
+    assert!(message.contains("WEIR_CONFIG (/nowhere.toml)"), "{message}");
+}
+
+#[test]
+fn on_the_cpu_hbm_is_nine_tenths_of_what_is_there_and_one_pool_covers_all() {
+    let policy = cpu(&[]).unwrap();
+    assert_eq!(policy.tiers.len(), 1, "moving within one memory gains nothing");
+    close(policy.bytes(Tier::Hbm), 0.9, 103 * GIB);
+    close(policy.pool.unwrap(), 0.9, 103 * GIB);
+    assert!(policy.summary().contains("gains nothing"), "{}", policy.summary());
+    let split = cpu(&[("WEIR_PLACEMENT", "hbm,system,pinned"), ("WEIR_HBM_BUDGET", "20GiB")]).unwrap();
+    assert_eq!(split.bytes(Tier::Hbm), 20 * GIB);
+    close(split.bytes(Tier::System), 0.7, 103 * GIB);
+    // The pool, not the sum of tiers, is what there is; host tiers share one budget.
+    let ledgers = split.ledgers();
+    let of = |tier| &ledgers.iter().find(|(t, _)| *t == tier).unwrap().1;
+    assert_eq!(of(Tier::System).left(), split.bytes(Tier::System));
+    let _held = of(Tier::System).take(split.bytes(Tier::System)).unwrap();
+    assert_eq!(of(Tier::Pinned).left(), 0);
+    close(of(Tier::Hbm).left(), 1.0, 20 * GIB);
+    let _more = of(Tier::Hbm).take(20 * GIB).unwrap();
+    refused(&[("WEIR_HBM_BUDGET", "104GiB")], &["WEIR_HBM_BUDGET asks for 104.00 GiB", "103.00 GiB"]);
+    let both = [("WEIR_HBM_BUDGET", "60GiB"), ("WEIR_HOST_BUDGET", "60GiB")];
+    refused(&both, &["WEIR_HBM_BUDGET with WEIR_HOST_BUDGET", "one memory", "120.00 GiB"]);
+    let all = cpu(&[("WEIR_HBM_BUDGET", "100GiB")]).unwrap();
+    assert_eq!(all.pool, Some(100 * GIB), "a setting may take more than nine tenths");
+}
+
+#[test]
+fn a_coherent_device_overflows_into_its_own_node_and_hbm_nodes_never_count() {
+    let topology = gh200().read(65_536, &[]);
+    let policy = ask(&topology, gh(90 * GIB), &[], false).unwrap();
+    assert_eq!(policy.tiers.iter().map(|t| t.tier).collect::<Vec<_>>(), [Tier::Hbm, Tier::System]);
+    close(policy.bytes(Tier::Hbm), 0.9, 90 * GIB);
+    close(policy.bytes(Tier::System), 0.7, 440 * GIB);
+    assert_eq!((policy.pool, policy.shares.node.value), (None, Some(0)));
+    let message = ask(&topology, gh(90 * GIB), &[("WEIR_NUMA_NODE", "1")], false).unwrap_err().to_string();
+    assert!(message.contains("device's memory") && message.contains("[0]"), "{message}");
+    assert!(ask(&topology, gh(90 * GIB), &[("WEIR_NUMA_NODE", "7")], false).is_err());
+    // Even where the driver names its own HBM node as the nearest.
+    let odd = Device::Discrete { name: "GH200".into(), free: GIB, node: Some(1), coherent: true };
+    assert_eq!(ask(&topology, odd, &[], false).unwrap().shares.node.value, Some(0));
+}
+
+#[test]
+fn tasks_divide_the_host_share_and_bound_tasks_share_only_their_own_node() {
+    let four = [("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", "2")];
+    let tree = quad_gh200();
+    let device = || Device::Discrete { name: "GH200".into(), free: 90 * GIB, node: Some(2), coherent: true };
+    let loose = ask(&tree.read(65_536, &four), device(), &[], false).unwrap();
+    assert_eq!((loose.shares.node.value, loose.shares.host), (Some(2), 108 * GIB / 4));
+    assert!(loose.shares.host_why.contains("divided by 4 tasks (SLURM_NTASKS_PER_NODE)"), "{}", loose.shares.host_why);
+    assert_eq!((loose.device.value, loose.device.origin.as_str()), (2, "SLURM_LOCALID"));
+    tree.file("proc/self/status", "Cpus_allowed_list:\t144-215\nMems_allowed_list:\t0-3\n");
+    let bound = ask(&tree.read(65_536, &four), device(), &[], false).unwrap();
+    assert_eq!(bound.shares.host, 108 * GIB);
+}
+
+#[test]
+fn the_cgroup_caps_the_host_share() {
+    for (tree, left) in [(container(), 12 * GIB), (old_container(), 6 * GIB)] {
+        let policy = ask(&tree.read(4096, &[]), Device::Cpu, &[], false).unwrap();
+        assert_eq!(policy.shares.host, left);
+        assert!(policy.shares.host_why.contains("cgroup"));
+        let tasks = tree.read(4096, &[("MPI_LOCALNRANKS", "2")]);
+        assert_eq!(ask(&tasks, Device::Cpu, &[], false).unwrap().shares.host, left / 2);
+    }
+    let whole = ask(&server().read(4096, &[]), Device::Cpu, &[], false).unwrap();
+    assert_eq!((whole.shares.node.value, whole.shares.host), (None, 480 * GIB), "one process may use both sockets");
+    let one = ask(&server().read(4096, &[]), Device::Cpu, &[("WEIR_NUMA_NODE", "1")], false).unwrap();
+    assert_eq!(one.shares.host, 240 * GIB);
+}
+
+#[test]
+fn a_device_on_a_bus_pins_and_a_shared_memory_has_one_pool() {
+    let card = Device::Discrete { name: "H100".into(), free: 78 * GIB, node: Some(1), coherent: false };
+    let policy =
+        ask(&server().read(4096, &[]), card, &[("WEIR_FILE_BUDGET", "50GiB"), ("WEIR_SCRATCH_DIR", "/nvme")], false);
+    let policy = policy.unwrap();
+    assert_eq!(policy.tiers.iter().map(|t| t.tier).collect::<Vec<_>>(), [Tier::Hbm, Tier::Pinned, Tier::File]);
+    close(policy.bytes(Tier::Pinned), 0.7, 240 * GIB);
+    let apu = Device::Shared { name: "MI300A".into(), cap: Some(96 * GIB), node: Some(3) };
+    let policy = ask(&mi300a().read(4096, &[]), apu, &[], false).unwrap();
+    close(policy.bytes(Tier::Hbm), 0.9, 96 * GIB);
+    assert_eq!(policy.tiers.len(), 1);
+    close(policy.pool.unwrap(), 0.9, 118 * GIB);
+}
+
+#[test]
+fn an_md_engine_keeps_two_gibibytes() {
+    let topology = gh200().read(65_536, &[]);
+    let policy = ask(&topology, gh(90 * GIB), &[], true).unwrap();
+    close(policy.bytes(Tier::Hbm), 0.9, 88 * GIB);
+    assert!(policy.summary().contains("2.00 GiB left to the MD engine"), "{}", policy.summary());
+    let message = ask(&topology, gh(90 * GIB), &[("WEIR_HBM_BUDGET", "89GiB")], true).unwrap_err().to_string();
+    assert!(message.contains("MD engine") && message.contains("88.00 GiB"), "{message}");
+    assert!(ask(&topology, gh(90 * GIB), &[("WEIR_HBM_BUDGET", "89GiB")], false).is_ok());
+}
+
+#[test]
+fn scratch_in_memory_is_refused_a_network_is_warned_of_and_file_gets_its_default() {
+    let file = ("WEIR_PLACEMENT", "hbm,file");
+    refused(&[file], &["/tmp", "tmpfs", "WEIR_SCRATCH_DIR", "automatic"]);
+    refused(&[file, ("WEIR_SCRATCH_DIR", "/nowhere")], &["/nowhere", "WEIR_SCRATCH_DIR"]);
+    let far = cpu(&[file, ("WEIR_SCRATCH_DIR", "/lustre")]).unwrap();
+    assert!(far.warnings[0].contains("lustre"), "{:?}", far.warnings);
+    close(far.bytes(Tier::File), 0.8, 1000 * GIB);
+    let near = cpu(&[file, ("WEIR_SCRATCH_DIR", "/nvme"), ("WEIR_FILE_BUDGET", "50%")]).unwrap();
+    assert!(near.warnings.is_empty());
+    close(near.bytes(Tier::File), 0.5, 1000 * GIB);
+    refused(&[file, ("WEIR_SCRATCH_DIR", "/nvme"), ("WEIR_FILE_BUDGET", "2TiB")], &["WEIR_FILE_BUDGET", "/nvme"]);
+    // Nobody asked for a file, so that nobody looks at the folder.
+    assert_eq!(cpu(&[("WEIR_SCRATCH_DIR", "/nowhere")]).unwrap().bytes(Tier::File), 0);
+}
+
+#[test]
+fn settings_that_exclude_each_other_are_errors_that_name_both() {
+    let contradictions = [
+        ("hbm", "WEIR_FILE_BUDGET", "10GiB"),
+        ("hbm,system", "WEIR_FILE_BUDGET", "5%"),
+        ("hbm,file", "WEIR_FILE_BUDGET", "0"),
+        ("hbm,file", "WEIR_HOST_BUDGET", "10GiB"),
+        ("hbm,system", "WEIR_HOST_BUDGET", "0%"),
+    ];
+    for (tiers, name, text) in contradictions {
+        let pairs = [("WEIR_PLACEMENT", tiers), (name, text), ("WEIR_SCRATCH_DIR", "/nvme")];
+        refused(&pairs, &["contradict", &format!("WEIR_PLACEMENT={tiers}"), name]);
+    }
+    refused(&[("WEIR_PLACEMENT", "hbm,managed")], &["managed", "GPU", "system"]);
+    refused(&[("WEIR_PRECISION", "tf32")], &["WEIR_PRECISION", "needs a GPU"]);
+    cpu(&[("WEIR_CHECKPOINT", "all"), ("WEIR_HBM_BUDGET", "1GiB")]).unwrap();
+    cpu(&[("WEIR_PLACEMENT", "hbm"), ("WEIR_FILE_BUDGET", "0"), ("WEIR_HOST_BUDGET", "0")]).unwrap();
+    cpu(&[("WEIR_PLACEMENT", "auto"), ("WEIR_HOST_BUDGET", "1GiB")]).unwrap();
+}
+
+#[test]
+fn every_value_is_explained_with_its_origin() {
+    let policy = cpu(&[("WEIR_HBM_BUDGET", "60GB"), ("WEIR_LOG", "debug"), ("WEIR_HEAD", "water")]).unwrap();
+    let lines = policy.explain();
+    let line = |name: &str| lines.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("{name} is not explained"));
+    assert_eq!(line("WEIR_HBM_BUDGET").origin, "WEIR_HBM_BUDGET");
+    assert!(line("WEIR_HBM_BUDGET").value.contains("60GB is read in powers of 1024"), "{lines:?}");
+    assert_eq!((line("WEIR_PLACEMENT").value.as_str(), line("WEIR_PLACEMENT").origin.as_str()), ("hbm", "automatic"));
+    assert_eq!(
+        (line("WEIR_CACHE_DIR").value.as_str(), line("WEIR_CACHE_DIR").origin.as_str()),
+        ("/home/ann/.cache/weir", "HOME")
+    );
+    for name in
+        ["WEIR_THREADS", "WEIR_STORE", "WEIR_CHECKPOINT", "WEIR_NUMA_NODE", "WEIR_HEAD", "WEIR_LOG", "WEIR_BACKEND"]
+    {
+        line(name);
+    }
+    let known = |name: &str| NAMES.iter().any(|n| name == format!("WEIR_{}", n.key.to_uppercase()));
+    assert!(lines.iter().all(|l| known(&l.name)));
+}
+
+#[test]
+fn a_policy_opens_the_kinds_of_this_machine_within_its_budgets() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let topology = Topology::here();
+    let settings = layer(&[
+        ("WEIR_PLACEMENT", "hbm,system,file"),
+        ("WEIR_HBM_BUDGET", "8MiB"),
+        ("WEIR_HOST_BUDGET", "4MiB"),
+        ("WEIR_FILE_BUDGET", "2MiB"),
+        ("WEIR_SCRATCH_DIR", folder.path().to_str().unwrap()),
+    ]);
+    let around = Surroundings {
+        topology: &topology,
+        device: &Device::Cpu,
+        in_client: false,
+        environment: &|name| std::env::var(name).ok(),
+        scratch: &weir_allocators::kind::file_system,
+    };
+    let policy = resolve(&[settings], &around).unwrap();
+    let kinds = policy.open(&topology, &Faults::none()).unwrap();
+    let sizes: Vec<(Tier, u64)> = kinds.iter().map(|k| (k.tier(), k.capacity())).collect();
+    assert_eq!(sizes, [(Tier::Hbm, 8 << 20), (Tier::System, 4 << 20), (Tier::File, 2 << 20)]);
+    for kind in &kinds {
+        let message = kind.allocate(16 << 20).unwrap_err().to_string();
+        assert!(message.contains(kind.tier().option()), "{message}");
+        kind.allocate(1 << 20).unwrap();
+    }
+}
