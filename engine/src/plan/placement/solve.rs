@@ -1,0 +1,275 @@
+//! From a problem to a plan: choose, lay out, tighten where the layout needs more than the model, explain where nothing fits.
+
+use super::emit::emit;
+use super::error::{Help, PlanError};
+use super::model::Model;
+use super::optimise::{fastest, smallest, stay, Choice};
+use super::problem::{Checkpoint, Permission, Problem, TierSpec};
+use super::program::Program;
+use super::report::{GroupPlan, Plan, Prediction};
+use super::rounding::Totals;
+use super::schedule::{Resources, Schedule};
+
+/// Tiles staged ahead where room is short, and where it is not.
+const AHEAD: [u64; 2] = [1, 2];
+/// Small choices that are laid out to find the smallest.
+const LAID_OUT: usize = 6;
+/// Rounds of tightening.
+const ROUNDS: usize = 8;
+
+fn check(p: &Problem) -> Result<(), PlanError> {
+    let bad = |text: String| Err(PlanError::Problem(text));
+    let l = p.layers;
+    let r = &p.rates;
+    for (name, n) in [
+        ("angles", p.angles.len()),
+        ("forward rates", r.forward.len()),
+        ("rebuild rates", r.rebuild.len()),
+        ("rebuild_angles rates", r.rebuild_angles.len()),
+        ("backward rates", r.backward.len()),
+    ] {
+        if n != l {
+            return bad(format!("{n} {name} for {l} layers"));
+        }
+    }
+    if l == 0 || p.tiles.is_empty() {
+        return bad(format!("{l} layers, {} tiles", p.tiles.len()));
+    }
+    if p.angles.windows(2).any(|w| w[1] && !w[0]) {
+        return bad("a layer reads angles that the layer before it does not".into());
+    }
+    if p.tiers.is_empty() || p.tiers.len() > 8 {
+        return bad(format!("{} tiers; 1 to 8 are possible", p.tiers.len()));
+    }
+    if let Some(t) = p.tiers.iter().skip(1).find(|t| !(t.out_rate > 0.0 && t.in_rate > 0.0 && t.latency >= 0.0)) {
+        return bad(format!("{}: rates {} and {} B/s, latency {} s", t.name, t.out_rate, t.in_rate, t.latency));
+    }
+    let works = r.forward.iter().chain(&r.rebuild).chain(&r.rebuild_angles).chain(&r.backward);
+    let seconds = works.flat_map(|w| [w.node, w.edge, w.angle]).chain([r.project]);
+    if seconds.into_iter().any(|s| !(s >= 0.0 && s.is_finite())) {
+        return bad("a compute rate is negative or not finite".into());
+    }
+    if p.checkpoint == Checkpoint::Every(0) {
+        return bad("every:0; K is at least 1".into());
+    }
+    if p.rebuild == Permission::Forbidden && matches!(p.checkpoint, Checkpoint::Every(_)) {
+        return bad(format!("{} rebuilds states, but rebuilding is forbidden", p.checkpoint));
+    }
+    Ok(())
+}
+
+/// The plan of a problem.
+///
+/// # Errors
+/// [`PlanError::TooSmall`] with what would fit; [`PlanError::Problem`] for contradictions.
+pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
+    check(problem)?;
+    let model = Model::new(problem);
+    let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
+    let mut room = budget;
+    let mut bound = 0.0;
+    let mut pool = Vec::new();
+    let mut only = None;
+    for round in 0..ROUNDS {
+        let again = || fastest(&model, room, AHEAD[0], &mut Vec::new(), None);
+        let Some(choice) = fastest(&model, room, AHEAD[0], &mut pool, only).or_else(again) else { break };
+        if round == 0 {
+            // Tightened problems have larger bounds, which say nothing about the problem.
+            bound = choice.bound;
+        }
+        only = Some(choice.means);
+        let choice = Choice { bound, exact: choice.exact && round == 0, ..choice };
+        let placed = place(&model, &choice, budget);
+        let need = tier0(&model, &placed);
+        if need <= budget {
+            return Ok(finish(problem, &model, choice, placed));
+        }
+        let over = need - budget;
+        room = match room.checked_sub(over + over / 4 * round as u64 + budget / 1000) {
+            Some(room) => room,
+            None => break,
+        };
+    }
+    if let Some((need, choice, program)) = least(&model) {
+        if need <= budget {
+            return Ok(finish(problem, &model, Choice { bound, ..choice }, program));
+        }
+    }
+    Err(explain(problem))
+}
+
+fn tier0(model: &Model, program: &Program) -> u64 {
+    program.arena_bytes[0] + program.banks as u64 * model.bank
+}
+
+/// The program of a choice; staged further ahead if that fits.
+fn place(model: &Model, choice: &Choice, budget: u64) -> Program {
+    let stay = stay(model, &choice.tiles);
+    let copies = choice.means.spill || choice.means.live || choice.means.adjoint;
+    if copies && model.reserve(&choice.means, AHEAD[1]) as f64 + stay <= budget as f64 {
+        let program = program(model, choice, AHEAD[1]);
+        if tier0(model, &program) <= budget {
+            return program;
+        }
+    }
+    program(model, choice, AHEAD[0])
+}
+
+fn program(model: &Model, choice: &Choice, ahead: u64) -> Program {
+    let schedules: Vec<Schedule> = choice.tiles.iter().map(|(c, _)| c.schedule.clone()).collect();
+    emit(model, &schedules, &assign(model, choice), choice.means.banks, ahead as usize)
+}
+
+/// Schedule and size class of every tile. Schedules alternate within a size class, so that bytes change evenly over a phase.
+fn assign(model: &Model, choice: &Choice) -> Vec<(u32, u32)> {
+    let tiles = model.groups.iter().map(|g| g.members.len()).sum();
+    let mut out = vec![(0, 0); tiles];
+    for (g, group) in model.groups.iter().enumerate() {
+        let n = group.members.len() as f64;
+        let mut order: Vec<(f64, u32)> = Vec::with_capacity(group.members.len());
+        for (s, (_, count)) in choice.tiles.iter().enumerate().filter(|(_, (c, _))| c.group == g) {
+            order.extend((0..*count).map(|k| ((f64::from(k) + 0.5) / f64::from(*count) * n, s as u32)));
+        }
+        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for (&tile, &(_, s)) in group.members.iter().zip(&order) {
+            out[tile as usize] = (s, g as u32);
+        }
+    }
+    out
+}
+
+/// The least bytes of tier 0 (the fixed part apart) with the program that needs them.
+fn least(model: &Model) -> Option<(u64, Choice, Program)> {
+    let mut best: Option<(u64, Choice, Program)> = None;
+    for (_, choice) in smallest(model, AHEAD[0]).into_iter().take(LAID_OUT) {
+        let program = program(model, &choice, AHEAD[0]);
+        let need = tier0(model, &program);
+        if best.as_ref().is_none_or(|b| need < b.0) {
+            best = Some((need, choice, program));
+        }
+    }
+    best
+}
+
+/// The smallest capacity of tier 0 for which [`plan`] succeeds, everything else as it is, bytes.
+///
+/// # Errors
+/// As [`plan`], when no capacity of tier 0 would do.
+pub fn smallest_feasible(problem: &Problem) -> Result<u64, PlanError> {
+    check(problem)?;
+    match least(&Model::new(problem)) {
+        Some((need, ..)) => Ok(need + problem.fixed_bytes),
+        None => Err(PlanError::Problem("no schedule obeys the policy".into())),
+    }
+}
+
+fn explain(problem: &Problem) -> PlanError {
+    let have = problem.tiers[0].capacity;
+    let fits = |p: &Problem| smallest_feasible(p).is_ok_and(|need| need <= have);
+    let mut help = Vec::new();
+    let with = |checkpoint| Problem { checkpoint, rebuild: Permission::Allowed, ..problem.clone() };
+    if problem.checkpoint != Checkpoint::Auto || problem.rebuild == Permission::Forbidden {
+        let strides = [2, 3, 4, 6, 8, 12, 16].into_iter().filter(|&k| k <= problem.layers);
+        let policies = strides.map(Checkpoint::Every).chain([Checkpoint::Auto]);
+        if let Some(policy) = policies.into_iter().find(|&c| c != problem.checkpoint && fits(&with(c))) {
+            help.push(Help::Checkpoint(policy));
+        }
+    }
+    // Half the room of a tier as wide as everything tells whether a tier helps, and how much of it.
+    let mut wider = Problem { spill: Permission::Allowed, ..problem.clone() };
+    let unlimited = u64::MAX / 4;
+    if wider.tiers.len() == 1 {
+        wider.tiers.push(TierSpec {
+            name: "pinned".into(),
+            capacity: unlimited,
+            out_rate: 1e10,
+            in_rate: 1e10,
+            both: 1.0,
+            latency: 0.0,
+            overlap: 1.0,
+        });
+    }
+    let known = problem.spill == Permission::Allowed && problem.tiers.len() > 1;
+    for tier in wider.tiers.iter_mut().skip(1) {
+        if known {
+            tier.capacity = unlimited;
+        }
+    }
+    if let Ok(plan) = attempt(&wider) {
+        if known {
+            let more = |(k, t): (usize, &TierSpec)| {
+                let bytes = plan.program.arena_bytes[k];
+                (bytes > t.capacity).then(|| Help::Budget { tier: t.name.clone(), bytes })
+            };
+            help.extend(problem.tiers.iter().enumerate().skip(1).filter_map(more));
+        } else {
+            help.push(Help::Tier { bytes: plan.program.arena_bytes.iter().skip(1).sum() });
+        }
+    }
+    let tier = problem.tiers[0].name.clone();
+    match smallest_feasible(problem) {
+        Ok(need) => {
+            help.push(Help::Budget { tier: tier.clone(), bytes: need });
+            PlanError::TooSmall { tier, need, have, help }
+        }
+        Err(e) => e,
+    }
+}
+
+/// A plan without an explanation of failure.
+fn attempt(problem: &Problem) -> Result<Plan, ()> {
+    let model = Model::new(problem);
+    let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
+    let choice = fastest(&model, budget, AHEAD[0], &mut Vec::new(), None);
+    if let Some(choice) = choice {
+        let program = program(&model, &choice, AHEAD[0]);
+        if tier0(&model, &program) <= budget {
+            return Ok(finish(problem, &model, choice, program));
+        }
+    }
+    match least(&model) {
+        Some((need, choice, program)) if need <= budget => Ok(finish(problem, &model, choice, program)),
+        _ => Err(()),
+    }
+}
+
+fn finish(problem: &Problem, model: &Model, choice: Choice, program: Program) -> Plan {
+    let constant = model.constant(&choice.means);
+    let mut totals = Totals::new(model, &constant, 0.0);
+    for (c, n) in &choice.tiles {
+        totals.add(&c.resources, f64::from(*n));
+    }
+    let mut r = Resources::none(model);
+    for (c, n) in &choice.tiles {
+        r.add(&c.resources, f64::from(*n));
+    }
+    let phases = totals.phases();
+    let whole = |x: &[f64]| x.iter().map(|b| *b as u64).collect::<Vec<_>>();
+    let mut peak = program.arena_bytes.clone();
+    peak[0] += problem.fixed_bytes + program.banks as u64 * problem.bank_bytes;
+    let prediction = Prediction {
+        seconds: phases.iter().sum(),
+        compute: constant.iter().zip(&r.compute).map(|(a, b)| a + b).collect(),
+        out: r.out.clone(),
+        load: r.load.clone(),
+        phases,
+        rebuild: r.compute.iter().sum(),
+        out_bytes: whole(&r.out_bytes),
+        load_bytes: whole(&r.load_bytes),
+        peak,
+    };
+    let groups = (choice.tiles.iter())
+        .map(|(c, n)| {
+            let g = &model.groups[c.group];
+            GroupPlan { tiles: *n, state_bytes: g.state, adjoint_bytes: g.adjoint, schedule: c.schedule.clone() }
+        })
+        .collect();
+    Plan {
+        tiers: problem.tiers.iter().take(model.links.len()).map(|t| t.name.clone()).collect(),
+        program,
+        groups,
+        prediction,
+        lower_bound: choice.bound,
+        exact: choice.exact,
+    }
+}

@@ -1,0 +1,6 @@
+//! Promises of the planner.
+
+mod best;
+mod large;
+mod problems;
+mod sound;
