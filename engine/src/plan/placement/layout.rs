@@ -104,7 +104,7 @@ pub(super) struct Layout {
     clock: u32,
     in_use: u64,
     /// Most bytes in use at once.
-    peak: u64,
+    pub peak: u64,
 }
 
 /// Leases up to which a slower, tighter way is tried.

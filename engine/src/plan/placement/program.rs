@@ -111,7 +111,7 @@ pub enum Op {
         /// Adjoint of state(0).
         adjoint: State,
     },
-    /// Starts a copy out of tier 0. Copies out run in order, beside compute and copies in.
+    /// Starts a copy out of tier 0 once all earlier operations are done. Copies out run in order, beside later operations and copies in.
     Save {
         /// Slot of tier 0.
         from: SlotId,
@@ -120,7 +120,7 @@ pub enum Op {
         /// Number to wait for.
         ticket: Ticket,
     },
-    /// Starts a copy into tier 0. Copies in run in order, beside compute and copies out.
+    /// Starts a copy into tier 0 once all earlier operations are done. Copies in run in order, beside later operations and copies out.
     Load {
         /// Slot of another tier.
         from: SlotId,
@@ -144,12 +144,15 @@ pub struct Program {
     pub slots: Vec<Slot>,
     /// Projection banks.
     pub banks: usize,
-    /// Forward part, up to and including [`Op::Fit`]; copies may still run at its end.
+    /// Forward part, up to and including [`Op::Fit`]; no copy is under way at its end.
     pub forward: Vec<Op>,
-    /// Backward part, from the seed to the last [`Op::Assemble`].
+    /// Backward part, from the seed to the last [`Op::Finish`]; no copy is under way at its end. It uses up the kept states and expects
+    /// the last projections in their banks: another seed needs another forward part.
     pub backward: Vec<Op>,
     /// Bytes of each tier's arena; tier 0 without [`super::Problem::fixed_bytes`] and the banks.
     pub arena_bytes: Vec<u64>,
     /// Number of copies: tickets are below it.
     pub tickets: u32,
+    /// Most bytes of tier 0's arena in use at once; the rest are holes between slots of different size.
+    pub in_use: u64,
 }

@@ -275,6 +275,9 @@ impl Machine<'_> {
                 if self.forward_done[layers - 1] != tiles {
                     return Err("the last layer is not done".into());
                 }
+                if !self.reading.is_empty() {
+                    return Err(format!("{} copies under way at the end of the forward part", self.reading.len()));
+                }
                 self.fitted = true;
             }
             Op::Clear { layer } => {

@@ -67,7 +67,8 @@ pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     let model = Model::new(problem);
     let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
     let mut room = budget;
-    let mut bound = 0.0;
+    // Until a relaxation tells more: every layer once, every projection once.
+    let mut bound = model.base.iter().sum::<f64>() + model.project * model.layers as f64;
     let mut pool = Vec::new();
     let mut only = None;
     for round in 0..ROUNDS {
@@ -117,7 +118,14 @@ fn place(model: &Model, choice: &Choice, budget: u64) -> Program {
 
 fn program(model: &Model, choice: &Choice, ahead: u64) -> Program {
     let schedules: Vec<Schedule> = choice.tiles.iter().map(|(c, _)| c.schedule.clone()).collect();
-    emit(model, &schedules, &assign(model, choice), choice.means.banks, ahead as usize)
+    let program = emit(model, &schedules, &assign(model, choice), choice.means.banks, ahead as usize);
+    let counted = model.reserve(&choice.means, ahead) as f64 + stay(model, &choice.tiles);
+    debug_assert!(
+        (program.in_use + program.banks as u64 * model.bank) as f64 <= counted,
+        "{} of {counted}",
+        program.in_use
+    );
+    program
 }
 
 /// Schedule and size class of every tile. Schedules alternate within a size class, so that bytes change evenly over a phase.

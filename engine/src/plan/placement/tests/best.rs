@@ -33,7 +33,7 @@ struct Oracle<'a> {
     floor: Vec<Tile>,
     budget: f64,
     best: f64,
-    largest: [f64; 2],
+    largest: [f64; 3],
 }
 
 fn up(bytes: u64) -> f64 {
@@ -50,13 +50,14 @@ impl<'a> Oracle<'a> {
             floor: vec![],
             budget: budget as f64,
             best: f64::INFINITY,
-            largest: [0.0; 2],
+            largest: [0.0; 3],
         };
         let all = |f: &dyn Fn(&TileSize) -> f64| p.tiles.iter().map(f).fold(0.0, f64::max);
         let angles = if depth[1] > 0 { 1.0 } else { 0.0 };
         o.largest[0] =
             all(&|t| up(t.edges * p.stored_edge_bytes)) + angles * all(&|t| up(t.angles * p.stored_angle_bytes));
         o.largest[1] = all(&|t| up(t.edges * p.edge_bytes)) + angles * all(&|t| up(t.angles * p.angle_bytes));
+        o.largest[2] = all(&|t| up(t.edges * p.stored_edge_bytes).max(angles * up(t.angles * p.stored_angle_bytes)));
         for t in &p.tiles {
             let mut list = Vec::new();
             o.states(t, &mut vec![[0, 0]], &mut list);
@@ -227,7 +228,7 @@ impl<'a> Oracle<'a> {
     }
 
     fn reserve(&self, u: &Tile, banks: usize) -> f64 {
-        let [s, a] = self.largest;
+        let [s, a, _] = self.largest;
         let plain = !u.spill && banks == 1;
         let forward = if u.live {
             4.0 * s
@@ -239,7 +240,7 @@ impl<'a> Oracle<'a> {
         let work = if u.each {
             2.0 * s
         } else if plain {
-            0.0
+            self.largest[2]
         } else {
             s
         };
