@@ -5,8 +5,10 @@ use super::model::{Means, Model};
 use super::price::{least_costs, Prices, Tariff};
 use super::rounding::{exact, round};
 
-/// Up to this many tiles the best choice of whole tiles is searched for.
+/// Up to this many tiles, and layers, the best choice of whole tiles is searched for. (With 16 layers the search takes seconds and seldom
+/// ends.)
 const FEW: usize = 4;
+const SHALLOW: usize = 6;
 /// Linear programs solved for many tiles, at most.
 const SOLVES: usize = 12;
 
@@ -74,7 +76,7 @@ pub(super) fn fastest(
     only: Option<Means>,
 ) -> Option<Choice> {
     let count: usize = model.groups.iter().map(|g| g.members.len()).sum();
-    let few = count <= FEW;
+    let few = count <= FEW && model.layers <= SHALLOW;
     let (gap, enough) = if few { (1e-9, 1e-9) } else { (2e-3, 5e-3) };
     let mut options: Vec<Open> =
         all_means(model, few).into_iter().map(|means| Open { means, bound: 0.0, solved: false }).collect();
