@@ -1,0 +1,76 @@
+//! A step in the steady state takes no memory from the system. Own test binary: it counts every allocation of the process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+struct Counting;
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if COUNTING.load(Ordering::Relaxed) {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+            if std::env::var_os("WEIR_TEST_TRAP").is_some() {
+                COUNTING.store(false, Ordering::Relaxed);
+                eprintln!("{layout:?} {}", std::backtrace::Backtrace::force_capture());
+                COUNTING.store(true, Ordering::Relaxed);
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Page faults of the process so far (field 10 and 12 of `/proc/self/stat`, proc(5)); nothing where there is no such file.
+fn page_faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    [7, 9].iter().filter_map(|&k| fields.get(k)?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn a_step_allocates_nothing_and_faults_no_page() {
+    use std::sync::Arc;
+    use weir_backends::cpu::{create, CpuOptions};
+    use weir_engine::backend::{FrameParameters, Request, Results};
+    use weir_engine::model::{load, LoadOptions};
+    use weir_engine::structure::{read, ReadOptions};
+
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let model = Arc::new(load(&root.join("examples/water/model.dp"), &LoadOptions::default()).unwrap());
+    let s = read(&root.join("examples/water/start.extxyz"), &ReadOptions::default()).unwrap();
+    let types: Vec<i32> = s.symbols.iter().map(|e| model.type_of(e).unwrap() as i32).collect();
+    let mut calculator = create(model, &types, &CpuOptions { threads: 2, ..Default::default() }).unwrap();
+    let mut positions = s.positions.clone();
+    let mut results = Results::default();
+    let parameters = FrameParameters::default();
+    let mut faults = 0;
+    let mut step = |k: usize| {
+        for (i, x) in positions.iter_mut().enumerate() {
+            x[i % 3] += 1e-3 * ((i + k) % 5) as f64 - 2e-3;
+        }
+        if k == 3 {
+            faults = page_faults();
+            COUNTING.store(true, Ordering::SeqCst);
+        }
+        calculator.compute(&positions, s.cell.as_ref(), &parameters, Request::default(), &mut results).unwrap();
+    };
+    (0..43).for_each(&mut step);
+    COUNTING.store(false, Ordering::SeqCst);
+    let faults = page_faults() - faults;
+    assert!(faults <= 8, "{faults} page faults in 40 steps");
+    // The thread pool's queue takes a block of 63 jobs now and then, one job a step.
+    let allocations = ALLOCATIONS.load(Ordering::SeqCst);
+    assert!(allocations <= 2, "{allocations} allocations in 40 steps");
+}
