@@ -31,30 +31,6 @@ fn step(calculator: &mut dyn Calculator, x: &[[f64; 3]], cell: &Cell) -> Results
     out
 }
 
-/// Deterministic numbers in [0, 1).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
-/// A random system without close contacts: atoms on a jittered grid.
-fn system(atoms: usize, side: f64, seed: u64, types: usize) -> (Vec<[f64; 3]>, Vec<i32>) {
-    let mut r = Numbers(seed);
-    let n = (atoms as f64).cbrt().ceil() as usize;
-    let h = side / n as f64;
-    let x = (0..atoms)
-        .map(|i| {
-            let cell = [i % n, i / n % n, i / n / n];
-            cell.map(|c| (c as f64 + 0.25 + 0.5 * r.next()) * h)
-        })
-        .collect();
-    (x, (0..atoms).map(|_| (r.next() * types as f64) as i32).collect())
-}
-
 fn triclinic(side: f64) -> Cell {
     Some([[side, 0.0, 0.0], [0.13 * side, 0.97 * side, 0.0], [-0.2 * side, 0.1 * side, 1.04 * side]])
 }
@@ -174,14 +150,6 @@ fn energy_is_smooth_when_an_atom_crosses_a_cutoff() {
         assert!((before.energy - after.energy).abs() < bound, "{cutoff}");
         assert!(largest_difference(&before.forces.concat(), &after.forces.concat()) < 20.0 * bound, "{cutoff}");
     }
-}
-
-fn bits(r: &Results) -> Vec<u64> {
-    let mut all = vec![r.energy.to_bits()];
-    all.extend(r.atomic_energy.iter().map(|e| e.to_bits()));
-    all.extend(r.forces.iter().flatten().map(|f| f.to_bits()));
-    all.extend(r.virial.iter().flatten().map(|f| f.to_bits()));
-    all
 }
 
 #[test]

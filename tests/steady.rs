@@ -49,7 +49,7 @@ fn a_step_allocates_nothing_and_faults_no_page() {
 
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let model = Arc::new(load(&root.join("examples/water/model.dp"), &LoadOptions::default()).unwrap());
-    let s = read(&root.join("examples/water/start.extxyz"), &ReadOptions::default()).unwrap();
+    let s = read(root.join("examples/water/start.extxyz"), &ReadOptions::default()).unwrap();
     let types: Vec<i32> = s.symbols.iter().map(|e| model.type_of(e).unwrap() as i32).collect();
     let mut calculator = create(model, &types, &CpuOptions { threads: 2, ..Default::default() }).unwrap();
     let mut positions = s.positions.clone();

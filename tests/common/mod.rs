@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_engine::backend::FrameParameters;
+use weir_engine::backend::Results;
 use weir_engine::graph::{Cell, Graph, GraphOptions, NeighbourList};
 use weir_engine::model::{load, LoadOptions, Model};
 
@@ -136,4 +137,39 @@ pub fn references(folder: &Path) -> Vec<PathBuf> {
 pub fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, |m: f64, d| if d.is_nan() { f64::INFINITY } else { m.max(d) })
+}
+
+/// Deterministic numbers in [0, 1).
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    /// The next one.
+    pub fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// A random system without close contacts: atoms on a jittered grid.
+pub fn system(atoms: usize, side: f64, seed: u64, types: usize) -> (Vec<[f64; 3]>, Vec<i32>) {
+    let mut r = Numbers(seed);
+    let n = (atoms as f64).cbrt().ceil() as usize;
+    let h = side / n as f64;
+    let x = (0..atoms)
+        .map(|i| {
+            let cell = [i % n, i / n % n, i / n / n];
+            cell.map(|c| (c as f64 + 0.25 + 0.5 * r.next()) * h)
+        })
+        .collect();
+    (x, (0..atoms).map(|_| (r.next() * types as f64) as i32).collect())
+}
+
+/// Every number of a result.
+pub fn bits(r: &Results) -> Vec<u64> {
+    let mut all = vec![r.energy.to_bits()];
+    all.extend(r.atomic_energy.iter().map(|e| e.to_bits()));
+    all.extend(r.forces.iter().flatten().map(|f| f.to_bits()));
+    all.extend(r.virial.iter().flatten().map(|f| f.to_bits()));
+    all.extend(r.atomic_virial.iter().flatten().flatten().map(|f| f.to_bits()));
+    all
 }

@@ -1,7 +1,7 @@
 //! The CPU implementation of the engine's `Calculator`: neighbour list, executor, results in input order.
 
 use super::assemble::{atomic_virial, forces, tree_sum, virial};
-use super::execute::Executor;
+use super::execute::{Executor, Profile};
 use super::simd::Real;
 use super::{CpuError, CpuOptions};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
 use weir_engine::graph::{summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
 use weir_engine::model::Model;
+use weir_engine::plan::placement::{Plan, Problem};
 use weir_engine::reference::ResolvedParameters;
 
 /// What computes a graph: the fused executor in one of two precisions, or the plain path.
@@ -25,8 +26,16 @@ pub(super) trait Compute: Send {
     ) -> Result<(), ComputeError>;
     /// Adds the bytes held in each tier to the largest seen so far.
     fn bytes(&self) -> Vec<(String, u64)>;
-    /// How often buffers were laid out.
+    /// How often the step was planned.
     fn plans(&self) -> usize;
+    /// Says how many bytes the neighbour list holds.
+    fn set_list_bytes(&mut self, bytes: u64);
+    /// What the planner is asked for a graph; none on the plain path.
+    fn problem(&mut self, graph: &Graph) -> Option<Problem>;
+    /// The plan in force.
+    fn plan(&self) -> Option<&Plan>;
+    /// What the last step did, where a profile is taken.
+    fn take_profile(&mut self) -> Profile;
 }
 
 impl<T: Real> Compute for Executor<T> {
@@ -72,6 +81,22 @@ impl<T: Real> Compute for Executor<T> {
 
     fn plans(&self) -> usize {
         self.plans
+    }
+
+    fn set_list_bytes(&mut self, bytes: u64) {
+        self.list_bytes = bytes;
+    }
+
+    fn problem(&mut self, graph: &Graph) -> Option<Problem> {
+        Some(self.question(graph).problem)
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        Some(&self.layout().plan)
+    }
+
+    fn take_profile(&mut self) -> Profile {
+        Executor::take_profile(self)
     }
 }
 
@@ -146,6 +171,32 @@ impl CpuCalculator {
         self.compute.plans()
     }
 
+    /// What the planner is asked for a configuration; none for models on the plain path, which keep everything.
+    ///
+    /// # Errors
+    /// As [`Calculator::compute`] for configurations that the neighbour search refuses.
+    pub fn problem(
+        &mut self,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+    ) -> Result<Option<Problem>, ComputeError> {
+        let pool = self.pool.clone();
+        pool.install(|| {
+            self.find_neighbours(positions, cell)?;
+            Ok(self.compute.problem(&self.graph))
+        })
+    }
+
+    /// Operations and copies of the last step, where [`CpuOptions::profile`] asks for them.
+    pub fn take_profile(&mut self) -> Profile {
+        self.compute.take_profile()
+    }
+
+    /// The plan in force, after the first step.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.compute.plan()
+    }
+
     /// The graph of the last step.
     pub fn graph(&self) -> &Graph {
         &self.graph
@@ -158,11 +209,7 @@ impl CpuCalculator {
             return;
         }
         self.peak_at = Some(stamp);
-        let mut now = self.compute.bytes();
-        if let Some(first) = now.first_mut() {
-            first.1 += self.list.bytes();
-        }
-        for (name, bytes) in now {
+        for (name, bytes) in self.compute.bytes() {
             match self.peak.iter_mut().find(|(n, _)| *n == name) {
                 Some((_, most)) => *most = bytes.max(*most),
                 None => self.peak.push((name, bytes)),
@@ -170,14 +217,12 @@ impl CpuCalculator {
         }
     }
 
-    fn step(
+    /// Brings list and graph to these positions.
+    fn find_neighbours(
         &mut self,
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
-        parameters: &FrameParameters,
-        request: Request,
-        results: &mut Results,
-    ) -> Result<(), ComputeError> {
+    ) -> Result<Option<Cell>, ComputeError> {
         if positions.len() != self.types.len() {
             return Err(GraphError::Count { got: positions.len(), expected: self.types.len() }.into());
         }
@@ -190,10 +235,23 @@ impl CpuCalculator {
             let cutoff = self.options.edge_cutoff;
             self.list = NeighbourList::build(positions, cell, &self.types, &self.order, cutoff, self.skin)?;
             self.builds += 1;
+            self.compute.set_list_bytes(self.list.bytes());
         } else {
             weir_engine::graph::check_positions(positions)?;
         }
         self.graph.fill(&self.list, positions, prepared.as_ref(), &self.types, &self.options)?;
+        Ok(prepared)
+    }
+
+    fn step(
+        &mut self,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        let prepared = self.find_neighbours(positions, cell)?;
         let wrapped = || match &prepared {
             Some(cell) => positions.iter().map(|&x| cell.wrap(x).0).collect(),
             None => positions.to_vec(),

@@ -18,6 +18,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use weir_allocators::stream::Record;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
@@ -26,6 +27,26 @@ use weir_engine::reference::{initial_node_features, output_rule, ResolvedParamet
 
 /// Memory of one thread: layers, fitting net, rows of the fitting net's input.
 type Worker<T> = (Scratch<T>, FitScratch, Vec<f64>);
+
+/// One operation of a step, in seconds from the profile's zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    /// What ran.
+    pub op: Op,
+    /// Began, s.
+    pub begin: f64,
+    /// Ended, s.
+    pub end: f64,
+}
+
+/// What the interpreter and the copy streams did.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// Operations in order.
+    pub spans: Vec<Span>,
+    /// Copies, those out first, each direction in order.
+    pub copies: Vec<Record>,
+}
 
 /// The packed model with its buffers.
 pub struct Executor<T> {
@@ -39,12 +60,15 @@ pub struct Executor<T> {
     scratch: Vec<Mutex<Worker<T>>>,
     pub(super) buffers: Buffers<T>,
     weight_bytes: u64,
+    /// Bytes of the neighbour list, which the step shares the first tier with.
+    pub(super) list_bytes: u64,
     placement: Placement,
     layout: Layout,
     memory: Memory,
     tiles: Vec<Tile>,
     z: Vec<f64>,
     parameters: Option<ResolvedParameters>,
+    spans: Vec<Span>,
     /// How often the step was planned.
     pub plans: usize,
 }
@@ -90,6 +114,7 @@ impl<T: Real> Executor<T> {
             (0..shapes.layers).map(|l| LayerWeights::new(arch, &model, &shapes, l)).collect();
         Self {
             weight_bytes: layers.iter().map(LayerWeights::bytes).sum(),
+            list_bytes: 0,
             arch,
             shapes,
             layers,
@@ -104,6 +129,7 @@ impl<T: Real> Executor<T> {
             tiles: Vec::new(),
             z: Vec::new(),
             parameters: None,
+            spans: Vec::new(),
             plans: 0,
             model,
         }
@@ -114,19 +140,39 @@ impl<T: Real> Executor<T> {
         &self.layout.bytes
     }
 
+    /// What the planner is asked for a graph.
+    pub fn question(&mut self, graph: &Graph) -> Layout {
+        let (shapes, placement) = (&self.shapes, &self.placement);
+        let threads = self.scratch.len() as u64;
+        let scratch = |c: &Capacity| threads * Scratch::<T>::bytes(shapes, c.centre_edges, c.centre_angle_edges) as u64;
+        let other = graph.bytes() + self.weight_bytes + self.list_bytes;
+        Layout::new(shapes, placement, graph, &self.layout, &mut self.buffers, scratch, other)
+    }
+
+    /// The plan in force.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities; the step then runs from unchanged
     /// positions, so nothing of the overflow is seen.
     fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
         if !self.layout.holds(graph) {
+            self.layout = self.question(graph).planned()?;
             let (shapes, placement) = (&self.shapes, &self.placement);
-            let threads = self.scratch.len() as u64;
-            let scratch =
-                |c: &Capacity| threads * Scratch::<T>::bytes(shapes, c.centre_edges, c.centre_angle_edges) as u64;
-            let other = graph.bytes() + self.weight_bytes;
-            self.layout = Layout::new(shapes, placement, graph, &self.layout, &mut self.buffers, scratch, other)?;
-            // The old arenas go before the new ones come.
-            self.memory = Memory::default();
-            self.memory = Memory::new(&self.layout.plan.program)?;
+            let kinds: Vec<_> = placement.tiers.iter().map(|t| t.kind.clone()).collect();
+            let poison = placement.poison.then(std::mem::size_of::<T>);
+            self.memory = Memory::new(
+                &kinds,
+                &self.layout.plan.program,
+                std::mem::take(&mut self.memory),
+                poison,
+                placement.profile,
+            )?;
+            if placement.profile.is_some() {
+                let program = &self.layout.plan.program;
+                self.spans.reserve(program.forward.len() + program.backward.len());
+            }
             self.buffers.reserve(shapes, &self.layout.capacity, self.layout.plan.program.banks)?;
             for s in &self.scratch {
                 let mut s = s.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -154,8 +200,9 @@ impl<T: Real> Executor<T> {
             self.parameters = Some(parameters.clone());
         }
         self.memory.begin();
+        self.spans.clear();
         for at in 0..self.layout.plan.program.forward.len() {
-            self.run(self.layout.plan.program.forward[at], graph)?;
+            self.timed(self.layout.plan.program.forward[at], graph)?;
         }
         Ok(())
     }
@@ -177,12 +224,30 @@ impl<T: Real> Executor<T> {
         }
         self.buffers.geometry_bar[..graph.edges()].fill([0.0; 5]);
         for at in 0..self.layout.plan.program.backward.len() {
-            self.run(self.layout.plan.program.backward[at], graph)?;
+            self.timed(self.layout.plan.program.backward[at], graph)?;
         }
         Ok(())
     }
 
+    /// Operations and copies of the last step, where a profile is taken.
+    pub fn take_profile(&mut self) -> Profile {
+        let mut copies = Vec::new();
+        self.memory.records(&mut copies);
+        Profile { spans: self.spans.clone(), copies }
+    }
+
+    fn timed(&mut self, op: Op, graph: &Graph) -> Result<(), ComputeError> {
+        let Some(zero) = self.placement.profile else { return self.run(op, graph) };
+        let begin = zero.elapsed().as_secs_f64();
+        self.run(op, graph)?;
+        self.spans.push(Span { op, begin, end: zero.elapsed().as_secs_f64() });
+        Ok(())
+    }
+
     fn run(&mut self, op: Op, graph: &Graph) -> Result<(), ComputeError> {
+        if self.placement.poison {
+            self.check_inputs(&op)?;
+        }
         match op {
             Op::Geometry => self.geometry(graph),
             Op::Project { layer } => self.project(graph, layer),
@@ -198,10 +263,31 @@ impl<T: Real> Executor<T> {
             Op::Gather { layer, tile } => self.gather(graph, layer, tile),
             Op::Finish { layer } => self.finish(graph, layer),
             Op::Assemble { tile, adjoint } => self.assemble(graph, tile, adjoint),
-            Op::Save { from, to, ticket } | Op::Load { from, to, ticket } => self.memory.copy(from, to, ticket)?,
+            Op::Save { from, to, ticket } | Op::Load { from, to, ticket } => self.memory.copy(from, to, ticket),
             Op::Wait { ticket } => self.memory.wait(ticket)?,
         }
+        if self.placement.poison {
+            self.memory.done();
+        }
         Ok(())
+    }
+
+    /// Poison mode: what the operation reads was written.
+    fn check_inputs(&self, op: &Op) -> Result<(), ComputeError> {
+        let (state, tile) = match *op {
+            Op::Forward { tile, input, .. } | Op::Rebuild { tile, input, .. } | Op::Backward { tile, input, .. } => {
+                (input, tile)
+            }
+            Op::Assemble { tile, adjoint } => (adjoint, tile),
+            _ => return Ok(()),
+        };
+        let number = std::mem::size_of::<T>();
+        let (tile, s) = (&self.tiles[tile], &self.shapes);
+        let rows = [(state.edges, tile.edges.len() * s.ep * number), (state.angles, tile.angles.len() * s.ap * number)];
+        self.memory.check(rows.into_iter().filter_map(|(place, bytes)| match place {
+            Place::Slot(id) => Some((id, bytes)),
+            Place::None | Place::Initial => None,
+        }))
     }
 
     fn geometry(&mut self, graph: &Graph) {

@@ -3,14 +3,15 @@
 use super::buffers::{Buffers, Capacity};
 use super::shapes::Shapes;
 use super::simd::Real;
-use super::temporary::{plan, Plan};
+use super::CpuTier;
 use std::ops::Range;
+use std::time::Instant;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
-use weir_engine::plan::placement::{Checkpoint, Permission, Problem, Rates, TierSpec, TileSize, Work};
+use weir_engine::plan::placement::{plan, Checkpoint, Permission, Plan, Problem, Rates, TileSize, Work};
 
 /// What the user lets the planner use.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Placement {
     /// Largest number of edges in a tile.
     pub tile_edges: usize,
@@ -21,9 +22,13 @@ pub struct Placement {
     /// Whether states may be rebuilt.
     pub rebuild: Permission,
     /// Tiers, the computing one first; capacities are budgets.
-    pub tiers: Vec<TierSpec>,
+    pub tiers: Vec<CpuTier>,
     /// Compute rates, where they were measured; else estimates.
     pub rates: Option<Rates>,
+    /// Test mode: see [`super::CpuOptions::poison`].
+    pub poison: bool,
+    /// Zero of the times of a profile; none: nothing is timed.
+    pub profile: Option<Instant>,
 }
 
 /// One tile at this step.
@@ -57,6 +62,8 @@ pub struct Layout {
     pub capacity: Capacity,
     /// The planner's answer.
     pub plan: Plan,
+    /// What it was asked.
+    pub problem: Problem,
     /// Bytes held in each tier.
     pub bytes: Vec<(String, u64)>,
 }
@@ -71,7 +78,7 @@ impl Layout {
     /// True when the graph has these tiles and fits all capacities.
     pub fn holds(&self, graph: &Graph) -> bool {
         self.tiles.last().map_or(0, |t| t.end) == graph.atoms()
-            && !self.tiles.is_empty() == (graph.atoms() > 0)
+            && self.tiles.is_empty() == (graph.atoms() == 0)
             && self.capacity.atoms == graph.atoms()
             && self.tiles.iter().zip(&self.sizes).all(|(centres, size)| {
                 let tile = Tile::new(graph, centres.clone());
@@ -83,11 +90,24 @@ impl Layout {
             })
     }
 
-    /// Plans a graph. `other_bytes` of the first tier are in use for what is not laid out here. Tiles that an earlier layout has too keep
-    /// at least their capacities, so that fluctuating counts soon need no new plan.
+    /// Plans a graph.
     ///
     /// # Errors
     /// [`ComputeError::Memory`] with the planner's words.
+    pub fn planned(mut self) -> Result<Self, ComputeError> {
+        if self.tiles.is_empty() {
+            return Ok(self);
+        }
+        let problem = &self.problem;
+        self.plan = plan(problem).map_err(|e| ComputeError::Memory(e.to_string()))?;
+        let peaks = problem.tiers.iter().zip(&self.plan.program.arena_bytes);
+        self.bytes = peaks.map(|(t, &b)| (t.name.clone(), b)).collect();
+        self.bytes[0].1 += problem.fixed_bytes + problem.bank_bytes * self.plan.program.banks as u64;
+        Ok(self)
+    }
+
+    /// What the planner is to be asked for a graph. `other_bytes` of the first tier are in use for what is not laid out here. Tiles that
+    /// an earlier layout has too keep at least their capacities, so that fluctuating counts soon need no new plan.
     pub fn new<T: Real>(
         s: &Shapes,
         placement: &Placement,
@@ -96,7 +116,7 @@ impl Layout {
         buffers: &mut Buffers<T>,
         scratch_bytes: impl Fn(&Capacity) -> u64,
         other_bytes: u64,
-    ) -> Result<Self, ComputeError> {
+    ) -> Self {
         let tiles = if before.capacity.atoms == graph.atoms() && !before.tiles.is_empty() {
             before.tiles.clone()
         } else {
@@ -144,17 +164,13 @@ impl Layout {
             stored_angle_bytes: s.ap as u64 * number,
             fixed_bytes,
             bank_bytes,
-            tiers: placement.tiers.clone(),
+            tiers: placement.tiers.iter().map(|t| t.spec.clone()).collect(),
             rates: placement.rates.clone().unwrap_or_else(|| estimate(s, number)),
             checkpoint: placement.checkpoint,
             spill: placement.spill,
             rebuild: placement.rebuild,
         };
-        let plan = plan(&problem).map_err(|e| ComputeError::Memory(e.to_string()))?;
-        let mut bytes: Vec<(String, u64)> =
-            placement.tiers.iter().zip(&plan.program.arena_bytes).map(|(t, &b)| (t.name.clone(), b)).collect();
-        bytes[0].1 += fixed_bytes + bank_bytes * plan.program.banks as u64;
-        Ok(Self { tiles, sizes, capacity, plan, bytes })
+        Self { tiles, sizes, capacity, problem, ..Self::default() }
     }
 }
 

@@ -20,15 +20,17 @@ mod scratch;
 mod shapes;
 mod share;
 mod simd;
-mod temporary;
 mod weights;
 
 pub use calculator::CpuCalculator;
+pub use execute::{Profile, Span};
 pub use layout::Placement;
-pub use weir_engine::plan::placement::{Checkpoint, Permission, TierSpec};
+pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
 
 use std::sync::Arc;
 use thiserror::Error;
+use weir_allocators::faults::Faults;
+use weir_allocators::kind::{Hbm, Kind, Ledger, Tier};
 use weir_engine::backend::Calculator;
 use weir_engine::model::{Model, Precision};
 
@@ -45,7 +47,7 @@ pub enum PrecisionChoice {
 }
 
 /// Options of a CPU calculator.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct CpuOptions {
     /// Compute precision.
     pub precision: PrecisionChoice,
@@ -57,8 +59,14 @@ pub struct CpuOptions {
     pub spill: Permission,
     /// Whether states may be rebuilt.
     pub rebuild: Permission,
-    /// Memory tiers, the computing one first, with budgets for capacities.
-    pub tiers: Vec<TierSpec>,
+    /// Memory tiers, the computing one first.
+    pub tiers: Vec<CpuTier>,
+    /// Compute rates, where they were measured.
+    pub rates: Option<Rates>,
+    /// Test mode: slots are NaN before they are written and after their last use, and reading one is an error.
+    pub poison: bool,
+    /// Zero of the times of a profile (see [`CpuCalculator::take_profile`]); none: nothing is timed.
+    pub profile: Option<std::time::Instant>,
     /// Skin of the neighbour list, A. 0 rebuilds it every step.
     pub skin: f64,
     /// Largest number of edges in a tile; 0 = chosen from the thread count.
@@ -74,16 +82,42 @@ impl Default for CpuOptions {
             spill: Permission::Allowed,
             rebuild: Permission::Allowed,
             tiers: vec![unlimited()],
+            rates: None,
+            poison: false,
+            profile: None,
             skin: 1.0,
             tile_edges: 0,
         }
     }
 }
 
-/// One tier, `hbm`, without a budget.
-pub fn unlimited() -> TierSpec {
+/// A memory tier: what the planner knows of it, and what hands it out.
+#[derive(Clone)]
+pub struct CpuTier {
+    /// Name, budget, links.
+    pub spec: TierSpec,
+    /// The memory.
+    pub kind: Arc<dyn Kind>,
+}
+
+impl std::fmt::Debug for CpuTier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.spec.fmt(f)
+    }
+}
+
+/// The computing tier, `hbm`, under a budget: an arena of ordinary memory.
+pub fn hbm(budget: u64) -> CpuTier {
     let (out_rate, in_rate) = (10e9, 10e9);
-    TierSpec { name: "hbm".into(), capacity: u64::MAX / 4, out_rate, in_rate, both: 0.5, latency: 0.0, overlap: 0.0 }
+    let spec =
+        TierSpec { name: "hbm".into(), capacity: budget, out_rate, in_rate, both: 0.5, latency: 0.0, overlap: 0.0 };
+    let ledger = Ledger::new("hbm", Tier::Hbm.option(), budget);
+    CpuTier { spec, kind: Arc::new(Hbm::new(ledger, Faults::none())) }
+}
+
+/// One tier, `hbm`, without a budget.
+pub fn unlimited() -> CpuTier {
+    hbm(u64::MAX / 4)
 }
 
 /// Why a calculator cannot be made.
@@ -146,7 +180,9 @@ pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Res
         spill: options.spill,
         rebuild: options.rebuild,
         tiers: options.tiers.clone(),
-        rates: None,
+        rates: options.rates.clone(),
+        poison: options.poison,
+        profile: options.profile,
     };
     let o = &model.descriptor.options;
     let single = match options.precision {

@@ -2,9 +2,11 @@
 //! Exact, slow, and hungry for memory: everything is kept.
 
 use super::calculator::Compute;
+use super::execute::Profile;
 use weir_engine::backend::{ComputeError, FrameParameters, Request, Results};
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
+use weir_engine::plan::placement::{Plan, Problem};
 use weir_engine::reference::evaluate;
 
 /// Runs the reference.
@@ -33,6 +35,20 @@ impl Compute for Plain {
 
     fn bytes(&self) -> Vec<(String, u64)> {
         vec![("hbm".into(), self.bytes)]
+    }
+
+    fn set_list_bytes(&mut self, _: u64) {}
+
+    fn problem(&mut self, _: &Graph) -> Option<Problem> {
+        None
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        None
+    }
+
+    fn take_profile(&mut self) -> Profile {
+        Profile::default()
     }
 
     fn plans(&self) -> usize {

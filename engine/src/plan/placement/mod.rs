@@ -28,8 +28,8 @@ pub use report::{GroupPlan, LayerRow, Plan, Prediction};
 pub use schedule::{Schedule, Segment};
 pub use solve::{plan, smallest_feasible};
 
-/// Alignment of every slot, bytes.
-pub const ALIGN: u64 = 256;
+/// Alignment of every slot, bytes: what copies past the page cache ask of a file.
+pub const ALIGN: u64 = 4096;
 
 #[cfg(test)]
 mod tests;

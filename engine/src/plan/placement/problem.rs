@@ -114,7 +114,7 @@ pub enum Permission {
 
 /// The question. States lie in tiers, and between layers, in their stored form, so that results do not depend on the plan; adjoints are
 /// in the compute type.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Problem {
     /// L
     pub layers: usize,

@@ -41,7 +41,7 @@ pub struct GroupPlan {
 }
 
 /// A plan.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// What to run.
     pub program: Program,
