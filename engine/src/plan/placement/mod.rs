@@ -21,7 +21,7 @@ mod simplex;
 mod solve;
 
 pub use error::{Help, PlanError};
-pub use problem::{Checkpoint, Permission, Problem, Rates, TierSpec, TileSize, Work};
+pub use problem::{BadCheckpoint, Checkpoint, Permission, Problem, Rates, TierSpec, TileSize, Work};
 pub use program::{Op, Place, Program, Slot, SlotId, State, Ticket};
 pub use replay::{replay, ReplayError, Replayed};
 pub use report::{GroupPlan, LayerRow, Plan, Prediction};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// Capacities of one tile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,17 +79,24 @@ pub enum Checkpoint {
     Every(usize),
 }
 
-impl FromStr for Checkpoint {
-    type Err = crate::plan::BadCheckpoint;
+/// Not a checkpoint policy.
+#[derive(Debug, Error, PartialEq)]
+#[error("\"{0}\" is not a checkpoint policy; use auto, all, or every:K with K at least 1")]
+pub struct BadCheckpoint(String);
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.trim().eq_ignore_ascii_case("auto") {
-            return Ok(Self::Auto);
+impl FromStr for Checkpoint {
+    type Err = BadCheckpoint;
+
+    fn from_str(text: &str) -> Result<Self, BadCheckpoint> {
+        let bad = || BadCheckpoint(text.to_string());
+        match text.trim().to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "all" => Ok(Self::All),
+            other => match other.strip_prefix("every:").ok_or_else(bad)?.parse::<usize>() {
+                Ok(k) if k >= 1 => Ok(Self::Every(k)),
+                _ => Err(bad()),
+            },
         }
-        Ok(match text.parse()? {
-            crate::plan::Checkpoint::All => Self::All,
-            crate::plan::Checkpoint::Every(k) => Self::Every(k),
-        })
     }
 }
 
