@@ -1,7 +1,8 @@
 //! The CPU implementation of the engine's `Calculator`: neighbour list, executor, results in input order.
 
 use super::assemble::{atomic_virial, forces, tree_sum, virial};
-use super::execute::{Executor, Profile};
+use super::execute::Executor;
+use super::profile::Profile;
 use super::simd::Real;
 use super::{CpuError, CpuOptions};
 use rayon::{ThreadPool, ThreadPoolBuilder};

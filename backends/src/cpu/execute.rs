@@ -5,20 +5,21 @@ use super::backward::BackwardLayer;
 use super::buffers::{Buffers, Capacity};
 use super::context::{round_geometry, Context, Embedding};
 use super::fit::{FitNet, FitScratch, FIT_BLOCK};
-use super::forward::{Features, ForwardLayer, Rows};
+use super::forward::ForwardLayer;
 use super::kernels_edge::Gather;
 use super::layout::{Layout, Placement, Tile};
 use super::memory::Memory;
+use super::profile::{Profile, Span};
 use super::scratch::{Scratch, BLOCK};
 use super::shapes::Shapes;
 use super::share::Shared;
 use super::simd::{Activator, Real};
+use super::slots::{angle_rows, edge_rows, features};
 use super::weights::LayerWeights;
 use pulp::Arch;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use weir_allocators::stream::Record;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
@@ -27,26 +28,6 @@ use weir_engine::reference::{initial_node_features, output_rule, ResolvedParamet
 
 /// Memory of one thread: layers, fitting net, rows of the fitting net's input.
 type Worker<T> = (Scratch<T>, FitScratch, Vec<f64>);
-
-/// One operation of a step, in seconds from the profile's zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Span {
-    /// What ran.
-    pub op: Op,
-    /// Began, s.
-    pub begin: f64,
-    /// Ended, s.
-    pub end: f64,
-}
-
-/// What the interpreter and the copy streams did.
-#[derive(Clone, Debug, Default)]
-pub struct Profile {
-    /// Operations in order.
-    pub spans: Vec<Span>,
-    /// Copies, those out first, each direction in order.
-    pub copies: Vec<Record>,
-}
 
 /// The packed model with its buffers.
 pub struct Executor<T> {
@@ -474,28 +455,5 @@ impl<T: Real> Executor<T> {
                 edge_gradients(&context, i, &e_bar, a_bar.as_ref(), &geometry_bar[edges], &mut t.0, out);
             }
         });
-    }
-}
-
-/// Rows of a slot, where the place is one.
-fn rows<'a, T: Real>(memory: &'a Memory, place: Place, first: usize, width: usize) -> Option<Rows<'a, T>> {
-    match place {
-        Place::Slot(id) => Some(Rows { data: memory.slot(id), first, width }),
-        Place::None | Place::Initial => None,
-    }
-}
-
-fn edge_rows<'a, T: Real>(memory: &'a Memory, s: &Shapes, tile: &Tile, place: Place) -> Option<Rows<'a, T>> {
-    rows(memory, place, tile.edges.start, s.ep)
-}
-
-fn angle_rows<'a, T: Real>(memory: &'a Memory, s: &Shapes, tile: &Tile, place: Place) -> Option<Rows<'a, T>> {
-    rows(memory, place, tile.angles.start, s.ap)
-}
-
-fn features<'a, T: Real>(memory: &'a Memory, s: &Shapes, tile: &Tile, state: State) -> Features<'a, T> {
-    match edge_rows(memory, s, tile, state.edges) {
-        Some(edges) => Features::Stored { edges, angles: angle_rows(memory, s, tile, state.angles) },
-        None => Features::Initial,
     }
 }

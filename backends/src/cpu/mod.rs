@@ -16,15 +16,17 @@ mod kernels_edge;
 mod layout;
 mod memory;
 mod plain;
+mod profile;
 mod scratch;
 mod shapes;
 mod share;
 mod simd;
+mod slots;
 mod weights;
 
 pub use calculator::CpuCalculator;
-pub use execute::{Profile, Span};
 pub use layout::Placement;
+pub use profile::{Profile, Span};
 pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! Exact, slow, and hungry for memory: everything is kept.
 
 use super::calculator::Compute;
-use super::execute::Profile;
+use super::profile::Profile;
 use weir_engine::backend::{ComputeError, FrameParameters, Request, Results};
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;

@@ -1,0 +1,24 @@
+//! What a step did and when.
+
+use weir_allocators::stream::Record;
+use weir_engine::plan::placement::Op;
+
+/// One operation of a step, in seconds from the profile's zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    /// What ran.
+    pub op: Op,
+    /// Began, s.
+    pub begin: f64,
+    /// Ended, s.
+    pub end: f64,
+}
+
+/// What the interpreter and the copy streams did.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// Operations in order.
+    pub spans: Vec<Span>,
+    /// Copies, those out first, each direction in order.
+    pub copies: Vec<Record>,
+}
