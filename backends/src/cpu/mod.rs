@@ -7,6 +7,7 @@ mod assemble;
 mod backward;
 mod buffers;
 mod calculator;
+mod calibrate;
 mod context;
 mod execute;
 mod fit;
@@ -25,6 +26,7 @@ mod slots;
 mod weights;
 
 pub use calculator::CpuCalculator;
+pub use calibrate::calibrate;
 pub use layout::Placement;
 pub use profile::{Profile, Span};
 pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
