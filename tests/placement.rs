@@ -176,3 +176,13 @@ fn one_tile_rebuilt_from_an_earlier_layer_has_the_same_bits() {
         assert!(local > 0, "every:{k}");
     }
 }
+
+#[test]
+fn atoms_without_neighbours_need_no_bytes_and_have_an_energy() {
+    let model = Arc::new(new_model("tiny", 5).unwrap());
+    let mut calculator = create_cpu(model, &[0, 1], &CpuOptions { poison: true, ..Default::default() }).unwrap();
+    let mut out = Results::default();
+    let far = [[0.0; 3], [50.0, 0.0, 0.0]];
+    calculator.compute(&far, None, &FrameParameters::default(), Request { atomic_virial: true }, &mut out).unwrap();
+    assert!(out.energy.is_finite() && out.forces == vec![[0.0; 3]; 2], "{out:?}");
+}

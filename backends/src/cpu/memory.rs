@@ -109,6 +109,8 @@ impl Memory {
         drop((out, into));
         regions.resize_with(kinds.len(), || None);
         for (k, (region, &need)) in regions.iter_mut().zip(&program.arena_bytes).enumerate() {
+            // Atoms without neighbours have slots of no bytes, which still lie in a region.
+            let need = if k == 0 { need.max(1) } else { need };
             if region.as_ref().map_or(0, |r| r.bytes()) < need {
                 // The old one goes before the new one comes.
                 *region = None;
