@@ -4,8 +4,8 @@ mod common;
 
 use common::{bits, system};
 use std::sync::Arc;
-use weir_allocators::faults::Faults;
-use weir_allocators::kind::{AllocError, File, Kind, Ledger, System};
+use weir_allocators::faults::{Faults, Operation};
+use weir_allocators::kind::{AllocError, File, Hbm, Kind, Ledger, System};
 use weir_backends::cpu::{
     create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Permission, PrecisionChoice, TierSpec,
 };
@@ -149,6 +149,20 @@ fn a_budget_below_the_smallest_is_an_error_before_any_work() {
         .to_string();
     assert!(e.contains("hbm") && e.contains("WEIR_"), "{e}");
     assert_eq!(out, Results::default());
+}
+
+#[test]
+fn a_failed_allocation_is_an_error_and_the_next_call_starts_afresh() {
+    let case = Case::new(PrecisionChoice::F32);
+    let expected = bits(&case.run(&mut case.calculator(&case.base)));
+    let ledger = Ledger::new("hbm", "WEIR_HBM_BUDGET", 1 << 40);
+    let kind = Arc::new(Hbm::new(ledger, Faults::fail(Operation::Allocation, 1)));
+    let tiers = vec![CpuTier { kind, ..hbm(1 << 40) }];
+    let mut calculator = case.calculator(&CpuOptions { tiers, ..case.base.clone() });
+    let mut out = Results::default();
+    let parameters = FrameParameters::default();
+    assert!(calculator.compute(&case.x, Some(&case.cell), &parameters, Request::default(), &mut out).is_err());
+    assert_eq!(bits(&case.run(&mut calculator)), expected);
 }
 
 #[test]

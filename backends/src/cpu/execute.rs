@@ -7,7 +7,7 @@ use super::context::{round_geometry, Context, Embedding};
 use super::fit::{FitNet, FitScratch, FIT_BLOCK};
 use super::forward::ForwardLayer;
 use super::kernels_edge::Gather;
-use super::layout::{Layout, Placement, Tile};
+use super::layout::{Layout, Tile};
 use super::memory::Memory;
 use super::profile::{Profile, Span};
 use super::scratch::{Scratch, BLOCK};
@@ -16,6 +16,7 @@ use super::share::Shared;
 use super::simd::{Activator, Real};
 use super::slots::{angle_rows, edge_rows, features};
 use super::weights::LayerWeights;
+use super::CpuOptions;
 use pulp::Arch;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -43,7 +44,7 @@ pub struct Executor<T> {
     weight_bytes: u64,
     /// Bytes of the neighbour list, which the step shares the first tier with.
     pub(super) list_bytes: u64,
-    placement: Placement,
+    options: CpuOptions,
     layout: Layout,
     memory: Memory,
     tiles: Vec<Tile>,
@@ -87,8 +88,8 @@ macro_rules! context {
 }
 
 impl<T: Real> Executor<T> {
-    /// Packs a model.
-    pub fn new(model: Arc<Model>, threads: usize, placement: Placement) -> Self {
+    /// Packs a model. `options.tile_edges` has been chosen.
+    pub fn new(model: Arc<Model>, threads: usize, options: CpuOptions) -> Self {
         let arch = Arch::new();
         let shapes = Shapes::of(&model);
         let layers: Vec<LayerWeights<T>> =
@@ -104,7 +105,7 @@ impl<T: Real> Executor<T> {
             fit: FitNet::new(arch, &model),
             scratch: (0..threads.max(1)).map(|_| Mutex::default()).collect(),
             buffers: Buffers::default(),
-            placement,
+            options,
             layout: Layout::default(),
             memory: Memory::default(),
             tiles: Vec::new(),
@@ -123,11 +124,11 @@ impl<T: Real> Executor<T> {
 
     /// What the planner is asked for a graph.
     pub fn question(&mut self, graph: &Graph) -> Layout {
-        let (shapes, placement) = (&self.shapes, &self.placement);
+        let (shapes, options) = (&self.shapes, &self.options);
         let threads = self.scratch.len() as u64;
         let scratch = |c: &Capacity| threads * Scratch::<T>::bytes(shapes, c.centre_edges, c.centre_angle_edges) as u64;
         let other = graph.bytes() + self.weight_bytes + self.list_bytes;
-        Layout::new(shapes, placement, graph, &self.layout, &mut self.buffers, scratch, other)
+        Layout::new(shapes, options, graph, &self.layout, &mut self.buffers, scratch, other)
     }
 
     /// The plan in force.
@@ -139,27 +140,23 @@ impl<T: Real> Executor<T> {
     /// positions, so nothing of the overflow is seen.
     fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
         if !self.layout.holds(graph) {
-            self.layout = self.question(graph).planned()?;
-            let (shapes, placement) = (&self.shapes, &self.placement);
-            let kinds: Vec<_> = placement.tiers.iter().map(|t| t.kind.clone()).collect();
-            let poison = placement.poison.then(std::mem::size_of::<T>);
-            self.memory = Memory::new(
-                &kinds,
-                &self.layout.plan.program,
-                std::mem::take(&mut self.memory),
-                poison,
-                placement.profile,
-            )?;
-            if placement.profile.is_some() {
-                let program = &self.layout.plan.program;
+            let layout = self.question(graph).planned()?;
+            // A plan is in force once its memory is there: until then none is, so that a failure leaves nothing half made.
+            self.layout = Layout::default();
+            let (shapes, options, program) = (&self.shapes, &self.options, &layout.plan.program);
+            let kinds: Vec<_> = options.tiers.iter().map(|t| t.kind.clone()).collect();
+            let poison = options.poison.then(std::mem::size_of::<T>);
+            self.memory = Memory::new(&kinds, program, std::mem::take(&mut self.memory), poison, options.profile)?;
+            if options.profile.is_some() {
                 self.spans.reserve(program.forward.len() + program.backward.len());
             }
-            self.buffers.reserve(shapes, &self.layout.capacity, self.layout.plan.program.banks)?;
+            self.buffers.reserve(shapes, &layout.capacity, program.banks)?;
             for s in &self.scratch {
                 let mut s = s.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                s.0.reserve(shapes, self.layout.capacity.centre_edges, self.layout.capacity.centre_angle_edges);
+                s.0.reserve(shapes, layout.capacity.centre_edges, layout.capacity.centre_angle_edges);
                 s.2.resize(FIT_BLOCK * self.fit.inputs(), 0.0);
             }
+            self.layout = layout;
             self.plans += 1;
         }
         self.tiles.clear();
@@ -218,7 +215,7 @@ impl<T: Real> Executor<T> {
     }
 
     fn timed(&mut self, op: Op, graph: &Graph) -> Result<(), ComputeError> {
-        let Some(zero) = self.placement.profile else { return self.run(op, graph) };
+        let Some(zero) = self.options.profile else { return self.run(op, graph) };
         let begin = zero.elapsed().as_secs_f64();
         self.run(op, graph)?;
         self.spans.push(Span { op, begin, end: zero.elapsed().as_secs_f64() });
@@ -226,7 +223,7 @@ impl<T: Real> Executor<T> {
     }
 
     fn run(&mut self, op: Op, graph: &Graph) -> Result<(), ComputeError> {
-        if self.placement.poison {
+        if self.options.poison {
             self.check_inputs(&op)?;
         }
         match op {
@@ -247,7 +244,7 @@ impl<T: Real> Executor<T> {
             Op::Save { from, to, ticket } | Op::Load { from, to, ticket } => self.memory.copy(from, to, ticket),
             Op::Wait { ticket } => self.memory.wait(ticket)?,
         }
-        if self.placement.poison {
+        if self.options.poison {
             self.memory.done();
         }
         Ok(())

@@ -3,33 +3,11 @@
 use super::buffers::{Buffers, Capacity};
 use super::shapes::Shapes;
 use super::simd::Real;
-use super::CpuTier;
+use super::CpuOptions;
 use std::ops::Range;
-use std::time::Instant;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
-use weir_engine::plan::placement::{plan, Checkpoint, Permission, Plan, Problem, Rates, TileSize, Work};
-
-/// What the user lets the planner use.
-#[derive(Clone, Debug)]
-pub struct Placement {
-    /// Largest number of edges in a tile.
-    pub tile_edges: usize,
-    /// Which states are kept.
-    pub checkpoint: Checkpoint,
-    /// Whether kept states may leave the first tier.
-    pub spill: Permission,
-    /// Whether states may be rebuilt.
-    pub rebuild: Permission,
-    /// Tiers, the computing one first; capacities are budgets.
-    pub tiers: Vec<CpuTier>,
-    /// Compute rates, where they were measured; else estimates.
-    pub rates: Option<Rates>,
-    /// Test mode: see [`super::CpuOptions::poison`].
-    pub poison: bool,
-    /// Zero of the times of a profile; none: nothing is timed.
-    pub profile: Option<Instant>,
-}
+use weir_engine::plan::placement::{plan, Plan, Problem, Rates, TileSize, Work};
 
 /// One tile at this step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,7 +88,7 @@ impl Layout {
     /// an earlier layout has too keep at least their capacities, so that fluctuating counts soon need no new plan.
     pub fn new<T: Real>(
         s: &Shapes,
-        placement: &Placement,
+        options: &CpuOptions,
         graph: &Graph,
         before: &Layout,
         buffers: &mut Buffers<T>,
@@ -120,7 +98,7 @@ impl Layout {
         let tiles = if before.capacity.atoms == graph.atoms() && !before.tiles.is_empty() {
             before.tiles.clone()
         } else {
-            cut(graph, placement.tile_edges)
+            cut(graph, options.tile_edges)
         };
         let same = before.tiles == tiles;
         let mut sizes: Vec<TileSize> = tiles
@@ -164,11 +142,11 @@ impl Layout {
             stored_angle_bytes: s.ap as u64 * number,
             fixed_bytes,
             bank_bytes,
-            tiers: placement.tiers.iter().map(|t| t.spec.clone()).collect(),
-            rates: placement.rates.clone().unwrap_or_else(|| estimate(s, number)),
-            checkpoint: placement.checkpoint,
-            spill: placement.spill,
-            rebuild: placement.rebuild,
+            tiers: options.tiers.iter().map(|t| t.spec.clone()).collect(),
+            rates: options.rates.clone().unwrap_or_else(|| estimate(s, number)),
+            checkpoint: options.checkpoint,
+            spill: options.spill,
+            rebuild: options.rebuild,
         };
         Self { tiles, sizes, capacity, problem, ..Self::default() }
     }

@@ -27,7 +27,6 @@ mod weights;
 
 pub use calculator::CpuCalculator;
 pub use calibrate::calibrate;
-pub use layout::Placement;
 pub use profile::{Profile, Span};
 pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
 
@@ -178,16 +177,7 @@ pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Res
     let threads = if options.threads == 0 { default_threads() } else { options.threads };
     // Enough edges for every thread to find work in a tile, few enough for the tile's message adjoints to stay in the cache.
     let tile_edges = if options.tile_edges == 0 { 8192 * threads } else { options.tile_edges };
-    let placement = Placement {
-        tile_edges,
-        checkpoint: options.checkpoint,
-        spill: options.spill,
-        rebuild: options.rebuild,
-        tiers: options.tiers.clone(),
-        rates: options.rates.clone(),
-        poison: options.poison,
-        profile: options.profile,
-    };
+    let chosen = CpuOptions { tile_edges, ..options.clone() };
     let o = &model.descriptor.options;
     let single = match options.precision {
         PrecisionChoice::Model => o.precision == Precision::F32,
@@ -200,9 +190,9 @@ pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Res
         }
         Box::<plain::Plain>::default()
     } else if single {
-        Box::new(execute::Executor::<f32>::new(model.clone(), threads, placement))
+        Box::new(execute::Executor::<f32>::new(model.clone(), threads, chosen))
     } else {
-        Box::new(execute::Executor::<f64>::new(model.clone(), threads, placement))
+        Box::new(execute::Executor::<f64>::new(model.clone(), threads, chosen))
     };
     CpuCalculator::new(model, types, options, threads, compute)
 }
