@@ -78,10 +78,10 @@ fn main() {
     let problem = free.problem(&s.positions, s.cell.as_ref()).unwrap().unwrap();
     // One profiled step that rebuilds, so that rebuilding has a rate of its own.
     let rates = {
-        let whole = calibrate(&problem, &free.take_profile());
+        let whole = calibrate(&problem, &free.profile().unwrap());
         let (mut half, ..) = run(&CpuOptions { checkpoint: Checkpoint::Every(4), ..base.clone() });
         let problem = half.problem(&s.positions, s.cell.as_ref()).unwrap().unwrap();
-        let with_rebuild = calibrate(&problem, &half.take_profile());
+        let with_rebuild = calibrate(&problem, &half.profile().unwrap());
         weir_backends::cpu::Rates { rebuild: with_rebuild.rebuild, ..whole }
     };
     drop(free);

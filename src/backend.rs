@@ -2,12 +2,17 @@
 
 use crate::cli::ParameterArgs;
 use crate::log::{Level, Log};
-use crate::policy::{Checkpoint, Policy, Precision};
 use crate::problem::Usage;
+use crate::settings::Settings;
 use anyhow::{bail, Context, Result};
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use weir_backends::cpu::{self, CpuOptions, PrecisionChoice};
+use std::time::Instant;
+use weir_allocators::faults::Faults;
+use weir_allocators::policy::{CheckpointRule, Policy, Precision, Setting, Store};
+use weir_allocators::topology::Topology;
+use weir_backends::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};
 use weir_engine::backend::{Calculator, FrameParameters};
 use weir_engine::model::{self, LoadOptions, Model};
 use weir_engine::structure::Structure;
@@ -18,10 +23,15 @@ pub struct Engine {
     pub model: Arc<Model>,
     /// Its file.
     pub path: PathBuf,
-    /// How to compute.
+    /// How to compute and where to keep things.
     pub policy: Policy,
+    /// The machine.
+    pub topology: Topology,
     /// Neighbour skin, A, where one is asked for.
     pub skin: Option<f64>,
+    /// Zero of all recorded times.
+    pub zero: Instant,
+    tiers: OnceCell<Vec<CpuTier>>,
 }
 
 impl Engine {
@@ -29,13 +39,16 @@ impl Engine {
     ///
     /// # Errors
     /// Unreadable or unsupported models, missing heads.
-    pub fn load(path: &Path, allow_unknown: bool, policy: Policy, log: &Log) -> Result<Self> {
+    pub fn load(path: &Path, allow_unknown: bool, settings: Settings, log: &Log) -> Result<Self> {
+        let Settings { policy, topology } = settings;
         let head = policy.head.as_ref().map(|h| h.value.clone());
         let model = model::load(path, &LoadOptions { head, allow_unknown })?;
         for remark in &model.source.remarks {
             log.warn(&format!("{}: {remark}", path.display()));
         }
-        Ok(Engine { model: Arc::new(model), path: path.to_path_buf(), policy, skin: None })
+        let path = path.to_path_buf();
+        let (tiers, zero) = (OnceCell::new(), Instant::now());
+        Ok(Engine { model: Arc::new(model), path, policy, topology, skin: None, zero, tiers })
     }
 
     /// The arithmetic of the messages: `f64` or `f32`.
@@ -47,7 +60,7 @@ impl Engine {
             // Sequential models have a double-precision path only.
             Precision::Model if options.sequential_update => "f64",
             Precision::Model if options.precision == weir_engine::model::Precision::F32 => "f32",
-            Precision::Model => "f64",
+            _ => "f64",
         }
     }
 
@@ -78,23 +91,78 @@ impl Engine {
     /// A calculator for atoms of these types.
     ///
     /// # Errors
+    /// What the backend refuses, tiers that cannot be opened.
+    pub fn calculator(&self, types: &[i32], log: &Log) -> Result<Box<dyn Calculator>> {
+        Ok(Box::new(self.cpu_calculator(types, &self.cpu_options(log)?)?))
+    }
+
+    /// As [`Engine::calculator`], with options of one's own.
+    ///
+    /// # Errors
     /// What the backend refuses.
-    pub fn calculator(&self, types: &[i32]) -> Result<Box<dyn Calculator>> {
+    pub fn cpu_calculator(&self, types: &[i32], options: &CpuOptions) -> Result<CpuCalculator> {
+        Ok(cpu::create_cpu(self.model.clone(), types, options)?)
+    }
+
+    /// What the settings mean for the CPU backend. Opens the tiers at the first call.
+    ///
+    /// # Errors
+    /// Tiers that cannot be opened, settings that this version does not have.
+    pub fn cpu_options(&self, log: &Log) -> Result<CpuOptions> {
+        self.check_store()?;
+        self.check_plain()?;
+        let tiers = match self.tiers.get() {
+            Some(tiers) => tiers.clone(),
+            None => {
+                let opened = cpu::open_tiers(&self.policy, &self.topology, &Faults::none())?;
+                for remark in &opened.remarks {
+                    log.warn(remark);
+                }
+                self.tiers.get_or_init(|| opened.tiers).clone()
+            }
+        };
         let options = CpuOptions {
             precision: match self.policy.precision.value {
-                Precision::Model => PrecisionChoice::Model,
                 Precision::F64 => PrecisionChoice::F64,
                 Precision::F32 => PrecisionChoice::F32,
+                _ => PrecisionChoice::Model,
             },
             threads: self.policy.threads.value,
             checkpoint: match self.policy.checkpoint.value {
-                Checkpoint::All => cpu::Checkpoint::All,
-                Checkpoint::Every(k) => cpu::Checkpoint::Every(k),
+                CheckpointRule::Auto => Checkpoint::Auto,
+                CheckpointRule::All => Checkpoint::All,
+                CheckpointRule::Every(k) => Checkpoint::Every(k),
             },
+            profile: self.policy.profile.as_ref().map(|_| self.zero),
+            tiers,
             ..CpuOptions::default()
         };
         let skin = self.skin.unwrap_or(options.skin);
-        Ok(cpu::create(self.model.clone(), types, &CpuOptions { skin, ..options })?)
+        Ok(CpuOptions { skin, ..options })
+    }
+
+    fn check_store(&self) -> Result<(), Usage> {
+        let Setting { value, origin } = &self.policy.store;
+        match value {
+            Store::Exact | Store::Auto => Ok(()),
+            Store::F32 if self.precision() == "f32" => Ok(()),
+            _ => Err(Usage(format!("{origin}: storing states as {value} is not in this version: set it to exact"))),
+        }
+    }
+
+    /// The plain path keeps everything in ordinary memory: what it cannot follow is refused.
+    fn check_plain(&self) -> Result<(), Usage> {
+        if !self.model.descriptor.options.sequential_update {
+            return Ok(());
+        }
+        let p = &self.policy;
+        let placed = [&p.placement.origin].into_iter().chain(p.tiers.iter().map(|t| &t.setting.origin));
+        match placed.into_iter().find(|o| *o != "automatic") {
+            Some(origin) => Err(Usage(format!(
+                "{origin}: this model uses sequential_update, whose path keeps everything in memory and follows no budget: unset it"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Parameters of a frame: from the command line, else from the structure.

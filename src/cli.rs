@@ -1,6 +1,5 @@
 //! The command line as clap sees it.
 
-use crate::policy::{Checkpoint, Precision};
 use crate::slice::FrameSlice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -13,9 +12,10 @@ Examples:
   weir md examples/water.toml --set md.temperature_K=310
   weir model info model.dp
 
-Environment (flags win over it): WEIR_HEAD, WEIR_PRECISION, WEIR_THREADS, WEIR_CHECKPOINT, WEIR_BACKEND, WEIR_LOG (error, warn, info,
-debug), WEIR_CONFIG (a TOML file with the keys head, precision, threads, checkpoint, backend, log). Any other WEIR_ name is an error,
-except those of module systems (WEIR_ROOT, _HOME, _DIR, _VERSION, _LIB, _INC, _BASE).
+Environment (flags win over it): WEIR_HEAD, WEIR_PRECISION, WEIR_THREADS, WEIR_BACKEND, WEIR_PLACEMENT, WEIR_HBM_BUDGET, WEIR_HOST_BUDGET,
+WEIR_FILE_BUDGET, WEIR_CHECKPOINT, WEIR_STORE, WEIR_NUMA_NODE, WEIR_SCRATCH_DIR, WEIR_CACHE_DIR, WEIR_PROFILE (path of a trace), WEIR_LOG (error,
+warn, info, debug), WEIR_CONFIG (a TOML file with these names in small letters). docs/environment.md tells what each does. Any other WEIR_
+name is an error, except those of module systems (WEIR_ROOT, _HOME, _DIR, _VERSION, _LIB, _INC, _BASE).
 
 Exit codes: 0 done, or stopped as asked (signal, --maxh) with the restart file written; 1 error; 2 wrong usage, environment or configuration.";
 
@@ -72,18 +72,41 @@ pub struct ModelArgs {
     pub allow_unknown: bool,
 }
 
-/// How to compute.
+const COMPUTE: &str = "Compute and placement";
+
+/// How to compute and where to keep things.
 #[derive(Args, Default)]
 pub struct ComputeArgs {
     /// Arithmetic: model (as trained), f64, f32 [env: WEIR_PRECISION] [default: model]
-    #[arg(long, value_name = "P")]
-    pub precision: Option<Precision>,
+    #[arg(long, value_name = "P", help_heading = COMPUTE)]
+    pub precision: Option<String>,
     /// Number of threads [env: WEIR_THREADS] [default: all this process may use]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Which layer inputs are kept for the backward pass: all, every:K [env: WEIR_CHECKPOINT] [default: all]
-    #[arg(long, value_name = "C")]
-    pub checkpoint: Option<Checkpoint>,
+    #[arg(long, value_name = "N", help_heading = COMPUTE)]
+    pub threads: Option<String>,
+    /// Layer inputs kept for the backward pass, in whatever tier: auto, all, every:K [env: WEIR_CHECKPOINT] [default: auto]
+    #[arg(long, value_name = "C", help_heading = COMPUTE)]
+    pub checkpoint: Option<String>,
+    /// Memory tiers in order of preference, such as hbm,system,file [env: WEIR_PLACEMENT] [default: auto]
+    #[arg(long, value_name = "TIERS", help_heading = COMPUTE)]
+    pub placement: Option<String>,
+    /// Memory that is computed on: 6GiB or 50% [env: WEIR_HBM_BUDGET] [default: 90%]
+    #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
+    pub hbm_budget: Option<String>,
+    /// Host memory behind it (tiers pinned, system) [env: WEIR_HOST_BUDGET] [default: 70%]
+    #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
+    pub host_budget: Option<String>,
+    /// Disk behind that (tier file) [env: WEIR_FILE_BUDGET] [default: 0; 80% where the tier file is named]
+    #[arg(long, value_name = "SIZE", help_heading = COMPUTE)]
+    pub file_budget: Option<String>,
+    /// Folder of the tier file, on a disk [env: WEIR_SCRATCH_DIR] [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR", help_heading = COMPUTE)]
+    pub scratch_dir: Option<String>,
+    /// How kept states are stored: exact, f32, f16, bf16 [env: WEIR_STORE] [default: exact]
+    #[arg(long, value_name = "FORM", help_heading = COMPUTE)]
+    pub store: Option<String>,
+    /// NUMA node that host memory comes from [env: WEIR_NUMA_NODE] [default: that of the cores]
+    #[arg(long, value_name = "NODE", help_heading = COMPUTE)]
+    pub numa_node: Option<String>,
 }
 
 /// Inputs besides positions.

@@ -83,16 +83,20 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         let place = || format!("{}, frame {number}", args.structure.display());
         let types = engine.types(&frame).with_context(place)?;
         let parameters = engine.parameters(&given, &frame).with_context(place)?;
-        let calculator = match &mut current {
-            Some((t, calculator)) if *t == types => calculator,
-            _ => {
-                let calculator = engine.calculator(&types)?;
-                &mut current.insert((types, calculator)).1
-            }
-        };
+        if current.as_ref().is_none_or(|(t, _)| *t != types) {
+            // The old one's memory goes before the new one's comes.
+            drop(current.take());
+            let calculator = engine.calculator(&types, log)?;
+            current = Some((types, calculator));
+        }
+        let (_, calculator) = current.as_mut().expect("made above");
         let begin = Instant::now();
         let request = Request { atomic_virial: args.atomic };
         calculator.reorder(&frame.positions, frame.cell.as_ref());
+        if done == 0 {
+            calculator.prepare(&frame.positions, frame.cell.as_ref()).with_context(place)?;
+            report::plan(log, calculator.as_ref());
+        }
         calculator
             .compute(&frame.positions, frame.cell.as_ref(), &parameters, request, &mut results)
             .with_context(place)?;

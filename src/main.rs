@@ -3,15 +3,14 @@
 mod backend;
 mod cli;
 mod compare;
-mod environment;
 mod eval;
 mod log;
 mod md;
 mod minimize;
 mod model;
-mod policy;
 mod problem;
 mod report;
+mod settings;
 mod slice;
 mod structures;
 mod table;
@@ -19,10 +18,9 @@ mod table;
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, ComputeArgs, ModelArgs, ModelCommand};
-use environment::Environment;
 use log::{Level, Log};
-use policy::{Layer, Policy, Setting};
 use problem::{one_line, OutputClosed, Usage};
+use settings::Sources;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -48,20 +46,20 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
         clap_complete::generate(shell, &mut Cli::command(), "weir", &mut text);
         return problem::print(&String::from_utf8_lossy(&text));
     }
-    let environment = Environment::read()?;
-    if let (Some(level), false) = (&environment.log, cli.quiet) {
+    let sources = Sources::read()?;
+    if let (Some(level), false) = (sources.log(), cli.quiet) {
         *log = Log::new(Level::parse(&level.origin, &level.value)?, cli.log_format);
     }
     match &cli.command {
-        Command::Eval(args) => eval::run(args, &engine(&args.model, &args.compute, &environment, log)?, log),
-        Command::Md(args) => md::run(args, &environment, log, began),
-        Command::Minimize(args) => minimize::run(args, &engine(&args.model, &args.compute, &environment, log)?, log),
+        Command::Eval(args) => eval::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
+        Command::Md(args) => md::run(args, &sources, log, began),
+        Command::Minimize(args) => minimize::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
         Command::Model(ModelCommand::Info { model, json }) => {
-            model::info(&engine(model, &ComputeArgs::default(), &environment, log)?, *json)
+            model::info(&engine(model, &ComputeArgs::default(), &sources, log)?, *json)
         }
         Command::Model(ModelCommand::Heads { model }) => model::heads(model),
         Command::Model(ModelCommand::Convert { model, out }) => {
-            model::convert(&engine(model, &ComputeArgs::default(), &environment, log)?, out, log)
+            model::convert(&engine(model, &ComputeArgs::default(), &sources, log)?, out, log)
         }
         Command::Model(ModelCommand::New { preset, seed, out }) => model::new(preset, *seed, out, log),
         Command::Completions { .. } => unreachable!("handled above"),
@@ -69,9 +67,8 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
 }
 
 /// The model of the command line with the settings of flags and environment.
-fn engine(model: &ModelArgs, compute: &ComputeArgs, environment: &Environment, log: &Log) -> Result<backend::Engine> {
-    let flags =
-        Layer { head: model.head.clone().map(|h| Setting::new(h, "--head")), ..minimize::compute_layer(compute)? };
-    let policy = Policy::resolve(&[flags, environment.variables.clone(), environment.file.clone()]);
-    backend::Engine::load(&model.model, model.allow_unknown, policy, log)
+fn engine(model: &ModelArgs, compute: &ComputeArgs, sources: &Sources, log: &Log) -> Result<backend::Engine> {
+    let flags = settings::flags(compute, model.head.as_deref())?;
+    let settings = sources.resolve(&[flags], &Default::default())?;
+    backend::Engine::load(&model.model, model.allow_unknown, settings, log)
 }

@@ -9,12 +9,10 @@ pub mod signals;
 
 use crate::backend::Engine;
 use crate::cli::MdArgs;
-use crate::environment::Environment;
 use crate::log::{Level, Log};
-use crate::minimize::compute_layer;
-use crate::policy::{Layer, Policy, Setting};
 use crate::problem::Usage;
 use crate::report::{self, duration, Speed};
+use crate::settings::{flags, Sources};
 use anyhow::{Context, Result};
 use config::Config;
 use serde_json::json;
@@ -29,7 +27,7 @@ use weir_engine::structure::write_extxyz;
 ///
 /// # Errors
 /// Wrong configurations, unreadable inputs, runs that fly apart, outputs that cannot be written.
-pub fn run(args: &MdArgs, environment: &Environment, log: &Log, began: Instant) -> Result<()> {
+pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Result<()> {
     let config = Config::load(&args.config, &args.set)?;
     let deadline = match args.maxh {
         Some(h) if h.is_finite() && h > 0.0 && h < 1e6 => Some(began + Duration::from_secs_f64(h * 3600.0)),
@@ -38,10 +36,9 @@ pub fn run(args: &MdArgs, environment: &Environment, log: &Log, began: Instant) 
     };
     let stop = signals::catch()?;
     let (set, file) = config.layers()?;
-    let flags = Layer { head: args.head.clone().map(|h| Setting::new(h, "--head")), ..compute_layer(&args.compute)? };
-    let layers = [flags, set, environment.variables.clone(), file, environment.file.clone()];
+    let resolved = sources.resolve(&[flags(&args.compute, args.head.as_deref())?, set], &file)?;
     let model = &config.content.model;
-    let mut engine = Engine::load(&model.path, model.allow_unknown, Policy::resolve(&layers), log)?;
+    let mut engine = Engine::load(&model.path, model.allow_unknown, resolved, log)?;
     engine.skin = config.content.compute.skin_A;
     report::header(log, &engine, "md");
 

@@ -1,11 +1,9 @@
 //! `weir minimize`: relaxes a structure at fixed cell.
 
 use crate::backend::{Engine, Given};
-use crate::cli::{AlgorithmName, ComputeArgs, MinimizeArgs};
-use crate::environment::threads;
+use crate::cli::{AlgorithmName, MinimizeArgs};
 use crate::log::{Level, Log};
 use crate::md::{frozen, signals};
-use crate::policy::{Layer, Setting};
 use crate::problem::{print, Usage};
 use crate::report;
 use crate::structures::Reader;
@@ -15,19 +13,6 @@ use std::time::{Duration, Instant};
 use weir_engine::backend::Results;
 use weir_engine::minimize::{minimize, Algorithm, Ending, Options, Status};
 use weir_engine::structure::{write_extxyz, Structure};
-
-/// Flags as a layer of settings.
-///
-/// # Errors
-/// A number of threads that is none.
-pub fn compute_layer(args: &ComputeArgs) -> Result<Layer, Usage> {
-    Ok(Layer {
-        head: None,
-        precision: args.precision.map(|v| Setting::new(v, "--precision")),
-        threads: args.threads.map(|n| threads("--threads", &n.to_string())).transpose()?,
-        checkpoint: args.checkpoint.map(|v| Setting::new(v, "--checkpoint")),
-    })
-}
 
 /// Time between lines.
 const BETWEEN: Duration = Duration::from_secs(10);
@@ -47,7 +32,9 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
     let parameters = engine.parameters(&given, &structure)?;
     let frozen = frozen(args.freeze.as_deref(), "--freeze", &args.structure, &args.read, &structure)?;
     report::header(log, engine, "minimize");
-    let mut calculator = engine.calculator(&types)?;
+    let mut calculator = engine.calculator(&types, log)?;
+    calculator.prepare(&structure.positions, structure.cell.as_ref())?;
+    report::plan(log, calculator.as_ref());
     let algorithm = match args.algorithm {
         AlgorithmName::Fire => Algorithm::Fire,
         AlgorithmName::Lbfgs => Algorithm::Lbfgs,

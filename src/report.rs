@@ -2,8 +2,10 @@
 
 use crate::backend::Engine;
 use crate::log::{Level, Log};
-use serde_json::json;
+use serde_json::{json, Map, Value};
 use std::time::Duration;
+use weir_allocators::policy::Policy;
+use weir_engine::backend::Calculator;
 
 const CITE: [&str; 2] = [
     "DPA3: D. Zhang, A. Peng, C. Cai et al., \"Graph neural network model for the era of large atomistic models\", arXiv:2506.01686 (2025)",
@@ -38,21 +40,63 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
         "backend": "cpu",
         "device": device,
         "compute_precision": engine.precision(),
-        "settings": policy.to_json(),
+        "settings": settings(policy),
         "cite": CITE,
     });
     let mut lines = vec![
         format!("weir {} · {command}", env!("CARGO_PKG_VERSION")),
-        format!("  model      {} ({}), sha256 {}", source.path, source.format, source.sha256),
-        format!("  head       {head} ({head_origin})"),
-        format!("  device     cpu: {device}"),
-        format!("  precision  {} = {} ({})", policy.precision.value, engine.precision(), policy.precision.origin),
-        format!("  threads    {} ({})", policy.threads.value, policy.threads.origin),
-        format!("  checkpoint {} ({})", policy.checkpoint.value, policy.checkpoint.origin),
+        format!("  model       {} ({}), sha256 {}", source.path, source.format, source.sha256),
+        format!("  head        {head} ({head_origin})"),
+        format!("  device      cpu: {device}"),
     ];
-    lines.push(format!("  cite       {}", CITE[0]));
-    lines.push(format!("             {}", CITE[1]));
+    let mut others = Vec::new();
+    for line in policy.explain() {
+        let name = key(&line.name);
+        match name.as_str() {
+            "backend" | "head" | "log" => {}
+            "precision" => lines.push(row(&name, &format!("{} = {}", line.value, engine.precision()), &line.origin)),
+            "device" | "numa_node" | "graph" | "cache_dir" | "kernel_dir" if line.origin == "automatic" => {
+                others.push(format!("{name} {}", line.value));
+            }
+            _ => lines.push(row(&name, &line.value, &line.origin)),
+        }
+    }
+    lines.push(format!("  automatic   {}", others.join(", ")));
+    lines.push(format!("  memory      {}", policy.summary()));
+    lines.push(format!("  cite        {}", CITE[0]));
+    lines.push(format!("              {}", CITE[1]));
     log.event(Level::Info, "header", fields, &lines.join("\n"));
+    for warning in &policy.warnings {
+        log.warn(warning);
+    }
+}
+
+fn row(name: &str, value: &str, origin: &str) -> String {
+    format!("  {name:<11} {value} ({origin})")
+}
+
+/// `WEIR_HBM_BUDGET` as `hbm_budget`.
+fn key(variable: &str) -> String {
+    variable.trim_start_matches("WEIR_").to_lowercase()
+}
+
+/// Every setting with its origin.
+pub fn settings(policy: &Policy) -> Value {
+    let line = |l: weir_allocators::policy::Line| (key(&l.name), json!({ "value": l.value, "origin": l.origin }));
+    Value::Object(policy.explain().into_iter().map(line).collect::<Map<_, _>>())
+}
+
+/// What the planner chose, in one line.
+pub fn plan(log: &Log, calculator: &dyn Calculator) {
+    if let Some(plan) = calculator.plan() {
+        let peaks = plan.tiers.iter().cloned().zip(plan.prediction.peak.iter().copied());
+        let fields = json!({
+            "predicted_seconds": plan.prediction.seconds, "rebuild_seconds": plan.prediction.rebuild,
+            "out_bytes": plan.prediction.out_bytes, "in_bytes": plan.prediction.load_bytes,
+            "peak_bytes": peaks.collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        log.event(Level::Info, "plan", fields, &format!("  plan        {}", plan.summary()));
+    }
 }
 
 /// Speeds of a run.

@@ -197,7 +197,7 @@ fn the_header_names_version_checksum_device_and_what_to_cite() {
     let text = err(&output);
     let sha256 = load(&model(), &LoadOptions::default()).unwrap().source.sha256;
     for word in
-        [env!("CARGO_PKG_VERSION"), &sha256, "threads    1 (--threads)", "arXiv:2506.01686", "DeePMD-kit", "precision"]
+        [env!("CARGO_PKG_VERSION"), &sha256, "threads     1 (--threads)", "arXiv:2506.01686", "DeePMD-kit", "precision"]
     {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -240,6 +240,12 @@ fn wrong_usage_ends_with_code_two_and_a_hint() {
     fails(folder.path(), &["md", "run.toml", "--set", "md.tempreature_K=3"], 2, &["did you mean temperature_K?"]);
     fails(folder.path(), &["md", "run.toml", "--set", "md.ensemble=npt"], 2, &["LAMMPS", "i-PI"]);
     fails(folder.path(), &["md", "none.toml"], 2, &["none.toml"]);
+    fails(
+        folder.path(),
+        &["md", "run.toml", "--set", "compute.precision=bf16"],
+        2,
+        &["--set compute.precision", "needs a GPU"],
+    );
     assert_eq!(run(folder.path(), &["plan"]).status.code(), Some(2));
 }
 

@@ -1,5 +1,7 @@
 //! What the engine asks of a backend: energy, forces and virial of a configuration.
 
+use crate::plan::placement::Plan;
+use crate::plan::profile::Profile;
 use thiserror::Error;
 
 /// Inputs besides the positions that some models take (specification sections 10 and 11).
@@ -76,6 +78,19 @@ pub trait Calculator: Send {
         request: Request,
         results: &mut Results,
     ) -> Result<(), ComputeError>;
+
+    /// Brings everything that a step at these positions needs (neighbour list, plan, memory), so that what cannot fit is an error before
+    /// any work. A step does so by itself where it was not called.
+    ///
+    /// # Errors
+    /// As [`Calculator::compute`], results apart.
+    fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError>;
+
+    /// The plan in force; none before [`Calculator::prepare`] or the first step, and where nothing is planned.
+    fn plan(&self) -> Option<&Plan>;
+
+    /// What the last step did and when; none where it is not recorded.
+    fn profile(&self) -> Option<Profile>;
 
     /// Largest number of bytes held so far, by tier name.
     fn peak_bytes(&self) -> Vec<(String, u64)>;

@@ -1,13 +1,13 @@
 //! The configuration of `weir md`. Every key is described in `docs/md-config.md`; a test keeps the two in step.
 
 use super::keys::{apply, check_keys};
-use crate::environment::{backend, threads};
-use crate::policy::{Layer, Setting};
 use crate::problem::Usage;
+use crate::settings;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+use weir_allocators::policy::Layer;
 
 /// A configuration, paths made absolute or relative to the working folder.
 #[derive(Clone, Debug)]
@@ -65,6 +65,12 @@ pub struct Compute {
     pub precision: Option<String>,
     pub threads: Option<u64>,
     pub checkpoint: Option<String>,
+    pub placement: Option<String>,
+    pub hbm_budget: Option<String>,
+    pub host_budget: Option<String>,
+    pub file_budget: Option<String>,
+    pub store: Option<String>,
+    pub scratch_dir: Option<String>,
     pub skin_A: Option<f64>,
 }
 
@@ -283,33 +289,28 @@ impl Config {
     /// Wrong values.
     pub fn layers(&self) -> Result<(Layer, Layer), Usage> {
         let (mut flags, mut file) = (Layer::default(), Layer::default());
-        let (c, name) = (&self.content.compute, self.path.display().to_string());
-        let origin = |key: &str| match self.set.contains(key) {
-            true => (format!("--set {key}"), true),
-            false => (format!("{name}, {key}"), false),
-        };
-        let value = |key: &str, e: String| Usage(format!("{key}: {e}"));
-        if let Some(b) = &c.backend {
-            backend("compute.backend", b)?;
-        }
-        if let Some(head) = &self.content.model.head {
-            let (o, set) = origin("model.head");
-            (if set { &mut flags } else { &mut file }).head = Some(Setting::new(head.clone(), o));
-        }
-        if let Some(text) = &c.precision {
-            let (o, set) = origin("compute.precision");
-            let parsed = text.parse().map_err(|e| value("compute.precision", e))?;
-            (if set { &mut flags } else { &mut file }).precision = Some(Setting::new(parsed, o));
-        }
-        if let Some(n) = c.threads {
-            let (o, set) = origin("compute.threads");
-            let parsed = threads("compute.threads", &n.to_string())?.value;
-            (if set { &mut flags } else { &mut file }).threads = Some(Setting::new(parsed, o));
-        }
-        if let Some(text) = &c.checkpoint {
-            let (o, set) = origin("compute.checkpoint");
-            let parsed = text.parse().map_err(|e| value("compute.checkpoint", e))?;
-            (if set { &mut flags } else { &mut file }).checkpoint = Some(Setting::new(parsed, o));
+        let (c, name) = (&self.content.compute, self.path.display());
+        let threads = c.threads.map(|n| n.to_string());
+        let given = [
+            ("model", "head", &self.content.model.head),
+            ("compute", "backend", &c.backend),
+            ("compute", "precision", &c.precision),
+            ("compute", "threads", &threads),
+            ("compute", "checkpoint", &c.checkpoint),
+            ("compute", "placement", &c.placement),
+            ("compute", "hbm_budget", &c.hbm_budget),
+            ("compute", "host_budget", &c.host_budget),
+            ("compute", "file_budget", &c.file_budget),
+            ("compute", "store", &c.store),
+            ("compute", "scratch_dir", &c.scratch_dir),
+        ];
+        for (section, key, text) in given {
+            let Some(text) = text else { continue };
+            let full = format!("{section}.{key}");
+            match self.set.contains(&full) {
+                true => settings::set(&mut flags, key, &format!("--set {full}"), text)?,
+                false => settings::set(&mut file, key, &format!("{name}, {full}"), text)?,
+            }
         }
         Ok((flags, file))
     }
@@ -374,8 +375,7 @@ mod tests {
         assert_eq!(config.output(".csv"), Path::new("runs/other.csv"));
         assert_eq!(config.content.masses["H"], 2.014);
         assert_eq!(parse(GOOD, &["md.time_ps=1"]).unwrap().steps(), 2000);
-        for bad in
-            ["steps=5", "md.steps", "md.steps=many", "md.steps=-1", "compute.threads=0", "compute.precision=bf16"]
+        for bad in ["steps=5", "md.steps", "md.steps=many", "md.steps=-1", "compute.threads=0", "compute.precision=f31"]
         {
             assert!(parse(GOOD, &[bad]).is_err(), "{bad}");
         }

@@ -1,13 +1,28 @@
 //! The keys that a configuration may have, checked before anything is read from it.
 
-use crate::environment::hint;
+use crate::settings::hint;
 use toml::{Table, Value};
 
 /// Sections and their keys. `masses` takes element symbols.
 pub const KEYS: &[(&str, &[&str])] = &[
     ("model", &["path", "head", "allow_unknown", "fparam", "aparam", "charge_spin"]),
     ("structure", &["path", "format", "select", "elements", "topology", "index", "types", "atoms"]),
-    ("compute", &["backend", "precision", "threads", "checkpoint", "skin_A"]),
+    (
+        "compute",
+        &[
+            "backend",
+            "precision",
+            "threads",
+            "checkpoint",
+            "placement",
+            "hbm_budget",
+            "host_budget",
+            "file_budget",
+            "store",
+            "scratch_dir",
+            "skin_A",
+        ],
+    ),
     ("masses", &[]),
     (
         "md",

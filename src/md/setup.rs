@@ -4,6 +4,7 @@ use super::config::{Config, Ensemble, FormatName, InitialVelocities, ThermostatN
 use crate::backend::{Engine, Given};
 use crate::cli::{MdArgs, StructureArgs};
 use crate::log::Log;
+use crate::report;
 use crate::structures::Reader;
 use anyhow::{bail, Context, Result};
 use std::path::{Path, PathBuf};
@@ -172,11 +173,18 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     let settings = settings(config, &system);
     system.momentum_removed = settings.remove_momentum_every > 0 && system.len() > 1;
     let identity = identity(config, engine, &system, &settings, &parameters);
-    let calculator = engine.calculator(&types)?;
+    let mut calculator = engine.calculator(&types, log)?;
+    if let Some(restart) = &restart {
+        restart.check(&files.restart, &identity)?;
+        calculator.set_order(&restart.order);
+    }
+    // What cannot fit is an error before any file is touched.
+    let positions = restart.as_ref().map_or(&structure.positions, |r| &r.state.positions);
+    calculator.prepare(positions, system.cell.as_ref())?;
+    report::plan(log, calculator.as_ref());
     let growing = files.growing();
     let (simulation, keep) = match restart {
         Some(restart) => {
-            restart.check(&files.restart, &identity)?;
             let keep = output::lengths(&growing, &restart.outputs)?;
             let simulation = Simulation::new(system, restart.state, settings, calculator, parameters, &restart.order)?;
             (simulation, keep)

@@ -2,7 +2,6 @@
 
 use super::assemble::{atomic_virial, forces, tree_sum, virial};
 use super::execute::Executor;
-use super::profile::Profile;
 use super::simd::Real;
 use super::{CpuError, CpuOptions};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -11,6 +10,7 @@ use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, R
 use weir_engine::graph::{summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
+use weir_engine::plan::profile::Profile;
 use weir_engine::reference::ResolvedParameters;
 
 /// What computes a graph: the fused executor in one of two precisions, or the plain path.
@@ -36,7 +36,9 @@ pub(super) trait Compute: Send {
     /// The plan in force.
     fn plan(&self) -> Option<&Plan>;
     /// What the last step did, where a profile is taken.
-    fn take_profile(&mut self) -> Profile;
+    fn profile(&self) -> Option<Profile>;
+    /// Makes plan and memory fit a graph.
+    fn place(&mut self, graph: &Graph) -> Result<(), ComputeError>;
 }
 
 impl<T: Real> Compute for Executor<T> {
@@ -93,11 +95,15 @@ impl<T: Real> Compute for Executor<T> {
     }
 
     fn plan(&self) -> Option<&Plan> {
-        Some(&self.layout().plan)
+        (self.plans > 0).then(|| &self.layout().plan)
     }
 
-    fn take_profile(&mut self) -> Profile {
-        Executor::take_profile(self)
+    fn profile(&self) -> Option<Profile> {
+        Executor::profile(self)
+    }
+
+    fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
+        Executor::place(self, graph)
     }
 }
 
@@ -186,16 +192,6 @@ impl CpuCalculator {
             self.find_neighbours(positions, cell)?;
             Ok(self.compute.problem(&self.graph))
         })
-    }
-
-    /// Operations and copies of the last step, where [`CpuOptions::profile`] asks for them.
-    pub fn take_profile(&mut self) -> Profile {
-        self.compute.take_profile()
-    }
-
-    /// The plan in force, after the first step.
-    pub fn plan(&self) -> Option<&Plan> {
-        self.compute.plan()
     }
 
     /// The graph of the last step.
@@ -288,6 +284,22 @@ impl Calculator for CpuCalculator {
     ) -> Result<(), ComputeError> {
         let pool = self.pool.clone();
         pool.install(|| self.step(positions, cell, parameters, request, results))
+    }
+
+    fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
+        let pool = self.pool.clone();
+        pool.install(|| {
+            self.find_neighbours(positions, cell)?;
+            self.compute.place(&self.graph)
+        })
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        self.compute.plan()
+    }
+
+    fn profile(&self) -> Option<Profile> {
+        self.compute.profile()
     }
 
     fn peak_bytes(&self) -> Vec<(String, u64)> {

@@ -1,7 +1,7 @@
 //! Compute rates from a measured step: the estimate's shape (per atom, edge, angle), scaled so that every layer takes what it took.
 
-use super::profile::Profile;
 use weir_engine::plan::placement::{Op, Problem, Rates, Work};
+use weir_engine::plan::profile::Profile;
 
 /// Seconds by layer.
 #[derive(Clone, Debug, Default)]

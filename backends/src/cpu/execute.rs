@@ -9,7 +9,6 @@ use super::forward::ForwardLayer;
 use super::kernels_edge::Gather;
 use super::layout::{Layout, Tile};
 use super::memory::Memory;
-use super::profile::{Profile, Span};
 use super::scratch::{Scratch, BLOCK};
 use super::shapes::Shapes;
 use super::share::Shared;
@@ -25,7 +24,11 @@ use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Op, Place, State};
+use weir_engine::plan::profile::{Profile, Span};
 use weir_engine::reference::{initial_node_features, output_rule, ResolvedParameters};
+
+/// Fewest edges of a tile for each thread: below, most of a step would be waiting for the last block.
+const LEAST_TILE: usize = 512;
 
 /// Memory of one thread: layers, fitting net, rows of the fitting net's input.
 type Worker<T> = (Scratch<T>, FitScratch, Vec<f64>);
@@ -45,6 +48,7 @@ pub struct Executor<T> {
     /// Bytes of the neighbour list, which the step shares the first tier with.
     pub(super) list_bytes: u64,
     options: CpuOptions,
+    smaller_tiles: bool,
     layout: Layout,
     memory: Memory,
     tiles: Vec<Tile>,
@@ -88,8 +92,8 @@ macro_rules! context {
 }
 
 impl<T: Real> Executor<T> {
-    /// Packs a model. `options.tile_edges` has been chosen.
-    pub fn new(model: Arc<Model>, threads: usize, options: CpuOptions) -> Self {
+    /// Packs a model. `options.tile_edges` has been chosen; with `smaller_tiles` it may be lowered where memory is short.
+    pub fn new(model: Arc<Model>, threads: usize, options: CpuOptions, smaller_tiles: bool) -> Self {
         let arch = Arch::new();
         let shapes = Shapes::of(&model);
         let layers: Vec<LayerWeights<T>> =
@@ -106,6 +110,7 @@ impl<T: Real> Executor<T> {
             scratch: (0..threads.max(1)).map(|_| Mutex::default()).collect(),
             buffers: Buffers::default(),
             options,
+            smaller_tiles,
             layout: Layout::default(),
             memory: Memory::default(),
             tiles: Vec::new(),
@@ -128,7 +133,7 @@ impl<T: Real> Executor<T> {
         let threads = self.scratch.len() as u64;
         let scratch = |c: &Capacity| threads * Scratch::<T>::bytes(shapes, c.centre_edges, c.centre_angle_edges) as u64;
         let other = graph.bytes() + self.weight_bytes + self.list_bytes;
-        Layout::new(shapes, options, graph, &self.layout, &mut self.buffers, scratch, other)
+        Layout::new(shapes, options, graph, &self.layout, &mut self.buffers, scratch, other, threads)
     }
 
     /// The plan in force.
@@ -136,11 +141,28 @@ impl<T: Real> Executor<T> {
         &self.layout
     }
 
+    /// A plan for the graph; where none fits, smaller tiles are tried, whose live states are smaller.
+    fn planned(&mut self, graph: &Graph) -> Result<Layout, ComputeError> {
+        let tile_edges = self.options.tile_edges;
+        loop {
+            let answer = self.question(graph).planned();
+            let smaller = self.options.tile_edges / 2;
+            if answer.is_ok() || !self.smaller_tiles || smaller < LEAST_TILE * self.scratch.len() {
+                if answer.is_err() {
+                    self.options.tile_edges = tile_edges;
+                }
+                return answer;
+            }
+            self.options.tile_edges = smaller;
+            self.layout = Layout::default();
+        }
+    }
+
     /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities; the step then runs from unchanged
     /// positions, so nothing of the overflow is seen.
-    fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
+    pub fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
         if !self.layout.holds(graph) {
-            let layout = self.question(graph).planned()?;
+            let layout = self.planned(graph)?;
             // A plan is in force once its memory is there: until then none is, so that a failure leaves nothing half made.
             self.layout = Layout::default();
             let (shapes, options, program) = (&self.shapes, &self.options, &layout.plan.program);
@@ -208,10 +230,11 @@ impl<T: Real> Executor<T> {
     }
 
     /// Operations and copies of the last step, where a profile is taken.
-    pub fn take_profile(&mut self) -> Profile {
+    pub fn profile(&self) -> Option<Profile> {
+        self.options.profile?;
         let mut copies = Vec::new();
         self.memory.records(&mut copies);
-        Profile { spans: self.spans.clone(), copies }
+        Some(Profile { spans: self.spans.clone(), copies })
     }
 
     fn timed(&mut self, op: Op, graph: &Graph) -> Result<(), ComputeError> {

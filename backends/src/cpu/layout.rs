@@ -94,6 +94,7 @@ impl Layout {
         buffers: &mut Buffers<T>,
         scratch_bytes: impl Fn(&Capacity) -> u64,
         other_bytes: u64,
+        threads: u64,
     ) -> Self {
         let tiles = if before.capacity.atoms == graph.atoms() && !before.tiles.is_empty() {
             before.tiles.clone()
@@ -143,7 +144,7 @@ impl Layout {
             fixed_bytes,
             bank_bytes,
             tiers: options.tiers.iter().map(|t| t.spec.clone()).collect(),
-            rates: options.rates.clone().unwrap_or_else(|| estimate(s, number)),
+            rates: options.rates.clone().unwrap_or_else(|| estimate(s, number, threads)),
             checkpoint: options.checkpoint,
             spill: options.spill,
             rebuild: options.rebuild,
@@ -170,10 +171,10 @@ fn cut(graph: &Graph, largest: usize) -> Vec<Range<usize>> {
 }
 
 /// Compute rates from the arithmetic of a layer (specification section 7): what the planner weighs before anything was measured.
-fn estimate(s: &Shapes, number: u64) -> Rates {
+fn estimate(s: &Shapes, number: u64, threads: u64) -> Rates {
     // One Zen 3 core in f32: 80 GFLOP/s in products, 0.25 G activations with slope a second (measured 2026-11-22); f64 half of it. The
     // ratios matter, not the seconds.
-    let scale = number as f64 / 4.0;
+    let scale = number as f64 / 4.0 / threads as f64;
     let cost = |flop: usize, activations: usize| scale * (flop as f64 / 80e9 + activations as f64 / 0.25e9);
     let layer = |l: usize| {
         let (wd, wa) = (s.edge_messages(l), s.angle_messages(l));

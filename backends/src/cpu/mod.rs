@@ -17,18 +17,19 @@ mod kernels_edge;
 mod layout;
 mod memory;
 mod plain;
-mod profile;
 mod scratch;
 mod shapes;
 mod share;
 mod simd;
 mod slots;
+mod tiers;
 mod weights;
 
 pub use calculator::CpuCalculator;
 pub use calibrate::calibrate;
-pub use profile::{Profile, Span};
+pub use tiers::{measured_links, open_tiers, Opened, TierError};
 pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
+pub use weir_engine::plan::profile::{Profile, Span};
 
 use std::sync::Arc;
 use thiserror::Error;
@@ -68,11 +69,11 @@ pub struct CpuOptions {
     pub rates: Option<Rates>,
     /// Test mode: slots are NaN before they are written and after their last use, and reading one is an error.
     pub poison: bool,
-    /// Zero of the times of a profile (see [`CpuCalculator::take_profile`]); none: nothing is timed.
+    /// Zero of the times of a profile (see [`Calculator::profile`]); none: nothing is timed.
     pub profile: Option<std::time::Instant>,
     /// Skin of the neighbour list, A. 0 rebuilds it every step.
     pub skin: f64,
-    /// Largest number of edges in a tile; 0 = chosen from the thread count.
+    /// Largest number of edges in a tile; 0 = chosen from the thread count, and smaller where memory is short.
     pub tile_edges: usize,
 }
 
@@ -190,9 +191,9 @@ pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Res
         }
         Box::<plain::Plain>::default()
     } else if single {
-        Box::new(execute::Executor::<f32>::new(model.clone(), threads, chosen))
+        Box::new(execute::Executor::<f32>::new(model.clone(), threads, chosen, options.tile_edges == 0))
     } else {
-        Box::new(execute::Executor::<f64>::new(model.clone(), threads, chosen))
+        Box::new(execute::Executor::<f64>::new(model.clone(), threads, chosen, options.tile_edges == 0))
     };
     CpuCalculator::new(model, types, options, threads, compute)
 }

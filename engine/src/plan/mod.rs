@@ -2,3 +2,4 @@
 //! that every backend interprets.
 
 pub mod placement;
+pub mod profile;

@@ -2,6 +2,8 @@
 #![allow(dead_code, missing_docs)]
 
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
+use weir_engine::plan::placement::Plan;
+use weir_engine::plan::profile::Profile;
 
 /// The order part of the trait, kept as the real backend keeps it.
 #[derive(Default, Clone)]
@@ -56,6 +58,18 @@ impl Calculator for Wells {
             }
         }
         Ok(())
+    }
+
+    fn prepare(&mut self, _: &[[f64; 3]], _: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
+        Ok(())
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        None
+    }
+
+    fn profile(&self) -> Option<Profile> {
+        None
     }
 
     fn peak_bytes(&self) -> Vec<(String, u64)> {
@@ -139,6 +153,18 @@ impl Calculator for LennardJones {
             }
         }
         Ok(())
+    }
+
+    fn prepare(&mut self, _: &[[f64; 3]], _: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
+        Ok(())
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        None
+    }
+
+    fn profile(&self) -> Option<Profile> {
+        None
     }
 
     fn peak_bytes(&self) -> Vec<(String, u64)> {

@@ -3,6 +3,7 @@
 use super::problem::Checkpoint;
 use std::fmt;
 use thiserror::Error;
+use weir_allocators::kind::show_bytes;
 
 /// A setting that makes a plan fit; found by planning with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +28,15 @@ impl fmt::Display for Help {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checkpoint(policy) => write!(f, "WEIR_CHECKPOINT={policy}"),
-            Self::Tier { bytes } => write!(f, "a further tier of at least {bytes} bytes in WEIR_PLACEMENT"),
-            Self::Budget { tier, bytes } => write!(f, "{}={bytes}", variable(tier)),
+            Self::Tier { bytes } => write!(f, "a further tier of at least {} in WEIR_PLACEMENT", setting(*bytes)),
+            Self::Budget { tier, bytes } => write!(f, "{}={}", variable(tier), setting(*bytes)),
         }
     }
+}
+
+/// Bytes as a budget is written, rounded up.
+fn setting(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(1 << 20))
 }
 
 /// The variable that sets a tier's budget.
@@ -53,7 +59,7 @@ pub enum PlanError {
     #[error("placement problem: {0}")]
     Problem(String),
     /// Too little memory.
-    #[error("{tier}: {need} bytes needed, {have} given; what would fit: {}", list(help))]
+    #[error("tier {tier} lacks {} of {}, of which {} are given; what would fit: {}", show_bytes(need.saturating_sub(*have)), show_bytes(*need), show_bytes(*have), list(help))]
     TooSmall {
         /// Tier
         tier: String,

@@ -1,7 +1,7 @@
 //! What a step did and when.
 
+use super::placement::Op;
 use weir_allocators::stream::Record;
-use weir_engine::plan::placement::Op;
 
 /// One operation of a step, in seconds from the profile's zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
