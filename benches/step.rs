@@ -3,11 +3,10 @@
 //!     cargo bench --bench step                      all cases (about half an hour on two cores)
 //!     cargo bench --bench step -- neighbour tiny    cases whose name contains one of the words
 //!
-//! Weights are random in the published shapes (`weir model new`): timing does not depend on them. Proteins are measured where the
-//! developers' structure folder is at hand (WEIR_SHARED, else ../shared); water is the example's box, replicated.
+//! Weights are random in the published shapes (`weir model new`): timing does not depend on them. Water is the example's box, replicated.
 #![allow(missing_docs)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use weir_backends::cpu::{create, default_threads, Checkpoint, CpuOptions};
@@ -197,19 +196,12 @@ fn main() {
         bench.step(&format!("tiny_water_{name}"), &tiny, &water(repeat), 3, Checkpoint::All);
     }
     let large = Arc::new(new_model("dpa-3.1-3m", 1).unwrap());
-    let shared = std::env::var_os("WEIR_SHARED").map_or(root().join("../shared"), PathBuf::from).join("structures");
     for name in ["1YRF", "1UBQ", "3LZM", "2PTC"] {
-        if let Some(s) = protein(&shared, name) {
-            bench.step(&format!("3m_{name}"), &large, &s, 3, Checkpoint::All);
-            bench.step(&format!("3m_{name}_every4"), &large, &s, 1, Checkpoint::Every(4));
-        }
+        let s = read(root().join(format!("examples/proteins/{name}.extxyz")), &ReadOptions::default()).unwrap();
+        bench.step(&format!("3m_{name}"), &large, &s, 3, Checkpoint::All);
+        bench.step(&format!("3m_{name}_every4"), &large, &s, 1, Checkpoint::Every(4));
     }
     for (repeat, name) in [([1, 1, 1], "192"), ([2, 2, 2], "1536"), ([3, 3, 3], "5184")] {
         bench.step(&format!("3m_water_{name}"), &large, &water(repeat), 3, Checkpoint::All);
     }
-}
-
-fn protein(folder: &Path, name: &str) -> Option<Structure> {
-    let path = folder.join(format!("{name}.extxyz"));
-    path.is_file().then(|| read(&path, &ReadOptions::default()).unwrap())
 }

@@ -40,15 +40,19 @@ impl Engine {
     /// # Errors
     /// Unreadable or unsupported models, missing heads.
     pub fn load(path: &Path, allow_unknown: bool, settings: Settings, log: &Log) -> Result<Self> {
-        let Settings { policy, topology } = settings;
-        let head = policy.head.as_ref().map(|h| h.value.clone());
+        let head = settings.policy.head.as_ref().map(|h| h.value.clone());
         let model = model::load(path, &LoadOptions { head, allow_unknown })?;
         for remark in &model.source.remarks {
             log.warn(&format!("{}: {remark}", path.display()));
         }
-        let path = path.to_path_buf();
+        Ok(Self::with(Arc::new(model), path, settings))
+    }
+
+    /// A model that is at hand.
+    pub fn with(model: Arc<Model>, path: &Path, settings: Settings) -> Self {
+        let Settings { policy, topology } = settings;
         let (tiers, zero) = (OnceCell::new(), Instant::now());
-        Ok(Engine { model: Arc::new(model), path, policy, topology, skin: None, zero, tiers })
+        Engine { model, path: path.to_path_buf(), policy, topology, skin: None, zero, tiers }
     }
 
     /// The arithmetic of the messages: `f64` or `f32`.

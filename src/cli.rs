@@ -49,6 +49,12 @@ pub enum Command {
     Md(MdArgs),
     /// Relax a structure at fixed cell.
     Minimize(MinimizeArgs),
+    /// What too little fast memory costs: steps under budgets, predicted and measured.
+    Profile(ProfileArgs),
+    /// What this machine does, as one anonymous JSON to send to the developers (at most ten minutes).
+    Report(ReportArgs),
+    /// What this machine is, what may be used of it, and how fast its memories talk to each other.
+    Hardware(HardwareArgs),
     /// Look at model files, convert them, make random ones.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -248,6 +254,74 @@ pub struct MinimizeArgs {
     /// Atoms that stay where they are, in the language of --select, such as "index 1-64" or "resname SLB"
     #[arg(long, value_name = "SELECTION")]
     pub freeze: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir profile water.dp water.extxyz
+  weir profile model.pt protein.gro --head SPICE2 --budgets 50%,25%,min --placements hbm,system --placements hbm,file
+
+Three lines a budget: rebuild only, spill only (WEIR_CHECKPOINT=all), the planner's choice. Compute and link rates are measured in the same run.
+Writes PREFIX.json, PREFIX.svg and PREFIX.html.")]
+pub struct ProfileArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Structure (the first frame is taken).
+    pub structure: PathBuf,
+    #[command(flatten)]
+    pub read: StructureArgs,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub parameters: ParameterArgs,
+    /// Budgets of hbm: parts of what an unlimited step takes, and min
+    #[arg(long, value_name = "LIST", default_value = "100%,50%,25%,min")]
+    pub budgets: String,
+    /// Tiers to compare, once for each placement.
+    #[arg(long, value_name = "TIERS", default_value = "hbm,system")]
+    pub placements: Vec<String>,
+    /// Steps timed for each line; the median counts.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub calls: usize,
+    /// First part of the names of the files written.
+    #[arg(long, short, value_name = "PREFIX", default_value = "weir-profile")]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir report
+  weir report --out gh200.json
+
+Hardware, link table, parity with DeePMD-kit, steps of four proteins (DPA-3.1-3M shape, random weights), the spill curve. Nothing in the file
+names a user, a host or a folder; nothing is sent anywhere.")]
+pub struct ReportArgs {
+    /// File to write.
+    #[arg(long, short, value_name = "FILE", default_value = "weir-report.json")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir hardware
+  weir hardware --measure
+  WEIR_SCRATCH_DIR=/local/scratch weir hardware --measure --json
+
+--measure times copies between all tiers (a second or two) and keeps the table in WEIR_CACHE_DIR; plans use it.")]
+pub struct HardwareArgs {
+    /// Time the links between the tiers now, and keep the table.
+    #[arg(long)]
+    pub measure: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

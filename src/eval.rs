@@ -9,6 +9,7 @@ use crate::report;
 use crate::slice::FrameSlice;
 use crate::structures::Reader;
 use crate::table;
+use crate::trace::Trace;
 use anyhow::{bail, Context, Result};
 use serde_json::{json, Map, Value};
 use std::fs::File;
@@ -63,6 +64,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
     report::header(log, engine, "eval");
     let wanted = args.frames.unwrap_or(if args.compare { FrameSlice::ALL } else { FrameSlice::FIRST });
     let mut json = Json::open(args.json.as_deref())?;
+    let mut trace = Trace::new(&engine.policy)?;
     let mut errors = Errors::default();
     // A calculator serves all frames with the same atoms.
     let mut current: Option<(Vec<i32>, Box<dyn Calculator>)> = None;
@@ -101,6 +103,9 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
             .compute(&frame.positions, frame.cell.as_ref(), &parameters, request, &mut results)
             .with_context(place)?;
         let seconds = begin.elapsed().as_secs_f64();
+        if let Some(trace) = &mut trace {
+            trace.step(calculator.as_ref());
+        }
         if args.compare {
             errors.add(&frame, &results).with_context(place)?;
         }
@@ -124,6 +129,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         }
     }
     json.finish()?;
+    trace.map_or(Ok(()), |t| t.finish(log))?;
     if let Some((types, calculator)) = &current {
         let peak = calculator.peak_bytes();
         let text = format!("{done} frame(s); {} atoms in the last; peak memory: {}", types.len(), report::peak(&peak));

@@ -4,16 +4,20 @@ mod backend;
 mod cli;
 mod compare;
 mod eval;
+mod hardware;
 mod log;
 mod md;
 mod minimize;
 mod model;
 mod problem;
+mod profile;
 mod report;
 mod settings;
 mod slice;
 mod structures;
+mod survey;
 mod table;
+mod trace;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
@@ -54,6 +58,11 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
         Command::Eval(args) => eval::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
         Command::Md(args) => md::run(args, &sources, log, began),
         Command::Minimize(args) => minimize::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
+        Command::Profile(args) => {
+            profile::run(args, &engine(&args.model, &args.compute, &sources, log)?, &sources, log)
+        }
+        Command::Report(args) => survey::run(args, &sources, log),
+        Command::Hardware(args) => hardware::run(args, &sources, log),
         Command::Model(ModelCommand::Info { model, json }) => {
             model::info(&engine(model, &ComputeArgs::default(), &sources, log)?, *json)
         }

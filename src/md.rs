@@ -13,6 +13,7 @@ use crate::log::{Level, Log};
 use crate::problem::Usage;
 use crate::report::{self, duration, Speed};
 use crate::settings::{flags, Sources};
+use crate::trace::Trace;
 use anyhow::{Context, Result};
 use config::Config;
 use serde_json::json;
@@ -42,6 +43,7 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     engine.skin = config.content.compute.skin_A;
     report::header(log, &engine, "md");
 
+    let mut trace = Trace::new(&engine.policy)?;
     let files = Files::new(&config);
     let restart = setup::choose(args, &config, &files, log)?;
     let resumed = restart.is_some();
@@ -62,11 +64,15 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     let request = || stop.asked().map(StopReason::Signal);
     let result = md::run(&mut simulation, &mut outputs, &schedule, &request, &mut |p| {
         shown.step(p.simulation);
+        if let Some(trace) = &mut trace {
+            trace.step(p.simulation.calculator());
+        }
         if p.restart_written {
             shown.say(Level::Debug, &format!("restart file written at step {}", p.simulation.state().step));
         }
     });
     let wall = shown.finish();
+    trace.map_or(Ok(()), |t| t.finish(log))?;
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => return Err(failure(error, &simulation, &config, &files)),

@@ -7,6 +7,7 @@ use crate::md::{frozen, signals};
 use crate::problem::{print, Usage};
 use crate::report;
 use crate::structures::Reader;
+use crate::trace::Trace;
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
     let parameters = engine.parameters(&given, &structure)?;
     let frozen = frozen(args.freeze.as_deref(), "--freeze", &args.structure, &args.read, &structure)?;
     report::header(log, engine, "minimize");
+    let mut trace = Trace::new(&engine.policy)?;
     let mut calculator = engine.calculator(&types, log)?;
     calculator.prepare(&structure.positions, structure.cell.as_ref())?;
     report::plan(log, calculator.as_ref());
@@ -66,6 +68,10 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
         &mut watch,
     );
     let (ending, status) = result.with_context(|| args.structure.display().to_string())?;
+    if let Some(mut trace) = trace.take() {
+        trace.step(calculator.as_ref());
+        trace.finish(log)?;
+    }
     // Labels of the input belong to other positions.
     let mut results = Results::default();
     calculator.compute(&structure.positions, structure.cell.as_ref(), &parameters, Default::default(), &mut results)?;

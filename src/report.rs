@@ -13,7 +13,7 @@ const CITE: [&str; 2] = [
 ];
 
 /// The processor's name, where the system tells it.
-fn device() -> String {
+pub fn device() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let named =
         cpuinfo.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, v)| v.trim().to_string()));

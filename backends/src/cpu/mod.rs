@@ -27,7 +27,7 @@ mod weights;
 
 pub use calculator::CpuCalculator;
 pub use calibrate::calibrate;
-pub use tiers::{measured_links, open_tiers, Opened, TierError};
+pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
 pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
 pub use weir_engine::plan::profile::{Profile, Span};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use weir_allocators::faults::Faults;
 use weir_allocators::kind::{AllocError, Kind, Tier};
-use weir_allocators::links::{obtain, Key, Link, LinkError, LinkTable};
+use weir_allocators::links::{load, measure, store, Key, Link, LinkError, LinkTable};
 use weir_allocators::policy::Policy;
 use weir_allocators::topology::Topology;
 
@@ -44,6 +44,11 @@ pub struct Opened {
 /// # Errors
 /// No memory to measure with, or a copy failed.
 pub fn measured_links(policy: &Policy, topology: &Topology, anew: bool) -> Result<(LinkTable, Vec<String>), TierError> {
+    if !anew {
+        if let (Some(table), message) = kept_links(policy, topology) {
+            return Ok((table, message.into_iter().collect()));
+        }
+    }
     let mut free = policy.clone();
     free.pool = None;
     for tier in &mut free.tiers {
@@ -51,17 +56,33 @@ pub fn measured_links(policy: &Policy, topology: &Topology, anew: bool) -> Resul
     }
     let kinds = free.open(topology, &Faults::none())?;
     let names: Vec<Tier> = kinds.iter().map(|k| k.tier()).collect();
-    let scratch = names.contains(&Tier::File).then_some(policy.scratch_dir.value.as_path());
-    let key = Key::cpu(topology, &names, scratch);
-    let folder = policy.cache_dir.as_ref().map(|s| s.value.as_path());
     let others: Vec<&dyn Kind> = kinds[1..].iter().map(Box::as_ref).collect();
-    if anew {
-        let table = weir_allocators::links::measure(key, kinds[0].as_ref(), &others, MEASURE)?;
-        let kept = folder.map(|f| weir_allocators::links::store(f, &table));
-        let messages = kept.and_then(Result::err).map(|e| e.to_string()).into_iter().collect();
-        return Ok((table, messages));
+    let table = measure(key(policy, topology, &names), kinds[0].as_ref(), &others, MEASURE)?;
+    let folder = policy.cache_dir.as_ref().map(|s| s.value.as_path());
+    let kept = folder.map(|f| store(f, &table));
+    Ok((table, kept.and_then(Result::err).map(|e| e.to_string()).into_iter().collect()))
+}
+
+fn key(policy: &Policy, topology: &Topology, tiers: &[Tier]) -> Key {
+    let scratch = tiers.contains(&Tier::File).then_some(policy.scratch_dir.value.as_path());
+    Key::cpu(topology, tiers, scratch)
+}
+
+/// A kept table that has a policy's tiers: its own, or that of all tiers, which `weir hardware --measure` makes. With it, why a kept one
+/// was passed over.
+pub fn kept_links(policy: &Policy, topology: &Topology) -> (Option<LinkTable>, Option<String>) {
+    let Some(folder) = policy.cache_dir.as_ref().map(|s| s.value.as_path()) else { return (None, None) };
+    let own: Vec<Tier> = policy.tiers.iter().map(|t| t.tier).collect();
+    let all = [Tier::Hbm, Tier::Pinned, Tier::System, Tier::File];
+    let mut message = None;
+    for tiers in [&own[..], &all, &all[..3]] {
+        let (table, why) = load(folder, &key(policy, topology, tiers));
+        message = message.or(why);
+        if let Some(table) = table.filter(|t| own[1..].iter().all(|&o| t.link(o).is_some())) {
+            return (Some(table), message);
+        }
     }
-    Ok(obtain(folder, key, kinds[0].as_ref(), &others, MEASURE)?)
+    (None, message)
 }
 
 /// Opens the tiers of a policy, with rates from the link table. Tiers for which one memory leaves nothing are left out, with a remark.

@@ -66,6 +66,9 @@ pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     check(problem)?;
     let model = Model::new(problem);
     let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
+    if let Some((choice, placed)) = unhindered(&model, budget) {
+        return Ok(finish(problem, &model, choice, placed));
+    }
     let mut room = budget;
     // Until a relaxation tells more: every layer once, every projection once.
     let mut bound = model.base.iter().sum::<f64>() + model.project * model.layers as f64;
@@ -97,6 +100,18 @@ pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
         }
     }
     Err(explain(problem))
+}
+
+/// The fastest choice of all, where only the bytes set aside for staging make it look too large: laying it out tells.
+fn unhindered(model: &Model, budget: u64) -> Option<(Choice, Program)> {
+    let choice = fastest(model, u64::MAX >> 2, AHEAD[0], &mut Vec::new(), None)?;
+    let counted = model.reserve(&choice.means, AHEAD[0]) as f64 + stay(model, &choice.tiles);
+    // Below the budget the search finds it; far above, it does not fit.
+    if counted <= budget as f64 || counted > 1.3 * budget as f64 {
+        return None;
+    }
+    let placed = program(model, &choice, AHEAD[0]);
+    (tier0(model, &placed) <= budget).then_some((choice, placed))
 }
 
 fn tier0(model: &Model, program: &Program) -> u64 {

@@ -1,0 +1,138 @@
+//! `weir profile`: what too little fast memory costs, predicted and measured.
+
+mod curve;
+mod html;
+pub mod measure;
+
+use crate::backend::{Engine, Given};
+use crate::cli::ProfileArgs;
+use crate::hardware::{link_text, machine_json};
+use crate::log::Log;
+use crate::problem::{print, Usage};
+use crate::report::{self, bytes};
+use crate::settings::{flags, set, Sources};
+use crate::structures::Reader;
+use anyhow::{Context, Result};
+use measure::{Case, Measured, Row, Wish};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use weir_allocators::faults::Faults;
+use weir_allocators::policy::Layer;
+use weir_backends::cpu::{measured_links, open_tiers, CpuTier};
+
+/// Titles of the table.
+pub const HEAD: [&str; 10] =
+    ["placement", "way", "budget", "hbm", "predicted", "measured", "ratio", "x unlimited", "out", "in"];
+
+/// One line of the table.
+pub fn cells(row: &Row, measured: &Measured) -> Vec<String> {
+    let mut cells = vec![row.placement.clone(), row.way.name().into(), row.budget.clone(), bytes(row.hbm_bytes)];
+    if row.infeasible {
+        cells.push(format!("smallest {}", bytes(row.smallest_bytes)));
+        cells.resize(HEAD.len(), "-".into());
+        return cells;
+    }
+    let moved = |bytes: u64, rate: f64| match bytes {
+        0 => "-".to_string(),
+        b => format!("{} at {rate:.1} GB/s", report::bytes(b)),
+    };
+    cells.extend([
+        format!("{:.4} s", row.predicted_s),
+        format!("{:.4} s", row.measured_s),
+        format!("{:.2}", row.predicted_s / row.measured_s),
+        format!("{:.2}", row.measured_s / measured.unlimited_s),
+        moved(row.out_bytes, row.out_gb_s),
+        moved(row.in_bytes, row.in_gb_s),
+    ]);
+    cells
+}
+
+/// The table for people.
+pub fn table(measured: &Measured) -> String {
+    let mut rows: Vec<Vec<String>> = vec![HEAD.iter().map(|h| h.to_string()).collect()];
+    rows.extend(measured.rows.iter().map(|r| cells(r, measured)));
+    let widths: Vec<usize> =
+        (0..HEAD.len()).map(|k| rows.iter().map(|r| r[k].chars().count()).max().unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}", w = *w)).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn file(prefix: &Path, suffix: &str) -> PathBuf {
+    let mut name = prefix.as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Unreadable inputs, settings that cannot be followed, steps that fail, outputs that cannot be written.
+pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) -> Result<()> {
+    let wishes: Vec<Wish> = args
+        .budgets
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .map_err(|e| Usage(format!("--budgets: {e}")))?;
+    let structure = Reader::new(&args.read)?.first(&args.structure, log)?;
+    let types = engine.types(&structure).with_context(|| args.structure.display().to_string())?;
+    let parameters = engine.parameters(&Given::read(&args.parameters)?, &structure)?;
+    report::header(log, engine, "profile");
+    let outputs: Vec<PathBuf> = [".json", ".svg", ".html"].iter().map(|s| file(&args.out, s)).collect();
+    for path in &outputs {
+        // Found now, not after the measurement.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let (mut placements, mut links) = (Vec::new(), String::new());
+    for name in &args.placements {
+        let mut layer = Layer::default();
+        set(&mut layer, "placement", "--placements", name)?;
+        // The lines set their own; this one only keeps hbm from taking all of a shared memory.
+        set(&mut layer, "hbm_budget", "--budgets", "1MiB")?;
+        let settings = sources.resolve(&[layer, flags(&args.compute, None)?], &Layer::default())?;
+        let slow = settings.policy.tiers.len() > 1;
+        if slow {
+            let (table, remarks) = measured_links(&settings.policy, &settings.topology, true)?;
+            remarks.iter().for_each(|r| log.warn(r));
+            links += &link_text(&table);
+        }
+        let opened = open_tiers(&settings.policy, &settings.topology, &Faults::none())?;
+        let tiers: Vec<CpuTier> = opened.tiers.into_iter().skip(1).collect();
+        placements.push((name.clone(), tiers));
+    }
+    let calls = args.calls.max(1);
+    let case = Case { engine, structure: &structure, types: &types, parameters: &parameters, calls };
+    let measured = case.measure(&placements, &wishes, log)?;
+    let name = |p: &Path| p.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
+    let title = format!("{} on {}, {} atoms", name(&engine.path), name(&args.structure), types.len());
+    let svg = curve::draw(&measured, &title).map_err(anyhow::Error::msg)?;
+    let facts = [
+        ("weir", env!("CARGO_PKG_VERSION").to_string()),
+        ("device", format!("cpu: {}", report::device())),
+        ("threads", engine.policy.threads.value.to_string()),
+        ("precision", engine.precision().to_string()),
+        ("model sha256", engine.model.source.sha256.clone()),
+        ("unlimited step", format!("{:.4} s, {}", measured.unlimited_s, bytes(measured.unlimited_bytes))),
+        ("steps timed", format!("median of {calls}")),
+    ]
+    .map(|(a, b)| (a.to_string(), b));
+    let object = json!({
+        "version": env!("CARGO_PKG_VERSION"), "machine": machine_json(&engine.topology), "device": report::device(),
+        "model_sha256": engine.model.source.sha256, "structure": name(&args.structure), "precision": engine.precision(),
+        "threads": engine.policy.threads.value, "calls": calls, "links": links, "profile": measured,
+    });
+    let texts = [format!("{object}\n"), svg.clone(), html::page(&title, &facts, &measured, &svg, &links, "")];
+    for (path, text) in outputs.iter().zip(texts) {
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    print(&table(&measured))?;
+    log.info(&format!("written: {}", outputs.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")));
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! Steps under one budget after another, predicted and timed.
+
+use crate::backend::Engine;
+use crate::log::Log;
+use anyhow::{bail, Context, Result};
+use serde::Serialize;
+use std::time::Instant;
+use weir_allocators::kind::Tier;
+use weir_backends::cpu::{calibrate, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Permission, Rates};
+use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
+use weir_engine::plan::placement::smallest_feasible;
+use weir_engine::plan::profile::Profile;
+use weir_engine::structure::Structure;
+
+/// Fewest tiles of a profiled step, where that leaves 512 edges for each thread.
+const TILES: usize = 16;
+
+/// What may be done where memory is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Nothing leaves `hbm`; states are rebuilt.
+    Rebuild,
+    /// Everything is kept, in whatever tier (`WEIR_CHECKPOINT=all`).
+    Spill,
+    /// What the planner finds best.
+    Planner,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Way; 3] = [Way::Rebuild, Way::Spill, Way::Planner];
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Rebuild => "rebuild",
+            Way::Spill => "spill",
+            Way::Planner => "planner",
+        }
+    }
+}
+
+/// An HBM budget to try.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wish {
+    /// Part of what an unlimited step takes.
+    Share(f64),
+    /// The smallest that can be planned.
+    Smallest,
+}
+
+impl std::str::FromStr for Wish {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text == "min" {
+            return Ok(Wish::Smallest);
+        }
+        let share = text.strip_suffix('%').and_then(|n| n.trim().parse::<f64>().ok()).map(|n| n / 100.0);
+        match share.filter(|s| s.is_finite() && *s > 0.0 && *s <= 10.0) {
+            Some(share) => Ok(Wish::Share(share)),
+            None => Err(format!("\"{text}\" is no budget here: write 50% (of what an unlimited step takes) or min")),
+        }
+    }
+}
+
+impl std::fmt::Display for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Wish::Share(s) => write!(f, "{}%", s * 100.0),
+            Wish::Smallest => f.write_str("min"),
+        }
+    }
+}
+
+/// One line of the profile.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Tiers, as in `WEIR_PLACEMENT`.
+    pub placement: String,
+    /// What was allowed.
+    pub way: Way,
+    /// The budget as asked for.
+    pub budget: String,
+    /// The budget, bytes.
+    pub hbm_bytes: u64,
+    /// The smallest budget of this way, bytes.
+    pub smallest_bytes: u64,
+    /// Whether the budget is below that; then nothing was measured.
+    pub infeasible: bool,
+    /// Predicted time of a step, s.
+    pub predicted_s: f64,
+    /// Median of the measured steps, s.
+    pub measured_s: f64,
+    /// All of them, s.
+    pub calls_s: Vec<f64>,
+    /// Predicted time of rebuilding in a step, s.
+    pub rebuild_s: f64,
+    /// Copied out of `hbm` a step, bytes.
+    pub out_bytes: u64,
+    /// Copied into it, bytes.
+    pub in_bytes: u64,
+    /// Achieved while copying out, GB/s.
+    pub out_gb_s: f64,
+    /// Achieved while copying in, GB/s.
+    pub in_gb_s: f64,
+    /// Largest bytes by tier.
+    pub peak_bytes: Vec<(String, u64)>,
+}
+
+/// All lines.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// Atoms.
+    pub atoms: usize,
+    /// Median of an unlimited step, s.
+    pub unlimited_s: f64,
+    /// What it takes of `hbm`, bytes.
+    pub unlimited_bytes: u64,
+    /// Lines.
+    pub rows: Vec<Row>,
+}
+
+/// What is measured.
+pub struct Case<'a> {
+    /// The model and its settings.
+    pub engine: &'a Engine,
+    /// The configuration.
+    pub structure: &'a Structure,
+    /// Its types.
+    pub types: &'a [i32],
+    /// Frame parameters.
+    pub parameters: &'a FrameParameters,
+    /// Timed steps a line.
+    pub calls: usize,
+}
+
+struct Timed {
+    calculator: CpuCalculator,
+    seconds: Vec<f64>,
+    results: Results,
+}
+
+fn median(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+impl Case<'_> {
+    /// A warm step, then the timed ones.
+    fn run(&self, options: &CpuOptions) -> Result<Timed> {
+        let mut calculator = self.engine.cpu_calculator(self.types, options)?;
+        let (x, cell) = (&self.structure.positions, self.structure.cell.as_ref());
+        let mut results = Results::default();
+        let mut seconds = Vec::with_capacity(self.calls);
+        for call in 0..=self.calls {
+            let begin = Instant::now();
+            calculator.compute(x, cell, self.parameters, Request::default(), &mut results)?;
+            if call > 0 {
+                seconds.push(begin.elapsed().as_secs_f64());
+            }
+        }
+        Ok(Timed { calculator, seconds, results })
+    }
+
+    fn problem(&self, calculator: &mut CpuCalculator) -> Result<weir_engine::plan::placement::Problem> {
+        let problem = calculator.problem(&self.structure.positions, self.structure.cell.as_ref())?;
+        problem.context(
+            "this model uses sequential_update, whose path keeps everything: there is nothing to plan or to profile",
+        )
+    }
+
+    /// Compute rates of this machine from a step that keeps everything and one that rebuilds.
+    fn rates(&self, base: &CpuOptions, free: &mut Timed) -> Result<Rates> {
+        let problem = self.problem(&mut free.calculator)?;
+        let profile = |c: &CpuCalculator| c.profile().context("no profile was taken");
+        let whole = calibrate(&problem, &profile(&free.calculator)?);
+        let every = Checkpoint::Every(if problem.layers > 5 { 4 } else { 2 });
+        let mut half = Case { calls: 1, ..*self }.run(&CpuOptions { checkpoint: every, ..base.clone() })?;
+        let problem = self.problem(&mut half.calculator)?;
+        let rebuilding = calibrate(&problem, &profile(&half.calculator)?);
+        Ok(Rates { rebuild: rebuilding.rebuild, rebuild_angles: rebuilding.rebuild_angles, ..whole })
+    }
+
+    /// Every placement, way and budget.
+    ///
+    /// # Errors
+    /// What the steps meet; forces that differ between two plans, which would be a fault of ours.
+    pub fn measure(&self, placements: &[(String, Vec<CpuTier>)], budgets: &[Wish], log: &Log) -> Result<Measured> {
+        let mut base = self.engine.cpu_options(log)?;
+        (base.profile, base.tiers) = (Some(self.engine.zero), vec![weir_backends::cpu::unlimited()]);
+        base.checkpoint = Checkpoint::All;
+        // The same tiles for all lines, and enough of them that small systems have something to move.
+        let edges: u64 = {
+            let mut probe = self.engine.cpu_calculator(self.types, &base)?;
+            self.problem(&mut probe)?.tiles.iter().map(|t| t.edges).sum()
+        };
+        base.tile_edges = (edges as usize / TILES).clamp(512 * base.threads, 8192 * base.threads);
+        let mut free = self.run(&base)?;
+        let rates = self.rates(&base, &mut free)?;
+        let (unlimited_s, expected) = (median(&free.seconds), free.results);
+        let unlimited_bytes = free.calculator.peak_bytes()[0].1;
+        drop(free.calculator);
+        log.info(&format!(
+            "an unlimited step takes {} and {}",
+            crate::report::duration(unlimited_s),
+            crate::report::bytes(unlimited_bytes)
+        ));
+        let mut rows = Vec::new();
+        for (name, slow) in placements {
+            for way in Way::ALL {
+                let options = |budget: u64| {
+                    let (spill, rebuild, checkpoint) = match way {
+                        Way::Rebuild => (Permission::Forbidden, Permission::Allowed, Checkpoint::Auto),
+                        Way::Spill => (Permission::Allowed, Permission::Forbidden, Checkpoint::All),
+                        Way::Planner => (Permission::Allowed, Permission::Allowed, Checkpoint::Auto),
+                    };
+                    let tiers = std::iter::once(hbm(budget)).chain(slow.iter().cloned()).collect();
+                    CpuOptions { spill, rebuild, checkpoint, tiers, rates: Some(rates.clone()), ..base.clone() }
+                };
+                let mut probe = self.engine.cpu_calculator(self.types, &options(1 << 50))?;
+                let smallest = smallest_feasible(&self.problem(&mut probe)?)?;
+                drop(probe);
+                for wish in budgets {
+                    let budget = match wish {
+                        // Room for the holes of a layout: 100 % is to hold everything.
+                        Wish::Share(s) if *s >= 1.0 => (unlimited_bytes as f64 * s * 1.05) as u64,
+                        Wish::Share(s) => (unlimited_bytes as f64 * s) as u64,
+                        Wish::Smallest => smallest,
+                    };
+                    let row = Row {
+                        placement: name.clone(),
+                        way,
+                        budget: wish.to_string(),
+                        hbm_bytes: budget,
+                        smallest_bytes: smallest,
+                        infeasible: budget < smallest,
+                        predicted_s: 0.0,
+                        measured_s: 0.0,
+                        calls_s: Vec::new(),
+                        rebuild_s: 0.0,
+                        out_bytes: 0,
+                        in_bytes: 0,
+                        out_gb_s: 0.0,
+                        in_gb_s: 0.0,
+                        peak_bytes: Vec::new(),
+                    };
+                    let row = if row.infeasible { row } else { self.row(row, &options(budget), &expected)? };
+                    log.info(&line(&row));
+                    rows.push(row);
+                }
+            }
+        }
+        Ok(Measured { atoms: self.types.len(), unlimited_s, unlimited_bytes, rows })
+    }
+
+    fn row(&self, row: Row, options: &CpuOptions, expected: &Results) -> Result<Row> {
+        let timed = self.run(options)?;
+        if timed.results.forces != expected.forces {
+            bail!("forces differ between two plans: please report this with your model and structure");
+        }
+        let plan = timed.calculator.plan().context("no plan")?;
+        let p = &plan.prediction;
+        let profile = timed.calculator.profile().context("no profile was taken")?;
+        let sum = |by: &[u64]| by.iter().sum::<u64>();
+        Ok(Row {
+            predicted_s: p.seconds,
+            measured_s: median(&timed.seconds),
+            calls_s: timed.seconds,
+            rebuild_s: p.rebuild,
+            out_bytes: sum(&p.out_bytes),
+            in_bytes: sum(&p.load_bytes),
+            out_gb_s: achieved(&profile, true),
+            in_gb_s: achieved(&profile, false),
+            peak_bytes: timed.calculator.peak_bytes(),
+            ..row
+        })
+    }
+}
+
+/// GB/s of one direction while it was busy.
+fn achieved(profile: &Profile, out: bool) -> f64 {
+    let copies = profile.copies.iter().filter(|c| (c.from == Tier::Hbm) == out);
+    let (bytes, seconds) = copies.fold((0, 0.0), |(b, s), c| (b + c.bytes, s + c.end - c.begin));
+    if seconds > 0.0 {
+        bytes as f64 / seconds / 1e9
+    } else {
+        0.0
+    }
+}
+
+/// A line for the log.
+fn line(row: &Row) -> String {
+    let head = format!("{} {} {}", row.placement, row.way.name(), row.budget);
+    match row.infeasible {
+        true => format!("{head}: not possible below {}", crate::report::bytes(row.smallest_bytes)),
+        false => format!("{head}: predicted {:.4} s, measured {:.4} s", row.predicted_s, row.measured_s),
+    }
+}

@@ -1,0 +1,162 @@
+//! `WEIR_PROFILE`: what steps did, as a trace that Chrome (chrome://tracing) and Perfetto open: a row per stream, a block per operation
+//! of the step program with its bytes, a memory counter per tier.
+
+use crate::log::Log;
+use anyhow::{Context, Result};
+use serde_json::{json, Value};
+use std::path::PathBuf;
+use weir_allocators::policy::Policy;
+use weir_engine::backend::Calculator;
+use weir_engine::plan::placement::{Op, Place, Plan, SlotId, State};
+use weir_engine::plan::profile::{Profile, Span};
+
+/// Steps that are kept: more would make a file that no viewer opens.
+const STEPS: usize = 20;
+/// Events that are kept, likewise.
+const EVENTS: usize = 400_000;
+
+const COMPUTE: u32 = 1;
+const OUT: u32 = 2;
+const IN: u32 = 3;
+
+/// The trace of a run.
+pub struct Trace {
+    path: PathBuf,
+    events: Vec<Value>,
+    steps: usize,
+    seen: u64,
+}
+
+impl Trace {
+    /// A trace where the settings ask for one.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn new(policy: &Policy) -> Result<Option<Self>> {
+        let Some(setting) = &policy.profile else { return Ok(None) };
+        let path = setting.value.clone();
+        // Found now, not after the run.
+        std::fs::File::create(&path).with_context(|| format!("{}: cannot write {}", setting.origin, path.display()))?;
+        let name = |tid: u32, name: &str| json!({ "ph": "M", "pid": 1, "tid": tid, "name": "thread_name", "args": { "name": name } });
+        let events = vec![
+            json!({ "ph": "M", "pid": 1, "name": "process_name", "args": { "name": format!("weir {}", env!("CARGO_PKG_VERSION")) } }),
+            name(COMPUTE, "compute"),
+            name(OUT, "copies out"),
+            name(IN, "copies in"),
+        ];
+        Ok(Some(Trace { path, events, steps: 0, seen: 0 }))
+    }
+
+    /// Adds the calculator's last step, while there is room.
+    pub fn step(&mut self, calculator: &dyn Calculator) {
+        self.seen += 1;
+        let (Some(plan), Some(profile)) = (calculator.plan(), calculator.profile()) else { return };
+        if self.steps < STEPS && self.events.len() + 3 * profile.spans.len() < EVENTS {
+            self.steps += 1;
+            self.events.extend(events(plan, &profile));
+        }
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn finish(self, log: &Log) -> Result<()> {
+        let trace = json!({ "displayTimeUnit": "ms", "traceEvents": self.events });
+        std::fs::write(&self.path, trace.to_string())
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
+        log.info(&format!("trace of {} of {} steps in {}", self.steps, self.seen, self.path.display()));
+        Ok(())
+    }
+}
+
+/// Name and place of an operation for people, and the slots it reads or writes.
+fn describe(op: &Op) -> (String, Vec<SlotId>) {
+    let slots = |states: &[&State]| {
+        let places = states.iter().flat_map(|s| [s.edges, s.angles]);
+        places.filter_map(|p| if let Place::Slot(id) = p { Some(id) } else { None }).collect()
+    };
+    match op {
+        Op::Geometry => ("geometry".into(), Vec::new()),
+        Op::Project { layer } => (format!("project, layer {layer}"), Vec::new()),
+        Op::Forward { layer, tile, input, output } => {
+            (format!("forward, layer {layer}, tile {tile}"), slots(&[input, output]))
+        }
+        Op::Rebuild { layer, tile, input, output } => {
+            (format!("rebuild, layer {layer}, tile {tile}"), slots(&[input, output]))
+        }
+        Op::Fit => ("fitting net".into(), Vec::new()),
+        Op::Clear { layer } => (format!("clear, layer {layer}"), Vec::new()),
+        Op::Backward { layer, tile, input, adjoint } => {
+            (format!("backward, layer {layer}, tile {tile}"), slots(&[input, adjoint]))
+        }
+        Op::Gather { layer, tile } => (format!("gather, layer {layer}, tile {tile}"), Vec::new()),
+        Op::Finish { layer } => (format!("finish, layer {layer}"), Vec::new()),
+        Op::Assemble { tile, adjoint } => (format!("assemble, tile {tile}"), slots(&[adjoint])),
+        Op::Save { from, to, ticket } => (format!("save {ticket}"), vec![*from, *to]),
+        Op::Load { from, to, ticket } => (format!("load {ticket}"), vec![*from, *to]),
+        Op::Wait { ticket } => (format!("wait for {ticket}"), Vec::new()),
+    }
+}
+
+/// Bytes of each tier that are in use while each operation runs: slots from their first to their last use, and what is always there.
+pub fn memory(plan: &Plan) -> Vec<Vec<u64>> {
+    let ops: Vec<&Op> = plan.program.forward.iter().chain(&plan.program.backward).collect();
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; plan.program.slots.len()];
+    for (at, op) in ops.iter().enumerate() {
+        for slot in describe(op).1 {
+            let life = lives[slot.0 as usize].get_or_insert((at, at));
+            life.1 = at;
+        }
+    }
+    let mut change = vec![vec![0i64; plan.tiers.len()]; ops.len() + 1];
+    for (life, slot) in lives.iter().zip(&plan.program.slots) {
+        if let Some((first, last)) = life {
+            change[*first][usize::from(slot.tier)] += slot.bytes as i64;
+            change[last + 1][usize::from(slot.tier)] -= slot.bytes as i64;
+        }
+    }
+    let mut now: Vec<i64> = plan.tiers.iter().map(|_| 0).collect();
+    // Nodes, graph, weights, scratch.
+    now[0] = plan.prediction.peak[0] as i64 - plan.program.arena_bytes.first().copied().unwrap_or(0) as i64;
+    let add = |change: &Vec<i64>| {
+        now.iter_mut().zip(change).for_each(|(n, c)| *n += c);
+        now.iter().map(|n| *n as u64).collect()
+    };
+    change[..ops.len()].iter().map(add).collect()
+}
+
+fn block(name: &str, class: &str, tid: u32, begin: f64, end: f64, args: Value) -> Value {
+    json!({ "ph": "X", "pid": 1, "tid": tid, "name": name, "cat": class, "ts": begin * 1e6, "dur": (end - begin) * 1e6, "args": args })
+}
+
+fn events(plan: &Plan, profile: &Profile) -> Vec<Value> {
+    let slots = &plan.program.slots;
+    let memory = memory(plan);
+    let mut events = Vec::with_capacity(2 * profile.spans.len() + profile.copies.len());
+    let mut before: Option<&Vec<u64>> = None;
+    for (Span { op, begin, end }, now) in profile.spans.iter().zip(&memory) {
+        let (name, used) = describe(op);
+        let class = name.split([',', ' ']).next().unwrap_or("").to_string();
+        let bytes: u64 = used.iter().map(|s| slots[s.0 as usize].bytes).sum();
+        // A copy's own time stands in its stream's row.
+        if !matches!(op, Op::Save { .. } | Op::Load { .. }) {
+            events.push(block(&name, &class, COMPUTE, *begin, *end, json!({ "bytes": bytes })));
+        }
+        if before != Some(now) {
+            for (tier, bytes) in plan.tiers.iter().zip(now) {
+                let name = format!("memory {tier}");
+                events
+                    .push(json!({ "ph": "C", "pid": 1, "name": name, "ts": begin * 1e6, "args": { "bytes": bytes } }));
+            }
+            before = Some(now);
+        }
+    }
+    for c in &profile.copies {
+        let tid = if c.from == weir_allocators::kind::Tier::Hbm { OUT } else { IN };
+        let rate = c.bytes as f64 / (c.end - c.begin).max(1e-12) / 1e9;
+        let args = json!({ "bytes": c.bytes, "GB/s": rate });
+        events.push(block(&format!("{} to {}", c.from, c.to), "copy", tid, c.begin, c.end, args));
+    }
+    events
+}
