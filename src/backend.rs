@@ -125,7 +125,12 @@ impl Engine {
                 self.tiers.get_or_init(|| opened.tiers).clone()
             }
         };
+        let (rates, message) = cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology);
+        if let Some(message) = message {
+            log.warn(&message);
+        }
         let options = CpuOptions {
+            rates,
             precision: match self.policy.precision.value {
                 Precision::F64 => PrecisionChoice::F64,
                 Precision::F32 => PrecisionChoice::F32,
@@ -143,6 +148,11 @@ impl Engine {
         };
         let skin = self.skin.unwrap_or(options.skin);
         Ok(CpuOptions { skin, ..options })
+    }
+
+    /// Whether plans rest on rates that a profile has measured here, and not on an estimate.
+    pub fn rates_measured(&self) -> bool {
+        cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology).0.is_some()
     }
 
     fn check_store(&self) -> Result<(), Usage> {

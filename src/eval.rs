@@ -97,7 +97,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         calculator.reorder(&frame.positions, frame.cell.as_ref());
         if done == 0 {
             calculator.prepare(&frame.positions, frame.cell.as_ref()).with_context(place)?;
-            report::plan(log, calculator.as_ref());
+            report::plan(log, calculator.as_ref(), engine.rates_measured());
         }
         calculator
             .compute(&frame.positions, frame.cell.as_ref(), &parameters, request, &mut results)

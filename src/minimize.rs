@@ -36,7 +36,7 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
     let mut trace = Trace::new(&engine.policy)?;
     let mut calculator = engine.calculator(&types, log)?;
     calculator.prepare(&structure.positions, structure.cell.as_ref())?;
-    report::plan(log, calculator.as_ref());
+    report::plan(log, calculator.as_ref(), engine.rates_measured());
     let algorithm = match args.algorithm {
         AlgorithmName::Fire => Algorithm::Fire,
         AlgorithmName::Lbfgs => Algorithm::Lbfgs,

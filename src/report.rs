@@ -87,15 +87,20 @@ pub fn settings(policy: &Policy) -> Value {
 }
 
 /// What the planner chose, in one line.
-pub fn plan(log: &Log, calculator: &dyn Calculator) {
+pub fn plan(log: &Log, calculator: &dyn Calculator, measured: bool) {
     if let Some(plan) = calculator.plan() {
         let peaks = plan.tiers.iter().cloned().zip(plan.prediction.peak.iter().copied());
         let fields = json!({
-            "predicted_seconds": plan.prediction.seconds, "rebuild_seconds": plan.prediction.rebuild,
+            "predicted_seconds": plan.prediction.seconds, "rates_measured": measured, "rebuild_seconds": plan.prediction.rebuild,
             "out_bytes": plan.prediction.out_bytes, "in_bytes": plan.prediction.load_bytes,
             "peak_bytes": peaks.collect::<std::collections::BTreeMap<_, _>>(),
         });
-        log.event(Level::Info, "plan", fields, &format!("  plan        {}", plan.summary()));
+        log.event(
+            Level::Info,
+            "plan",
+            fields,
+            &format!("  plan        {}{}", if measured { "" } else { "estimated " }, plan.summary()),
+        );
     }
 }
 

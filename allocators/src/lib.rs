@@ -20,6 +20,7 @@
 
 pub mod arena;
 pub mod faults;
+pub mod kept;
 pub mod kind;
 pub mod links;
 mod os;

@@ -181,7 +181,7 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     // What cannot fit is an error before any file is touched.
     let positions = restart.as_ref().map_or(&structure.positions, |r| &r.state.positions);
     calculator.prepare(positions, system.cell.as_ref())?;
-    report::plan(log, calculator.as_ref());
+    report::plan(log, calculator.as_ref(), engine.rates_measured());
     let growing = files.growing();
     let (simulation, keep) = match restart {
         Some(restart) => {

@@ -201,6 +201,9 @@ impl Case<'_> {
         base.tile_edges = (edges as usize / TILES).clamp(512 * base.threads, 8192 * base.threads);
         let mut free = self.run(&base)?;
         let rates = self.rates(&base, &mut free)?;
+        // Later runs plan with them.
+        let (e, log_it) = (self.engine, |e: String| log.warn(&e));
+        weir_backends::cpu::keep_rates(&e.model, e.precision(), &e.policy, &e.topology, &rates).unwrap_or_else(log_it);
         let (unlimited_s, expected) = (median(&free.seconds), free.results);
         let unlimited_bytes = free.calculator.peak_bytes()[0].1;
         drop(free.calculator);

@@ -17,6 +17,7 @@ mod kernels_edge;
 mod layout;
 mod memory;
 mod plain;
+mod rates;
 mod scratch;
 mod shapes;
 mod share;
@@ -27,6 +28,7 @@ mod weights;
 
 pub use calculator::CpuCalculator;
 pub use calibrate::calibrate;
+pub use rates::{keep_rates, kept_rates};
 pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
 pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
 pub use weir_engine::plan::profile::{Profile, Span};

@@ -1,5 +1,6 @@
 //! What the planner is told.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -35,7 +36,7 @@ pub struct TierSpec {
 }
 
 /// Seconds per atom, edge and angle of an operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Work {
     /// s per atom
     pub node: f64,
@@ -53,7 +54,7 @@ impl Work {
 }
 
 /// Compute rates, by layer.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     /// A layer forward.
     pub forward: Vec<Work>,

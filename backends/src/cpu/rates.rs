@@ -1,0 +1,50 @@
+//! Compute rates of this machine, kept from one run to the next.
+
+use weir_allocators::kept;
+use weir_allocators::policy::Policy;
+use weir_allocators::topology::Topology;
+use weir_engine::model::Model;
+use weir_engine::plan::placement::{Rates, Work};
+
+/// What rates hold for: machine, threads, arithmetic and shape.
+fn key(model: &Model, precision: &str, policy: &Policy, topology: &Topology) -> String {
+    let (machine, threads) = (topology.fingerprint(), policy.threads.value);
+    format!("cpu; {machine}; {threads} threads; {precision}; {:?}", model.descriptor.options)
+}
+
+fn good(rates: &Rates, layers: usize) -> bool {
+    let all = [&rates.forward, &rates.rebuild, &rates.rebuild_angles, &rates.backward];
+    let fine = |w: &Work| [w.node, w.edge, w.angle].iter().all(|x| x.is_finite() && *x >= 0.0);
+    all.iter().all(|list| list.len() == layers && list.iter().all(fine))
+        && rates.project.is_finite()
+        && rates.project >= 0.0
+}
+
+/// Rates that a profile on this machine has left, with why others were passed over.
+pub fn kept_rates(
+    model: &Model,
+    precision: &str,
+    policy: &Policy,
+    topology: &Topology,
+) -> (Option<Rates>, Option<String>) {
+    let Some(folder) = &policy.cache_dir else { return (None, None) };
+    let layers = model.descriptor.options.nlayers;
+    kept::load(&folder.value, "rates", &key(model, precision, policy, topology), |r| good(r, layers))
+}
+
+/// Keeps rates for later runs.
+///
+/// # Errors
+/// The cache folder cannot be written; the message names it.
+pub fn keep_rates(
+    model: &Model,
+    precision: &str,
+    policy: &Policy,
+    topology: &Topology,
+    rates: &Rates,
+) -> Result<(), String> {
+    let Some(folder) = &policy.cache_dir else { return Ok(()) };
+    kept::store(&folder.value, "rates", &key(model, precision, policy, topology), rates).map_err(|e| {
+        format!("rates cannot be kept in {}: {e}; name another folder with WEIR_CACHE_DIR", folder.value.display())
+    })
+}
