@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use weir_allocators::faults::Faults;
-use weir_allocators::policy::{CheckpointRule, Policy, Precision, Setting, Store};
+use weir_allocators::policy::{CheckpointRule, Policy, Precision, Store};
 use weir_allocators::topology::Topology;
 use weir_backends::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};
 use weir_engine::backend::{Calculator, FrameParameters};
@@ -113,7 +113,6 @@ impl Engine {
     /// # Errors
     /// Tiers that cannot be opened, settings that this version does not have.
     pub fn cpu_options(&self, log: &Log) -> Result<CpuOptions> {
-        self.check_store()?;
         self.check_plain()?;
         let tiers = match self.tiers.get() {
             Some(tiers) => tiers.clone(),
@@ -136,6 +135,12 @@ impl Engine {
                 Precision::F32 => PrecisionChoice::F32,
                 _ => PrecisionChoice::Model,
             },
+            store: match self.policy.store.value {
+                Store::Exact | Store::Auto => cpu::Store::Exact,
+                Store::F32 => cpu::Store::F32,
+                Store::F16 => cpu::Store::F16,
+                Store::Bf16 => cpu::Store::Bf16,
+            },
             threads: self.policy.threads.value,
             checkpoint: match self.policy.checkpoint.value {
                 CheckpointRule::Auto => Checkpoint::Auto,
@@ -155,25 +160,17 @@ impl Engine {
         cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology).0.is_some()
     }
 
-    fn check_store(&self) -> Result<(), Usage> {
-        let Setting { value, origin } = &self.policy.store;
-        match value {
-            Store::Exact | Store::Auto => Ok(()),
-            Store::F32 if self.precision() == "f32" => Ok(()),
-            _ => Err(Usage(format!("{origin}: storing states as {value} is not in this version: set it to exact"))),
-        }
-    }
-
     /// The plain path keeps everything in ordinary memory: what it cannot follow is refused.
     fn check_plain(&self) -> Result<(), Usage> {
         if !self.model.descriptor.options.sequential_update {
             return Ok(());
         }
         let p = &self.policy;
-        let placed = [&p.placement.origin].into_iter().chain(p.tiers.iter().map(|t| &t.setting.origin));
+        let placed =
+            [&p.placement.origin, &p.store.origin].into_iter().chain(p.tiers.iter().map(|t| &t.setting.origin));
         match placed.into_iter().find(|o| *o != "automatic") {
             Some(origin) => Err(Usage(format!(
-                "{origin}: this model uses sequential_update, whose path keeps everything in memory and follows no budget: unset it"
+                "{origin}: this model uses sequential_update, whose path keeps everything exactly, in memory, and follows no budget: unset it"
             ))),
             None => Ok(()),
         }

@@ -49,6 +49,16 @@ pub enum ComputeError {
     /// Memory for the step could not be had.
     #[error("{0}")]
     Memory(String),
+    /// A feature is too large for the form in which states are stored.
+    #[error("a feature entering layer {layer} is {value:e}, beyond what {store} holds; set WEIR_STORE=exact or, for its range, bf16")]
+    Stored {
+        /// Layer that reads it.
+        layer: usize,
+        /// Largest magnitude.
+        value: f64,
+        /// The form.
+        store: String,
+    },
     /// A result is not a number.
     #[error("{quantity} of atom {atom} is {value}: the configuration is outside what the model can describe, or its weights are not finite")]
     NotFinite {

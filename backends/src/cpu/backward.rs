@@ -3,7 +3,7 @@
 //! and the centres' moment adjoints until the gather.
 
 use super::context::Context;
-use super::forward::{add_rows, angle_rows, bias_activate, edge_rows, gram, AngleMaps, Features, Rows};
+use super::forward::{add_rows, angle_rows, bias_activate, edge_rows, gram, unpack_angles, AngleMaps, Features, Rows};
 use super::kernels_angle::{AngleBackward, AngleRecompute};
 use super::kernels_edge::{EdgeBackward, Moments, MomentsBackward};
 use super::scratch::Scratch;
@@ -210,6 +210,10 @@ impl<T: Real> BackwardLayer<'_, T> {
                     // SAFETY: angles of this centre only.
                     let rows = unsafe { angle_rows(stored, graph, i, k) };
                     w.angle.forward.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
+                }
+                Features::Packed { angles, .. } => {
+                    unpack_angles(ctx, angles, i, k, &mut t.a0);
+                    w.angle.forward.multiply(ctx.arch, m, &t.a0, s.ap, &mut t.c, wa, wa, false);
                 }
             }
             add_rows(&t.own[k * wa..(k + 1) * wa], centre, &mut t.base[..wa]);

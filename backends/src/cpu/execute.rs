@@ -13,7 +13,8 @@ use super::scratch::{Scratch, BLOCK};
 use super::shapes::Shapes;
 use super::share::Shared;
 use super::simd::{Activator, Real};
-use super::slots::{angle_rows, edge_rows, features};
+use super::slots::{angle_rows, edge_rows, features, targets};
+use super::stored::{Beyond, Store};
 use super::weights::LayerWeights;
 use super::CpuOptions;
 use pulp::Arch;
@@ -49,6 +50,8 @@ pub struct Executor<T> {
     pub(super) list_bytes: u64,
     options: CpuOptions,
     smaller_tiles: bool,
+    store: Store,
+    beyond: Beyond,
     layout: Layout,
     memory: Memory,
     tiles: Vec<Tile>,
@@ -109,6 +112,8 @@ impl<T: Real> Executor<T> {
             fit: FitNet::new(arch, &model),
             scratch: (0..threads.max(1)).map(|_| Mutex::default()).collect(),
             buffers: Buffers::default(),
+            store: options.store.of(std::mem::size_of::<T>()),
+            beyond: Beyond::default(),
             options,
             smaller_tiles,
             layout: Layout::default(),
@@ -167,7 +172,7 @@ impl<T: Real> Executor<T> {
             self.layout = Layout::default();
             let (shapes, options, program) = (&self.shapes, &self.options, &layout.plan.program);
             let kinds: Vec<_> = options.tiers.iter().map(|t| t.kind.clone()).collect();
-            let poison = options.poison.then(std::mem::size_of::<T>);
+            let poison = options.poison;
             self.memory = Memory::new(&kinds, program, std::mem::take(&mut self.memory), poison, options.profile)?;
             if options.profile.is_some() {
                 self.spans.reserve(program.forward.len() + program.backward.len());
@@ -252,8 +257,8 @@ impl<T: Real> Executor<T> {
         match op {
             Op::Geometry => self.geometry(graph),
             Op::Project { layer } => self.project(graph, layer),
-            Op::Forward { layer, tile, input, output } => self.layer(graph, layer, tile, input, output, true),
-            Op::Rebuild { layer, tile, input, output } => self.layer(graph, layer, tile, input, output, false),
+            Op::Forward { layer, tile, input, output } => self.layer(graph, layer, tile, input, output, true)?,
+            Op::Rebuild { layer, tile, input, output } => self.layer(graph, layer, tile, input, output, false)?,
             Op::Fit => self.fitting(graph),
             Op::Clear { layer } => {
                 let atoms = graph.atoms();
@@ -275,18 +280,18 @@ impl<T: Real> Executor<T> {
 
     /// Poison mode: what the operation reads was written.
     fn check_inputs(&self, op: &Op) -> Result<(), ComputeError> {
-        let (state, tile) = match *op {
+        let number = std::mem::size_of::<T>();
+        let (state, tile, number) = match *op {
             Op::Forward { tile, input, .. } | Op::Rebuild { tile, input, .. } | Op::Backward { tile, input, .. } => {
-                (input, tile)
+                (input, tile, self.store.bytes(number))
             }
-            Op::Assemble { tile, adjoint } => (adjoint, tile),
+            Op::Assemble { tile, adjoint } => (adjoint, tile, number),
             _ => return Ok(()),
         };
-        let number = std::mem::size_of::<T>();
         let (tile, s) = (&self.tiles[tile], &self.shapes);
         let rows = [(state.edges, tile.edges.len() * s.ep * number), (state.angles, tile.angles.len() * s.ap * number)];
         self.memory.check(rows.into_iter().filter_map(|(place, bytes)| match place {
-            Place::Slot(id) => Some((id, bytes)),
+            Place::Slot(id) => Some((id, bytes, number)),
             Place::None | Place::Initial => None,
         }))
     }
@@ -325,22 +330,32 @@ impl<T: Real> Executor<T> {
         });
     }
 
-    fn layer(&mut self, graph: &Graph, layer: usize, tile: usize, input: State, output: State, with_nodes: bool) {
+    fn layer(
+        &mut self,
+        graph: &Graph,
+        layer: usize,
+        tile: usize,
+        input: State,
+        output: State,
+        with_nodes: bool,
+    ) -> Result<(), ComputeError> {
         let (s, b) = (&self.shapes, &mut self.buffers);
         let tile = &self.tiles[tile];
         let (before, after) = b.nodes.split_at_mut(layer + 1);
         let nodes_out = with_nodes.then(|| Shared::new(&mut after[0]));
         let context = context!(self, b, graph);
         let (centre, neighbour) = &b.banks[layer % self.layout.plan.program.banks];
+        let [edges_out, angles_out] = targets(&self.memory, s, tile, output, self.store);
         let forward = ForwardLayer {
             layer,
             weights: &self.layers[layer],
             nodes: &before[layer],
             centre,
             neighbour,
-            input: features(&self.memory, s, tile, input),
-            edges_out: edge_rows(&self.memory, s, tile, output.edges),
-            angles_out: angle_rows(&self.memory, s, tile, output.angles),
+            input: features(&self.memory, s, tile, input, self.store),
+            edges_out,
+            angles_out,
+            beyond: &self.beyond,
             nodes_out,
         };
         let angles_only = !with_nodes && output.edges == Place::None;
@@ -348,6 +363,10 @@ impl<T: Real> Executor<T> {
             true => forward.angles_only(&context, block, &mut t.0),
             false => forward.block(&context, block, &mut t.0),
         });
+        match self.beyond.take() {
+            Some(value) => Err(ComputeError::Stored { layer: layer + 1, value, store: self.store.to_string() }),
+            None => Ok(()),
+        }
     }
 
     fn fitting(&mut self, graph: &Graph) {
@@ -389,7 +408,7 @@ impl<T: Real> Executor<T> {
             nodes: &b.nodes[layer],
             centre,
             neighbour,
-            input: features(&self.memory, s, tile, input),
+            input: features(&self.memory, s, tile, input, self.store),
             node_bar: &b.node_bar,
             e_bar: edge_rows(&self.memory, s, tile, adjoint.edges).expect("edges have adjoints in every layer"),
             a_bar: angle_rows(&self.memory, s, tile, adjoint.angles),

@@ -6,6 +6,7 @@ use super::kernels_edge::{EdgeForward, Moments};
 use super::scratch::Scratch;
 use super::share::Shared;
 use super::simd::{ActivationKernel, PackedMatrix, Real};
+use super::stored::{Beyond, PackedRows};
 use super::weights::{AngleWeights, LayerWeights};
 use std::ops::Range;
 use weir_engine::graph::Graph;
@@ -44,6 +45,22 @@ pub enum Features<'a, T> {
         /// Angles.
         angles: Option<Rows<'a, T>>,
     },
+    /// In slots in fewer bits, unpacked when needed.
+    Packed {
+        /// Edges.
+        edges: PackedRows<'a>,
+        /// Angles.
+        angles: Option<PackedRows<'a>>,
+    },
+}
+
+/// Where features go.
+#[derive(Clone, Copy)]
+pub enum Target<'a, T> {
+    /// Into a slot.
+    Rows(Rows<'a, T>),
+    /// Into a slot in fewer bits.
+    Packed(PackedRows<'a>),
 }
 
 /// What a forward layer reads and writes.
@@ -61,9 +78,11 @@ pub struct ForwardLayer<'a, T> {
     /// Features entering.
     pub input: Features<'a, T>,
     /// Edge features leaving, another slot than the entering ones; none from the last layer.
-    pub edges_out: Option<Rows<'a, T>>,
+    pub edges_out: Option<Target<'a, T>>,
     /// Angle features leaving, likewise; none from the last two layers.
-    pub angles_out: Option<Rows<'a, T>>,
+    pub angles_out: Option<Target<'a, T>>,
+    /// Told of features that fewer bits cannot hold.
+    pub beyond: &'a Beyond,
     /// Node features leaving; `None` when only edges and angles are rebuilt.
     pub nodes_out: Option<Shared<'a, T>>,
 }
@@ -119,6 +138,15 @@ pub fn edge_rows<'s, T: Real>(
         }
         // SAFETY: the rows of this centre, which only this work item touches.
         Features::Stored { edges: rows, .. } => unsafe { rows.of(edges) },
+        Features::Packed { edges: rows, .. } => {
+            let out = &mut e0[..edges.len() * ctx.s.ep];
+            // SAFETY: as above.
+            ctx.arch.dispatch(
+                #[inline(always)]
+                || unsafe { rows.unpack(edges, out) },
+            );
+            out
+        }
     }
 }
 
@@ -127,10 +155,25 @@ pub fn edge_rows<'s, T: Real>(
 /// # Safety
 /// Only the work item of this centre touches its angles.
 pub unsafe fn angle_rows<'s, T>(rows: &Rows<'s, T>, graph: &Graph, centre: usize, k: usize) -> &'s mut [T] {
+    // SAFETY: the caller's promise.
+    unsafe { rows.of(angle_range(graph, centre, k)) }
+}
+
+/// Angles of receiving edge number k of a centre.
+pub fn angle_range(graph: &Graph, centre: usize, k: usize) -> Range<usize> {
     let m = graph.angle_edges[centre] as usize;
     let from = graph.first_angle[centre] as usize + k * m;
-    // SAFETY: the caller's promise.
-    unsafe { rows.of(from..from + m) }
+    from..from + m
+}
+
+/// Unpacks the angles of receiving edge number k of a centre.
+pub fn unpack_angles<T: Real>(ctx: &Context<T>, rows: &Option<PackedRows>, centre: usize, k: usize, out: &mut [T]) {
+    let rows = rows.as_ref().expect("a layer with angles has their features");
+    // SAFETY: angles of this centre, which only its work item touches.
+    ctx.arch.dispatch(
+        #[inline(always)]
+        || unsafe { rows.unpack(angle_range(ctx.graph, centre, k), out) },
+    );
 }
 
 /// Maps from angle, receiving edge and other edge to the messages of an angle: both kinds, or those to itself alone.
@@ -230,9 +273,12 @@ impl<T: Real> ForwardLayer<'_, T> {
         let (edge, skip) = if self.nodes_out.is_some() { (&w.edge.forward, 0) } else { (&w.edge_self, s.mp()) };
         let used = wd - skip;
         edge.multiply(ctx.arch, ne, e_in, s.ep, &mut t.u, used, used, false);
+        // Free in the forward pass.
+        let mut made = std::mem::take(&mut t.e2_slope);
         let e_out = match &self.edges_out {
             // SAFETY: rows of this centre only.
-            Some(rows) => unsafe { rows.of(edges.clone()) },
+            Some(Target::Rows(rows)) => unsafe { rows.of(edges.clone()) },
+            Some(Target::Packed(_)) => &mut made[..ne * s.ep],
             None => &mut [][..],
         };
         let sum = &mut t.m3[k * s.mp()..(k + 1) * s.mp()];
@@ -268,6 +314,14 @@ impl<T: Real> ForwardLayer<'_, T> {
                 },
             );
         }
+        if let Some(Target::Packed(rows)) = &self.edges_out {
+            // SAFETY: rows of this centre only.
+            ctx.arch.dispatch(
+                #[inline(always)]
+                || unsafe { rows.pack(edges, e_out, self.beyond) },
+            );
+        }
+        t.e2_slope = made;
         t.e0 = e0;
     }
 
@@ -293,12 +347,19 @@ impl<T: Real> ForwardLayer<'_, T> {
                     w.angle.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
                     rows
                 }
+                Features::Packed { angles, .. } => {
+                    unpack_angles(ctx, angles, i, k, &mut t.a0);
+                    w.angle.multiply(ctx.arch, m, &t.a0, s.ap, &mut t.c, wa, wa, false);
+                    &t.a0[..m * s.ap]
+                }
             };
             add_rows(&t.own[k * wa..(k + 1) * wa], centre, &mut t.base[..wa]);
             ctx.angle_weights(first, m, k, &mut t.weight);
             let out = match &self.angles_out {
                 // SAFETY: angles of this centre only.
-                Some(rows) if ap > 0 => unsafe { angle_rows(rows, graph, i, k) },
+                Some(Target::Rows(rows)) if ap > 0 => unsafe { angle_rows(rows, graph, i, k) },
+                // Free in the forward pass.
+                Some(Target::Packed(_)) if ap > 0 => &mut t.slope[..m * s.ap],
                 _ => &mut [][..],
             };
             ctx.arch.dispatch(AngleForward {
@@ -315,6 +376,14 @@ impl<T: Real> ForwardLayer<'_, T> {
                 r: &self.weights.r_a[..ap],
                 keep: self.weights.keep[2],
             });
+            if let (Some(Target::Packed(rows)), true) = (&self.angles_out, ap > 0) {
+                let made = &t.slope[..m * s.ap];
+                // SAFETY: angles of this centre only.
+                ctx.arch.dispatch(
+                    #[inline(always)]
+                    || unsafe { rows.pack(angle_range(graph, i, k), made, self.beyond) },
+                );
+            }
         }
     }
 

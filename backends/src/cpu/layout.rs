@@ -133,14 +133,15 @@ impl Layout {
         let bank_bytes = buffers.bytes(s, &capacity, 1) - buffers.bytes(s, &capacity, 0);
         let fixed_bytes = buffers.bytes(s, &capacity, 0) + scratch_bytes(&capacity) + other_bytes;
         let number = std::mem::size_of::<T>() as u64;
+        let stored = options.store.of(number as usize).bytes(number as usize) as u64;
         let problem = Problem {
             layers: s.layers,
             angles: (0..s.layers).map(|l| s.has_angles(l)).collect(),
             tiles: sizes.clone(),
             edge_bytes: s.ep as u64 * number,
             angle_bytes: s.ap as u64 * number,
-            stored_edge_bytes: s.ep as u64 * number,
-            stored_angle_bytes: s.ap as u64 * number,
+            stored_edge_bytes: s.ep as u64 * stored,
+            stored_angle_bytes: s.ap as u64 * stored,
             fixed_bytes,
             bank_bytes,
             tiers: options.tiers.iter().map(|t| t.spec.clone()).collect(),

@@ -29,8 +29,6 @@ pub struct Memory {
 struct Poison {
     /// Slots whose last use is an operation, by operation (forward, then backward).
     dead: Vec<Vec<SlotId>>,
-    /// Bytes of a number.
-    width: usize,
     at: usize,
 }
 
@@ -64,7 +62,7 @@ fn slot_of(place: Place) -> Option<SlotId> {
 }
 
 impl Poison {
-    fn new(program: &Program, width: usize) -> Self {
+    fn new(program: &Program) -> Self {
         let ops: Vec<&Op> = program.forward.iter().chain(&program.backward).collect();
         let mut last = vec![usize::MAX; program.slots.len()];
         let mut copies = vec![None; program.tickets as usize];
@@ -89,7 +87,7 @@ impl Poison {
                 dead[k].push(SlotId(id as u32));
             }
         }
-        Self { dead, width, at: 0 }
+        Self { dead, at: 0 }
     }
 }
 
@@ -102,7 +100,7 @@ impl Memory {
         kinds: &[Arc<dyn Kind>],
         program: &Program,
         before: Memory,
-        poison_width: Option<usize>,
+        poison: bool,
         profile: Option<Instant>,
     ) -> Result<Self, ComputeError> {
         let Memory { out, into, mut regions, .. } = before;
@@ -127,7 +125,7 @@ impl Memory {
         };
         let stream = |name| Stream::new(name, options.clone()).map_err(memory);
         let (out, into) = if copies > 0 { (Some(stream("out")?), Some(stream("in")?)) } else { (None, None) };
-        let poison = poison_width.map(|width| Poison::new(program, width));
+        let poison = poison.then(|| Poison::new(program));
         Ok(Self {
             out,
             into,
@@ -210,16 +208,18 @@ impl Memory {
         }
     }
 
-    /// Poison mode, before an operation: `read` are the slots it reads with the bytes it reads of them.
+    /// Poison mode, before an operation: `read` are the slots it reads, with the bytes it reads of them and those of a number.
     ///
     /// # Errors
     /// [`ComputeError::Memory`] when something was never written.
-    pub fn check(&self, read: impl Iterator<Item = (SlotId, usize)>) -> Result<(), ComputeError> {
-        let Some(p) = &self.poison else { return Ok(()) };
-        for (id, bytes) in read {
+    pub fn check(&self, read: impl Iterator<Item = (SlotId, usize, usize)>) -> Result<(), ComputeError> {
+        if self.poison.is_none() {
+            return Ok(());
+        }
+        for (id, bytes, width) in read {
             // SAFETY: nothing writes while the interpreter looks: what was loaded into the slot has been waited for.
             let slot = unsafe { self.bytes(id) };
-            if let Some(at) = unwritten(&slot[..bytes], p.width) {
+            if let Some(at) = unwritten(&slot[..bytes], width) {
                 return Err(memory(format!("broken plan: slot {} is read at byte {at}, which nobody wrote", id.0)));
             }
         }

@@ -23,12 +23,14 @@ mod shapes;
 mod share;
 mod simd;
 mod slots;
+mod stored;
 mod tiers;
 mod weights;
 
 pub use calculator::CpuCalculator;
 pub use calibrate::calibrate;
 pub use rates::{keep_rates, kept_rates};
+pub use stored::Store;
 pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
 pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
 pub use weir_engine::plan::profile::{Profile, Span};
@@ -61,6 +63,8 @@ pub struct CpuOptions {
     pub threads: usize,
     /// Which layer inputs are kept.
     pub checkpoint: Checkpoint,
+    /// How states are stored.
+    pub store: Store,
     /// Whether kept states may leave the first tier.
     pub spill: Permission,
     /// Whether states may be rebuilt.
@@ -85,6 +89,7 @@ impl Default for CpuOptions {
             precision: PrecisionChoice::Model,
             threads: 0,
             checkpoint: Checkpoint::All,
+            store: Store::Exact,
             spill: Permission::Allowed,
             rebuild: Permission::Allowed,
             tiers: vec![unlimited()],
