@@ -2,6 +2,7 @@
 //! the adjoints of its output into adjoints of its input, in place. What neighbours are owed stays in the tile's message adjoints
 //! and the centres' moment adjoints until the gather.
 
+use super::clock::Class;
 use super::context::Context;
 use super::forward::{add_rows, angle_rows, bias_activate, edge_rows, gram, unpack_angles, AngleMaps, Features, Rows};
 use super::kernels_angle::{AngleBackward, AngleRecompute};
@@ -57,7 +58,7 @@ impl<T: Real> BackwardLayer<'_, T> {
             let out = &mut t.h[k * s.moments()..(k + 1) * s.moments()];
             let owners = &ctx.graph.neighbour[edges.clone()];
             let geometry = &ctx.geometry[edges];
-            ctx.arch.dispatch(Moments { geometry, owners, e, ep: s.ep, n: self.nodes, np: s.np, out });
+            ctx.run(Class::Reduce, Moments { geometry, owners, e, ep: s.ep, n: self.nodes, np: s.np, out });
             t.e0 = e0;
         }
         self.nodes(ctx, block.clone(), t);
@@ -73,7 +74,7 @@ impl<T: Real> BackwardLayer<'_, T> {
         let span = block.start * s.np..block.end * s.np;
         let bar = &self.node_bar[span.clone()];
         // M1
-        w.node_self.forward.multiply(ctx.arch, rows, &self.nodes[span], s.np, &mut t.n1, s.np, s.np, false);
+        ctx.multiply(&w.node_self.forward, rows, &self.nodes[span], s.np, &mut t.n1, s.np, s.np, false);
         bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut t.n2[..count]);
         // SAFETY: the node rows of this block.
         let self_bar = unsafe { self.self_bar.piece(block.start * s.np, count) };
@@ -82,10 +83,10 @@ impl<T: Real> BackwardLayer<'_, T> {
         for k in 0..rows {
             gram(ctx, &t.h[k * s.moments()..], &mut t.q[k * s.gram()..(k + 1) * s.gram()]);
         }
-        w.sym.forward.multiply(ctx.arch, rows, &t.q, s.gram(), &mut t.n1, s.np, s.np, false);
+        ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n1, s.np, s.np, false);
         bias_activate(ctx, &mut t.n1[..count], &w.sym_bias, &mut t.n2[..count]);
         scaled_product(ctx, bar, &w.r_sym, &t.n2[..count], &mut t.n3[..count]);
-        w.sym.adjoint.multiply(ctx.arch, rows, &t.n3, s.np, &mut t.q, s.gram(), s.gram(), false);
+        ctx.multiply(&w.sym.adjoint, rows, &t.n3, s.np, &mut t.q, s.gram(), s.gram(), false);
         for (k, i) in block.enumerate() {
             let h_bar = &mut t.h_bar[k * s.moments()..(k + 1) * s.moments()];
             gram_backward(ctx, &t.h[k * s.moments()..], &t.q[k * s.gram()..], h_bar);
@@ -125,45 +126,51 @@ impl<T: Real> BackwardLayer<'_, T> {
         if !s.updates_edges(self.layer) {
             e_bar.fill(T::default());
         }
-        w.edge.forward.multiply(ctx.arch, ne, e, s.ep, messages, wd, wd, false);
-        ctx.arch.dispatch(EdgeBackward {
-            activator: ctx.activator,
-            u: messages,
-            wd,
-            mp: s.mp(),
-            centre,
-            neighbour: self.neighbour,
-            owners,
-            geometry,
-            sum_bar: &t.m3[k * s.mp()..(k + 1) * s.mp()],
-            e_bar,
-            r: &w.r_e1[..wd - s.mp()],
-            centre_bar: &mut centre_bar[..wd],
-            geometry_bar,
-        });
+        ctx.multiply(&w.edge.forward, ne, e, s.ep, messages, wd, wd, false);
+        ctx.run(
+            Class::Element,
+            EdgeBackward {
+                activator: ctx.activator,
+                u: messages,
+                wd,
+                mp: s.mp(),
+                centre,
+                neighbour: self.neighbour,
+                owners,
+                geometry,
+                sum_bar: &t.m3[k * s.mp()..(k + 1) * s.mp()],
+                e_bar,
+                r: &w.r_e1[..wd - s.mp()],
+                centre_bar: &mut centre_bar[..wd],
+                geometry_bar,
+            },
+        );
         let angle = w.angle.as_ref();
         if let Some(a) = angle {
             AngleMaps::all(a, s.ep).project(ctx, e, m, &mut t.own, &mut t.other);
             self.recompute_angles(ctx, a, i, &centre[wd..], e, t);
             self.second_message(ctx, a, ne, m, e_bar, t);
         }
-        ctx.arch.dispatch(MomentsBackward {
-            geometry,
-            owners,
-            e,
-            ep: s.ep,
-            n: self.nodes,
-            np: s.np,
-            bar: &t.h_bar[k * s.moments()..(k + 1) * s.moments()],
-            e_bar,
-            keep: w.keep[1],
-            exact: &ctx.exact[edges.clone()],
-            scale: 1.0 / ctx.model.descriptor.options.edge_scale().sqrt(),
-            geometry_bar,
-        });
+        ctx.run(
+            Class::Reduce,
+            MomentsBackward {
+                geometry,
+                owners,
+                e,
+                ep: s.ep,
+                n: self.nodes,
+                np: s.np,
+                bar: &t.h_bar[k * s.moments()..(k + 1) * s.moments()],
+                e_bar,
+                keep: w.keep[1],
+                exact: &ctx.exact[edges.clone()],
+                scale: 1.0 / ctx.model.descriptor.options.edge_scale().sqrt(),
+                geometry_bar,
+            },
+        );
         // What the layer adds is summed apart and joins the adjoint in one rounding: a chain that starts from the large old value
         // would round every small product against it (measured: the virial of 8 water molecules off by 4e-5 eV instead of 4e-6).
-        w.edge.adjoint.multiply(ctx.arch, ne, messages, wd, &mut t.e2, s.ep, s.ep, false);
+        ctx.multiply(&w.edge.adjoint, ne, messages, wd, &mut t.e2, s.ep, s.ep, false);
         if let Some(a) = angle {
             if !ctx.model.descriptor.options.smooth_edge_update {
                 for (x, y) in e_bar[m * s.ep..].iter_mut().zip(&t.s[m * s.ep..ne * s.ep]) {
@@ -172,8 +179,8 @@ impl<T: Real> BackwardLayer<'_, T> {
             }
             self.angles(ctx, a, i, geometry_bar, &mut centre_bar[wd..], t);
             let (wa, ec) = (s.angle_messages(self.layer), a.own.adjoint.outputs);
-            a.own.adjoint.multiply(ctx.arch, m, &t.own_bar, wa, &mut t.e2, s.ep, ec, true);
-            a.other.adjoint.multiply(ctx.arch, m, &t.other_bar, wa, &mut t.e2, s.ep, ec, true);
+            ctx.multiply(&a.own.adjoint, m, &t.own_bar, wa, &mut t.e2, s.ep, ec, true);
+            ctx.multiply(&a.other.adjoint, m, &t.other_bar, wa, &mut t.e2, s.ep, ec, true);
         }
         join(ctx, e_bar, T::from_f64(1.0), &t.e2);
         t.e0 = e0;
@@ -209,27 +216,30 @@ impl<T: Real> BackwardLayer<'_, T> {
                     let stored = angles.as_ref().expect("a layer with angles has their features");
                     // SAFETY: angles of this centre only.
                     let rows = unsafe { angle_rows(stored, graph, i, k) };
-                    w.angle.forward.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
+                    ctx.multiply(&w.angle.forward, m, rows, s.ap, &mut t.c, wa, wa, false);
                 }
                 Features::Packed { angles, .. } => {
                     unpack_angles(ctx, angles, i, k, &mut t.a0);
-                    w.angle.forward.multiply(ctx.arch, m, &t.a0, s.ap, &mut t.c, wa, wa, false);
+                    ctx.multiply(&w.angle.forward, m, &t.a0, s.ap, &mut t.c, wa, wa, false);
                 }
             }
             add_rows(&t.own[k * wa..(k + 1) * wa], centre, &mut t.base[..wa]);
             ctx.angle_weights(first, m, k, &mut t.weight);
-            ctx.arch.dispatch(AngleRecompute {
-                activator: ctx.activator,
-                c: &t.c,
-                wa,
-                ep: s.ep,
-                base: &t.base,
-                other: &t.other,
-                weight: &t.weight[..m],
-                sum: &mut t.s[k * s.ep..(k + 1) * s.ep],
-                message: &mut t.message[k * m * s.ep..(k + 1) * m * s.ep],
-                slope: &mut t.slope[k * m * wa..(k + 1) * m * wa],
-            });
+            ctx.run(
+                Class::Element,
+                AngleRecompute {
+                    activator: ctx.activator,
+                    c: &t.c,
+                    wa,
+                    ep: s.ep,
+                    base: &t.base,
+                    other: &t.other,
+                    weight: &t.weight[..m],
+                    sum: &mut t.s[k * s.ep..(k + 1) * s.ep],
+                    message: &mut t.message[k * m * s.ep..(k + 1) * m * s.ep],
+                    slope: &mut t.slope[k * m * wa..(k + 1) * m * wa],
+                },
+            );
         }
     }
 
@@ -247,10 +257,10 @@ impl<T: Real> BackwardLayer<'_, T> {
         // Outside the angle set S is a constant, unless the edge's own feature stands for it.
         let rows = if ctx.model.descriptor.options.smooth_edge_update { m } else { ne };
         let count = rows * s.ep;
-        w.linear2.forward.multiply(ctx.arch, rows, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
+        ctx.multiply(&w.linear2.forward, rows, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
         bias_activate(ctx, &mut t.e2[..count], &w.bias2, &mut t.e2_slope[..count]);
         scaled_product(ctx, &e_bar[..count], &self.weights.r_e2, &t.e2_slope[..count], &mut t.e2[..count]);
-        w.linear2.adjoint.multiply(ctx.arch, rows, &t.e2, s.ep, &mut t.s, s.ep, s.ep, false);
+        ctx.multiply(&w.linear2.adjoint, rows, &t.e2, s.ep, &mut t.s, s.ep, s.ep, false);
     }
 
     /// Adjoints of the centre's angles, of the projections of its angle edges, and of the switch values.
@@ -280,20 +290,23 @@ impl<T: Real> BackwardLayer<'_, T> {
             }
             ctx.angle_weights(first, m, k, &mut t.weight);
             let slope = &mut t.slope[k * m * wa..(k + 1) * m * wa];
-            ctx.arch.dispatch(AngleBackward {
-                message: &t.message[k * m * s.ep..(k + 1) * m * s.ep],
-                slope,
-                wa,
-                ep: s.ep,
-                sum_bar: &t.s[k * s.ep..(k + 1) * s.ep],
-                a_bar: &a_bar[..m * ap],
-                r: &self.weights.r_a[..ap],
-                weight: &t.weight[..m],
-                own_bar: &mut t.own_bar[k * wa..(k + 1) * wa],
-                other_bar: &mut t.other_bar,
-                products: &mut t.products,
-            });
-            w.angle.adjoint.multiply(ctx.arch, m, slope, wa, &mut t.c, s.ap, s.ap, false);
+            ctx.run(
+                Class::Element,
+                AngleBackward {
+                    message: &t.message[k * m * s.ep..(k + 1) * m * s.ep],
+                    slope,
+                    wa,
+                    ep: s.ep,
+                    sum_bar: &t.s[k * s.ep..(k + 1) * s.ep],
+                    a_bar: &a_bar[..m * ap],
+                    r: &self.weights.r_a[..ap],
+                    weight: &t.weight[..m],
+                    own_bar: &mut t.own_bar[k * wa..(k + 1) * wa],
+                    other_bar: &mut t.other_bar,
+                    products: &mut t.products,
+                },
+            );
+            ctx.multiply(&w.angle.adjoint, m, slope, wa, &mut t.c, s.ap, s.ap, false);
             join(ctx, a_bar, self.weights.keep[2], &t.c);
             let v_k = ctx.geometry[first + k].v.to_f64();
             for f in 0..m {
@@ -313,7 +326,8 @@ impl<T: Real> BackwardLayer<'_, T> {
 /// `out = bar * r * slope`, r repeated for every row.
 fn scaled_product<T: Real>(ctx: &Context<T>, bar: &[T], r: &[T], slope: &[T], out: &mut [T]) {
     let width = r.len();
-    ctx.arch.dispatch(
+    ctx.run(
+        Class::Element,
         #[inline(always)]
         || {
             for ((out, bar), slope) in
@@ -329,7 +343,8 @@ fn scaled_product<T: Real>(ctx: &Context<T>, bar: &[T], r: &[T], slope: &[T], ou
 
 /// `bar = keep bar + change`
 fn join<T: Real>(ctx: &Context<T>, bar: &mut [T], keep: T, change: &[T]) {
-    ctx.arch.dispatch(
+    ctx.run(
+        Class::Element,
         #[inline(always)]
         || {
             for (x, y) in bar.iter_mut().zip(change) {
@@ -350,7 +365,8 @@ fn gram_backward<T: Real>(ctx: &Context<T>, h: &[T], q_bar: &[T], h_bar: &mut [T
     for (width, h, q_bar, h_bar) in parts {
         for c in 0..3 {
             let (h, out) = (&h[c * width..(c + 1) * width], &mut h_bar[c * width..(c + 1) * width]);
-            ctx.arch.dispatch(
+            ctx.run(
+                Class::Reduce,
                 #[inline(always)]
                 || {
                     for d in 0..width {

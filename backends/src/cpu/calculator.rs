@@ -1,6 +1,7 @@
 //! The CPU implementation of the engine's `Calculator`: neighbour list, executor, results in input order.
 
 use super::assemble::{atomic_virial, forces, tree_sum, virial};
+use super::clock::KernelTimes;
 use super::execute::Executor;
 use super::simd::Real;
 use super::{CpuError, CpuOptions};
@@ -37,6 +38,10 @@ pub(super) trait Compute: Send {
     fn plan(&self) -> Option<&Plan>;
     /// What the last step did, where a profile is taken.
     fn profile(&self) -> Option<Profile>;
+    /// Time of the last step's kernels, where asked for.
+    fn kernels(&self) -> Option<KernelTimes> {
+        None
+    }
     /// Makes plan and memory fit a graph.
     fn place(&mut self, graph: &Graph) -> Result<(), ComputeError>;
 }
@@ -100,6 +105,10 @@ impl<T: Real> Compute for Executor<T> {
 
     fn profile(&self) -> Option<Profile> {
         Executor::profile(self)
+    }
+
+    fn kernels(&self) -> Option<KernelTimes> {
+        Executor::kernels(self)
     }
 
     fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
@@ -192,6 +201,11 @@ impl CpuCalculator {
             self.find_neighbours(positions, cell)?;
             Ok(self.compute.problem(&self.graph))
         })
+    }
+
+    /// CPU time of the last step's kernels by class, where [`CpuOptions::kernels`] asks for it.
+    pub fn kernels(&self) -> Option<KernelTimes> {
+        self.compute.kernels()
     }
 
     /// The graph of the last step.

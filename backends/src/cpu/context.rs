@@ -1,9 +1,10 @@
 //! What every phase of a step reads: graph, shapes, rounded geometry, embeddings.
 
+use super::clock::{Class, Clock};
 use super::kernels_edge::EdgeInput;
 use super::shapes::{padded, Shapes};
-use super::simd::{ActivationKernel, Activator, Real};
-use pulp::Arch;
+use super::simd::{ActivationKernel, Activator, PackedMatrix, Real};
+use pulp::{Arch, WithSimd};
 use weir_engine::graph::Graph;
 use weir_engine::model::{Linear, Model};
 use weir_engine::reference::switch;
@@ -42,6 +43,8 @@ impl<T: Real> Embedding<T> {
 
 /// Read-only surroundings of a phase.
 pub struct Context<'a, T> {
+    /// Of the step's kernel calls.
+    pub clock: &'a Clock,
     /// Instruction set.
     pub arch: Arch,
     /// Widths.
@@ -58,6 +61,31 @@ pub struct Context<'a, T> {
     pub exact: &'a [[f64; 4]],
     /// Section 6.
     pub embedding: &'a Embedding<T>,
+}
+
+impl<T: Real> Context<'_, T> {
+    /// A kernel of this class.
+    #[inline(always)]
+    pub fn run<K: WithSimd>(&self, class: Class, kernel: K) -> K::Output {
+        self.clock.time(class, || self.arch.dispatch(kernel))
+    }
+
+    /// [`PackedMatrix::multiply`].
+    #[inline(always)]
+    pub fn multiply(
+        &self,
+        matrix: &PackedMatrix<T>,
+        rows: usize,
+        a: &[T],
+        a_stride: usize,
+        c: &mut [T],
+        c_stride: usize,
+        columns: usize,
+        add: bool,
+    ) {
+        let call = || matrix.multiply(self.arch, rows, a, a_stride, c, c_stride, columns, add);
+        self.clock.product(rows, matrix.inputs, columns, call);
+    }
 }
 
 /// Double-precision geometry of one edge.
@@ -148,7 +176,8 @@ impl<T: Real> Context<'_, T> {
         let ep = self.s.ep;
         let count = edges.len() * ep;
         let (w, b) = (&self.embedding.edge, &self.embedding.edge_bias);
-        self.arch.dispatch(
+        self.run(
+            Class::Element,
             #[inline(always)]
             || {
                 for (row, e) in out[..count].chunks_exact_mut(ep).zip(edges.clone()) {
@@ -186,7 +215,8 @@ impl<T: Real> Context<'_, T> {
     /// Pre-activation and feature of layer 0's angles (e, all f): multiples of fixed vectors.
     pub fn embed_angles(&self, unit: &[[f64; 3]], m: usize, k: usize, first: &[T], c: &mut [T], a0: &mut [T]) {
         let (wa, ap) = (first.len(), self.s.ap);
-        self.arch.dispatch(
+        self.run(
+            Class::Element,
             #[inline(always)]
             || {
                 for f in 0..m {

@@ -3,6 +3,7 @@
 use super::assemble::edge_gradients;
 use super::backward::BackwardLayer;
 use super::buffers::{Buffers, Capacity};
+use super::clock::{Class, Clock, KernelTimes};
 use super::context::{round_geometry, Context, Embedding};
 use super::fit::{FitNet, FitScratch, FIT_BLOCK};
 use super::forward::ForwardLayer;
@@ -50,6 +51,7 @@ pub struct Executor<T> {
     pub(super) list_bytes: u64,
     options: CpuOptions,
     smaller_tiles: bool,
+    clock: Clock,
     store: Store,
     beyond: Beyond,
     layout: Layout,
@@ -82,6 +84,7 @@ fn parallel<S: Send>(
 macro_rules! context {
     ($executor:ident, $buffers:ident, $graph:ident) => {
         Context {
+            clock: &$executor.clock,
             arch: $executor.arch,
             s: &$executor.shapes,
             model: &$executor.model,
@@ -114,6 +117,7 @@ impl<T: Real> Executor<T> {
             buffers: Buffers::default(),
             store: options.store.of(std::mem::size_of::<T>()),
             beyond: Beyond::default(),
+            clock: Clock::new(options.kernels),
             options,
             smaller_tiles,
             layout: Layout::default(),
@@ -204,6 +208,7 @@ impl<T: Real> Executor<T> {
             self.z = initial_node_features(&self.model, parameters);
             self.parameters = Some(parameters.clone());
         }
+        self.clock.reset();
         self.memory.begin();
         self.spans.clear();
         for at in 0..self.layout.plan.program.forward.len() {
@@ -232,6 +237,11 @@ impl<T: Real> Executor<T> {
             self.timed(self.layout.plan.program.backward[at], graph)?;
         }
         Ok(())
+    }
+
+    /// Time of the last step's kernels, where asked for.
+    pub fn kernels(&self) -> Option<KernelTimes> {
+        self.clock.read()
     }
 
     /// Operations and copies of the last step, where a profile is taken.
@@ -310,7 +320,7 @@ impl<T: Real> Executor<T> {
     }
 
     fn project(&mut self, graph: &Graph, layer: usize) {
-        let (s, w, arch) = (&self.shapes, &self.layers[layer], self.arch);
+        let (s, w, arch, clock) = (&self.shapes, &self.layers[layer], self.arch, &self.clock);
         let (wc, wd) = (s.centre_projection(layer), s.edge_messages(layer));
         let nodes = &self.buffers.nodes[layer];
         let banks = self.layout.plan.program.banks;
@@ -325,8 +335,8 @@ impl<T: Real> Executor<T> {
                 row.copy_from_slice(&w.centre_bias);
             }
             let a = &nodes[block.start * s.np..];
-            w.centre.forward.multiply(arch, rows, a, s.np, c, wc, wc, true);
-            w.neighbour.forward.multiply(arch, rows, a, s.np, n, wd, wd, false);
+            clock.product(rows, s.np, wc, || w.centre.forward.multiply(arch, rows, a, s.np, c, wc, wc, true));
+            clock.product(rows, s.np, wd, || w.neighbour.forward.multiply(arch, rows, a, s.np, n, wd, wd, false));
         });
     }
 
@@ -370,7 +380,7 @@ impl<T: Real> Executor<T> {
     }
 
     fn fitting(&mut self, graph: &Graph) {
-        let b = &mut self.buffers;
+        let (b, clock) = (&mut self.buffers, &self.clock);
         let (s, model, fit) = (&self.shapes, &self.model, &self.fit);
         let nodes = &b.nodes[s.layers];
         let (energies, seed) = (Shared::new(&mut b.energies), Shared::new(&mut b.seed));
@@ -385,7 +395,7 @@ impl<T: Real> Executor<T> {
             }
             // SAFETY: the rows of this block.
             let (e, seed) = unsafe { (energies.piece(block.start, count), seed.piece(block.start * s.n, count * s.n)) };
-            fit.evaluate(count, rows, e, t);
+            fit.evaluate(count, rows, e, t, clock);
             for (k, i) in block.enumerate() {
                 let (factor, shift) = output_rule(model, graph.types[i]);
                 // A type without network energy is selected out, not multiplied: its net may be anything.
@@ -423,7 +433,7 @@ impl<T: Real> Executor<T> {
     }
 
     fn gather(&mut self, graph: &Graph, layer: usize, tile: usize) {
-        let b = &mut self.buffers;
+        let (b, clock) = (&mut self.buffers, &self.clock);
         let (wd, np, arch) = (self.shapes.edge_messages(layer), self.shapes.np, self.arch);
         let edges = self.tiles[tile].edges.clone();
         let (message_sum, node_sum) = (Shared::new(&mut b.message_sum), Shared::new(&mut b.node_sum));
@@ -439,7 +449,7 @@ impl<T: Real> Executor<T> {
                 }
                 // SAFETY: the rows of owner j.
                 let (message_sum, node_sum) = unsafe { (message_sum.piece(j * wd, wd), node_sum.piece(j * np, np)) };
-                arch.dispatch(Gather {
+                let gather = Gather {
                     incoming: &all[from..to],
                     first: edges.start,
                     messages,
@@ -450,13 +460,14 @@ impl<T: Real> Executor<T> {
                     np,
                     message_sum,
                     node_sum,
-                });
+                };
+                clock.time(Class::Reduce, || arch.dispatch(gather));
             }
         });
     }
 
     fn finish(&mut self, graph: &Graph, layer: usize) {
-        let b = &mut self.buffers;
+        let (b, clock) = (&mut self.buffers, &self.clock);
         let (s, w, arch) = (&self.shapes, &self.layers[layer], self.arch);
         let (wc, wd, np) = (s.centre_projection(layer), s.edge_messages(layer), s.np);
         let node_bar = Shared::new(&mut b.node_bar);
@@ -468,9 +479,13 @@ impl<T: Real> Executor<T> {
             // Summed apart and joined once, as in `backward`.
             let sum = &mut t.0.n1[..rows * np];
             sum.copy_from_slice(&node_sum[from * np..(from + rows) * np]);
-            w.node_self.adjoint.multiply(arch, rows, &self_bar[from * np..], np, sum, np, np, true);
-            w.centre.adjoint.multiply(arch, rows, &centre_bar[from * wc..], wc, sum, np, np, true);
-            w.neighbour.adjoint.multiply(arch, rows, &message_sum[from * wd..], wd, sum, np, np, true);
+            for (matrix, bar, width) in [
+                (&w.node_self.adjoint, &self_bar[from * np..], np),
+                (&w.centre.adjoint, &centre_bar[from * wc..], wc),
+                (&w.neighbour.adjoint, &message_sum[from * wd..], wd),
+            ] {
+                clock.product(rows, width, np, || matrix.multiply(arch, rows, bar, width, sum, np, np, true));
+            }
             let keep = w.keep[0].to_f64();
             for (x, y) in bar.iter_mut().zip(&*sum) {
                 *x = T::from_f64(keep * x.to_f64() + y.to_f64());

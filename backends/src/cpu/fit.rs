@@ -2,6 +2,7 @@
 //!
 //! The net is 0.3 % of a step's arithmetic, so it always runs in f64, whatever the descriptor's precision.
 
+use super::clock::{Class, Clock};
 use super::shapes::padded;
 use super::simd::{ActivationKernel, Activator, PackedMatrix};
 use pulp::Arch;
@@ -112,9 +113,9 @@ impl FitNet {
     }
 
     /// `g` of each row and its gradient with respect to the node features (rows x Dn, stride `inputs`, in `input`'s place).
-    pub fn evaluate(&self, rows: usize, input: &mut [f64], energy: &mut [f64], t: &mut FitScratch) {
-        self.forward(rows, input, energy, t);
-        self.backward(rows, t);
+    pub fn evaluate(&self, rows: usize, input: &mut [f64], energy: &mut [f64], t: &mut FitScratch, clock: &Clock) {
+        self.forward(rows, input, energy, t, clock);
+        self.backward(rows, t, clock);
         if self.subtract_vacuum {
             // The vacuum part depends on no coordinate: value only. The gradient waits in `next`.
             let gradient = t.next.clone();
@@ -122,7 +123,7 @@ impl FitNet {
                 row[..self.descriptor].fill(0.0);
             }
             let mut vacuum = vec![0.0; rows];
-            self.forward(rows, input, &mut vacuum, t);
+            self.forward(rows, input, &mut vacuum, t, clock);
             energy.iter_mut().zip(&vacuum).for_each(|(e, v)| *e -= v);
             t.next = gradient;
         }
@@ -133,7 +134,7 @@ impl FitNet {
         }
     }
 
-    fn forward(&self, rows: usize, input: &[f64], energy: &mut [f64], t: &mut FitScratch) {
+    fn forward(&self, rows: usize, input: &[f64], energy: &mut [f64], t: &mut FitScratch, clock: &Clock) {
         t.values.resize_with(self.layers.len(), Vec::new);
         t.slopes.resize_with(self.layers.len(), Vec::new);
         for (l, layer) in self.layers.iter().enumerate() {
@@ -146,11 +147,14 @@ impl FitNet {
             let y = &mut rest[0];
             y.resize(rows * wide, 0.0);
             t.slopes[l].resize(rows * wide, 0.0);
-            layer.forward.multiply(self.arch, rows, x, stride, y, wide, wide, false);
+            clock.product(rows, layer.inputs, wide, || {
+                layer.forward.multiply(self.arch, rows, x, stride, y, wide, wide, false);
+            });
             for row in y.chunks_exact_mut(wide) {
                 row.iter_mut().zip(&layer.bias).for_each(|(v, b)| *v += b);
             }
-            ActivationKernel { activator: &layer.activator, values: y, slopes: &mut t.slopes[l] }.start(self.arch);
+            let activate = ActivationKernel { activator: &layer.activator, values: y, slopes: &mut t.slopes[l] };
+            clock.time(Class::Element, || activate.start(self.arch));
             for r in 0..rows {
                 let row = &mut y[r * wide..r * wide + layer.outputs];
                 if let Some(idt) = &layer.timestep {
@@ -172,7 +176,7 @@ impl FitNet {
     }
 
     /// Leaves the gradient in `t.next`, stride padded inputs.
-    fn backward(&self, rows: usize, t: &mut FitScratch) {
+    fn backward(&self, rows: usize, t: &mut FitScratch, clock: &Clock) {
         let wide = self.layers.last().map_or(0, |l| padded(l.outputs));
         t.next.clear();
         t.next.resize(rows * wide, 0.0);
@@ -193,7 +197,9 @@ impl FitNet {
                     t.bar[r * wide + c] = bar * t.slopes[l][r * wide + c];
                 }
             }
-            layer.adjoint.multiply(self.arch, rows, &t.bar, wide, &mut t.next, narrow, narrow, true);
+            clock.product(rows, layer.outputs, narrow, || {
+                layer.adjoint.multiply(self.arch, rows, &t.bar, wide, &mut t.next, narrow, narrow, true);
+            });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One layer forward for a block of centres (specification 7.1 to 7.6), fused: nothing but the layer's output leaves the scratch.
 
+use super::clock::Class;
 use super::context::Context;
 use super::kernels_angle::AngleForward;
 use super::kernels_edge::{EdgeForward, Moments};
@@ -89,7 +90,8 @@ pub struct ForwardLayer<'a, T> {
 
 /// Adds a bias to rows and activates them.
 pub fn bias_activate<T: Real>(ctx: &Context<T>, rows: &mut [T], bias: &[T], slopes: &mut [T]) {
-    ctx.arch.dispatch(
+    ctx.run(
+        Class::Element,
         #[inline(always)]
         || {
             for row in rows.chunks_exact_mut(bias.len()) {
@@ -99,7 +101,8 @@ pub fn bias_activate<T: Real>(ctx: &Context<T>, rows: &mut [T], bias: &[T], slop
             }
         },
     );
-    ActivationKernel { activator: ctx.activator, values: rows, slopes }.start(ctx.arch);
+    ctx.clock
+        .time(Class::Element, || ActivationKernel { activator: ctx.activator, values: rows, slopes }.start(ctx.arch));
 }
 
 /// `q` of a centre from its moments (7.2): `q[x][d] = 1/3 sum_c H[c][x] H[c][d]`.
@@ -107,7 +110,8 @@ pub fn gram<T: Real>(ctx: &Context<T>, h: &[T], q: &mut [T]) {
     let s = ctx.s;
     let (q_edge, q_node) = q[..s.gram()].split_at_mut(s.axis * s.ep);
     for (width, h, q) in [(s.ep, &h[..3 * s.ep], q_edge), (s.np, &h[3 * s.ep..s.moments()], q_node)] {
-        ctx.arch.dispatch(
+        ctx.run(
+            Class::Reduce,
             #[inline(always)]
             || {
                 for (x, row) in q.chunks_exact_mut(width).enumerate() {
@@ -141,7 +145,8 @@ pub fn edge_rows<'s, T: Real>(
         Features::Packed { edges: rows, .. } => {
             let out = &mut e0[..edges.len() * ctx.s.ep];
             // SAFETY: as above.
-            ctx.arch.dispatch(
+            ctx.run(
+                Class::Element,
                 #[inline(always)]
                 || unsafe { rows.unpack(edges, out) },
             );
@@ -170,7 +175,8 @@ pub fn angle_range(graph: &Graph, centre: usize, k: usize) -> Range<usize> {
 pub fn unpack_angles<T: Real>(ctx: &Context<T>, rows: &Option<PackedRows>, centre: usize, k: usize, out: &mut [T]) {
     let rows = rows.as_ref().expect("a layer with angles has their features");
     // SAFETY: angles of this centre, which only its work item touches.
-    ctx.arch.dispatch(
+    ctx.run(
+        Class::Element,
         #[inline(always)]
         || unsafe { rows.unpack(angle_range(ctx.graph, centre, k), out) },
     );
@@ -206,8 +212,8 @@ impl<'a, T: Real> AngleMaps<'a, T> {
     /// Projections of a centre's angle edges as receiving and as other edge, m x wa each.
     pub fn project(&self, ctx: &Context<T>, e: &[T], m: usize, own: &mut [T], other: &mut [T]) {
         let wa = self.own.outputs;
-        self.own.multiply(ctx.arch, m, e, ctx.s.ep, own, wa, wa, false);
-        self.other.multiply(ctx.arch, m, e, ctx.s.ep, other, wa, wa, false);
+        ctx.multiply(self.own, m, e, ctx.s.ep, own, wa, wa, false);
+        ctx.multiply(self.other, m, e, ctx.s.ep, other, wa, wa, false);
     }
 }
 
@@ -256,7 +262,7 @@ impl<T: Real> ForwardLayer<'_, T> {
         let geometry = &ctx.geometry[edges.clone()];
         if self.nodes_out.is_some() {
             let out = &mut t.h[k * s.moments()..(k + 1) * s.moments()];
-            ctx.arch.dispatch(Moments { geometry, owners, e: e_in, ep: s.ep, n: self.nodes, np: s.np, out });
+            ctx.run(Class::Reduce, Moments { geometry, owners, e: e_in, ep: s.ep, n: self.nodes, np: s.np, out });
         }
         let centre = &self.centre[i * s.centre_projection(self.layer)..(i + 1) * s.centre_projection(self.layer)];
         let angle = w.angle.as_ref();
@@ -272,7 +278,7 @@ impl<T: Real> ForwardLayer<'_, T> {
         // Rebuilding needs no messages to the node: the leading columns are left out.
         let (edge, skip) = if self.nodes_out.is_some() { (&w.edge.forward, 0) } else { (&w.edge_self, s.mp()) };
         let used = wd - skip;
-        edge.multiply(ctx.arch, ne, e_in, s.ep, &mut t.u, used, used, false);
+        ctx.multiply(edge, ne, e_in, s.ep, &mut t.u, used, used, false);
         // Free in the forward pass.
         let mut made = std::mem::take(&mut t.e2_slope);
         let e_out = match &self.edges_out {
@@ -282,28 +288,32 @@ impl<T: Real> ForwardLayer<'_, T> {
             None => &mut [][..],
         };
         let sum = &mut t.m3[k * s.mp()..(k + 1) * s.mp()];
-        ctx.arch.dispatch(EdgeForward {
-            activator: ctx.activator,
-            u: &t.u,
-            wd: used,
-            mp: s.mp() - skip,
-            centre: &centre[skip..],
-            neighbour: &self.neighbour[skip..],
-            stride: wd,
-            owners,
-            geometry,
-            sum,
-            e_in,
-            e_out,
-            r: &w.r_e1[..wd - s.mp()],
-            keep: w.keep[1],
-        });
+        ctx.run(
+            Class::Element,
+            EdgeForward {
+                activator: ctx.activator,
+                u: &t.u,
+                wd: used,
+                mp: s.mp() - skip,
+                centre: &centre[skip..],
+                neighbour: &self.neighbour[skip..],
+                stride: wd,
+                owners,
+                geometry,
+                sum,
+                e_in,
+                e_out,
+                r: &w.r_e1[..wd - s.mp()],
+                keep: w.keep[1],
+            },
+        );
         if let Some(a) = angle {
             self.angles(ctx, &AngleMaps::all(a, s.ep), i, &centre[wd..], t);
-            a.linear2.forward.multiply(ctx.arch, ne, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
+            ctx.multiply(&a.linear2.forward, ne, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
             bias_activate(ctx, &mut t.e2[..ne * s.ep], &a.bias2, &mut []);
             let (e2, r) = (&t.e2, &w.r_e2);
-            ctx.arch.dispatch(
+            ctx.run(
+                Class::Element,
                 #[inline(always)]
                 || {
                     for (row, m) in e_out.chunks_exact_mut(s.ep).zip(e2.chunks_exact(s.ep)) {
@@ -316,7 +326,8 @@ impl<T: Real> ForwardLayer<'_, T> {
         }
         if let Some(Target::Packed(rows)) = &self.edges_out {
             // SAFETY: rows of this centre only.
-            ctx.arch.dispatch(
+            ctx.run(
+                Class::Element,
                 #[inline(always)]
                 || unsafe { rows.pack(edges, e_out, self.beyond) },
             );
@@ -344,12 +355,12 @@ impl<T: Real> ForwardLayer<'_, T> {
                     let stored = angles.as_ref().expect("a layer with angles has their features");
                     // SAFETY: angles of this centre only.
                     let rows = unsafe { angle_rows(stored, graph, i, k) };
-                    w.angle.multiply(ctx.arch, m, rows, s.ap, &mut t.c, wa, wa, false);
+                    ctx.multiply(w.angle, m, rows, s.ap, &mut t.c, wa, wa, false);
                     rows
                 }
                 Features::Packed { angles, .. } => {
                     unpack_angles(ctx, angles, i, k, &mut t.a0);
-                    w.angle.multiply(ctx.arch, m, &t.a0, s.ap, &mut t.c, wa, wa, false);
+                    ctx.multiply(w.angle, m, &t.a0, s.ap, &mut t.c, wa, wa, false);
                     &t.a0[..m * s.ap]
                 }
             };
@@ -362,24 +373,28 @@ impl<T: Real> ForwardLayer<'_, T> {
                 Some(Target::Packed(_)) if ap > 0 => &mut t.slope[..m * s.ap],
                 _ => &mut [][..],
             };
-            ctx.arch.dispatch(AngleForward {
-                activator: ctx.activator,
-                c: &t.c,
-                wa,
-                ep,
-                base: &t.base,
-                other: &t.other,
-                weight: &t.weight[..m],
-                sum: &mut t.s[k * s.ep..k * s.ep + ep],
-                a_in,
-                a_out: out,
-                r: &self.weights.r_a[..ap],
-                keep: self.weights.keep[2],
-            });
+            ctx.run(
+                Class::Element,
+                AngleForward {
+                    activator: ctx.activator,
+                    c: &t.c,
+                    wa,
+                    ep,
+                    base: &t.base,
+                    other: &t.other,
+                    weight: &t.weight[..m],
+                    sum: &mut t.s[k * s.ep..k * s.ep + ep],
+                    a_in,
+                    a_out: out,
+                    r: &self.weights.r_a[..ap],
+                    keep: self.weights.keep[2],
+                },
+            );
             if let (Some(Target::Packed(rows)), true) = (&self.angles_out, ap > 0) {
                 let made = &t.slope[..m * s.ap];
                 // SAFETY: angles of this centre only.
-                ctx.arch.dispatch(
+                ctx.run(
+                    Class::Element,
                     #[inline(always)]
                     || unsafe { rows.pack(angle_range(graph, i, k), made, self.beyond) },
                 );
@@ -396,14 +411,15 @@ impl<T: Real> ForwardLayer<'_, T> {
         }
         let nodes = &self.nodes[block.start * s.np..block.end * s.np];
         let count = rows * s.np;
-        w.node_self.forward.multiply(ctx.arch, rows, nodes, s.np, &mut t.n1, s.np, s.np, false);
+        ctx.multiply(&w.node_self.forward, rows, nodes, s.np, &mut t.n1, s.np, s.np, false);
         bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut []);
-        w.sym.forward.multiply(ctx.arch, rows, &t.q, s.gram(), &mut t.n2, s.np, s.np, false);
+        ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n2, s.np, s.np, false);
         bias_activate(ctx, &mut t.n2[..count], &w.sym_bias, &mut []);
         // SAFETY: the node rows of this block.
         let out = unsafe { out.piece(block.start * s.np, count) };
         let (n1, n2, m3) = (&t.n1, &t.n2, &t.m3);
-        ctx.arch.dispatch(
+        ctx.run(
+            Class::Element,
             #[inline(always)]
             || {
                 for k in 0..rows {

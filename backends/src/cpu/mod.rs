@@ -8,6 +8,7 @@ mod backward;
 mod buffers;
 mod calculator;
 mod calibrate;
+mod clock;
 mod context;
 mod execute;
 mod fit;
@@ -29,6 +30,7 @@ mod weights;
 
 pub use calculator::CpuCalculator;
 pub use calibrate::calibrate;
+pub use clock::{KernelTimes, Spent};
 pub use rates::{keep_rates, kept_rates};
 pub use stored::Store;
 pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
@@ -77,6 +79,8 @@ pub struct CpuOptions {
     pub poison: bool,
     /// Zero of the times of a profile (see [`Calculator::profile`]); none: nothing is timed.
     pub profile: Option<std::time::Instant>,
+    /// Whether kernel calls are timed by class (see [`CpuCalculator::kernels`]).
+    pub kernels: bool,
     /// Skin of the neighbour list, A. 0 rebuilds it every step.
     pub skin: f64,
     /// Largest number of edges in a tile; 0 = chosen from the thread count, and smaller where memory is short.
@@ -96,6 +100,7 @@ impl Default for CpuOptions {
             rates: None,
             poison: false,
             profile: None,
+            kernels: false,
             skin: 1.0,
             tile_edges: 0,
         }
