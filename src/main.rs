@@ -8,6 +8,7 @@ mod log;
 mod md;
 mod minimize;
 mod model;
+mod plan;
 mod problem;
 mod report;
 mod settings;
@@ -54,6 +55,7 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
         Command::Eval(args) => eval::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
         Command::Md(args) => md::run(args, &sources, log, began),
         Command::Minimize(args) => minimize::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
+        Command::Plan(args) => plan::run(args, &sources, log),
         Command::Model(ModelCommand::Info { model, json }) => {
             model::info(&engine(model, &ComputeArgs::default(), &sources, log)?, *json)
         }
