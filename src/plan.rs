@@ -132,7 +132,7 @@ impl<'a> System<'a> {
         let TileSize { atoms, edges, angles } = self.total;
         let each = |n: u64| n as f64 / atoms.max(1) as f64;
         format!(
-            "{:<12}{}, {}\n{:<12}{}: {atoms} atoms, {edges} edges ({:.1} an atom), {angles} angles ({:.0} an atom)\n{:<12}checkpoint {}, store {}\n",
+            "{:<12}{}, {}\n{:<12}{}: {atoms} atoms, {edges} edges ({:.1} an atom), {angles} angles ({:.0} an atom)\n",
             "model",
             self.model,
             format_args!("{} layers in {}", self.outline.layers(), self.arithmetic()),
@@ -140,9 +140,6 @@ impl<'a> System<'a> {
             self.structure,
             each(edges),
             each(angles),
-            "policy",
-            self.checkpoint,
-            self.store,
         )
     }
 
@@ -159,6 +156,7 @@ impl<'a> System<'a> {
 /// Plans of all machines; an error where none fits.
 fn tables(args: &PlanArgs, system: &System, targets: &[Target], counts: &Neighbours) -> Result<()> {
     let (mut text, mut objects, mut failed) = (system.text(), Vec::new(), None);
+    let _ = writeln!(text, "{:<12}checkpoint {}, store {}", "policy", system.checkpoint, system.store);
     for target in targets {
         let setup = system.setup(target);
         match setup.planned(counts) {

@@ -20,7 +20,13 @@ const TILE: u64 = 65_536;
 /// Tiles at most, so that planning stays quick.
 const MOST: u64 = 96;
 /// And at least, so that one tile is a small part.
-const LEAST: u64 = 24;
+const LEAST: u64 = 40;
+/// Width of a column.
+const WIDTH: usize = 21;
+/// The search begins with so many atoms.
+const SMALLEST: u64 = LEAST * 32;
+/// Questions to the planner at most.
+const ROUNDS: usize = 24;
 /// The largest number of atoms looked at.
 const CEILING: u64 = 1 << 31;
 
@@ -28,17 +34,63 @@ const CEILING: u64 = 1 << 31;
 struct Strategy {
     name: &'static str,
     tiers: fn(Tier) -> bool,
+    /// A tier without which it would be another strategy.
+    needs: Option<fn(Tier) -> bool>,
+    /// Strategies whose every plan it may choose too.
+    includes: &'static [usize],
     checkpoint: Checkpoint,
     stored: Option<u64>,
 }
 
 const STRATEGIES: [Strategy; 6] = [
-    Strategy { name: "hbm, all kept", tiers: only_hbm, checkpoint: Checkpoint::All, stored: None },
-    Strategy { name: "hbm, every:4", tiers: only_hbm, checkpoint: Checkpoint::Every(4), stored: None },
-    Strategy { name: "hbm+host, all kept", tiers: no_file, checkpoint: Checkpoint::All, stored: None },
-    Strategy { name: "hbm+host, planner", tiers: no_file, checkpoint: Checkpoint::Auto, stored: None },
-    Strategy { name: "hbm+host, 16 bit, planner", tiers: no_file, checkpoint: Checkpoint::Auto, stored: Some(2) },
-    Strategy { name: "with file, planner", tiers: any, checkpoint: Checkpoint::Auto, stored: None },
+    Strategy {
+        name: "hbm, all kept",
+        tiers: only_hbm,
+        needs: None,
+        includes: &[],
+        checkpoint: Checkpoint::All,
+        stored: None,
+    },
+    Strategy {
+        name: "hbm, every:4",
+        tiers: only_hbm,
+        needs: None,
+        includes: &[],
+        checkpoint: Checkpoint::Every(4),
+        stored: None,
+    },
+    Strategy {
+        name: "hbm+host, all kept",
+        tiers: no_file,
+        needs: Some(is_host),
+        includes: &[0],
+        checkpoint: Checkpoint::All,
+        stored: None,
+    },
+    Strategy {
+        name: "hbm+host, planner",
+        tiers: no_file,
+        needs: None,
+        includes: &[0, 1, 2],
+        checkpoint: Checkpoint::Auto,
+        stored: None,
+    },
+    Strategy {
+        name: "16 bit, planner",
+        tiers: no_file,
+        needs: None,
+        includes: &[3],
+        checkpoint: Checkpoint::Auto,
+        stored: Some(2),
+    },
+    Strategy {
+        name: "with file, planner",
+        tiers: any,
+        needs: Some(is_file),
+        includes: &[3],
+        checkpoint: Checkpoint::Auto,
+        stored: None,
+    },
 ];
 
 fn only_hbm(tier: Tier) -> bool {
@@ -47,6 +99,14 @@ fn only_hbm(tier: Tier) -> bool {
 
 fn no_file(tier: Tier) -> bool {
     tier != Tier::File
+}
+
+fn is_host(tier: Tier) -> bool {
+    tier.is_host()
+}
+
+fn is_file(tier: Tier) -> bool {
+    tier == Tier::File
 }
 
 fn any(_: Tier) -> bool {
@@ -67,20 +127,21 @@ struct Fit {
 pub fn run(args: &PlanArgs, system: &System, targets: &[Target]) -> Result<()> {
     let census = system.neighbours.census(TILE as usize);
     let outline = system.outline;
-    let jobs: Vec<(usize, usize)> =
-        (0..targets.len()).flat_map(|t| (0..STRATEGIES.len()).map(move |s| (t, s))).collect();
-    let found: Vec<Option<Fit>> = jobs
-        .par_iter()
-        .map(|&(t, s)| {
-            let target = restricted(&targets[t], &STRATEGIES[s])?;
-            let (checkpoint, stored) = (STRATEGIES[s].checkpoint, STRATEGIES[s].stored);
-            search(&Setup { target: &target, outline, checkpoint, stored }, &census)
-        })
-        .collect();
-    let rows = |t: usize| {
-        let found = &found[t * STRATEGIES.len()..][..STRATEGIES.len()];
-        STRATEGIES.iter().zip(found)
+    // What a strategy holds, one that may do more holds too: its search begins there.
+    let column = |target: &Target| {
+        let mut found: Vec<Option<Fit>> = Vec::new();
+        for strategy in &STRATEGIES {
+            let least = strategy.includes.iter().filter_map(|&k| found.get(k)?.map(|f| f.atoms)).max();
+            let fit = restricted(target, strategy).and_then(|target| {
+                let (checkpoint, stored) = (strategy.checkpoint, strategy.stored);
+                search(&Setup { target: &target, outline, checkpoint, stored }, &census, least.unwrap_or(0))
+            });
+            found.push(fit);
+        }
+        found
     };
+    let found: Vec<Vec<Option<Fit>>> = targets.par_iter().map(column).collect();
+    let rows = |t: usize| STRATEGIES.iter().zip(&found[t]);
     if args.json {
         let machine = |(t, target): (usize, &Target)| {
             let one = |(s, fit): (&Strategy, &Option<Fit>)| {
@@ -98,32 +159,32 @@ pub fn run(args: &PlanArgs, system: &System, targets: &[Target]) -> Result<()> {
     let _ = writeln!(text, "\nLargest systems of this density (atoms, to {:.0} %) and seconds a step", 100.0 * CLOSE);
     let _ = write!(text, "{:<18}", "machine");
     for s in &STRATEGIES {
-        let _ = write!(text, "{:>27}", s.name);
+        let _ = write!(text, "{:>WIDTH$}", s.name);
     }
     text.push('\n');
     for (t, target) in targets.iter().enumerate() {
         let _ = write!(text, "{:<18}", target.name);
         for (_, fit) in rows(t) {
             let cell = fit.map_or("-".into(), |f| format!("{} / {}", atoms(f.atoms), table::seconds(f.seconds)));
-            let _ = write!(text, "{cell:>27}");
+            let _ = write!(text, "{cell:>WIDTH$}");
         }
         text.push('\n');
     }
-    text += "A dash: the machine has no such tier, or nothing fits. Forecasts: no GPU backend in this version; fixed bytes are those of the CPU backend.\n";
+    text += "A dash: no such tier, or nothing fits. Forecasts: no GPU backend in this version; fixed bytes are those of the CPU backend. docs/plan.md tells more.\n";
     print(&text)
 }
 
-/// The machine with the tiers of a strategy; none where it would be the same as another strategy.
+/// The machine with the tiers of a strategy; none where it lacks the one that makes the strategy.
 fn restricted(target: &Target, strategy: &Strategy) -> Option<Target> {
     let kind = |t: &TierSpec| t.name.parse::<Tier>().ok();
     let mut one = target.clone();
     one.tiers.retain(|t| kind(t).is_some_and(strategy.tiers));
-    let file = target.tiers.iter().any(|t| kind(t) == Some(Tier::File));
-    ((strategy.tiers)(Tier::Hbm) && (!(strategy.tiers)(Tier::File) || file)).then_some(one)
+    let has = |needed: fn(Tier) -> bool| one.tiers.iter().filter_map(kind).any(needed);
+    strategy.needs.is_none_or(has).then_some(one)
 }
 
-/// The most atoms for which a plan exists, to two per cent, and its seconds.
-fn search(setup: &Setup, census: &Census) -> Option<Fit> {
+/// The most atoms for which a plan exists, to two per cent, and its seconds. `known` atoms are known to fit.
+fn search(setup: &Setup, census: &Census, known: u64) -> Option<Fit> {
     let total = census.total();
     let problem = |atoms: u64| {
         let edges = atoms as f64 * total.edges as f64 / total.atoms as f64;
@@ -131,28 +192,40 @@ fn search(setup: &Setup, census: &Census) -> Option<Fit> {
         setup.problem(&census.replicated(atoms, tiles))
     };
     let capacity = setup.target.tiers[0].capacity;
-    let fits = |atoms: u64| smallest_feasible(&problem(atoms)).is_ok_and(|need| need <= capacity);
-    // Bytes grow with the atoms: the need of some tells how many to try first.
-    let probe = LEAST * 64;
-    let need = smallest_feasible(&problem(probe)).ok()?;
-    let mut low = probe;
-    let mut high = (probe as f64 * capacity as f64 / need as f64) as u64;
-    if !fits(low) {
-        return None;
-    }
-    high = high.max(low + 1).min(CEILING);
-    while high < CEILING && fits(high) {
+    let need = |atoms: u64| smallest_feasible(&problem(atoms)).unwrap_or(u64::MAX);
+    let from = |atoms: u64| Some((atoms, need(atoms))).filter(|at| at.1 <= capacity);
+    let mut low = from(known.max(SMALLEST)).or_else(|| from(SMALLEST))?;
+    // Bytes grow about as the atoms do.
+    let mut high = low;
+    while high.1 <= capacity && high.0 < CEILING {
         low = high;
-        high = (high as f64 * 1.5) as u64;
+        let factor = (1.02 * capacity as f64 / low.1 as f64).clamp(1.05, 1e4);
+        let next = ((low.0 as f64 * factor) as u64).max(low.0 + 1).min(CEILING);
+        high = (next, need(next));
     }
-    while (high - low) as f64 > CLOSE * low as f64 {
-        let middle = low + (high - low) / 2;
-        if fits(middle) {
-            low = middle;
+    let close = |low: u64, high: u64| (high - low) as f64 <= CLOSE * low as f64;
+    for round in 0..ROUNDS {
+        if high.1 <= capacity || close(low.0, high.0) {
+            break;
+        }
+        // Where the need is a straight line, just below the crossing, then just above it; where it is not, halves.
+        let span = (high.0 - low.0) as f64;
+        let straight = (capacity - low.1) as f64 / (high.1.min(u64::MAX / 2) - low.1) as f64;
+        let next = match round % 4 {
+            0 => (low.0 as f64 + straight * span) * 0.993,
+            1 => low.0 as f64 * 1.018,
+            2 => high.0 as f64 / 1.018,
+            _ => low.0 as f64 + 0.5 * span,
+        };
+        let next = (next as u64).clamp(low.0 + 1, high.0 - 1);
+        let there = (next, need(next));
+        if there.1 <= capacity {
+            low = there;
         } else {
-            high = middle;
+            high = there;
         }
     }
+    let low = low.0;
     let best = problem(low);
     let planned = plan(&best).ok()?;
     Some(Fit { atoms: best.tiles.iter().map(|t| t.atoms).sum(), seconds: planned.prediction.seconds })

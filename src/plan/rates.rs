@@ -67,8 +67,8 @@ impl Speed {
             Kind::Cpu => 0.0,
         };
         let mut text = format!(
-            "{name}: {:.3} TFLOP/s x efficiency {}; {} GB/s",
-            peak.value * factor,
+            "{name}: {} TFLOP/s x efficiency {}; {} GB/s",
+            (peak.value * factor * 100.0).round() / 100.0,
             peak.efficiency,
             (bytes / 1e9).round()
         );

@@ -39,6 +39,7 @@ pub fn seconds(s: f64) -> String {
         x => format!("{x:.2}"),
     };
     match s {
+        s if s < 5e-6 => "0 ms".into(),
         s if s >= 0.9995 => format!("{} s", digits(s)),
         s => format!("{} ms", digits(s * 1e3)),
     }
@@ -90,7 +91,7 @@ impl Planned<'_> {
         line(
             "",
             format!(
-                "computing {} ({} of it rebuilding), copies not hidden {}; no plan is faster than {}{}",
+                "computing {}, of it rebuilding {}; copies not hidden {}; no plan is faster than {}{}",
                 seconds(compute),
                 seconds(p.rebuild),
                 seconds((p.seconds - compute).max(0.0)),
