@@ -168,8 +168,9 @@ fn tables(args: &PlanArgs, system: &System, targets: &[Target], counts: &Neighbo
                 text += &format!("\n{}", planned.text());
             }
             Err(e) => {
+                let e = case::told(&e);
                 let told = format!("machine {}: {e}", target.name);
-                objects.push(json!({ "machine": target.name, "error": e.to_string() }));
+                objects.push(json!({ "machine": target.name, "error": e }));
                 let _ = write!(text, "\n{:<12}{}: {}\n{:<12}{e}\n", "machine", target.name, target.title, "no plan");
                 failed = Some((failed.map_or(0, |f: (usize, String)| f.0) + 1, told));
             }

@@ -1,9 +1,10 @@
 //! A model, a structure and a machine: planned as they are, and with something changed.
 
 use super::target::Target;
+use weir_allocators::kind::show_bytes;
 use weir_allocators::policy::Store;
 use weir_backends::cpu::{Census, Checkpoint, Neighbours, Outline, Terms};
-use weir_engine::plan::placement::{plan, smallest_feasible, Permission, Plan, PlanError, Problem};
+use weir_engine::plan::placement::{plan, smallest_feasible, Help, Permission, Plan, PlanError, Problem};
 
 /// Bytes of a stored number; none: exact.
 pub fn stored(store: Store) -> Option<u64> {
@@ -74,4 +75,24 @@ impl Setup<'_> {
         }
         Ok(least)
     }
+}
+
+/// Why there is no plan, with what would help as this command's options.
+pub fn told(error: &PlanError) -> String {
+    let PlanError::TooSmall { tier, need, have, help } = error else { return error.to_string() };
+    let mib = |bytes: u64| format!("{}MiB", bytes.div_ceil(1 << 20));
+    let option = |help: &Help| match help {
+        Help::Checkpoint(rule) => format!("--checkpoint {rule}"),
+        Help::Tier { bytes } => format!("a further tier of at least {} (--placement, --budget)", mib(*bytes)),
+        Help::Budget { tier, bytes } => {
+            let key = match tier.as_str() {
+                "hbm" | "file" => tier.as_str(),
+                _ => "host",
+            };
+            format!("--budget {key}={}", mib(*bytes))
+        }
+    };
+    let help: Vec<String> = help.iter().map(option).collect();
+    let (lacks, need, have) = (show_bytes(need.saturating_sub(*have)), show_bytes(*need), show_bytes(*have));
+    format!("tier {tier} lacks {lacks} of {need}, of which {have} are given; what would fit: {}", help.join(", or "))
 }
