@@ -9,7 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
-use weir_backends::cpu::{create_cpu, CpuOptions, Neighbours, Outline, PrecisionChoice, Terms};
+use weir_backends::cpu::{
+    create_cpu, Checkpoint, CpuCalculator, CpuOptions, Neighbours, Outline, PrecisionChoice, Terms,
+};
+use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::structure::{read, ReadOptions};
 
 fn root() -> &'static Path {
@@ -96,9 +99,30 @@ fn a_forecast_asks_the_planner_what_a_calculator_asks() {
                 ..Terms::default()
             };
             let outline = Outline::of(&model, precision).unwrap();
+            assert!(asked.bank_bytes >= types.len() as u64 * 4, "projection banks count");
             assert_eq!(outline.problem(&found.census(tile_edges), threads, &terms), asked, "{}", path.display());
         }
     }
+}
+
+/// A question between two steps leaves the memory of the plan in force alone: projection banks were once lost by counting them.
+#[test]
+fn asking_between_two_steps_changes_neither() {
+    let water = read(example("start.extxyz"), &ReadOptions::default()).unwrap();
+    let model = load_model(Path::new(&example("model.dp")));
+    let types: Vec<i32> = water.symbols.iter().map(|s| model.type_of(s).unwrap() as i32).collect();
+    let options = CpuOptions { threads: 1, checkpoint: Checkpoint::Every(3), ..CpuOptions::default() };
+    let mut calculator = create_cpu(model, &types, &options).unwrap();
+    let step = |calculator: &mut CpuCalculator| {
+        let mut results = Results::default();
+        let (parameters, request) = (FrameParameters::default(), Request::default());
+        calculator.compute(&water.positions, water.cell.as_ref(), &parameters, request, &mut results).unwrap();
+        results.energy.to_bits()
+    };
+    let first = step(&mut calculator);
+    assert!(calculator.plan().unwrap().program.banks > 1, "nothing was rebuilt over several layers");
+    calculator.problem(&water.positions, water.cell.as_ref()).unwrap().unwrap();
+    assert_eq!(step(&mut calculator), first);
 }
 
 #[test]
