@@ -135,12 +135,7 @@ impl Engine {
                 Precision::F32 => PrecisionChoice::F32,
                 _ => PrecisionChoice::Model,
             },
-            store: match self.policy.store.value {
-                Store::Exact | Store::Auto => cpu::Store::Exact,
-                Store::F32 => cpu::Store::F32,
-                Store::F16 => cpu::Store::F16,
-                Store::Bf16 => cpu::Store::Bf16,
-            },
+            store: self.store(),
             threads: self.policy.threads.value,
             checkpoint: match self.policy.checkpoint.value {
                 CheckpointRule::Auto => Checkpoint::Auto,
@@ -158,6 +153,16 @@ impl Engine {
     /// Whether plans rest on rates that a profile has measured here, and not on an estimate.
     pub fn rates_measured(&self) -> bool {
         cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology).0.is_some()
+    }
+
+    /// How states are stored.
+    pub fn store(&self) -> cpu::Store {
+        match self.policy.store.value {
+            Store::Exact | Store::Auto => cpu::Store::Exact,
+            Store::F32 => cpu::Store::F32,
+            Store::F16 => cpu::Store::F16,
+            Store::Bf16 => cpu::Store::Bf16,
+        }
     }
 
     /// The plain path keeps everything in ordinary memory: what it cannot follow is refused.

@@ -49,6 +49,8 @@ pub enum Command {
     Md(MdArgs),
     /// Relax a structure at fixed cell.
     Minimize(MinimizeArgs),
+    /// Forecast of memory and time, on this machine or one of a file; nothing is computed.
+    Plan(PlanArgs),
     /// What too little fast memory costs: steps under budgets, predicted and measured.
     Profile(ProfileArgs),
     /// What this machine does, as one anonymous JSON to send to the developers (at most ten minutes).
@@ -257,6 +259,50 @@ pub struct MinimizeArgs {
 }
 
 #[derive(Args)]
+#[command(
+    override_usage = "weir plan [OPTIONS] <MODEL> <STRUCTURE>\n       weir plan --machine list",
+    after_help = "\
+Examples:
+  weir plan water.dp water.extxyz
+  weir plan model.dp protein.gro --machine gh200-96 --machine mi300a
+  weir plan model.dp protein.gro --machine h200 --budget hbm=40GiB,host=50% --precision tf32x3
+  weir plan model.dp protein.gro --placement hbm,system --budget hbm=2GiB,host=8GiB
+  weir plan model.dp protein.gro --largest
+  weir plan --machine list
+
+Only neighbours are searched for; seconds are forecasts. Machine files (hardware-notes/machines, or your own) give figures with their sources.
+docs/plan.md tells how to read the table and where its numbers come from. With --json all bytes and seconds are plain numbers."
+)]
+pub struct PlanArgs {
+    /// Model file: .dp, .pt, .pth, .yaml, .pt2, .pte, .weir
+    pub model: Option<PathBuf>,
+    /// Structure (the first frame is taken).
+    pub structure: Option<PathBuf>,
+    /// Branch of a multi-task model [env: WEIR_HEAD]
+    #[arg(long, visible_alias = "model-branch", value_name = "NAME")]
+    pub head: Option<String>,
+    /// Read models with keys that this version does not know.
+    #[arg(long)]
+    pub allow_unknown: bool,
+    /// Machine to plan for: a name, a file, here, or list; may be repeated [default: here; all known with --largest]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub machine: Vec<String>,
+    /// Memory of each machine, as hbm=8GiB,host=50%,file=0 (a percentage is of what the machine has)
+    #[arg(long, value_name = "TIER=SIZE", value_delimiter = ',')]
+    pub budget: Vec<String>,
+    /// How many atoms of this density fit, at how many seconds a step.
+    #[arg(long)]
+    pub largest: bool,
+    /// As one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub read: StructureArgs,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+#[derive(Args)]
 #[command(after_help = "\
 Examples:
   weir profile water.dp water.extxyz
@@ -278,6 +324,9 @@ pub struct ProfileArgs {
     /// Budgets of hbm: parts of what an unlimited step takes, and min
     #[arg(long, value_name = "LIST", default_value = "100%,50%,25%,min")]
     pub budgets: String,
+    /// Also time and calls of the kernels of an unlimited step, in classes: products, element-wise and indexing, reductions, the rest.
+    #[arg(long)]
+    pub kernels: bool,
     /// Tiers to compare, once for each placement.
     #[arg(long, value_name = "TIERS", default_value = "hbm,system")]
     pub placements: Vec<String>,

@@ -9,6 +9,7 @@ mod log;
 mod md;
 mod minimize;
 mod model;
+mod plan;
 mod problem;
 mod profile;
 mod report;
@@ -63,6 +64,7 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
         }
         Command::Report(args) => survey::run(args, &sources, log),
         Command::Hardware(args) => hardware::run(args, &sources, log),
+        Command::Plan(args) => plan::run(args, &sources, log),
         Command::Model(ModelCommand::Info { model, json }) => {
             model::info(&engine(model, &ComputeArgs::default(), &sources, log)?, *json)
         }

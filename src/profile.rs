@@ -2,6 +2,7 @@
 
 mod curve;
 mod html;
+mod kernels;
 pub mod measure;
 
 use crate::backend::{Engine, Given};
@@ -112,6 +113,11 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
     let measured = case.measure(&placements, &wishes, log)?;
     let name = |p: &Path| p.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
     let title = format!("{} on {}, {} atoms", name(&engine.path), name(&args.structure), types.len());
+    let kernels = match args.kernels {
+        true => Some(kernels::measure(&case, log)?),
+        false => None,
+    };
+    let kernel_text = kernels.as_ref().map_or(String::new(), kernels::text);
     let svg = curve::draw(&measured, &title).map_err(anyhow::Error::msg)?;
     let facts = [
         ("weir", env!("CARGO_PKG_VERSION").to_string()),
@@ -126,13 +132,13 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
     let object = json!({
         "version": env!("CARGO_PKG_VERSION"), "machine": machine_json(&engine.topology), "device": report::device(),
         "model_sha256": engine.model.source.sha256, "structure": name(&args.structure), "precision": engine.precision(),
-        "threads": engine.policy.threads.value, "calls": calls, "links": links, "profile": measured,
+        "threads": engine.policy.threads.value, "calls": calls, "links": links, "profile": measured, "kernels": kernels,
     });
-    let texts = [format!("{object}\n"), svg.clone(), html::page(&title, &facts, &measured, &svg, &links, "")];
+    let texts = [format!("{object}\n"), svg.clone(), html::page(&title, &facts, &measured, &svg, &links, &kernel_text)];
     for (path, text) in outputs.iter().zip(texts) {
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    print(&table(&measured))?;
+    print(&format!("{}{kernel_text}", table(&measured)))?;
     log.info(&format!("written: {}", outputs.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")));
     Ok(())
 }

@@ -138,14 +138,23 @@ fn a_profile_writes_table_json_curve_and_a_page_that_needs_nothing_else() {
         "100%,80%,10%,min",
         "--calls",
         "1",
+        "--kernels",
         "--out",
         "p",
     ];
     let output = weir(folder.path(), &arguments, &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(table.lines().count(), 1 + 3 * 4, "{table}");
+    assert_eq!(table.lines().take_while(|l| !l.is_empty()).count(), 1 + 3 * 4, "{table}");
+    for class in ["GEMM", "element-wise, indexing", "reduce", "other"] {
+        assert!(table.contains(class), "{class}: {table}");
+    }
     let object: Value = serde_json::from_slice(&fs::read(folder.path().join("p.json")).unwrap()).unwrap();
+    let classes = object["kernels"]["classes"].as_array().unwrap();
+    let spent: f64 = classes.iter().map(|c| c["seconds"].as_f64().unwrap()).sum();
+    let (wall, threads) = (&object["kernels"]["wall_s"], &object["kernels"]["threads"]);
+    let all = wall.as_f64().unwrap() * threads.as_f64().unwrap();
+    assert!(spent >= 0.99 * all && classes[..3].iter().all(|c| c["calls"].as_u64().unwrap() > 100), "{classes:?}");
     let rows = object["profile"]["rows"].as_array().unwrap();
     let row = |way: &str, budget: &str| rows.iter().find(|r| r["way"] == way && r["budget"] == budget).unwrap();
     for way in ["rebuild", "spill", "planner"] {

@@ -111,8 +111,13 @@ impl<T: Copy + Default> Buffers<T> {
         for n in &mut self.nodes {
             b.to(n, c.atoms * s.np)?;
         }
-        self.banks.resize_with(banks.max(1), Default::default);
-        for (centre, neighbour) in &mut self.banks {
+        if !b.count_only {
+            self.banks.resize_with(banks.max(1), Default::default);
+        }
+        // Counting leaves the banks of the plan in force alone.
+        for k in 0..banks {
+            let mut none = Default::default();
+            let (centre, neighbour) = self.banks.get_mut(k).unwrap_or(&mut none);
             b.to(centre, c.atoms * wc)?;
             b.to(neighbour, c.atoms * wd)?;
         }

@@ -6,6 +6,7 @@ use super::buffers::{Buffers, Capacity};
 use super::clock::{Class, Clock, KernelTimes};
 use super::context::{round_geometry, Context, Embedding};
 use super::fit::{FitNet, FitScratch, FIT_BLOCK};
+use super::forecast::LEAST_TILE;
 use super::forward::ForwardLayer;
 use super::kernels_edge::Gather;
 use super::layout::{Layout, Tile};
@@ -28,9 +29,6 @@ use weir_engine::model::Model;
 use weir_engine::plan::placement::{Op, Place, State};
 use weir_engine::plan::profile::{Profile, Span};
 use weir_engine::reference::{initial_node_features, output_rule, ResolvedParameters};
-
-/// Fewest edges of a tile for each thread: below, most of a step would be waiting for the last block.
-const LEAST_TILE: usize = 512;
 
 /// Memory of one thread: layers, fitting net, rows of the fitting net's input.
 type Worker<T> = (Scratch<T>, FitScratch, Vec<f64>);

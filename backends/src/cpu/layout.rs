@@ -3,7 +3,7 @@
 use super::buffers::{Buffers, Capacity};
 use super::shapes::Shapes;
 use super::simd::Real;
-use super::CpuOptions;
+use super::{CpuOptions, Terms};
 use std::ops::Range;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
@@ -47,7 +47,7 @@ pub struct Layout {
 }
 
 /// Room for the counts of a tile to fluctuate: molecular dynamics moves them by one to three per cent.
-fn with_room(size: TileSize) -> TileSize {
+pub(super) fn with_room(size: TileSize) -> TileSize {
     let more = |n: u64, part: u64, least: u64| if n == 0 { 0 } else { n + n / part + least };
     TileSize { atoms: size.atoms, edges: more(size.edges, 32, 16), angles: more(size.angles, 24, 64) }
 }
@@ -114,48 +114,69 @@ impl Layout {
             })
             .collect();
         let largest = |f: &dyn Fn(usize) -> usize| (0..graph.atoms()).map(f).max().unwrap_or(0);
-        let mut capacity = Capacity {
-            atoms: graph.atoms(),
-            centre_edges: largest(&|i| graph.edges_of(i).len()) + 8,
-            centre_angle_edges: largest(&|i| graph.angle_edges[i] as usize) + 4,
-            ..Capacity::default()
-        };
         if same {
             for (size, old) in sizes.iter_mut().zip(&before.sizes) {
                 size.edges = size.edges.max(old.edges);
                 size.angles = size.angles.max(old.angles);
             }
+        }
+        let edges = largest(&|i| graph.edges_of(i).len());
+        let angle_edges = largest(&|i| graph.angle_edges[i] as usize);
+        let mut capacity = capacity(&sizes, edges, angle_edges);
+        if same {
             capacity.centre_edges = capacity.centre_edges.max(before.capacity.centre_edges);
             capacity.centre_angle_edges = capacity.centre_angle_edges.max(before.capacity.centre_angle_edges);
         }
-        capacity.edges = sizes.iter().map(|t| t.edges as usize).sum();
-        capacity.tile_edges = sizes.iter().map(|t| t.edges as usize).max().unwrap_or(0);
-        let bank_bytes = buffers.bytes(s, &capacity, 1) - buffers.bytes(s, &capacity, 0);
-        let fixed_bytes = buffers.bytes(s, &capacity, 0) + scratch_bytes(&capacity) + other_bytes;
-        let number = std::mem::size_of::<T>() as u64;
-        let stored = options.store.of(number as usize).bytes(number as usize) as u64;
-        let problem = Problem {
-            layers: s.layers,
-            angles: (0..s.layers).map(|l| s.has_angles(l)).collect(),
-            tiles: sizes.clone(),
-            edge_bytes: s.ep as u64 * number,
-            angle_bytes: s.ap as u64 * number,
-            stored_edge_bytes: s.ep as u64 * stored,
-            stored_angle_bytes: s.ap as u64 * stored,
-            fixed_bytes,
-            bank_bytes,
-            tiers: options.tiers.iter().map(|t| t.spec.clone()).collect(),
-            rates: options.rates.clone().unwrap_or_else(|| estimate(s, number, threads)),
-            checkpoint: options.checkpoint,
-            spill: options.spill,
-            rebuild: options.rebuild,
-        };
+        let held = [0, 1].map(|banks| buffers.bytes(s, &capacity, banks));
+        let other = scratch_bytes(&capacity) + other_bytes;
+        let problem = ask(s, std::mem::size_of::<T>() as u64, sizes.clone(), held, other, threads, &options.terms());
         Self { tiles, sizes, capacity, problem, ..Self::default() }
     }
 }
 
+/// Capacities of what does not belong to a tile; the largest centre has so many edges and angle edges now.
+pub(super) fn capacity(sizes: &[TileSize], centre_edges: usize, centre_angle_edges: usize) -> Capacity {
+    Capacity {
+        atoms: sizes.iter().map(|t| t.atoms as usize).sum(),
+        edges: sizes.iter().map(|t| t.edges as usize).sum(),
+        tile_edges: sizes.iter().map(|t| t.edges as usize).max().unwrap_or(0),
+        centre_edges: centre_edges + 8,
+        centre_angle_edges: centre_angle_edges + 4,
+    }
+}
+
+/// The question for tiles of these capacities, of a calculator and of a forecast alike. `number` are the bytes of a number, `held` those of
+/// the buffers without and with one projection bank, `other` what else the first tier holds.
+pub(super) fn ask(
+    s: &Shapes,
+    number: u64,
+    tiles: Vec<TileSize>,
+    held: [u64; 2],
+    other: u64,
+    threads: u64,
+    terms: &Terms,
+) -> Problem {
+    let stored = terms.store.of(number as usize).bytes(number as usize) as u64;
+    Problem {
+        layers: s.layers,
+        angles: (0..s.layers).map(|l| s.has_angles(l)).collect(),
+        tiles,
+        edge_bytes: s.ep as u64 * number,
+        angle_bytes: s.ap as u64 * number,
+        stored_edge_bytes: s.ep as u64 * stored,
+        stored_angle_bytes: s.ap as u64 * stored,
+        fixed_bytes: held[0] + other,
+        bank_bytes: held[1] - held[0],
+        tiers: terms.tiers.clone(),
+        rates: terms.rates.clone().unwrap_or_else(|| estimate(s, number, threads)),
+        checkpoint: terms.checkpoint,
+        spill: terms.spill,
+        rebuild: terms.rebuild,
+    }
+}
+
 /// Cuts the centres into tiles of at most `largest` edges (a centre with more is a tile of its own).
-fn cut(graph: &Graph, largest: usize) -> Vec<Range<usize>> {
+pub(super) fn cut(graph: &Graph, largest: usize) -> Vec<Range<usize>> {
     let mut out = Vec::new();
     let mut start = 0;
     for i in 0..graph.atoms() {

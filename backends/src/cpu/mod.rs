@@ -3,6 +3,7 @@
 //! `forward` and `backward` are one layer each; `execute` interprets the step program; `simd` holds the vector building blocks.
 //! Results have the same bits for every thread count, tile size, checkpoint policy and skin (docs/architecture.md, "Same bits").
 
+mod arithmetic;
 mod assemble;
 mod backward;
 mod buffers;
@@ -12,6 +13,7 @@ mod clock;
 mod context;
 mod execute;
 mod fit;
+mod forecast;
 mod forward;
 mod kernels_angle;
 mod kernels_edge;
@@ -28,9 +30,11 @@ mod stored;
 mod tiers;
 mod weights;
 
+pub use arithmetic::{Arithmetic, Cost};
 pub use calculator::CpuCalculator;
 pub use calibrate::calibrate;
 pub use clock::{KernelTimes, Spent};
+pub use forecast::{tile_choices, Census, Neighbours, Outline};
 pub use rates::{keep_rates, kept_rates};
 pub use stored::Store;
 pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
@@ -54,6 +58,17 @@ pub enum PrecisionChoice {
     F64,
     /// Single precision messages; geometry, fitting net, energies and forces are summed in double precision all the same.
     F32,
+}
+
+impl PrecisionChoice {
+    /// Whether messages of a model are computed in single precision.
+    pub fn is_single(self, model: &Model) -> bool {
+        match self {
+            PrecisionChoice::Model => model.descriptor.options.precision == Precision::F32,
+            PrecisionChoice::F64 => false,
+            PrecisionChoice::F32 => true,
+        }
+    }
 }
 
 /// Options of a CPU calculator.
@@ -85,6 +100,36 @@ pub struct CpuOptions {
     pub skin: f64,
     /// Largest number of edges in a tile; 0 = chosen from the thread count, and smaller where memory is short.
     pub tile_edges: usize,
+}
+
+/// What the planner is told beside sizes: memory, rates, policy.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Memory tiers, the computing one first.
+    pub tiers: Vec<TierSpec>,
+    /// Compute rates; none: estimated.
+    pub rates: Option<Rates>,
+    /// Which layer inputs are kept.
+    pub checkpoint: Checkpoint,
+    /// Whether kept states may leave the first tier.
+    pub spill: Permission,
+    /// Whether states may be rebuilt.
+    pub rebuild: Permission,
+    /// How states are stored.
+    pub store: Store,
+}
+
+impl CpuOptions {
+    fn terms(&self) -> Terms {
+        Terms {
+            tiers: self.tiers.iter().map(|t| t.spec.clone()).collect(),
+            rates: self.rates.clone(),
+            checkpoint: self.checkpoint,
+            spill: self.spill,
+            rebuild: self.rebuild,
+            store: self.store,
+        }
+    }
 }
 
 impl Default for CpuOptions {
@@ -163,6 +208,9 @@ pub enum CpuError {
     /// The plain path exists in double precision only.
     #[error("this model uses sequential_update, which runs in double precision only; use --precision f64")]
     PlainPrecision,
+    /// The plain path keeps everything: there is nothing to plan.
+    #[error("this model uses sequential_update, whose path keeps everything in memory: there is nothing to plan")]
+    NotPlanned,
 }
 
 /// Threads to use when none are asked for: `OMP_NUM_THREADS` where it is a number, else what affinity and cgroup allow.
@@ -188,15 +236,10 @@ pub fn create(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Result<
 /// [`CpuError`].
 pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Result<CpuCalculator, CpuError> {
     let threads = if options.threads == 0 { default_threads() } else { options.threads };
-    // Enough edges for every thread to find work in a tile, few enough for the tile's message adjoints to stay in the cache.
-    let tile_edges = if options.tile_edges == 0 { 8192 * threads } else { options.tile_edges };
+    let tile_edges = if options.tile_edges == 0 { forecast::TILE * threads } else { options.tile_edges };
     let chosen = CpuOptions { tile_edges, ..options.clone() };
     let o = &model.descriptor.options;
-    let single = match options.precision {
-        PrecisionChoice::Model => o.precision == Precision::F32,
-        PrecisionChoice::F64 => false,
-        PrecisionChoice::F32 => true,
-    };
+    let single = options.precision.is_single(&model);
     let compute: Box<dyn calculator::Compute> = if o.sequential_update {
         if options.precision == PrecisionChoice::F32 {
             return Err(CpuError::PlainPrecision);

@@ -64,8 +64,11 @@ fn check(p: &Problem) -> Result<(), PlanError> {
 /// [`PlanError::TooSmall`] with what would fit; [`PlanError::Problem`] for contradictions.
 pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     check(problem)?;
+    if problem.tiers[0].capacity < problem.fixed_bytes {
+        return Err(explain(problem));
+    }
     let model = Model::new(problem);
-    let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
+    let budget = problem.tiers[0].capacity - problem.fixed_bytes;
     if let Some((choice, placed)) = unhindered(&model, budget) {
         return Ok(finish(problem, &model, choice, placed));
     }

@@ -1,0 +1,85 @@
+//! `weir profile --kernels`: the time of a step in the classes of Table II of the seed paper (GEMM, element-wise and indexing, reduce, other).
+
+use super::measure::Case;
+use crate::log::Log;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::fmt::Write;
+use std::time::Instant;
+use weir_backends::cpu::{unlimited, Checkpoint, CpuOptions, Spent};
+use weir_engine::backend::{Calculator, Request, Results};
+
+/// One class.
+#[derive(Clone, Debug, Serialize)]
+pub struct Class {
+    /// Its name.
+    pub name: &'static str,
+    /// Time on all threads together, s.
+    pub seconds: f64,
+    /// Calls of kernels.
+    pub calls: u64,
+    /// GFLOP/s of a thread, for products.
+    pub gflop_s: Option<f64>,
+}
+
+/// A step.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kernels {
+    /// Time of the step, s.
+    pub wall_s: f64,
+    /// Threads.
+    pub threads: usize,
+    /// Classes.
+    pub classes: Vec<Class>,
+}
+
+/// Times the kernels of a warm step that keeps everything.
+///
+/// # Errors
+/// What the step meets.
+pub fn measure(case: &Case, log: &Log) -> Result<Kernels> {
+    let base = case.engine.cpu_options(log)?;
+    let options =
+        CpuOptions { kernels: true, checkpoint: Checkpoint::All, tiers: vec![unlimited()], profile: None, ..base };
+    let mut calculator = case.engine.cpu_calculator(case.types, &options)?;
+    let (x, cell, mut out) = (&case.structure.positions, case.structure.cell.as_ref(), Results::default());
+    let mut wall_s = 0.0;
+    for _ in 0..2 {
+        let begin = Instant::now();
+        calculator.compute(x, cell, case.parameters, Request::default(), &mut out)?;
+        wall_s = begin.elapsed().as_secs_f64();
+    }
+    let times = calculator.kernels().context("kernels are not timed on the path of sequential_update")?;
+    let threads = options.threads;
+    let class = |name, s: Spent| Class {
+        name,
+        seconds: s.seconds,
+        calls: s.calls,
+        gflop_s: (s.flop > 0.0 && s.seconds > 0.0).then(|| s.flop / s.seconds / 1e9),
+    };
+    let mut classes = vec![
+        class("GEMM", times.product),
+        class("element-wise, indexing", times.element),
+        class("reduce", times.reduce),
+    ];
+    let rest = (wall_s * threads as f64 - classes.iter().map(|c| c.seconds).sum::<f64>()).max(0.0);
+    classes.push(Class { name: "other and waiting", seconds: rest, calls: 0, gflop_s: None });
+    Ok(Kernels { wall_s, threads, classes })
+}
+
+/// The table for people.
+pub fn text(kernels: &Kernels) -> String {
+    let total = kernels.wall_s * kernels.threads as f64;
+    let mut text = format!(
+        "\nkernels of an unlimited step: {:.4} s on {} threads (element-wise kernels contain the sums that are fused into them)\n{:<24}{:>10}{:>8}{:>12}{:>10}\n",
+        kernels.wall_s, kernels.threads, "class", "s", "%", "calls", "GFLOP/s"
+    );
+    for c in &kernels.classes {
+        let rate = c.gflop_s.map_or("-".into(), |r| format!("{r:.1}"));
+        let calls = if c.calls > 0 { c.calls.to_string() } else { "-".into() };
+        // Writing to a string cannot fail.
+        writeln!(text, "{:<24}{:>10.4}{:>8.1}{:>12}{:>10}", c.name, c.seconds, 100.0 * c.seconds / total, calls, rate)
+            .expect("text");
+    }
+    text
+}
