@@ -324,6 +324,9 @@ pub struct ProfileArgs {
     /// Budgets of hbm: parts of what an unlimited step takes, and min
     #[arg(long, value_name = "LIST", default_value = "100%,50%,25%,min")]
     pub budgets: String,
+    /// What may be done where memory is short: rebuild (only), spill (only), planner (whatever it finds best)
+    #[arg(long, value_name = "LIST", default_value = "rebuild,spill,planner")]
+    pub ways: String,
     /// Also time and calls of the kernels of an unlimited step, in classes: products, element-wise and indexing, reductions, the rest.
     #[arg(long)]
     pub kernels: bool,

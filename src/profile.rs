@@ -14,7 +14,7 @@ use crate::report::{self, bytes};
 use crate::settings::{flags, set, Sources};
 use crate::structures::Reader;
 use anyhow::{Context, Result};
-use measure::{Case, Measured, Row, Wish};
+use measure::{Case, Measured, Row, Way, Wish};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weir_allocators::faults::Faults;
@@ -67,17 +67,18 @@ fn file(prefix: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// A list of the command line.
+fn parsed<T: std::str::FromStr<Err = String>>(origin: &str, text: &str) -> Result<Vec<T>, Usage> {
+    text.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|e| Usage(format!("{origin}: {e}")))
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Unreadable inputs, settings that cannot be followed, steps that fail, outputs that cannot be written.
 pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) -> Result<()> {
-    let wishes: Vec<Wish> = args
-        .budgets
-        .split(',')
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .map_err(|e| Usage(format!("--budgets: {e}")))?;
+    let wishes: Vec<Wish> = parsed("--budgets", &args.budgets)?;
+    let ways: Vec<Way> = parsed("--ways", &args.ways)?;
     let structure = Reader::new(&args.read)?.first(&args.structure, log)?;
     let types = engine.types(&structure).with_context(|| args.structure.display().to_string())?;
     let parameters = engine.parameters(&Given::read(&args.parameters)?, &structure)?;
@@ -109,7 +110,7 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
         placements.push((name.clone(), tiers));
     }
     let calls = args.calls.max(1);
-    let case = Case { engine, structure: &structure, types: &types, parameters: &parameters, calls };
+    let case = Case { engine, structure: &structure, types: &types, parameters: &parameters, ways: &ways, calls };
     let measured = case.measure(&placements, &wishes, log)?;
     let name = |p: &Path| p.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
     let title = format!("{} on {}, {} atoms", name(&engine.path), name(&args.structure), types.len());

@@ -5,7 +5,7 @@ use crate::cli::ReportArgs;
 use crate::hardware::{every_tier, link_text, machine_json};
 use crate::log::Log;
 use crate::problem::print;
-use crate::profile::measure::{Case, Wish};
+use crate::profile::measure::{Case, Way, Wish};
 use crate::profile::table;
 use crate::report::{self, bytes, duration};
 use crate::settings::{flags, set, Sources};
@@ -234,7 +234,8 @@ fn spill(sources: &Sources, flags: &Layer, model: &Arc<Model>, begin: Instant, l
     if calls == 0 {
         return Ok(None);
     }
-    let case = Case { engine: &engine, structure: &structure, types: &types, parameters: &parameters, calls };
+    let case =
+        Case { engine: &engine, structure: &structure, types: &types, parameters: &parameters, ways: &Way::ALL, calls };
     let wishes = [Wish::Share(0.5), Wish::Share(0.25), Wish::Smallest];
     let measured = case.measure(&[("hbm,system".into(), slow)], &wishes, log)?;
     print(&format!("\n{name}, budgets of hbm\n{}", table(&measured)))?;

@@ -142,8 +142,11 @@ fn a_profile_writes_table_json_curve_and_a_page_that_needs_nothing_else() {
         "--out",
         "p",
     ];
+    assert_eq!(traced(folder.path()).1["rates_measured"], false);
     let output = weir(folder.path(), &arguments, &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Later plans rest on what was measured.
+    assert_eq!(traced(folder.path()).1["rates_measured"], true);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(table.lines().take_while(|l| !l.is_empty()).count(), 1 + 3 * 4, "{table}");
     for class in ["GEMM", "element-wise, indexing", "reduce", "other"] {

@@ -105,6 +105,23 @@ fn settings_come_from_the_environment_and_say_so() {
 }
 
 #[test]
+fn rounded_states_are_part_of_what_a_restart_file_belongs_to() {
+    let folder = folder();
+    let path = folder.path();
+    let (exact, _) = trajectory(path, &[]);
+    let (half, _) = trajectory(path, &["--store", "f16"]);
+    let (again, _) =
+        trajectory(path, &["--store", "f16", "--hbm-budget", "12MiB", "--placement", "hbm,system", "--threads", "1"]);
+    assert_ne!(exact, half);
+    assert_eq!(half, again);
+    let more = ["md", "run.toml", "--resume", "--set", "md.steps=40"];
+    let output = weir(path, &more).output().unwrap();
+    assert!(text(&output).contains("store was f16, is now absent"), "{}", text(&output));
+    let output = weir(path, &more).env("WEIR_STORE", "f16").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
 fn what_cannot_fit_is_refused_before_any_work() {
     let folder = folder();
     let path = folder.path();

@@ -8,6 +8,7 @@ use crate::report;
 use crate::structures::Reader;
 use anyhow::{bail, Context, Result};
 use std::path::{Path, PathBuf};
+use weir_backends::cpu::Store;
 use weir_engine::md::restart::fingerprint;
 use weir_engine::md::{
     output, EnergyLog, FrameFile, Limits, Outputs, Restart, Settings, Simulation, State, System, Thermostat,
@@ -284,5 +285,11 @@ fn identity(
         ("md.seed", settings.seed.to_string()),
         ("md.remove_com_every", settings.remove_momentum_every.to_string()),
     ];
-    pairs.into_iter().map(|(k, v)| (k.to_string(), v)).collect()
+    let mut identity: Vec<(String, String)> = pairs.into_iter().map(|(k, v)| (k.to_string(), v)).collect();
+    // Exact storage is no key of its own: restart files from before there was another remain good.
+    let store = engine.store().of(if engine.precision() == "f64" { 8 } else { 4 });
+    if store != Store::Exact {
+        identity.push(("store".into(), store.to_string()));
+    }
+    identity
 }

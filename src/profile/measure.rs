@@ -50,6 +50,15 @@ pub enum Wish {
     Smallest,
 }
 
+impl std::str::FromStr for Way {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let way = Way::ALL.into_iter().find(|w| w.name() == text.trim());
+        way.ok_or_else(|| format!("\"{text}\" is no way: choose rebuild, spill, planner"))
+    }
+}
+
 impl std::str::FromStr for Wish {
     type Err = String;
 
@@ -133,6 +142,8 @@ pub struct Case<'a> {
     pub types: &'a [i32],
     /// Frame parameters.
     pub parameters: &'a FrameParameters,
+    /// What may be done where memory is short, one after another.
+    pub ways: &'a [Way],
     /// Timed steps a line.
     pub calls: usize,
 }
@@ -140,6 +151,8 @@ pub struct Case<'a> {
 struct Timed {
     calculator: CpuCalculator,
     seconds: Vec<f64>,
+    /// Of the median step.
+    profile: Option<Profile>,
     results: Results,
 }
 
@@ -156,14 +169,18 @@ impl Case<'_> {
         let (x, cell) = (&self.structure.positions, self.structure.cell.as_ref());
         let mut results = Results::default();
         let mut seconds = Vec::with_capacity(self.calls);
+        let mut profiles = Vec::with_capacity(self.calls);
         for call in 0..=self.calls {
             let begin = Instant::now();
             calculator.compute(x, cell, self.parameters, Request::default(), &mut results)?;
             if call > 0 {
                 seconds.push(begin.elapsed().as_secs_f64());
+                profiles.push(calculator.profile());
             }
         }
-        Ok(Timed { calculator, seconds, results })
+        let at = seconds.iter().position(|s| *s == median(&seconds));
+        let profile = at.and_then(|k| profiles.swap_remove(k));
+        Ok(Timed { calculator, seconds, profile, results })
     }
 
     fn problem(&self, calculator: &mut CpuCalculator) -> Result<weir_engine::plan::placement::Problem> {
@@ -176,12 +193,13 @@ impl Case<'_> {
     /// Compute rates of this machine from a step that keeps everything and one that rebuilds.
     fn rates(&self, base: &CpuOptions, free: &mut Timed) -> Result<Rates> {
         let problem = self.problem(&mut free.calculator)?;
-        let profile = |c: &CpuCalculator| c.profile().context("no profile was taken");
-        let whole = calibrate(&problem, &profile(&free.calculator)?);
+        let taken = "no profile was taken";
+        let whole = calibrate(&problem, free.profile.as_ref().context(taken)?);
         let every = Checkpoint::Every(if problem.layers > 5 { 4 } else { 2 });
-        let mut half = Case { calls: 1, ..*self }.run(&CpuOptions { checkpoint: every, ..base.clone() })?;
+        let mut half =
+            Case { calls: self.calls.min(3), ..*self }.run(&CpuOptions { checkpoint: every, ..base.clone() })?;
         let problem = self.problem(&mut half.calculator)?;
-        let rebuilding = calibrate(&problem, &profile(&half.calculator)?);
+        let rebuilding = calibrate(&problem, half.profile.as_ref().context(taken)?);
         Ok(Rates { rebuild: rebuilding.rebuild, rebuild_angles: rebuilding.rebuild_angles, ..whole })
     }
 
@@ -214,7 +232,7 @@ impl Case<'_> {
         ));
         let mut rows = Vec::new();
         for (name, slow) in placements {
-            for way in Way::ALL {
+            for &way in self.ways {
                 let options = |budget: u64| {
                     let (spill, rebuild, checkpoint) = match way {
                         Way::Rebuild => (Permission::Forbidden, Permission::Allowed, Checkpoint::Auto),
@@ -267,7 +285,7 @@ impl Case<'_> {
         }
         let plan = timed.calculator.plan().context("no plan")?;
         let p = &plan.prediction;
-        let profile = timed.calculator.profile().context("no profile was taken")?;
+        let profile = timed.profile.as_ref().context("no profile was taken")?;
         let sum = |by: &[u64]| by.iter().sum::<u64>();
         Ok(Row {
             predicted_s: p.seconds,
@@ -276,8 +294,8 @@ impl Case<'_> {
             rebuild_s: p.rebuild,
             out_bytes: sum(&p.out_bytes),
             in_bytes: sum(&p.load_bytes),
-            out_gb_s: achieved(&profile, true),
-            in_gb_s: achieved(&profile, false),
+            out_gb_s: achieved(profile, true),
+            in_gb_s: achieved(profile, false),
             peak_bytes: timed.calculator.peak_bytes(),
             ..row
         })
