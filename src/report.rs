@@ -22,6 +22,9 @@ pub fn device() -> String {
 
 /// The header of a run.
 pub fn header(log: &Log, engine: &Engine, command: &str) {
+    for warning in &engine.policy.warnings {
+        log.warn(warning);
+    }
     if !log.shows(Level::Info) {
         return;
     }
@@ -66,9 +69,6 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
     lines.push(format!("  cite        {}", CITE[0]));
     lines.push(format!("              {}", CITE[1]));
     log.event(Level::Info, "header", fields, &lines.join("\n"));
-    for warning in &policy.warnings {
-        log.warn(warning);
-    }
 }
 
 fn row(name: &str, value: &str, origin: &str) -> String {
