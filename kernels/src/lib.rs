@@ -1,3 +1,7 @@
-//! One kernel text for CUDA and HIP, its preludes, run-time compilation and resource tables.
-//!
-//! Nothing lives here yet: the first release computes on the CPU (docs/architecture.md, "What is not there yet").
+//! One kernel text for CUDA and HIP, its preludes, run-time compilation, and resource tables.
+
+mod chip;
+mod source;
+
+pub use chip::Chip;
+pub use source::Source;
