@@ -4,4 +4,4 @@ mod chip;
 mod source;
 
 pub use chip::Chip;
-pub use source::Source;
+pub use source::{Shape, SharedNumbers, Source, ROW_LANES, THREADS};

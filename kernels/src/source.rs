@@ -1,4 +1,4 @@
-//! A kernel text put together for one shape and number type, ready for any compiler.
+//! The kernel text put together for one shape and number type, ready for any compiler.
 
 /// Text and macro definitions; the same source compiles for every chip.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,4 +10,180 @@ pub struct Source {
     pub text: String,
     /// Macros, `NAME` and value, in a fixed order.
     pub defines: Vec<(String, String)>,
+}
+
+/// The parts of the text, in order.
+const PARTS: [(&str, &str); 11] = [
+    ("host.h", include_str!("../text/host.h")),
+    ("prelude.h", include_str!("../text/prelude.h")),
+    ("math.h", include_str!("../text/math.h")),
+    ("product.h", include_str!("../text/product.h")),
+    ("state.h", include_str!("../text/state.h")),
+    ("shape.h", include_str!("../text/shape.h")),
+    ("geometry.h", include_str!("../text/geometry.h")),
+    ("edge.h", include_str!("../text/edge.h")),
+    ("angle.h", include_str!("../text/angle.h")),
+    ("node.h", include_str!("../text/node.h")),
+    ("fit.h", include_str!("../text/fit.h")),
+];
+
+/// Threads of a block, in every kernel.
+pub const THREADS: u32 = 128;
+/// Groups of threads that rows are spread over.
+pub const ROW_LANES: u32 = THREADS / 16;
+
+/// What the text is specialised for. Widths with `padded` in their names are multiples of 16.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// Messages in f64 instead of f32.
+    pub double: bool,
+    /// Dn, De, Da.
+    pub widths: [u32; 3],
+    /// The same, padded.
+    pub padded: [u32; 3],
+    /// Width of the edge part of an angle's input.
+    pub edge_inputs: u32,
+    /// Heads of the node-edge message.
+    pub heads: u32,
+    /// X.
+    pub axis: u32,
+    /// Activation of the descriptor: the number of `math.h`, and its threshold.
+    pub activation: (u32, f64),
+    /// How states are stored: 0 as they are computed, 1 f32, 2 f16, 3 bf16.
+    pub store: u32,
+    /// Whether the exponential switch is used.
+    pub exponential_switch: bool,
+    /// Edge cutoff and where its switch begins, A.
+    pub edge_cutoff: [f64; 2],
+    /// Angle cutoff and where its switch begins, A.
+    pub angle_cutoff: [f64; 2],
+    /// `env_protection`, A.
+    pub protection: f64,
+    /// Whether raw distances enter.
+    pub raw_distance: bool,
+    /// `smooth_edge_update`.
+    pub smooth: bool,
+    /// Ne and Na.
+    pub scales: [f64; 2],
+    /// Rows of edges, angles and nodes in shared memory; multiples of [`ROW_LANES`], nodes at most that many.
+    pub rows: [u32; 3],
+}
+
+impl Source {
+    /// The text for a shape.
+    pub fn dpa3(shape: &Shape) -> Self {
+        let mut defines: Vec<(String, String)> = Vec::new();
+        let mut put = |name: &str, value: String| defines.push((name.into(), value));
+        put("REAL", if shape.double { "double" } else { "float" }.into());
+        put("THREADS", THREADS.to_string());
+        for (k, name) in ["N", "E", "A"].iter().enumerate() {
+            put(&format!("{name}_DIM"), shape.widths[k].to_string());
+            put(&format!("{name}P"), shape.padded[k].to_string());
+        }
+        put("EC", shape.edge_inputs.to_string());
+        put("HEADS", shape.heads.to_string());
+        put("AXIS", shape.axis.to_string());
+        put("ACTIVATION", shape.activation.0.to_string());
+        put("STORE", shape.store.to_string());
+        put("EXP_SWITCH", u32::from(shape.exponential_switch).to_string());
+        put("RAW_DISTANCE", u32::from(shape.raw_distance).to_string());
+        put("SMOOTH", u32::from(shape.smooth).to_string());
+        for (name, rows) in ["R_EDGE", "R_ANGLE", "R_NODE"].iter().zip(shape.rows) {
+            put(name, rows.to_string());
+        }
+        // Shortest decimals that read back as the same numbers.
+        let reals = [
+            ("ACTIVATION_THRESHOLD", shape.activation.1),
+            ("E_CUT", shape.edge_cutoff[0]),
+            ("E_SMOOTH", shape.edge_cutoff[1]),
+            ("A_CUT", shape.angle_cutoff[0]),
+            ("A_SMOOTH", shape.angle_cutoff[1]),
+            ("PROTECTION", shape.protection),
+            ("EDGE_ROOT", 1.0 / shape.scales[0].sqrt()),
+            ("ANGLE_ROOT", 1.0 / shape.scales[1].sqrt().sqrt()),
+            ("COSINE", (1.0 - 1e-6) / std::f64::consts::PI.sqrt()),
+        ];
+        for (name, value) in reals {
+            put(name, format!("{value:?}"));
+        }
+        let mut text = String::new();
+        for (file, part) in PARTS {
+            text.push_str(&format!("#line 1 \"{file}\"\n{part}\n"));
+        }
+        let [n, e, a] = shape.widths;
+        let name = format!("dpa3-{n}-{e}-{a}-{}", if shape.double { "f64" } else { "f32" });
+        Self { name, text, defines }
+    }
+}
+
+/// Numbers in the shared memory of a block, by kernel: the twins of the layouts in the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SharedNumbers {
+    /// `edge_forward`
+    pub edge_forward: u32,
+    /// `edge_projections`
+    pub edge_projections: u32,
+    /// `edge_backward`
+    pub edge_backward: u32,
+    /// `angle_forward`
+    pub angle_forward: u32,
+    /// `angle_backward`
+    pub angle_backward: u32,
+    /// `project`
+    pub project: u32,
+    /// `node_update`
+    pub node_update: u32,
+    /// `node_backward`
+    pub node_backward: u32,
+    /// `finish`
+    pub finish: u32,
+}
+
+impl SharedNumbers {
+    /// Of a shape.
+    pub fn of(shape: &Shape) -> Self {
+        let ([np, ep, ap], [re, ra, rn]) = (shape.padded, shape.rows);
+        let mp = shape.heads * np;
+        let gram = shape.axis * (ep + np);
+        Self {
+            edge_forward: re * (ep + mp) + mp + 3 * (ep + np),
+            edge_projections: re * ep,
+            edge_backward: re * (ep + mp + ep + mp.max(ep)) + mp + ep + 4 * re,
+            angle_forward: ra * (ap + ep) + re * ep + ra,
+            angle_backward: ra * (ap + ep + ep + ap) + 2 * ROW_LANES * ep + ra,
+            project: rn * np,
+            node_update: rn * (2 * np + gram),
+            node_backward: rn * (np + gram),
+            finish: rn * np,
+        }
+    }
+
+    /// The largest of them.
+    pub fn most(&self) -> u32 {
+        let edges = self.edge_forward.max(self.edge_projections).max(self.edge_backward);
+        let angles = self.angle_forward.max(self.angle_backward);
+        edges.max(angles).max(self.project).max(self.node_update).max(self.node_backward).max(self.finish)
+    }
+}
+
+impl Shape {
+    /// The same shape with as many rows in shared memory as `bytes` of it allow, none where even one group is too much.
+    pub fn fitted(mut self, bytes: u32) -> Option<Self> {
+        let number = if self.double { 8 } else { 4 };
+        let fits = |s: &Self, of: fn(&SharedNumbers) -> u32| of(&SharedNumbers::of(s)) * number <= bytes;
+        let edge: fn(&SharedNumbers) -> u32 = |n| n.edge_forward.max(n.edge_backward).max(n.edge_projections);
+        let angle: fn(&SharedNumbers) -> u32 = |n| n.angle_forward.max(n.angle_backward);
+        let node: fn(&SharedNumbers) -> u32 = |n| n.project.max(n.node_update).max(n.node_backward).max(n.finish);
+        self.rows = [4 * ROW_LANES, 8 * ROW_LANES, ROW_LANES];
+        while !fits(&self, edge) && self.rows[0] > ROW_LANES {
+            self.rows[0] /= 2;
+        }
+        while !fits(&self, angle) && self.rows[1] > ROW_LANES {
+            self.rows[1] /= 2;
+        }
+        while !fits(&self, node) && self.rows[2] > 1 {
+            self.rows[2] /= 2;
+        }
+        (SharedNumbers::of(&self).most() * number <= bytes).then_some(self)
+    }
 }

@@ -1,0 +1,271 @@
+// Angles of a centre, one block a centre (specification 7.5 and its adjoint). The m x m block is worked on as flat rows (e, f): several
+// receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order.
+
+// Receiving edges whose second message is made in one product.
+#define S_ROWS R_EDGE
+
+// Rows of a centre's angles that are worked on together: receiving edges k .. k + edges, other edges f0 .. f0 + span.
+struct AngleRows {
+  u32 k, edges, f0, span;
+};
+DEVICE u32 rows_of(const AngleRows &q) { return q.edges * q.span; }
+DEVICE u32 edge_of(const AngleRows &q, u32 r) { return q.k + r / q.span; }
+DEVICE u32 other_of(const AngleRows &q, u32 r) { return q.f0 + r % q.span; }
+// Receiving edges that fit together.
+DEVICE u32 group_of(u32 m, u32 left) {
+  u32 g = m > R_ANGLE ? 1 : R_ANGLE / m;
+  return g < left ? g : left;
+}
+
+// Angle features of those rows into shared memory.
+DEVICE void stage_angles(LOCAL(real) to, LOCAL(real) y, AngleRows q, u32 from, u64 angle, u32 m, u32 first, IN(stored) state,
+                         IN(double) vector, IN(double) distance, IN(real) weight) {
+  u32 rows = rows_of(q);
+  if (first) {
+    for (u32 r = thread(); r < rows; r += THREADS)
+      y[r] = real(cosine(vector, distance, from + edge_of(q, r), from + other_of(q, r)));
+    barrier();
+  }
+  for (u32 at = thread(); at < rows * AP; at += THREADS) {
+    u32 r = at / AP, c = at % AP;
+    to[at] = first ? real(y[r]) * weight[c] : unpack(state[(angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c]);
+  }
+}
+
+// Angles of a tile forward: S, the second message of every edge, the angles' own update. `only_angles`: nothing but the last.
+KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
+                      IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, IN(stored) edges,
+                      u32 tile_edge, u64 tile_angle, u32 tile_pair, IN(real) edge_weight, IN(real) edge_bias, IN(real) angle_weight,
+                      IN(real) centre, u32 wc, u32 wd, IN(real) weight, u32 wa, IN(real) own, IN(real) other, IN(real) r_angle,
+                      double keep, IN(real) linear2, IN(real) bias2, IN(real) r_second, u32 only_angles, IN(real) partial,
+                      OUT(stored) edges_out, OUT(stored) out, OUT(u16) too_large) {
+  u32 i = first_centre + block();
+  u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
+  u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
+  LOCAL(real) a = shared_at<real>(0);
+  LOCAL(real) message = a + R_ANGLE * AP;
+  LOCAL(real) s = message + R_ANGLE * EP;
+  LOCAL(real) y = s + S_ROWS * EP;
+  // Edges outside the angle set have the same message, or one that their own feature makes.
+  u32 last = only_angles || SMOOTH ? m : ne;
+  for (u32 k0 = 0; k0 < last; k0 += S_ROWS) {
+    u32 some = last - k0 < S_ROWS ? last - k0 : S_ROWS;
+    for (u32 at = thread(); at < some * EP; at += THREADS) {
+      u32 k = k0 + at / EP, c = at % EP;
+      real x = real(0);
+      if (!SMOOTH && !only_angles && k >= m)
+        x = first ? embed_edge(geometry[u64(from + k) * G + G_X], c, edge_weight, edge_bias).value
+                  : unpack(edges[u64(from + k - tile_edge) * EP + c]);
+      s[at] = x;
+    }
+    barrier();
+    u32 end = k0 + some < m ? k0 + some : m;
+    for (u32 k = k0; k < end;) {
+      u32 g = group_of(m, end - k);
+      for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
+        AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
+        stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
+        barrier();
+        product<TR_ANGLE>(
+            rows_of(q), AP, only_angles ? EP : 0, wa, weight, wa, LAMBDA(u32 r, u32 c) { return real(a[r * AP + c]); },
+            LAMBDA(u32 r, u32 c, real x) {
+              u64 e = edge_of(q, r), f = other_of(q, r);
+              real z = act(x + own[(pair + e) * wa + c] + centre[ci + c] + other[(pair + f) * wa + c]).value;
+              if (c < EP) {
+                message[r * EP + c] = z;
+              } else {
+                real n = fma_(r_angle[c - EP], z, real(keep) * real(a[r * AP + c - EP]));
+                if (beyond(n)) too_large[0] = 1;
+                out[(angle + e * m + f) * AP + c - EP] = pack(n);
+              }
+            });
+        barrier();
+        if (!only_angles) {
+          for (u32 at = thread(); at < g * EP; at += THREADS) {
+            u32 e = at / EP, c = at % EP, to = (k - k0 + e) * EP + c;
+            real v = geometry[u64(from + k + e) * G + G_V], x = s[to];
+            for (u32 f = 0; f < q.span; f++)
+              x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EP + c]), x);
+            s[to] = x;
+          }
+          barrier();
+        }
+      }
+      k += g;
+    }
+    if (!only_angles) {
+      product<TR_EDGE>(
+          some, EP, 0, EP, linear2, EP, LAMBDA(u32 r, u32 c) { return real(s[r * EP + c]); },
+          LAMBDA(u32 r, u32 c, real x) {
+            u64 at = u64(from + k0 + r - tile_edge) * EP + c;
+            real n = fma_(r_second[c], act(x + bias2[c]).value, partial[at]);
+            if (beyond(n)) too_large[0] = 1;
+            edges_out[at] = pack(n);
+          });
+    }
+    barrier();
+  }
+  if (only_angles) return;
+  for (u32 at = last * EP + thread(); at < ne * EP; at += THREADS) {
+    u32 c = at % EP;
+    u64 to = u64(from - tile_edge) * EP + at;
+    real n = fma_(r_second[c], act(bias2[c]).value, partial[to]);
+    if (beyond(n)) too_large[0] = 1;
+    edges_out[to] = pack(n);
+  }
+}
+EXPORT(angle_forward)
+
+// Pre-activations of the rows, activated: messages to the edge, and slopes of all columns.
+template <class A>
+DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, A a, IN(real) own, IN(real) other, IN(real) centre, u64 ci, u64 pair,
+                      LOCAL(real) message, LOCAL(real) slope) {
+  product<TR_ANGLE>(rows_of(q), AP, 0, wa, weight, wa, a, LAMBDA(u32 r, u32 c, real x) {
+    Both<real> z = act(x + own[(pair + edge_of(q, r)) * wa + c] + centre[ci + c] + other[(pair + other_of(q, r)) * wa + c]);
+    slope[r * wa + c] = z.slope;
+    if (c < EP) message[r * EP + c] = z.value;
+  });
+}
+
+// Adjoint of a tile's angles. In: adjoint of the edges leaving the layer (none where `starts`: the angles of the layer above do not
+// reach the energy) and of the angles. Out: a_bar in place, adjoints of the angle edges' projections, of the centre's columns, of v;
+// s_bar of edges outside the angle set, where they have one.
+KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
+                       IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, IN(stored) edges,
+                       u32 tile_edge, u64 tile_angle, u32 tile_pair, IN(real) edge_weight, IN(real) edge_bias,
+                       IN(real) angle_weight, IN(real) centre, u32 wc, u32 wd, IN(real) weight, IN(real) adjoint, u32 wa,
+                       IN(real) own, IN(real) other, IN(real) r_angle, double keep, IN(real) linear2, IN(real) linear2_adjoint,
+                       IN(real) bias2, IN(real) r_second, IN(real) e_bar, OUT(real) a_bar, OUT(real) own_bar, OUT(real) other_bar,
+                       OUT(real) s_bar, OUT(real) centre_bar, OUT(double) geometry_bar) {
+  u32 i = first_centre + block();
+  u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
+  u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
+  LOCAL(real) a = shared_at<real>(0);
+  LOCAL(real) message = a + R_ANGLE * AP;
+  LOCAL(real) slope = message + R_ANGLE * EP;
+  LOCAL(real) s = slope + R_ANGLE * (EP + AP);
+  LOCAL(real) p = s + R_SECOND * EP;
+  LOCAL(real) y = p + R_SECOND * EP;
+  bool updates = wa > EP;
+  for (u32 at = thread(); at < m * wa; at += THREADS) other_bar[pair * wa + at] = real(0);
+  barrier();
+  for (u32 k = 0; k < m;) {
+    u32 g = group_of(m, m - k < R_SECOND ? m - k : R_SECOND);
+    bool whole = m <= R_ANGLE;
+    for (u32 at = thread(); at < g * EP; at += THREADS) s[at] = real(0);
+    barrier();
+    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
+      AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
+      stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
+      barrier();
+      recompute(q, wa, weight, LAMBDA(u32 r, u32 c) { return real(a[r * AP + c]); }, own, other, centre, ci, pair, message, slope);
+      barrier();
+      for (u32 at = thread(); at < g * EP; at += THREADS) {
+        u32 e = at / EP, c = at % EP;
+        real v = geometry[u64(from + k + e) * G + G_V], x = s[at];
+        for (u32 f = 0; f < q.span; f++)
+          x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EP + c]), x);
+        s[at] = x;
+      }
+      barrier();
+    }
+    // Adjoint of S through the second map.
+    product<1>(
+        g, EP, 0, EP, linear2, EP, LAMBDA(u32 r, u32 c) { return real(s[r * EP + c]); },
+        LAMBDA(u32 r, u32 c, real x) {
+          p[r * EP + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
+        });
+    barrier();
+    product<1>(
+        g, EP, 0, EP, linear2_adjoint, EP, LAMBDA(u32 r, u32 c) { return real(p[r * EP + c]); },
+        LAMBDA(u32 r, u32 c, real x) { s[r * EP + c] = x; });
+    barrier();
+    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
+      AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
+      u32 rows = rows_of(q);
+      if (!whole) {
+        stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
+        barrier();
+        recompute(q, wa, weight, LAMBDA(u32 r, u32 c) { return real(a[r * AP + c]); }, own, other, centre, ci, pair, message, slope);
+        barrier();
+      }
+      // What S owes to the switch values: B . S_bar of each row.
+      for (u32 r = thread(); r < rows; r += THREADS) {
+        u32 e = r / q.span;
+        real x = real(0);
+        for (u32 c = 0; c < EP; c++) x = fma_(real(message[r * EP + c]), real(s[e * EP + c]), x);
+        y[r] = x;
+      }
+      // Slopes become adjoints of the pre-activations.
+      for (u32 at = thread(); at < rows * wa; at += THREADS) {
+        u32 r = at / wa, c = at % wa, e = r / q.span, f = other_of(q, r);
+        real bar;
+        if (c < EP)
+          bar = geometry[u64(from + k + e) * G + G_V] * geometry[u64(from + f) * G + G_V] * real(s[e * EP + c]);
+        else
+          bar = r_angle[c - EP] * real(a_bar[(angle + u64(k + e) * m + f) * AP + c - EP]);
+        slope[at] = bar * real(slope[at]);
+      }
+      barrier();
+      for (u32 at = thread(); at < g * wa; at += THREADS) {
+        u32 e = at / wa, c = at % wa;
+        u64 to = (pair + k + e) * wa + c;
+        real x = f0 ? real(own_bar[to]) : real(0);
+        for (u32 f = 0; f < q.span; f++) x += real(slope[(e * q.span + f) * wa + c]);
+        own_bar[to] = x;
+      }
+      for (u32 at = thread(); at < q.span * wa; at += THREADS) {
+        u64 to = (pair + f0) * wa + at;
+        real x = other_bar[to];
+        for (u32 e = 0; e < g; e++) x += real(slope[e * q.span * wa + at]);
+        other_bar[to] = x;
+      }
+      // v of the other edges, then of the receiving ones: a thread an edge.
+      for (u32 f = thread(); f < q.span; f += THREADS) {
+        double x = geometry_bar[u64(from + f0 + f) * GB + 4];
+        for (u32 e = 0; e < g; e++)
+          x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + k + e) * G + G_V]), x);
+        geometry_bar[u64(from + f0 + f) * GB + 4] = x;
+      }
+      barrier();
+      for (u32 e = thread(); e < g; e += THREADS) {
+        double x = geometry_bar[u64(from + k + e) * GB + 4];
+        for (u32 f = 0; f < q.span; f++)
+          x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + f0 + f) * G + G_V]), x);
+        geometry_bar[u64(from + k + e) * GB + 4] = x;
+      }
+      product<TR_ANGLE>(
+          rows, wa, 0, AP, adjoint, AP, LAMBDA(u32 r, u32 c) { return real(slope[r * wa + c]); },
+          LAMBDA(u32 r, u32 c, real x) {
+            u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
+            a_bar[at] = updates ? fma_(real(keep), real(a_bar[at]), x) : x;
+          });
+      barrier();
+    }
+    k += g;
+  }
+  for (u32 c = thread(); c < wa; c += THREADS) {
+    real x = real(0);
+    for (u32 k = 0; k < m; k++) x += real(own_bar[(pair + k) * wa + c]);
+    centre_bar[ci + c] = x;
+  }
+#if !SMOOTH
+  // Edges outside the angle set: the second map reads their own feature.
+  for (u32 k0 = m; k0 < ne; k0 += R_SECOND) {
+    u32 some = ne - k0 < R_SECOND ? ne - k0 : R_SECOND;
+    barrier();
+    stage_edges(s, some, from + k0, first, edges, tile_edge, geometry, edge_weight, edge_bias);
+    barrier();
+    product<1>(
+        some, EP, 0, EP, linear2, EP, LAMBDA(u32 r, u32 c) { return real(s[r * EP + c]); },
+        LAMBDA(u32 r, u32 c, real x) {
+          p[r * EP + c] = r_second[c] * e_bar[u64(from + k0 + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
+        });
+    barrier();
+    product<1>(
+        some, EP, 0, EP, linear2_adjoint, EP, LAMBDA(u32 r, u32 c) { return real(p[r * EP + c]); },
+        LAMBDA(u32 r, u32 c, real x) { s_bar[u64(from + k0 + r - tile_edge) * EP + c] = x; });
+  }
+#endif
+}
+EXPORT(angle_backward)

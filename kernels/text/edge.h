@@ -1,0 +1,240 @@
+// Edges of a centre, one block a centre (specification 7.2 to 7.4 and their adjoints). Shared memory is laid out by each kernel; the
+// host asks for as much with the same expressions (backends/src/gpu/launch).
+
+// Which centre a block works on, and where its edges are.
+struct Centre {
+  u32 i, from, ne, m;
+};
+DEVICE Centre centre_of(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges) {
+  u32 i = first_centre + block();
+  return {i, first_edge[i], first_edge[i + 1] - first_edge[i], angle_edges[i]};
+}
+
+// Rows k0 .. k0 + rows of a centre's edge features into shared memory: the stored ones, or layer 0's (`first`) from geometry.
+DEVICE void stage_edges(LOCAL(real) to, u32 rows, u32 e, u32 first, IN(stored) state, u32 tile_edge, IN(real) geometry,
+                        IN(real) weight, IN(real) bias) {
+  for (u32 at = thread(); at < rows * EP; at += THREADS) {
+    u32 r = at / EP, c = at % EP;
+    to[at] = first ? embed_edge(geometry[u64(e + r) * G + G_X], c, weight, bias).value
+                   : unpack(state[u64(e + r - tile_edge) * EP + c]);
+  }
+}
+
+// Messages of a tile's edges forward. Writes sums for the node (M3, moments; where `with_nodes`), projections of angle edges for the
+// angle kernel, and keep e + R E1 (into `partial`, which the angle kernel finishes, or `out` where there are no angles).
+KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
+                     IN(real) geometry, u32 first, IN(stored) state, u32 tile_edge, u32 tile_pair, IN(real) edge_weight,
+                     IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd, IN(real) weight,
+                     IN(real) r_edge, double keep, u32 wa, IN(real) own_weight, IN(real) other_weight, OUT(real) own,
+                     OUT(real) other, u32 with_nodes, OUT(real) message_sum, OUT(real) moments, OUT(real) partial,
+                     OUT(stored) out, OUT(u16) too_large) {
+  Centre t = centre_of(first_centre, first_edge, angle_edges);
+  LOCAL(real) e = shared_at<real>(0);
+  LOCAL(real) message = e + R_EDGE * EP;
+  LOCAL(real) sum = message + R_EDGE * MP;
+  LOCAL(real) moment = sum + MP;
+  if (with_nodes) {
+    for (u32 c = thread(); c < MP; c += THREADS) sum[c] = real(0);
+    for (u32 c = thread(); c < MOMENTS; c += THREADS) moment[c] = real(0);
+  }
+  u64 ci = u64(t.i) * wc;
+  for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE) {
+    u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
+    stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
+    barrier();
+    product<TR_EDGE>(
+        rows, EP, with_nodes ? 0 : MP, wd, weight, wd, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
+        LAMBDA(u32 r, u32 c, real x) {
+          real m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]).value;
+          if (c < MP) {
+            message[r * MP + c] = m;
+          } else {
+            real y = fma_(r_edge[c - MP], m, real(keep) * real(e[r * EP + c - MP]));
+            u64 at = u64(e0 + r - tile_edge) * EP + c - MP;
+            if (wa) {
+              partial[at] = y;
+            } else {
+              if (beyond(y)) too_large[0] = 1;
+              out[at] = pack(y);
+            }
+          }
+        });
+    if (wa && k0 < t.m) {
+      u32 some = t.m - k0 < rows ? t.m - k0 : rows;
+      u64 pair = first_pair[t.i] - tile_pair + k0;
+      product<TR_EDGE>(
+          some, EC, 0, wa, own_weight, wa, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
+          LAMBDA(u32 r, u32 c, real x) { own[(pair + r) * wa + c] = x; });
+      product<TR_EDGE>(
+          some, EC, 0, wa, other_weight, wa, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
+          LAMBDA(u32 r, u32 c, real x) { other[(pair + r) * wa + c] = x; });
+    }
+    barrier();
+    if (with_nodes) {
+      for (u32 c = thread(); c < MP; c += THREADS) {
+        real s = sum[c];
+        for (u32 r = 0; r < rows; r++) s = fma_(geometry[u64(e0 + r) * G + G_W], real(message[r * MP + c]), s);
+        sum[c] = s;
+      }
+      for (u32 c = thread(); c < EP + NP; c += THREADS) {
+        u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
+        real h[3] = {moment[at], moment[at + width], moment[at + 2 * width]};
+        for (u32 r = 0; r < rows; r++) {
+          real g = c < EP ? real(e[r * EP + c]) : nodes[u64(neighbour[e0 + r]) * NP + c - EP];
+          for (int a = 0; a < 3; a++) h[a] = fma_(geometry[u64(e0 + r) * G + G_H + a], g, h[a]);
+        }
+        for (int a = 0; a < 3; a++) moment[at + a * width] = h[a];
+      }
+      barrier();
+    }
+  }
+  if (with_nodes) {
+    barrier();
+    for (u32 c = thread(); c < MP; c += THREADS) message_sum[u64(t.i) * MP + c] = sum[c];
+    for (u32 c = thread(); c < MOMENTS; c += THREADS) moments[u64(t.i) * MOMENTS + c] = moment[c];
+  }
+}
+EXPORT(edge_forward)
+
+// Projections of angle edges alone, for the angle kernels of a tile.
+KERNEL(edge_projections)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(real) geometry, u32 first,
+                         IN(stored) state, u32 tile_edge, u32 tile_pair, IN(real) edge_weight, IN(real) edge_bias, u32 wa,
+                         IN(real) own_weight, IN(real) other_weight, OUT(real) own, OUT(real) other) {
+  Centre t = centre_of(first_centre, first_edge, angle_edges);
+  LOCAL(real) e = shared_at<real>(0);
+  for (u32 k0 = 0; k0 < t.m; k0 += R_EDGE) {
+    u32 rows = t.m - k0 < R_EDGE ? t.m - k0 : R_EDGE;
+    u64 pair = first_pair[t.i] - tile_pair + k0;
+    stage_edges(e, rows, t.from + k0, first, state, tile_edge, geometry, edge_weight, edge_bias);
+    barrier();
+    product<TR_EDGE>(
+        rows, EC, 0, wa, own_weight, wa, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
+        LAMBDA(u32 r, u32 c, real x) { own[(pair + r) * wa + c] = x; });
+    product<TR_EDGE>(
+        rows, EC, 0, wa, other_weight, wa, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
+        LAMBDA(u32 r, u32 c, real x) { other[(pair + r) * wa + c] = x; });
+    barrier();
+  }
+}
+EXPORT(edge_projections)
+
+// Moments of a tile's centres again (7.2), for the adjoint.
+KERNEL(edge_moments)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) neighbour, IN(real) geometry, u32 first,
+                     IN(stored) state, u32 tile_edge, IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, OUT(real) moments) {
+  Centre t = centre_of(first_centre, first_edge, angle_edges);
+  for (u32 c = thread(); c < EP + NP; c += THREADS) {
+    u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
+    real h[3] = {real(0), real(0), real(0)};
+    for (u32 e = t.from; e < t.from + t.ne; e++) {
+      real g;
+      if (c >= EP)
+        g = nodes[u64(neighbour[e]) * NP + c - EP];
+      else if (first)
+        g = embed_edge(geometry[u64(e) * G + G_X], c, edge_weight, edge_bias).value;
+      else
+        g = unpack(state[u64(e - tile_edge) * EP + c]);
+      for (int a = 0; a < 3; a++) h[a] = fma_(geometry[u64(e) * G + G_H + a], g, h[a]);
+    }
+    for (int a = 0; a < 3; a++) moments[u64(t.i) * MOMENTS + at + a * width] = h[a];
+  }
+}
+EXPORT(edge_moments)
+
+// Adjoint of a tile's edges. In: adjoints of the nodes, of the moments, of the angle edges' projections (own_bar, other_bar) and, where
+// edges outside the angle set feed the second map, s_bar. Turns e_bar in place (where `starts`, there is none yet), writes what is owed
+// to neighbours (`owed`, rows of wd), sums for the centre's projection, adds adjoints of w and h.
+KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
+                      IN(real) geometry, IN(double) exact, u32 first, IN(stored) state, u32 tile_edge, u32 tile_pair,
+                      IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd,
+                      IN(real) weight, IN(real) adjoint, IN(real) r_message, double message_scale, IN(real) r_edge, double keep,
+                      u32 wa, IN(real) own_adjoint, IN(real) other_adjoint, IN(real) own_bar, IN(real) other_bar, IN(real) s_bar,
+                      IN(real) node_bar, IN(real) moment_bar, u32 starts, OUT(real) e_bar, OUT(real) owed, OUT(real) centre_bar,
+                      OUT(double) geometry_bar) {
+  Centre t = centre_of(first_centre, first_edge, angle_edges);
+  LOCAL(real) e = shared_at<real>(0);
+  LOCAL(real) d = e + R_EDGE * EP;
+  // Message times its adjoint; later the change of the edge's adjoint.
+  LOCAL(real) work = d + R_EDGE * (MP + EP);
+  LOCAL(real) sum = work + R_EDGE * (MP > EP ? MP : EP);
+  for (u32 c = thread(); c < wd; c += THREADS) sum[c] = real(0);
+  u64 ci = u64(t.i) * wc, hi = u64(t.i) * MOMENTS;
+  for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE) {
+    u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
+    stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
+    barrier();
+    product<TR_EDGE>(
+        rows, EP, 0, wd, weight, wd, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
+        LAMBDA(u32 r, u32 c, real x) {
+          Both<real> m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]);
+          real bar;
+          if (c < MP) {
+            real g = real(message_scale * double(r_message[c]) * double(node_bar[u64(t.i) * NP + c % NP]));
+            work[r * MP + c] = m.value * g;
+            bar = geometry[u64(e0 + r) * G + G_W] * g;
+          } else {
+            bar = r_edge[c - MP] * real(e_bar[u64(e0 + r - tile_edge) * EP + c - MP]);
+          }
+          real y = bar * m.slope;
+          d[r * wd + c] = y;
+          owed[u64(e0 + r - tile_edge) * wd + c] = y;
+        });
+    barrier();
+    for (u32 c = thread(); c < wd; c += THREADS) {
+      real s = sum[c];
+      for (u32 r = 0; r < rows; r++) s += real(d[r * wd + c]);
+      sum[c] = s;
+    }
+    // dE/dw of the node-edge message, and dE/d(w h): a thread for each row and axis.
+    for (u32 at = thread(); at < rows * 4; at += THREADS) {
+      u32 r = at / 4, axis = at % 4;
+      u64 b = u64(e0 + r) * GB;
+      if (axis == 3) {
+        real s = real(0);
+        for (u32 c = 0; c < MP; c++) s += real(work[r * MP + c]);
+        geometry_bar[b] += double(s);
+      } else {
+        real s = real(0), n = real(0);
+        for (u32 c = 0; c < EP; c++) s = fma_(moment_bar[hi + axis * EP + c], real(e[r * EP + c]), s);
+        u64 j = u64(neighbour[e0 + r]) * NP;
+        for (u32 c = 0; c < NP; c++) n = fma_(moment_bar[hi + 3 * EP + axis * NP + c], nodes[j + c], n);
+        geometry_bar[b + 1 + axis] += double(s + n) * EDGE_ROOT * exact[u64(e0 + r) * 4];
+        // Waits for the other axes: d has room behind its rows.
+        sum[wd + at] = s + n;
+      }
+    }
+    barrier();
+    for (u32 r = thread(); r < rows; r += THREADS) {
+      double w_bar = 0.0;
+      for (int a = 0; a < 3; a++)
+        w_bar = fma_(double(real(sum[wd + r * 4 + a])) * EDGE_ROOT, exact[u64(e0 + r) * 4 + 1 + a], w_bar);
+      geometry_bar[u64(e0 + r) * GB] += w_bar;
+    }
+    // All that the layer adds to an edge's adjoint is summed apart and joins it in one rounding.
+    product<TR_EDGE>(
+        rows, wd, 0, EP, adjoint, EP, LAMBDA(u32 r, u32 k) { return real(d[r * wd + k]); },
+        LAMBDA(u32 r, u32 c, real x) {
+          for (int a = 0; a < 3; a++) x = fma_(geometry[u64(e0 + r) * G + G_H + a], moment_bar[hi + a * EP + c], x);
+          if (s_bar && k0 + r >= t.m) x += s_bar[u64(e0 + r - tile_edge) * EP + c];
+          work[r * EP + c] = x;
+        });
+    if (wa && k0 < t.m) {
+      u32 some = t.m - k0 < rows ? t.m - k0 : rows;
+      u64 pair = first_pair[t.i] - tile_pair + k0;
+      product<TR_EDGE>(
+          some, wa, 0, EC, own_adjoint, EC, LAMBDA(u32 r, u32 k) { return own_bar[(pair + r) * wa + k]; },
+          LAMBDA(u32 r, u32 c, real x) { work[r * EP + c] += x; });
+      product<TR_EDGE>(
+          some, wa, 0, EC, other_adjoint, EC, LAMBDA(u32 r, u32 k) { return other_bar[(pair + r) * wa + k]; },
+          LAMBDA(u32 r, u32 c, real x) { work[r * EP + c] += x; });
+    }
+    barrier();
+    for (u32 at = thread(); at < rows * EP; at += THREADS) {
+      u64 to = u64(e0 - tile_edge) * EP + at;
+      e_bar[to] = starts ? real(work[at]) : fma_(real(keep), real(e_bar[to]), real(work[at]));
+    }
+    barrier();
+  }
+  barrier();
+  for (u32 c = thread(); c < wd; c += THREADS) centre_bar[ci + c] = sum[c];
+}
+EXPORT(edge_backward)

@@ -1,0 +1,445 @@
+// The emulated device: a block's threads are fibres, memory is checked and counted. Read only where WEIR_HOST is defined.
+#if defined(WEIR_HOST)
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef uint16_t u16;
+
+namespace weir {
+
+// Who touched a word of device memory: launches count from 1, 0 is never. Kept by the driver, one for every four bytes.
+struct Word {
+  u32 read_epoch, read_block, write_epoch, write_block, write_phase, write_thread;
+};
+// The same for shared memory, within a launch; `serial` is the block's number + 1.
+struct LocalWord {
+  u32 serial, write_phase, write_thread, read_phase, read_thread;
+};
+const u32 MANY = 0xffffffffu;
+
+// An argument as the driver passes it: a number's bits, or an address with its extent and words.
+struct Raw {
+  u64 value, bytes;
+  Word *words;
+};
+struct Counts {
+  u64 read_bytes, written_bytes, fma, activations, shared_bytes;
+};
+// What one launch needs and tells.
+struct Run {
+  u32 grid, threads, shared, wave, epoch, pad;
+  const Raw *args;
+  Counts counts;
+  char fault[256];
+};
+
+struct Fault {};
+struct State {
+  Run *run;
+  u32 block, thread, phase;
+  char *shared;
+  LocalWord *local;
+  bool failed;
+};
+static State state;
+
+[[noreturn]] __attribute__((noinline)) static void fault(const char *what, u64 at, u64 count) {
+  if (!state.failed) {
+    snprintf(state.run->fault, sizeof state.run->fault, "%s: element %llu of %llu, thread %u of block %u", what,
+             (unsigned long long)at, (unsigned long long)count, state.thread, state.block);
+    state.failed = true;
+  }
+  throw Fault{};
+}
+
+template <class T> struct Global;
+
+template <class T> struct GlobalElement {
+  const Global<T> &array;
+  u64 at;
+  operator T() const { return array.read(at); }
+  void operator=(T value) const { array.write(at, value); }
+  void operator=(const GlobalElement &other) const { array.write(at, T(other)); }
+  void operator+=(T value) const { array.write(at, array.read(at) + value); }
+};
+
+// Device memory from an address on.
+template <class T> struct Global {
+  T *data;
+  u64 count;
+  Word *words;
+  // Address within a word, for numbers of two bytes.
+  u64 word(u64 at) const { return ((u64)(uintptr_t)(data + at) - ((u64)(uintptr_t)data & ~(u64)3)) / 4; }
+  typedef typename std::remove_const<T>::type Value;
+  Value read(u64 at) const {
+    if (at >= count) fault("read out of bounds", at, count);
+    if (words) {
+      for (u32 k = 0; k < (sizeof(T) + 3) / 4; k++) {
+        Word &w = words[word(at) + k];
+        if (w.write_epoch == 0) fault("read of memory that nobody wrote", at, count);
+        u32 epoch = state.run->epoch;
+        if (w.write_epoch == epoch) {
+          if (w.write_block != state.block) fault("read of what another block of the launch writes", at, count);
+          if (w.write_phase == state.phase && w.write_thread != state.thread)
+            fault("read without a barrier after another thread's write", at, count);
+        }
+        if (w.read_epoch != epoch) {
+          w.read_epoch = epoch;
+          w.read_block = state.block;
+          state.run->counts.read_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
+        } else if (w.read_block != state.block) {
+          w.read_block = MANY;
+        }
+      }
+    }
+    return data[at];
+  }
+  void write(u64 at, Value value) const {
+    if (at >= count) fault("write out of bounds", at, count);
+    if (words) {
+      for (u32 k = 0; k < (sizeof(T) + 3) / 4; k++) {
+        Word &w = words[word(at) + k];
+        u32 epoch = state.run->epoch;
+        if (w.read_epoch == epoch && w.read_block != state.block)
+          fault("write of what another block of the launch reads", at, count);
+        if (w.write_epoch == epoch) {
+          if (sizeof(T) >= 4 && w.write_block != state.block) fault("write of what another block of the launch writes", at, count);
+          if (sizeof(T) >= 4 && w.write_phase == state.phase && w.write_thread != state.thread)
+            fault("two threads write without a barrier", at, count);
+        } else {
+          w.write_epoch = epoch;
+          state.run->counts.written_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
+        }
+        w.write_block = state.block;
+        w.write_phase = state.phase;
+        w.write_thread = state.thread;
+      }
+    }
+    const_cast<Value &>(data[at]) = value;
+  }
+  typename std::conditional<std::is_const<T>::value, Value, GlobalElement<T>>::type operator[](u64 at) const {
+    if constexpr (std::is_const<T>::value)
+      return read(at);
+    else
+      return GlobalElement<T>{*this, at};
+  }
+  Global operator+(u64 offset) const {
+    if (offset > count) fault("pointer out of bounds", offset, count);
+    return {data + offset, count - offset, words ? words + word(offset) : words};
+  }
+  operator Global<const T>() const { return {data, count, words}; }
+  explicit operator bool() const { return data != nullptr; }
+};
+
+template <class T> struct Local;
+template <class T> struct LocalElement {
+  const Local<T> &array;
+  u64 at;
+  operator T() const { return array.read(at); }
+  void operator=(T value) const { array.write(at, value); }
+  void operator=(const LocalElement &other) const { array.write(at, T(other)); }
+  void operator+=(T value) const { array.write(at, array.read(at) + value); }
+};
+
+// Shared memory from an offset on.
+template <class T> struct Local {
+  u32 offset;
+  T *at_(u64 at) const {
+    if (offset + (at + 1) * sizeof(T) > state.run->shared) fault("shared memory out of bounds", at, state.run->shared);
+    return (T *)(state.shared + offset) + at;
+  }
+  T read(u64 at) const {
+    T *p = at_(at);
+    for (u32 k = 0; k < sizeof(T) / 4; k++) {
+      LocalWord &w = state.local[offset / 4 + at * (sizeof(T) / 4) + k];
+      if (w.serial != state.block + 1) fault("read of shared memory that nobody wrote", at, 0);
+      if (w.write_phase == state.phase && w.write_thread != state.thread)
+        fault("shared memory is read without a barrier after another thread's write", at, 0);
+      if (w.read_phase != state.phase) {
+        w.read_phase = state.phase;
+        w.read_thread = state.thread;
+      } else if (w.read_thread != state.thread) {
+        w.read_thread = MANY;
+      }
+    }
+    state.run->counts.shared_bytes += sizeof(T);
+    return *p;
+  }
+  void write(u64 at, T value) const {
+    T *p = at_(at);
+    for (u32 k = 0; k < sizeof(T) / 4; k++) {
+      LocalWord &w = state.local[offset / 4 + at * (sizeof(T) / 4) + k];
+      if (w.serial == state.block + 1) {
+        if (w.write_phase == state.phase && w.write_thread != state.thread)
+          fault("two threads write shared memory without a barrier", at, 0);
+        if (w.read_phase == state.phase && w.read_thread != state.thread)
+          fault("shared memory is written without a barrier after another thread's read", at, 0);
+      } else {
+        w.serial = state.block + 1;
+        w.read_phase = MANY;
+      }
+      w.write_phase = state.phase;
+      w.write_thread = state.thread;
+    }
+    state.run->counts.shared_bytes += sizeof(T);
+    *p = value;
+  }
+  LocalElement<T> operator[](u64 at) const { return {*this, at}; }
+  Local operator+(u64 count) const { return {u32(offset + count * sizeof(T))}; }
+};
+
+// Fibres: a stack each; switching saves what the calling convention asks of a callee.
+extern "C" void weir_switch(void **from, void *to);
+#if defined(__x86_64__)
+asm(R"(
+.text
+.type weir_switch, @function
+weir_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+)");
+const size_t SAVED = 7;
+#elif defined(__aarch64__)
+asm(R"(
+.text
+.type weir_switch, %function
+weir_switch:
+  sub sp, sp, #160
+  stp x19, x20, [sp, #0]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x2, sp
+  str x2, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp, #0]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+)");
+const size_t SAVED = 20;
+#else
+#error "the emulated device knows x86-64 and aarch64"
+#endif
+
+const size_t STACK = 128 * 1024;
+struct Fibre {
+  void *top;
+  char *stack;
+  bool done;
+  void *shadow;
+};
+const u32 MOST_THREADS = 1024;
+static Fibre fibres[MOST_THREADS];
+static void *home;
+static void *home_shadow;
+static const void *home_stack;
+static size_t home_size;
+static void (*entry)(const Raw *);
+static u32 waiting, finished;
+// Values that the lanes of a wave show each other.
+static u64 shown[MOST_THREADS];
+
+static void yield(bool last) {
+  Fibre &me = fibres[state.thread];
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(last ? nullptr : &me.shadow, home_stack, home_size);
+#endif
+  weir_switch(&me.top, home);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(me.shadow, &home_stack, &home_size);
+#endif
+  (void)last;
+}
+
+static void body() {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &home_stack, &home_size);
+#endif
+  try {
+    entry(state.run->args);
+  } catch (const Fault &) {
+  }
+  fibres[state.thread].done = true;
+  finished++;
+  yield(true);
+  abort();
+}
+
+static void start(u32 t) {
+  Fibre &f = fibres[t];
+  if (!f.stack) f.stack = (char *)malloc(STACK);
+  void **top = (void **)(((uintptr_t)(f.stack + STACK)) & ~(uintptr_t)15);
+#if defined(__x86_64__)
+  top -= SAVED + 1;
+  top[SAVED - 1] = (void *)body;
+#else
+  top -= SAVED;
+  top[11] = (void *)body;
+#endif
+  f.top = top;
+  f.done = false;
+}
+
+static void resume(u32 t) {
+  state.thread = t;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(&home_shadow, fibres[t].stack, STACK);
+#endif
+  weir_switch(&home, fibres[t].top);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(home_shadow, nullptr, nullptr);
+#endif
+}
+
+static void run_block(Run *run) {
+  for (u32 t = 0; t < run->threads; t++) start(t);
+  state.phase = 1;
+  finished = 0;
+  while (finished < run->threads) {
+    waiting = 0;
+    // Odd phases run backwards, so that an order of threads nobody promised is not relied upon.
+    for (u32 k = 0; k < run->threads; k++) {
+      u32 t = state.phase % 2 ? k : run->threads - 1 - k;
+      if (!fibres[t].done) resume(t);
+    }
+    if (waiting > 0 && finished > 0 && !state.failed) {
+      state.thread = 0;
+      snprintf(run->fault, sizeof run->fault, "%u of %u threads of block %u ended before a barrier", finished, run->threads, state.block);
+      state.failed = true;
+    }
+    state.phase++;
+  }
+}
+
+static void barrier_() {
+  if (state.failed) throw Fault{};
+  waiting++;
+  yield(false);
+  if (state.failed) throw Fault{};
+}
+
+template <class P> struct From;
+template <class T> struct From<Global<T>> {
+  static Global<T> of(const Raw &r) { return {(T *)(uintptr_t)r.value, r.bytes / sizeof(T), r.words}; }
+};
+template <> struct From<u32> {
+  static u32 of(const Raw &r) { return (u32)r.value; }
+};
+template <> struct From<u64> {
+  static u64 of(const Raw &r) { return r.value; }
+};
+template <> struct From<double> {
+  static double of(const Raw &r) {
+    double d;
+    memcpy(&d, &r.value, 8);
+    return d;
+  }
+};
+template <class... P, size_t... I> static void unpack(void (*f)(P...), const Raw *a, std::index_sequence<I...>) {
+  f(From<P>::of(a[I])...);
+}
+template <class... P> static void call(void (*f)(P...), const Raw *a) { unpack(f, a, std::index_sequence_for<P...>{}); }
+template <class... P> static u32 arity(void (*)(P...)) { return sizeof...(P); }
+
+} // namespace weir
+
+// Runs a launch: 0, or 1 with run->fault.
+extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
+  using namespace weir;
+  if (run->threads > MOST_THREADS || run->threads == 0) {
+    snprintf(run->fault, sizeof run->fault, "blocks of %u threads", run->threads);
+    return 1;
+  }
+  entry = kernel;
+  state.run = run;
+  state.failed = false;
+  char *shared = (char *)malloc(run->shared ? run->shared : 1);
+  LocalWord *local = (LocalWord *)calloc(run->shared / 4 + 2, sizeof(LocalWord));
+  state.shared = shared;
+  state.local = local;
+  for (u32 b = 0; b < run->grid && !state.failed; b++) {
+    state.block = b;
+    run_block(run);
+  }
+  free(shared);
+  free(local);
+  return state.failed;
+}
+
+#define DEVICE static inline
+#define LAMBDA [&]
+#define UNROLL
+#define KERNEL(name) static void name
+#define EXPORT(name)                                                                                                                       \
+  extern "C" void weir_kernel_##name(const weir::Raw *a) { weir::call(name, a); }                                                          \
+  extern "C" u32 weir_arity_##name() { return weir::arity(name); }
+#define IN(T) weir::Global<const T>
+#define OUT(T) weir::Global<T>
+#define LOCAL(T) weir::Local<T>
+template <class T> static inline weir::Local<T> shared_at(u32 bytes) { return {bytes}; }
+static inline u32 thread() { return weir::state.thread; }
+static inline u32 block() { return weir::state.block; }
+static inline void barrier() { weir::barrier_(); }
+static inline float fma_(float a, float b, float c) {
+  weir::state.run->counts.fma++;
+  return __builtin_fmaf(a, b, c);
+}
+static inline double fma_(double a, double b, double c) {
+  weir::state.run->counts.fma++;
+  return __builtin_fma(a, b, c);
+}
+static inline double sqrt_(double x) { return __builtin_sqrt(x); }
+static inline double from_bits(u64 b) {
+  double d;
+  memcpy(&d, &b, 8);
+  return d;
+}
+static inline float from_bits(u32 b) {
+  float d;
+  memcpy(&d, &b, 4);
+  return d;
+}
+static inline u32 to_bits(float x) {
+  u32 d;
+  memcpy(&d, &x, 4);
+  return d;
+}
+#define COUNT_ACTIVATION() weir::state.run->counts.activations++
+#endif

@@ -1,0 +1,110 @@
+// Elementary functions of our own, so that no device library is needed and all targets round alike; activations (specification 3).
+
+// exp(r) - 1 for |r| <= ln 2 / 2 + a little: Taylor's polynomial, whose first left-out term is below an ulp there.
+DEVICE double expm1_small(double r) {
+  double p = 1.0 / 6227020800.0;
+  p = fma_(p, r, 1.0 / 479001600.0);
+  p = fma_(p, r, 1.0 / 39916800.0);
+  p = fma_(p, r, 1.0 / 3628800.0);
+  p = fma_(p, r, 1.0 / 362880.0);
+  p = fma_(p, r, 1.0 / 40320.0);
+  p = fma_(p, r, 1.0 / 5040.0);
+  p = fma_(p, r, 1.0 / 720.0);
+  p = fma_(p, r, 1.0 / 120.0);
+  p = fma_(p, r, 1.0 / 24.0);
+  p = fma_(p, r, 1.0 / 6.0);
+  p = fma_(p, r, 0.5);
+  return fma_(p * r, r, r);
+}
+DEVICE float expm1_small(float r) {
+  float p = 1.0f / 5040.0f;
+  p = fma_(p, r, 1.0f / 720.0f);
+  p = fma_(p, r, 1.0f / 120.0f);
+  p = fma_(p, r, 1.0f / 24.0f);
+  p = fma_(p, r, 1.0f / 6.0f);
+  p = fma_(p, r, 0.5f);
+  return fma_(p * r, r, r);
+}
+
+// e^x: 2^k e^r with r = x - k ln 2. Clamped where the result is 0 or infinite in double precision (f32: past 1e38 it is infinite).
+DEVICE double exp_(double x) {
+  x = x < -740.0 ? -740.0 : x > 709.0 ? 709.0 : x;
+  const double magic = 6755399441055744.0; // 1.5 * 2^52: adding it rounds to an integer
+  double k = fma_(x, 1.4426950408889634074, magic) - magic;
+  double r = fma_(-k, 6.93147180369123816490e-01, x);
+  r = fma_(-k, 1.90821492927058770002e-10, r);
+  // Two factors, because 2^k alone may be below the normal numbers.
+  int n = (int)k, half = n / 2;
+  double a = from_bits((u64)(half + 1023) << 52), b = from_bits((u64)(n - half + 1023) << 52);
+  return (1.0 + expm1_small(r)) * a * b;
+}
+DEVICE float exp_(float x) {
+  x = x < -100.0f ? -100.0f : x > 88.5f ? 88.5f : x;
+  const float magic = 12582912.0f; // 1.5 * 2^23
+  float k = fma_(x, 1.44269504f, magic) - magic;
+  float r = fma_(-k, 6.93145752e-01f, x);
+  r = fma_(-k, 1.42860677e-06f, r);
+  int n = (int)k, half = n / 2;
+  float a = from_bits((u32)(half + 127) << 23), b = from_bits((u32)(n - half + 127) << 23);
+  return (1.0f + expm1_small(r)) * a * b;
+}
+
+template <class T> DEVICE T sigmoid_(T x) { return T(1) / (T(1) + exp_(-x)); }
+
+template <class T> DEVICE T tanh_(T x) {
+  T u = x < T(0) ? -x : x, t;
+  if (u < T(0.17)) {
+    T e = expm1_small(u + u);
+    t = e / (e + T(2));
+  } else {
+    // Beyond 20 the result is 1 in either precision.
+    t = T(1) - T(2) / (exp_(u < T(20) ? u + u : T(40)) + T(1));
+  }
+  return x < T(0) ? -t : t;
+}
+
+// ln(1 + t) for 0 <= t <= 1, through 2 artanh(t / (2 + t)).
+template <class T> DEVICE T log1p_(T t) {
+  T s = t / (T(2) + t), q = s * s, p = T(0);
+  for (int k = 37; k >= 1; k -= 2) p = fma_(p, q, T(1) / T(k));
+  return T(2) * s * p;
+}
+
+// Value and slope of an activation. `kind` is a constant of the source for the descriptor, a number for the fitting net.
+enum { LINEAR = 0, TANH = 1, RELU = 2, RELU6 = 3, SIGMOID = 4, SOFTPLUS = 5, GELU = 6, SILU = 7, SILUT = 8 };
+template <class T> struct Both {
+  T value, slope;
+};
+template <class T> DEVICE Both<T> activation(int kind, double threshold, T x) {
+  COUNT_ACTIVATION();
+  if (kind == SILU || (kind == SILUT && x < T(threshold))) {
+    T s = sigmoid_(x);
+    return {x * s, s * (T(1) + x * (T(1) - s))};
+  }
+  if (kind == SILUT) {
+    double s = sigmoid_(threshold);
+    T k = T(s + threshold * s * (1.0 - s)), c0 = T(threshold * s);
+    T t = tanh_(k * (x - T(threshold)));
+    return {t + c0, k * (T(1) - t * t)};
+  }
+  if (kind == TANH) {
+    T t = tanh_(x);
+    return {t, T(1) - t * t};
+  }
+  if (kind == RELU) return {x > T(0) ? x : T(0), x > T(0) ? T(1) : T(0)};
+  if (kind == RELU6) return {x < T(0) ? T(0) : x > T(6) ? T(6) : x, x > T(0) && x < T(6) ? T(1) : T(0)};
+  if (kind == SIGMOID) {
+    T s = sigmoid_(x);
+    return {s, s * (T(1) - s)};
+  }
+  if (kind == SOFTPLUS) return {(x > T(0) ? x : T(0)) + log1p_(exp_(x > T(0) ? -x : x)), sigmoid_(x)};
+  if (kind == GELU) {
+    const T a = T(0.7978845608028654), b = T(0.044715);
+    T t = tanh_(a * (x + b * x * x * x)), inner = a * (T(1) + T(3) * b * x * x);
+    return {T(0.5) * x * (T(1) + t), T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * inner};
+  }
+  return {x, T(1)};
+}
+
+// The descriptor's.
+DEVICE Both<real> act(real x) { return activation<real>(ACTIVATION, ACTIVATION_THRESHOLD, x); }

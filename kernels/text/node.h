@@ -1,0 +1,171 @@
+// Nodes: projections, the node update (7.1 to 7.3, 7.6) and its adjoint, gathers. Blocks of R_NODE nodes, but for the gathers.
+
+// Projections of all nodes: as centre (wc columns, biases added) and as neighbour (wd).
+KERNEL(project)(u32 atoms, IN(real) nodes, u32 wc, IN(real) centre_weight, IN(real) centre_bias, u32 wd, IN(real) neighbour_weight,
+                OUT(real) centre, OUT(real) neighbour) {
+  LOCAL(real) n = shared_at<real>(0);
+  u32 i = block() * R_NODE, rows = atoms - i < R_NODE ? atoms - i : R_NODE;
+  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at] = nodes[u64(i) * NP + at];
+  barrier();
+  product<1>(
+      rows, NP, 0, wc, centre_weight, wc, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      LAMBDA(u32 r, u32 c, real x) { centre[u64(i + r) * wc + c] = x + centre_bias[c]; });
+  product<1>(
+      rows, NP, 0, wd, neighbour_weight, wd, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      LAMBDA(u32 r, u32 c, real x) { neighbour[u64(i + r) * wd + c] = x; });
+}
+EXPORT(project)
+
+// q[x][d] = 1/3 sum_c H[c][x] H[c][d] of one node, column `at` of q.
+template <class H> DEVICE real gram_column(H h, u32 at) {
+  u32 base = at < AXIS * EP ? 0 : 3 * EP, width = at < AXIS * EP ? EP : NP, from = at < AXIS * EP ? at : at - AXIS * EP;
+  u32 x = from / width, d = from % width;
+  double sum = 0.0;
+  for (u32 c = 0; c < 3; c++) sum = fma_(double(h(base + c * width + x)), double(h(base + c * width + d)), sum);
+  return real(sum / 3.0);
+}
+
+// Nodes leaving a layer, of centres first .. first + count.
+KERNEL(node_update)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN(real) message_sum, IN(real) self_weight,
+                    IN(real) self_bias, IN(real) sym_weight, IN(real) sym_bias, IN(real) r_self, IN(real) r_sym,
+                    IN(real) r_message, double message_scale, double keep, OUT(real) out) {
+  LOCAL(real) n = shared_at<real>(0);
+  LOCAL(real) q = n + R_NODE * NP;
+  LOCAL(real) change = q + R_NODE * GRAM;
+  u32 b = block() * R_NODE, rows = count - b < R_NODE ? count - b : R_NODE;
+  u64 i = first + b;
+  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at] = nodes[i * NP + at];
+  for (u32 at = thread(); at < rows * GRAM; at += THREADS) {
+    u64 h = (i + at / GRAM) * MOMENTS;
+    q[at] = gram_column(LAMBDA(u32 k) { return moments[h + k]; }, at % GRAM);
+  }
+  barrier();
+  product<1>(
+      rows, NP, 0, NP, self_weight, NP, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = r_self[c] * act(x + self_bias[c]).value; });
+  product<1>(
+      rows, GRAM, 0, NP, sym_weight, NP, LAMBDA(u32 r, u32 k) { return real(q[r * GRAM + k]); },
+      LAMBDA(u32 r, u32 c, real x) {
+        real y = fma_(r_sym[c], act(x + sym_bias[c]).value, real(change[r * NP + c]));
+        for (u32 head = 0; head < HEADS; head++) {
+          u32 col = head * NP + c;
+          y = fma_(r_message[col], real(message_scale * double(message_sum[(i + r) * MP + col])), y);
+        }
+        out[(i + r) * NP + c] = fma_(real(keep), real(n[r * NP + c]), y);
+      });
+}
+EXPORT(node_update)
+
+// Adjoint of the node update: of M1's pre-activation, and of the moments.
+KERNEL(node_backward)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN(real) node_bar, IN(real) self_weight,
+                      IN(real) self_bias, IN(real) sym_weight, IN(real) sym_adjoint, IN(real) sym_bias, IN(real) r_self,
+                      IN(real) r_sym, OUT(real) self_bar, OUT(real) moment_bar) {
+  LOCAL(real) n = shared_at<real>(0);
+  LOCAL(real) q = n + R_NODE * NP;
+  u32 b = block() * R_NODE, rows = count - b < R_NODE ? count - b : R_NODE;
+  u64 i = first + b;
+  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at] = nodes[i * NP + at];
+  for (u32 at = thread(); at < rows * GRAM; at += THREADS) {
+    u64 h = (i + at / GRAM) * MOMENTS;
+    q[at] = gram_column(LAMBDA(u32 k) { return moments[h + k]; }, at % GRAM);
+  }
+  barrier();
+  product<1>(
+      rows, NP, 0, NP, self_weight, NP, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      LAMBDA(u32 r, u32 c, real x) {
+        u64 at = (i + r) * NP + c;
+        self_bar[at] = node_bar[at] * r_self[c] * act(x + self_bias[c]).slope;
+      });
+  barrier();
+  product<1>(
+      rows, GRAM, 0, NP, sym_weight, NP, LAMBDA(u32 r, u32 k) { return real(q[r * GRAM + k]); },
+      LAMBDA(u32 r, u32 c, real x) { n[r * NP + c] = node_bar[(i + r) * NP + c] * r_sym[c] * act(x + sym_bias[c]).slope; });
+  barrier();
+  product<1>(
+      rows, NP, 0, GRAM, sym_adjoint, GRAM, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      LAMBDA(u32 r, u32 c, real x) { q[r * GRAM + c] = x; });
+  barrier();
+  // Adjoint of the gram product: H[c][d] gets sum_x q_bar[x][d] H[c][x] / 3, and an axis column d < X also sum_d' q_bar[d][d'] H[c][d'] / 3.
+  for (u32 at = thread(); at < rows * MOMENTS; at += THREADS) {
+    u32 r = at / MOMENTS, k = at % MOMENTS;
+    bool node = k >= 3 * EP;
+    u32 width = node ? NP : EP, base = node ? 3 * EP : 0, qb = r * GRAM + (node ? AXIS * EP : 0);
+    u32 c = (k - base) / width, d = (k - base) % width;
+    u64 h = (i + r) * MOMENTS + base + c * width;
+    double sum = 0.0;
+    for (u32 x = 0; x < AXIS; x++) sum = fma_(double(real(q[qb + x * width + d])), double(moments[h + x]), sum);
+    if (d < AXIS)
+      for (u32 o = 0; o < width; o++) sum = fma_(double(real(q[qb + d * width + o])), double(moments[h + o]), sum);
+    moment_bar[(i + r) * MOMENTS + k] = real(sum / 3.0);
+  }
+}
+EXPORT(node_backward)
+
+// Clears what neighbours owe.
+KERNEL(clear)(u64 count, OUT(real) values) {
+  u64 at = u64(block()) * THREADS + thread();
+  if (at < count) values[at] = real(0);
+}
+EXPORT(clear)
+
+// Sums what a tile's edges [tile_edge, tile_end) owe to owner j (a block an owner), continuing the running sums in ascending order of
+// edges, so that the borders of tiles leave no trace: adjoints of messages (wd) and, through the moments, of its features (NP).
+KERNEL(gather)(IN(u32) first_incoming, IN(u32) incoming, IN(u32) edge_centre, IN(u32) first_edge, u32 first_centre, u32 end_centre,
+               IN(real) geometry, IN(real) moment_bar, u32 wd, IN(real) owed, OUT(real) message_sum, OUT(real) node_sum) {
+  u32 j = block();
+  u32 tile_edge = first_edge[first_centre], tile_end = first_edge[end_centre];
+  u32 from = first_incoming[j], to = first_incoming[j + 1];
+  // Halving: the list ascends.
+  u32 a = from, b = to;
+  while (a < b) {
+    u32 middle = (a + b) / 2;
+    if (incoming[middle] < tile_edge)
+      a = middle + 1;
+    else
+      b = middle;
+  }
+  from = a;
+  if (from == to || incoming[from] >= tile_end) return;
+  for (u32 c = thread(); c < wd + NP; c += THREADS) {
+    if (c < wd) {
+      real sum = message_sum[u64(j) * wd + c];
+      for (u32 k = from; k < to; k++) {
+        u32 e = incoming[k];
+        if (e >= tile_end) break;
+        sum += owed[u64(e - tile_edge) * wd + c];
+      }
+      message_sum[u64(j) * wd + c] = sum;
+    } else {
+      u32 d = c - wd;
+      real sum = node_sum[u64(j) * NP + d];
+      for (u32 k = from; k < to; k++) {
+        u32 e = incoming[k];
+        if (e >= tile_end) break;
+        u64 h = u64(edge_centre[e]) * MOMENTS + 3 * EP + d;
+        for (u32 axis = 0; axis < 3; axis++) sum = fma_(geometry[u64(e) * G + G_H + axis], moment_bar[h + axis * NP], sum);
+      }
+      node_sum[u64(j) * NP + d] = sum;
+    }
+  }
+}
+EXPORT(gather)
+
+// Adjoint of the nodes entering a layer; what the layer adds is summed apart and joins in one rounding.
+KERNEL(finish)(u32 atoms, IN(real) node_sum, IN(real) self_bar, IN(real) self_adjoint, IN(real) centre_bar, u32 wc,
+               IN(real) centre_adjoint, IN(real) message_sum, u32 wd, IN(real) neighbour_adjoint, double keep, OUT(real) node_bar) {
+  LOCAL(real) change = shared_at<real>(0);
+  u32 i = block() * R_NODE, rows = atoms - i < R_NODE ? atoms - i : R_NODE;
+  product<1>(
+      rows, NP, 0, NP, self_adjoint, NP, LAMBDA(u32 r, u32 k) { return self_bar[u64(i + r) * NP + k]; },
+      LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = node_sum[u64(i + r) * NP + c] + x; });
+  product<1>(
+      rows, wc, 0, NP, centre_adjoint, NP, LAMBDA(u32 r, u32 k) { return centre_bar[u64(i + r) * wc + k]; },
+      LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] += x; });
+  product<1>(
+      rows, wd, 0, NP, neighbour_adjoint, NP, LAMBDA(u32 r, u32 k) { return message_sum[u64(i + r) * wd + k]; },
+      LAMBDA(u32 r, u32 c, real x) {
+        u64 at = u64(i + r) * NP + c;
+        node_bar[at] = fma_(real(keep), real(node_bar[at]), real(change[r * NP + c]) + x);
+      });
+}
+EXPORT(finish)

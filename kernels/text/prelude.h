@@ -1,0 +1,56 @@
+// What every target has, under one set of names. WEIR_CUDA, WEIR_HIP or WEIR_HOST is defined by the compiling side; REAL (float or
+// double), THREADS, WAVE and the widths of a model by the source.
+#if !defined(WEIR_HOST)
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef unsigned short u16;
+
+#if defined(WEIR_HIP) && !defined(__HIPCC_RTC__)
+// Without ROCm's headers: what the compiler itself offers.
+#define __global__ __attribute__((global))
+#define __device__ __attribute__((device))
+#define __shared__ __attribute__((shared))
+#define __forceinline__ inline __attribute__((always_inline))
+#define WEIR_BOUNDS(n) __attribute__((amdgpu_flat_work_group_size(1, n)))
+static __device__ __forceinline__ u32 thread() { return __builtin_amdgcn_workitem_id_x(); }
+static __device__ __forceinline__ u32 block() { return __builtin_amdgcn_workgroup_id_x(); }
+static __device__ __forceinline__ void barrier() {
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
+  __builtin_amdgcn_s_barrier();
+  __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
+}
+#else
+#define WEIR_BOUNDS(n) __launch_bounds__(n, 4)
+static __device__ __forceinline__ u32 thread() { return threadIdx.x; }
+static __device__ __forceinline__ u32 block() { return blockIdx.x; }
+static __device__ __forceinline__ void barrier() { __syncthreads(); }
+#endif
+
+#define DEVICE static __device__ __forceinline__
+#define LAMBDA [&]
+#define UNROLL _Pragma("unroll")
+#define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS) name
+#define EXPORT(name)
+// Arrays in device memory that a kernel reads, or writes too.
+#define IN(T) const T *__restrict__
+#define OUT(T) T *__restrict__
+// Arrays in the block's shared memory.
+#define LOCAL(T) T *
+extern __shared__ double shared_memory[];
+template <class T> DEVICE T *shared_at(u32 bytes) { return (T *)((char *)shared_memory + bytes); }
+#if defined(WEIR_CUDA)
+DEVICE float fma_(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+DEVICE double fma_(double a, double b, double c) { return __fma_rn(a, b, c); }
+DEVICE double sqrt_(double x) { return __dsqrt_rn(x); }
+#else
+DEVICE float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+DEVICE double fma_(double a, double b, double c) { return __builtin_fma(a, b, c); }
+DEVICE double sqrt_(double x) { return __builtin_sqrt(x); }
+#endif
+DEVICE double from_bits(u64 b) { return __builtin_bit_cast(double, b); }
+DEVICE float from_bits(u32 b) { return __builtin_bit_cast(float, b); }
+DEVICE u32 to_bits(float x) { return __builtin_bit_cast(u32, x); }
+#define COUNT_ACTIVATION()
+#endif
+
+typedef REAL real;
