@@ -13,13 +13,14 @@ pub struct Source {
 }
 
 /// The parts of the text, in order.
-const PARTS: [(&str, &str); 11] = [
+const PARTS: [(&str, &str); 12] = [
     ("host.h", include_str!("../text/host.h")),
     ("prelude.h", include_str!("../text/prelude.h")),
     ("math.h", include_str!("../text/math.h")),
     ("product.h", include_str!("../text/product.h")),
     ("state.h", include_str!("../text/state.h")),
     ("shape.h", include_str!("../text/shape.h")),
+    ("neighbours.h", include_str!("../text/neighbours.h")),
     ("geometry.h", include_str!("../text/geometry.h")),
     ("edge.h", include_str!("../text/edge.h")),
     ("angle.h", include_str!("../text/angle.h")),

@@ -34,11 +34,13 @@ DEVICE void stage_angles(LOCAL(real) to, LOCAL(real) y, AngleRows q, u32 from, u
 
 // Angles of a tile forward: S, the second message of every edge, the angles' own update. `only_angles`: nothing but the last.
 KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
-                      IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, IN(stored) edges,
-                      u32 tile_edge, u64 tile_angle, u32 tile_pair, IN(real) edge_weight, IN(real) edge_bias, IN(real) angle_weight,
+                      IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias, IN(real) angle_weight,
                       IN(real) centre, u32 wc, u32 wd, IN(real) weight, u32 wa, IN(real) own, IN(real) other, IN(real) r_angle,
                       double keep, IN(real) linear2, IN(real) bias2, IN(real) r_second, u32 only_angles, IN(real) partial,
                       OUT(stored) edges_out, OUT(stored) out, OUT(u16) too_large) {
+  u32 tile_edge = first_edge[first_centre];
+  u32 tile_pair = first_pair[first_centre];
+  u64 tile_angle = first_angle[first_centre];
   u32 i = first_centre + block();
   u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
   u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
@@ -131,12 +133,14 @@ DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, A a, IN(real) own, I
 // reach the energy) and of the angles. Out: a_bar in place, adjoints of the angle edges' projections, of the centre's columns, of v;
 // s_bar of edges outside the angle set, where they have one.
 KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
-                       IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, IN(stored) edges,
-                       u32 tile_edge, u64 tile_angle, u32 tile_pair, IN(real) edge_weight, IN(real) edge_bias,
+                       IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias,
                        IN(real) angle_weight, IN(real) centre, u32 wc, u32 wd, IN(real) weight, IN(real) adjoint, u32 wa,
                        IN(real) own, IN(real) other, IN(real) r_angle, double keep, IN(real) linear2, IN(real) linear2_adjoint,
                        IN(real) bias2, IN(real) r_second, IN(real) e_bar, OUT(real) a_bar, OUT(real) own_bar, OUT(real) other_bar,
                        OUT(real) s_bar, OUT(real) centre_bar, OUT(double) geometry_bar) {
+  u32 tile_edge = first_edge[first_centre];
+  u32 tile_pair = first_pair[first_centre];
+  u64 tile_angle = first_angle[first_centre];
   u32 i = first_centre + block();
   u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
   u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;

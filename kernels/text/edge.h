@@ -23,11 +23,13 @@ DEVICE void stage_edges(LOCAL(real) to, u32 rows, u32 e, u32 first, IN(stored) s
 // Messages of a tile's edges forward. Writes sums for the node (M3, moments; where `with_nodes`), projections of angle edges for the
 // angle kernel, and keep e + R E1 (into `partial`, which the angle kernel finishes, or `out` where there are no angles).
 KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
-                     IN(real) geometry, u32 first, IN(stored) state, u32 tile_edge, u32 tile_pair, IN(real) edge_weight,
+                     IN(real) geometry, u32 first, IN(stored) state, IN(real) edge_weight,
                      IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd, IN(real) weight,
                      IN(real) r_edge, double keep, u32 wa, IN(real) own_weight, IN(real) other_weight, OUT(real) own,
                      OUT(real) other, u32 with_nodes, OUT(real) message_sum, OUT(real) moments, OUT(real) partial,
                      OUT(stored) out, OUT(u16) too_large) {
+  u32 tile_edge = first_edge[first_centre];
+  u32 tile_pair = first_pair[first_centre];
   Centre t = centre_of(first_centre, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
   LOCAL(real) message = e + R_EDGE * EP;
@@ -98,8 +100,10 @@ EXPORT(edge_forward)
 
 // Projections of angle edges alone, for the angle kernels of a tile.
 KERNEL(edge_projections)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(real) geometry, u32 first,
-                         IN(stored) state, u32 tile_edge, u32 tile_pair, IN(real) edge_weight, IN(real) edge_bias, u32 wa,
+                         IN(stored) state, IN(real) edge_weight, IN(real) edge_bias, u32 wa,
                          IN(real) own_weight, IN(real) other_weight, OUT(real) own, OUT(real) other) {
+  u32 tile_edge = first_edge[first_centre];
+  u32 tile_pair = first_pair[first_centre];
   Centre t = centre_of(first_centre, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
   for (u32 k0 = 0; k0 < t.m; k0 += R_EDGE) {
@@ -120,7 +124,8 @@ EXPORT(edge_projections)
 
 // Moments of a tile's centres again (7.2), for the adjoint.
 KERNEL(edge_moments)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) neighbour, IN(real) geometry, u32 first,
-                     IN(stored) state, u32 tile_edge, IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, OUT(real) moments) {
+                     IN(stored) state, IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, OUT(real) moments) {
+  u32 tile_edge = first_edge[first_centre];
   Centre t = centre_of(first_centre, first_edge, angle_edges);
   for (u32 c = thread(); c < EP + NP; c += THREADS) {
     u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
@@ -144,12 +149,14 @@ EXPORT(edge_moments)
 // edges outside the angle set feed the second map, s_bar. Turns e_bar in place (where `starts`, there is none yet), writes what is owed
 // to neighbours (`owed`, rows of wd), sums for the centre's projection, adds adjoints of w and h.
 KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
-                      IN(real) geometry, IN(double) exact, u32 first, IN(stored) state, u32 tile_edge, u32 tile_pair,
+                      IN(real) geometry, IN(double) exact, u32 first, IN(stored) state,
                       IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd,
                       IN(real) weight, IN(real) adjoint, IN(real) r_message, double message_scale, IN(real) r_edge, double keep,
                       u32 wa, IN(real) own_adjoint, IN(real) other_adjoint, IN(real) own_bar, IN(real) other_bar, IN(real) s_bar,
                       IN(real) node_bar, IN(real) moment_bar, u32 starts, OUT(real) e_bar, OUT(real) owed, OUT(real) centre_bar,
                       OUT(double) geometry_bar) {
+  u32 tile_edge = first_edge[first_centre];
+  u32 tile_pair = first_pair[first_centre];
   Centre t = centre_of(first_centre, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
   LOCAL(real) d = e + R_EDGE * EP;

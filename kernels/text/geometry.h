@@ -83,8 +83,10 @@ DEVICE double cosine(IN(double) vector, IN(double) distance, u32 e, u32 f) {
 // (`a_bar`, none where the model has no angles).
 KERNEL(edge_gradients)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) types, IN(u32) slot,
                        IN(double) vector, IN(double) distance, IN(double) statistics, u32 slots, IN(real) edge_weight,
-                       IN(real) edge_bias, IN(real) angle_weight, IN(double) geometry_bar, IN(real) e_bar, u32 tile_edge,
-                       IN(real) a_bar, u64 tile_angle, OUT(double) gradient) {
+                       IN(real) edge_bias, IN(real) angle_weight, IN(double) geometry_bar, IN(real) e_bar,
+                       IN(real) a_bar, OUT(double) gradient) {
+  u32 tile_edge = first_edge[first_centre];
+  u64 tile_angle = first_angle[first_centre];
   u32 i = first_centre + block();
   u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
   for (u32 k = thread(); k < ne; k += THREADS) {

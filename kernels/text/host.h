@@ -425,6 +425,15 @@ static inline double fma_(double a, double b, double c) {
   weir::state.run->counts.fma++;
   return __builtin_fma(a, b, c);
 }
+// Sums of whole numbers: any thread of any block may take part, so only bounds and first writes are checked.
+static inline u32 atomic_add(const weir::Global<u32> &a, u64 k, u32 value) {
+  if (k >= a.count) weir::fault("atomic sum out of bounds", k, a.count);
+  weir::Word &w = a.words[a.word(k)];
+  if (w.write_epoch == 0) weir::fault("atomic sum into memory that nobody wrote", k, a.count);
+  u32 old = a.data[k];
+  a.data[k] = old + value;
+  return old;
+}
 static inline double sqrt_(double x) { return __builtin_sqrt(x); }
 static inline double from_bits(u64 b) {
   double d;

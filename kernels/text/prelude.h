@@ -50,6 +50,14 @@ DEVICE double sqrt_(double x) { return __builtin_sqrt(x); }
 DEVICE double from_bits(u64 b) { return __builtin_bit_cast(double, b); }
 DEVICE float from_bits(u32 b) { return __builtin_bit_cast(float, b); }
 DEVICE u32 to_bits(float x) { return __builtin_bit_cast(u32, x); }
+// Sums of whole numbers, whose order leaves no trace. Returns the old value.
+#if defined(WEIR_HIP) && !defined(__HIPCC_RTC__)
+DEVICE u32 atomic_add(u32 *at, u64 k, u32 value) {
+  return __hip_atomic_fetch_add(at + k, value, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+}
+#else
+DEVICE u32 atomic_add(u32 *at, u64 k, u32 value) { return atomicAdd(at + k, value); }
+#endif
 #define COUNT_ACTIVATION()
 #endif
 

@@ -1,6 +1,6 @@
 //! What the operations of a step compute and move, counted from the widths of a model: for machines that are not here.
 
-use super::shapes::Shapes;
+use crate::network::Shapes;
 
 /// Counts for each atom, edge, angle edge (an edge that carries angles) and angle.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

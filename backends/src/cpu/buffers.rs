@@ -1,7 +1,7 @@
 //! Everything a step keeps outside the threads' scratch, laid out for the plan's capacities before the step.
 
 use super::kernels_edge::EdgeInput;
-use super::shapes::Shapes;
+use crate::network::Shapes;
 use weir_engine::backend::ComputeError;
 
 /// Counts that the buffers must hold.
@@ -17,6 +17,8 @@ pub struct Capacity {
     pub centre_edges: usize,
     /// Angle edges of the largest centre.
     pub centre_angle_edges: usize,
+    /// Angle edges of the largest tile.
+    pub tile_pairs: usize,
 }
 
 /// The buffers.

@@ -273,7 +273,7 @@ impl CpuCalculator {
     }
 }
 
-fn check_finite(results: &Results) -> Result<(), ComputeError> {
+pub(crate) fn check_finite(results: &Results) -> Result<(), ComputeError> {
     for (atom, e) in results.atomic_energy.iter().enumerate() {
         if !e.is_finite() {
             return Err(ComputeError::NotFinite { quantity: "the energy", atom, value: *e });

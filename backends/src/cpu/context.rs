@@ -2,8 +2,8 @@
 
 use super::clock::{Class, Clock};
 use super::kernels_edge::EdgeInput;
-use super::shapes::{padded, Shapes};
 use super::simd::{ActivationKernel, Activator, PackedMatrix, Real};
+use crate::network::{padded, Shapes};
 use pulp::{Arch, WithSimd};
 use weir_engine::graph::Graph;
 use weir_engine::model::{Linear, Model};

@@ -12,13 +12,13 @@ use super::kernels_edge::Gather;
 use super::layout::{Layout, Tile};
 use super::memory::Memory;
 use super::scratch::{Scratch, BLOCK};
-use super::shapes::Shapes;
 use super::share::Shared;
 use super::simd::{Activator, Real};
 use super::slots::{angle_rows, edge_rows, features, targets};
 use super::stored::{Beyond, Store};
 use super::weights::LayerWeights;
 use super::CpuOptions;
+use crate::network::Shapes;
 use pulp::Arch;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -138,9 +138,14 @@ impl<T: Real> Executor<T> {
     pub fn question(&mut self, graph: &Graph) -> Layout {
         let (shapes, options) = (&self.shapes, &self.options);
         let threads = self.scratch.len() as u64;
-        let scratch = |c: &Capacity| threads * Scratch::<T>::bytes(shapes, c.centre_edges, c.centre_angle_edges) as u64;
         let other = graph.bytes() + self.weight_bytes + self.list_bytes;
-        Layout::new(shapes, options, graph, &self.layout, &mut self.buffers, scratch, other, threads)
+        let buffers = &mut self.buffers;
+        let held = |c: &Capacity| {
+            let scratch = threads * Scratch::<T>::bytes(shapes, c.centre_edges, c.centre_angle_edges) as u64;
+            ([0, 1].map(|banks| buffers.bytes(shapes, c, banks)), scratch + other)
+        };
+        let number = std::mem::size_of::<T>() as u64;
+        Layout::new(shapes, number, options.tile_edges, &options.terms(), graph, &self.layout, held, threads)
     }
 
     /// The plan in force.

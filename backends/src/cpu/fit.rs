@@ -3,8 +3,8 @@
 //! The net is 0.3 % of a step's arithmetic, so it always runs in f64, whatever the descriptor's precision.
 
 use super::clock::{Class, Clock};
-use super::shapes::padded;
 use super::simd::{ActivationKernel, Activator, PackedMatrix};
+use crate::network::padded;
 use pulp::Arch;
 use weir_engine::model::Model;
 use weir_engine::reference::ResolvedParameters;

@@ -1,9 +1,8 @@
 //! The plan of a step for one graph: tiles with capacities, what the planner is told, what it answered.
 
-use super::buffers::{Buffers, Capacity};
-use super::shapes::Shapes;
-use super::simd::Real;
-use super::{CpuOptions, Terms};
+use super::buffers::Capacity;
+use super::Terms;
+use crate::network::Shapes;
 use std::ops::Range;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
@@ -47,7 +46,7 @@ pub struct Layout {
 }
 
 /// Room for the counts of a tile to fluctuate: molecular dynamics moves them by one to three per cent.
-pub(super) fn with_room(size: TileSize) -> TileSize {
+pub(crate) fn with_room(size: TileSize) -> TileSize {
     let more = |n: u64, part: u64, least: u64| if n == 0 { 0 } else { n + n / part + least };
     TileSize { atoms: size.atoms, edges: more(size.edges, 32, 16), angles: more(size.angles, 24, 64) }
 }
@@ -84,22 +83,24 @@ impl Layout {
         Ok(self)
     }
 
-    /// What the planner is to be asked for a graph. `other_bytes` of the first tier are in use for what is not laid out here. Tiles that
-    /// an earlier layout has too keep at least their capacities, so that fluctuating counts soon need no new plan.
-    pub fn new<T: Real>(
+    /// What the planner is to be asked for a graph. Tiles that an earlier layout has too keep at least their capacities, so that fluctuating counts soon need no new plan.
+    ///
+    /// `number` are the bytes of a number; `held` answers with the bytes of the buffers without and with one projection bank, and of
+    /// everything else in the first tier.
+    pub fn new(
         s: &Shapes,
-        options: &CpuOptions,
+        number: u64,
+        tile_edges: usize,
+        terms: &Terms,
         graph: &Graph,
         before: &Layout,
-        buffers: &mut Buffers<T>,
-        scratch_bytes: impl Fn(&Capacity) -> u64,
-        other_bytes: u64,
+        held: impl FnOnce(&Capacity) -> ([u64; 2], u64),
         threads: u64,
     ) -> Self {
         let tiles = if before.capacity.atoms == graph.atoms() && !before.tiles.is_empty() {
             before.tiles.clone()
         } else {
-            cut(graph, options.tile_edges)
+            cut(graph, tile_edges)
         };
         let same = before.tiles == tiles;
         let mut sizes: Vec<TileSize> = tiles
@@ -127,27 +128,37 @@ impl Layout {
             capacity.centre_edges = capacity.centre_edges.max(before.capacity.centre_edges);
             capacity.centre_angle_edges = capacity.centre_angle_edges.max(before.capacity.centre_angle_edges);
         }
-        let held = [0, 1].map(|banks| buffers.bytes(s, &capacity, banks));
-        let other = scratch_bytes(&capacity) + other_bytes;
-        let problem = ask(s, std::mem::size_of::<T>() as u64, sizes.clone(), held, other, threads, &options.terms());
+        let pairs = tiles.iter().map(|t| pairs_of(graph, t)).max().unwrap_or(0);
+        capacity.tile_pairs = if pairs == 0 { 0 } else { pairs + pairs / 24 + 16 };
+        if same {
+            capacity.tile_pairs = capacity.tile_pairs.max(before.capacity.tile_pairs);
+        }
+        let (held, other) = held(&capacity);
+        let problem = ask(s, number, sizes.clone(), held, other, threads, terms);
         Self { tiles, sizes, capacity, problem, ..Self::default() }
     }
 }
 
+/// Edges of these centres that carry angles.
+pub(crate) fn pairs_of(graph: &Graph, centres: &Range<usize>) -> usize {
+    graph.angle_edges[centres.clone()].iter().map(|&m| m as usize).sum()
+}
+
 /// Capacities of what does not belong to a tile; the largest centre has so many edges and angle edges now.
-pub(super) fn capacity(sizes: &[TileSize], centre_edges: usize, centre_angle_edges: usize) -> Capacity {
+pub(crate) fn capacity(sizes: &[TileSize], centre_edges: usize, centre_angle_edges: usize) -> Capacity {
     Capacity {
         atoms: sizes.iter().map(|t| t.atoms as usize).sum(),
         edges: sizes.iter().map(|t| t.edges as usize).sum(),
         tile_edges: sizes.iter().map(|t| t.edges as usize).max().unwrap_or(0),
         centre_edges: centre_edges + 8,
         centre_angle_edges: centre_angle_edges + 4,
+        tile_pairs: 0,
     }
 }
 
 /// The question for tiles of these capacities, of a calculator and of a forecast alike. `number` are the bytes of a number, `held` those of
 /// the buffers without and with one projection bank, `other` what else the first tier holds.
-pub(super) fn ask(
+pub(crate) fn ask(
     s: &Shapes,
     number: u64,
     tiles: Vec<TileSize>,
@@ -176,7 +187,7 @@ pub(super) fn ask(
 }
 
 /// Cuts the centres into tiles of at most `largest` edges (a centre with more is a tile of its own).
-pub(super) fn cut(graph: &Graph, largest: usize) -> Vec<Range<usize>> {
+pub(crate) fn cut(graph: &Graph, largest: usize) -> Vec<Range<usize>> {
     let mut out = Vec::new();
     let mut start = 0;
     for i in 0..graph.atoms() {

@@ -61,33 +61,38 @@ fn slot_of(place: Place) -> Option<SlotId> {
     }
 }
 
+/// Slots whose last use is an operation, by operation (forward, then backward).
+pub(crate) fn last_uses(program: &Program) -> Vec<Vec<SlotId>> {
+    let ops: Vec<&Op> = program.forward.iter().chain(&program.backward).collect();
+    let mut last = vec![usize::MAX; program.slots.len()];
+    let mut copies = vec![None; program.tickets as usize];
+    for (k, op) in ops.iter().enumerate() {
+        if let Op::Save { from, to, ticket } | Op::Load { from, to, ticket } = op {
+            copies[*ticket as usize] = Some((*from, *to));
+        }
+        // A copy holds its ends until it is waited for.
+        let ends = match op {
+            Op::Wait { ticket } => copies[*ticket as usize].map_or(Vec::new(), |(a, b)| vec![a, b]),
+            _ => Vec::new(),
+        };
+        let (reads, writes) = uses(op);
+        for id in reads.into_iter().chain(writes).chain(ends) {
+            last[id.0 as usize] = k;
+        }
+    }
+    let mut dead = vec![Vec::new(); ops.len()];
+    for (id, &k) in last.iter().enumerate() {
+        // What a copy that nobody waits for leaves behind is not touched.
+        if k != usize::MAX && program.slots[id].tier == 0 && !matches!(ops[k], Op::Save { .. } | Op::Load { .. }) {
+            dead[k].push(SlotId(id as u32));
+        }
+    }
+    dead
+}
+
 impl Poison {
     fn new(program: &Program) -> Self {
-        let ops: Vec<&Op> = program.forward.iter().chain(&program.backward).collect();
-        let mut last = vec![usize::MAX; program.slots.len()];
-        let mut copies = vec![None; program.tickets as usize];
-        for (k, op) in ops.iter().enumerate() {
-            if let Op::Save { from, to, ticket } | Op::Load { from, to, ticket } = op {
-                copies[*ticket as usize] = Some((*from, *to));
-            }
-            // A copy holds its ends until it is waited for.
-            let ends = match op {
-                Op::Wait { ticket } => copies[*ticket as usize].map_or(Vec::new(), |(a, b)| vec![a, b]),
-                _ => Vec::new(),
-            };
-            let (reads, writes) = uses(op);
-            for id in reads.into_iter().chain(writes).chain(ends) {
-                last[id.0 as usize] = k;
-            }
-        }
-        let mut dead = vec![Vec::new(); ops.len()];
-        for (id, &k) in last.iter().enumerate() {
-            // What a copy that nobody waits for leaves behind is not touched.
-            if k != usize::MAX && program.slots[id].tier == 0 && !matches!(ops[k], Op::Save { .. } | Op::Load { .. }) {
-                dead[k].push(SlotId(id as u32));
-            }
-        }
-        Self { dead, at: 0 }
+        Self { dead: last_uses(program), at: 0 }
     }
 }
 

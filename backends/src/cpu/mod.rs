@@ -4,10 +4,10 @@
 //! Results have the same bits for every thread count, tile size, checkpoint policy and skin (docs/architecture.md, "Same bits").
 
 mod arithmetic;
-mod assemble;
+pub(crate) mod assemble;
 mod backward;
-mod buffers;
-mod calculator;
+pub(crate) mod buffers;
+pub(crate) mod calculator;
 mod calibrate;
 mod clock;
 mod context;
@@ -17,12 +17,11 @@ mod forecast;
 mod forward;
 mod kernels_angle;
 mod kernels_edge;
-mod layout;
-mod memory;
+pub(crate) mod layout;
+pub(crate) mod memory;
 mod plain;
 mod rates;
 mod scratch;
-mod shapes;
 mod share;
 mod simd;
 mod slots;

@@ -1,6 +1,6 @@
 //! Memory of one worker thread: everything a block of centres needs, sized once from the plan's capacities.
 
-use super::shapes::Shapes;
+use crate::network::Shapes;
 
 /// Centres that one work item covers; the node matrices of a block are multiplied together.
 pub const BLOCK: usize = 12;

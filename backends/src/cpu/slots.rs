@@ -3,9 +3,9 @@
 use super::forward::{Features, Rows, Target};
 use super::layout::Tile;
 use super::memory::Memory;
-use super::shapes::Shapes;
 use super::simd::Real;
 use super::stored::{PackedRows, Store};
+use crate::network::Shapes;
 use weir_engine::plan::placement::{Place, SlotId, State};
 
 /// The slot of a place that is one.

@@ -1,61 +1,21 @@
-//! Weights of a model packed for the kernels, one struct a layer. Blocks of the concatenated inputs are split (specification 7.5,
-//! last paragraph), linear compression is multiplied into its block, and constant factors are folded into residual vectors.
+//! Weights of a model packed for the kernels, one struct a layer: [`LayerMatrices`] with every map and its adjoint in panels.
 
-use super::shapes::{padded, Shapes};
 use super::simd::{PackedMatrix, Real};
+use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
 use pulp::Arch;
-use weir_engine::model::{AngleCompression, Layer, Linear, Model, UpdateStyle};
+use weir_engine::model::Model;
 
-/// A matrix in f64 with padded rows and columns, before packing.
-struct Dense {
-    rows: usize,
-    cols: usize,
-    data: Vec<f64>,
+fn pack<T: Real>(arch: Arch, m: &Matrix) -> PackedMatrix<T> {
+    PackedMatrix::pack(arch, m.rows, m.cols, &m.data)
 }
 
-impl Dense {
-    fn zeros(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, data: vec![0.0; rows * cols] }
-    }
+/// Forward and adjoint map.
+fn both<T: Real>(arch: Arch, m: &Matrix) -> Pair<T> {
+    Pair { forward: pack(arch, m), adjoint: pack(arch, &m.transposed()) }
+}
 
-    /// Copies rows `from .. from + rows` of a linear map to (row, col); columns in blocks of `width`, each padded.
-    fn place(&mut self, map: &Linear, from: usize, rows: usize, row: usize, col: usize, width: usize) {
-        for r in 0..rows {
-            for c in 0..map.outputs {
-                let to = col + c / width * padded(width) + c % width;
-                self.data[(row + r) * self.cols + to] += map.weight[(from + r) * map.outputs + c];
-            }
-        }
-    }
-
-    /// Columns from `from` on.
-    fn right(&self, from: usize) -> Self {
-        let mut out = Self::zeros(self.rows, self.cols - from);
-        for r in 0..self.rows {
-            let row = &self.data[r * self.cols + from..(r + 1) * self.cols];
-            out.data[r * out.cols..(r + 1) * out.cols].copy_from_slice(row);
-        }
-        out
-    }
-
-    fn transposed(&self) -> Self {
-        let mut out = Self::zeros(self.cols, self.rows);
-        for r in 0..self.rows {
-            for c in 0..self.cols {
-                out.data[c * self.rows + r] = self.data[r * self.cols + c];
-            }
-        }
-        out
-    }
-
-    fn pack<T: Real>(&self, arch: Arch) -> PackedMatrix<T> {
-        PackedMatrix::pack(arch, self.rows, self.cols, &self.data)
-    }
-
-    /// Forward and adjoint map.
-    fn both<T: Real>(&self, arch: Arch) -> Pair<T> {
-        Pair { forward: self.pack(arch), adjoint: self.transposed().pack(arch) }
-    }
+fn rounded<T: Real>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&v| T::from_f64(v)).collect()
 }
 
 /// A map and its transpose.
@@ -128,36 +88,6 @@ pub struct AngleWeights<T> {
     pub first: Vec<T>,
 }
 
-fn vector<T: Real>(values: &[f64], width: usize) -> Vec<T> {
-    let blocks = values.len() / width;
-    let mut out = vec![T::default(); blocks * padded(width)];
-    for (i, v) in values.iter().enumerate() {
-        out[i / width * padded(width) + i % width] = T::from_f64(*v);
-    }
-    out
-}
-
-fn bias<T: Real>(map: &Linear, width: usize) -> Vec<T> {
-    match &map.bias {
-        Some(b) => vector(b, width),
-        None => vec![T::default(); map.outputs / width * padded(width)],
-    }
-}
-
-/// `A B` of two plain matrices.
-fn product(a: &Linear, b: &[f64], b_cols: usize) -> Vec<f64> {
-    let mut out = vec![0.0; a.inputs * b_cols];
-    for r in 0..a.inputs {
-        for k in 0..a.outputs {
-            let x = a.weight[r * a.outputs + k];
-            for c in 0..b_cols {
-                out[r * b_cols + c] += x * b[k * b_cols + c];
-            }
-        }
-    }
-    out
-}
-
 impl<T: Real> LayerWeights<T> {
     /// Bytes of the packed matrices.
     pub fn bytes(&self) -> u64 {
@@ -172,146 +102,46 @@ impl<T: Real> LayerWeights<T> {
 
     /// Packs layer `l` of a model.
     pub fn new(arch: Arch, model: &Model, s: &Shapes, l: usize) -> Self {
-        let o = &model.descriptor.options;
-        let layer = &model.descriptor.layers[l];
-        let (wd, mp) = (s.edge_messages(l), s.mp());
-        let mut node_self = Dense::zeros(s.np, s.np);
-        node_self.place(&layer.node_self_mlp, 0, s.n, 0, 0, s.n);
-        let mut sym = Dense::zeros(s.gram(), s.np);
-        for x in 0..s.axis {
-            sym.place(&layer.node_sym_linear, x * s.e, s.e, x * s.ep, 0, s.n);
-            sym.place(&layer.node_sym_linear, s.axis * s.e + x * s.n, s.n, s.axis * s.ep + x * s.np, 0, s.n);
-        }
-        let mut centre = Dense::zeros(s.np, s.centre_projection(l));
-        let mut neighbour = Dense::zeros(s.np, wd);
-        let mut edge = Dense::zeros(s.ep, wd);
-        let mut centre_bias = bias(&layer.node_edge_linear, s.n);
-        let mut maps = vec![(&layer.node_edge_linear, 0, s.n)];
-        if s.updates_edges(l) {
-            maps.push((&layer.edge_self_linear, mp, s.e));
-            centre_bias.extend(bias::<T>(&layer.edge_self_linear, s.e));
-        }
-        for (map, col, width) in maps {
-            centre.place(map, 0, s.n, 0, col, width);
-            neighbour.place(map, s.n, s.n, 0, col, width);
-            edge.place(map, 2 * s.n, s.e, 0, col, width);
-        }
-        let angle = angle_weights(arch, model, s, l, layer, &mut centre, &mut centre_bias);
-        let (r, keep) = residuals(o.update_style, layer, s);
+        let m = LayerMatrices::new(model, s, l);
         Self {
-            node_self: node_self.both(arch),
-            node_self_bias: bias(&layer.node_self_mlp, s.n),
-            sym: sym.both(arch),
-            sym_bias: bias(&layer.node_sym_linear, s.n),
-            centre: centre.both(arch),
-            centre_bias,
-            neighbour: neighbour.both(arch),
-            edge: edge.both(arch),
-            edge_self: edge.right(mp).pack(arch),
-            angle,
-            r_self: vector(&r.node[..s.n], s.n),
-            r_sym: vector(&r.node[s.n..2 * s.n], s.n),
-            r_edge: vector(&r.node[2 * s.n..], s.n),
-            edge_scale: 1.0 / o.edge_scale(),
-            r_e1: vector(&r.edge[..s.e], s.e),
-            r_e2: vector(&r.edge[s.e..], s.e),
-            r_a: vector(&r.angle, s.a),
-            keep: keep.map(T::from_f64),
+            node_self: both(arch, &m.node_self),
+            node_self_bias: rounded(&m.node_self_bias),
+            sym: both(arch, &m.sym),
+            sym_bias: rounded(&m.sym_bias),
+            centre: both(arch, &m.centre),
+            centre_bias: rounded(&m.centre_bias),
+            neighbour: both(arch, &m.neighbour),
+            edge: both(arch, &m.edge),
+            edge_self: pack(arch, &m.edge.right(s.mp())),
+            angle: m.angle.as_ref().map(|a| AngleWeights::new(arch, a, s)),
+            r_self: rounded(&m.r_self),
+            r_sym: rounded(&m.r_sym),
+            r_edge: rounded(&m.r_edge),
+            edge_scale: m.edge_scale,
+            r_e1: rounded(&m.r_e1),
+            r_e2: rounded(&m.r_e2),
+            r_a: rounded(&m.r_a),
+            keep: m.keep.map(T::from_f64),
         }
     }
 }
 
-/// Splits the angle maps by input block; adds the node block to the centre projection.
-fn angle_weights<T: Real>(
-    arch: Arch,
-    model: &Model,
-    s: &Shapes,
-    l: usize,
-    layer: &Layer,
-    centre: &mut Dense,
-    centre_bias: &mut Vec<T>,
-) -> Option<AngleWeights<T>> {
-    let maps = layer.angle.as_ref().filter(|_| s.has_angles(l))?;
-    let o = &model.descriptor.options;
-    let wa = s.angle_messages(l);
-    let (nc, ec) = o.angle_input_widths();
-    let mut angle = Dense::zeros(s.ap, wa);
-    let mut own = Dense::zeros(s.ec, wa);
-    let mut other = Dense::zeros(s.ec, wa);
-    let mut parts = vec![(&maps.edge_angle_linear1, 0, s.e)];
-    centre_bias.extend(bias::<T>(&maps.edge_angle_linear1, s.e));
-    if s.updates_angles(l) {
-        parts.push((&maps.angle_self_linear, s.ep, s.a));
-        centre_bias.extend(bias::<T>(&maps.angle_self_linear, s.a));
-    }
-    for (map, col, width) in parts {
-        angle.place(map, 0, s.a, 0, col, width);
-        let block = |from: usize, rows: usize| map.weight[from * map.outputs..(from + rows) * map.outputs].to_vec();
-        let fold = |compress: &Option<Linear>, from: usize, rows: usize| {
-            // The reader guarantees that a linearly compressed model has its maps.
-            let c = compress.as_ref().filter(|_| o.compression() == AngleCompression::Linear);
-            let (inputs, weight) = match c {
-                Some(c) => (c.inputs, product(c, &block(from, rows), map.outputs)),
-                None => (rows, block(from, rows)),
-            };
-            Linear { inputs, outputs: map.outputs, weight, bias: None }
+impl<T: Real> AngleWeights<T> {
+    fn new(arch: Arch, m: &AngleMatrices, s: &Shapes) -> Self {
+        // The adjoint of an edge block ends in the leading columns of an edge row, padded like one.
+        let edge_pair = |m: &Matrix| {
+            let mut wide = Matrix::zeros(padded(m.rows), m.cols);
+            wide.data[..m.data.len()].copy_from_slice(&m.data);
+            Pair { forward: pack(arch, m), adjoint: pack(arch, &wide.transposed()) }
         };
-        let node = fold(&maps.compress_node, s.a, nc);
-        let edge_f = fold(&maps.compress_edge, s.a + nc, ec);
-        let edge_e = fold(&maps.compress_edge, s.a + nc + ec, ec);
-        centre.place(&node, 0, node.inputs, 0, s.edge_messages(l) + col, width);
-        other.place(&edge_f, 0, edge_f.inputs, 0, col, width);
-        own.place(&edge_e, 0, edge_e.inputs, 0, col, width);
-    }
-    let mut linear2 = Dense::zeros(s.ep, s.ep);
-    linear2.place(&maps.edge_angle_linear2, 0, s.e, 0, 0, s.e);
-    let mut first = vec![0.0; wa];
-    for (k, w) in model.descriptor.angle_embd.weight.iter().enumerate() {
-        for c in 0..wa {
-            first[c] += w * angle.data[k * wa + c];
+        Self {
+            angle: both(arch, &m.angle),
+            own: edge_pair(&m.own),
+            other: edge_pair(&m.other),
+            only_self: [&m.angle, &m.own, &m.other].map(|m| pack(arch, &m.right(s.ep))),
+            linear2: both(arch, &m.linear2),
+            bias2: rounded(&m.bias2),
+            first: rounded(&m.first),
         }
     }
-    // The adjoint of an edge block ends in the leading columns of an edge row, padded like one.
-    let edge_pair = |d: &Dense| {
-        let mut wide = Dense::zeros(padded(d.rows), d.cols);
-        wide.data[..d.data.len()].copy_from_slice(&d.data);
-        Pair { forward: d.pack(arch), adjoint: wide.transposed().pack(arch) }
-    };
-    Some(AngleWeights {
-        angle: angle.both(arch),
-        own: edge_pair(&own),
-        other: edge_pair(&other),
-        only_self: [&angle, &own, &other].map(|m| m.right(s.ep).pack(arch)),
-        linear2: linear2.both(arch),
-        bias2: bias(&maps.edge_angle_linear2, s.e),
-        first: first.into_iter().map(T::from_f64).collect(),
-    })
-}
-
-struct Residuals {
-    node: Vec<f64>,
-    edge: Vec<f64>,
-    angle: Vec<f64>,
-}
-
-/// Specification 7.6 as `keep * u + sum_k R_k m_k`. `edge` holds two vectors (zeros where there is one message), `angle` one.
-fn residuals(style: UpdateStyle, layer: &Layer, s: &Shapes) -> (Residuals, [f64; 3]) {
-    let with_angles = layer.angle.is_some();
-    let (node_k, edge_k) = (2 + s.heads, 1 + usize::from(with_angles));
-    if style == UpdateStyle::Residual {
-        let mut edge = layer.e_residual.concat();
-        edge.resize(2 * s.e, 0.0);
-        let mut angle = layer.a_residual.concat();
-        angle.resize(s.a, 0.0);
-        return (Residuals { node: layer.n_residual.concat(), edge, angle }, [1.0; 3]);
-    }
-    let factor = |k: usize| match style {
-        UpdateStyle::Average => 1.0 / (k as f64 + 1.0).sqrt(),
-        _ => 1.0 / (k as f64).sqrt(),
-    };
-    let keep = |k: usize| if style == UpdateStyle::Average { 1.0 / (k as f64 + 1.0).sqrt() } else { 1.0 };
-    let mut edge = vec![factor(edge_k); s.e];
-    edge.extend(vec![if with_angles { factor(edge_k) } else { 0.0 }; s.e]);
-    let out = Residuals { node: vec![factor(node_k); node_k * s.n], edge, angle: vec![factor(1); s.a] };
-    (out, [keep(node_k), keep(edge_k), if with_angles { keep(1) } else { 1.0 }])
 }

@@ -1,3 +1,166 @@
-//! DPA3 on GPUs: one executor over three drivers (CUDA, HIP, emulated), kernels from one text.
+//! DPA3 on GPUs: one executor over three drivers (CUDA, HIP, emulated), kernels from one text (`kernels/`).
+//!
+//! The executor interprets the same program as the CPU backend; results agree with it to rounding, and have the same bits under every plan,
+//! tile and skin on one kind of device.
 
+mod array;
+mod buffers;
+mod calculator;
+mod compile;
 pub mod driver;
+#[cfg(feature = "emulated")]
+pub mod emulated;
+mod execute;
+mod fit;
+mod launch;
+mod memory;
+mod shape;
+mod upload;
+mod weights;
+
+pub use calculator::GpuCalculator;
+pub use memory::TierMemory;
+
+use crate::cpu::{PrecisionChoice, Store, Terms};
+use driver::{Driver, DriverError, Memory};
+use std::sync::Arc;
+use thiserror::Error;
+use weir_engine::model::Model;
+use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
+
+/// Edges of a tile: enough centres for every multiprocessor, few enough for a tile's scratch to stay small.
+const TILE: usize = 1 << 17;
+
+/// A memory tier: what the planner knows of it, and what hands it out.
+#[derive(Clone)]
+pub struct GpuTier {
+    /// Name, budget, links.
+    pub spec: TierSpec,
+    /// The memory.
+    pub memory: TierMemory,
+}
+
+/// Options of a GPU calculator.
+#[derive(Clone)]
+pub struct GpuOptions {
+    /// Compute precision.
+    pub precision: PrecisionChoice,
+    /// Which layer inputs are kept.
+    pub checkpoint: Checkpoint,
+    /// How states are stored.
+    pub store: Store,
+    /// Whether kept states may leave the first tier.
+    pub spill: Permission,
+    /// Whether states may be rebuilt.
+    pub rebuild: Permission,
+    /// Memory tiers, the device's first; empty: the device's free memory.
+    pub tiers: Vec<GpuTier>,
+    /// Compute rates, where they were measured.
+    pub rates: Option<Rates>,
+    /// Test mode: slots are unreadable outside their lifetime, where the driver can tell.
+    pub poison: bool,
+    /// Skin of the neighbour list, A.
+    pub skin: f64,
+    /// Largest number of edges in a tile.
+    pub tile_edges: usize,
+    /// Bytes of shared memory that a block may use; none: all that the device has.
+    pub shared_limit: Option<u32>,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self {
+            precision: PrecisionChoice::Model,
+            checkpoint: Checkpoint::Auto,
+            store: Store::Exact,
+            spill: Permission::Allowed,
+            rebuild: Permission::Allowed,
+            tiers: Vec::new(),
+            rates: None,
+            poison: false,
+            skin: 1.0,
+            tile_edges: TILE,
+            shared_limit: None,
+        }
+    }
+}
+
+impl GpuOptions {
+    fn terms(&self) -> Terms {
+        Terms {
+            tiers: self.tiers.iter().map(|t| t.spec.clone()).collect(),
+            rates: self.rates.clone(),
+            checkpoint: self.checkpoint,
+            spill: self.spill,
+            rebuild: self.rebuild,
+            store: self.store,
+        }
+    }
+}
+
+/// Why a GPU calculator cannot be made.
+#[derive(Debug, Error)]
+pub enum GpuError {
+    /// The driver.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// A type index beyond the type map.
+    #[error("atom {atom} has type {index}, but the model has {types} types")]
+    Type {
+        /// Input index.
+        atom: usize,
+        /// The index.
+        index: i32,
+        /// Number of types.
+        types: usize,
+    },
+    /// A skin that is negative or not a number.
+    #[error("a skin of {0} A makes no sense; use 0 or more")]
+    Skin(f64),
+    /// The kernels cannot be had.
+    #[error("{0}")]
+    Compile(String),
+    /// A model too wide for the device.
+    #[error(
+        "this model's rows do not fit {bytes} bytes of shared memory, not even one at a time; set WEIR_BACKEND=cpu"
+    )]
+    Shared {
+        /// What a block has.
+        bytes: u32,
+    },
+    /// An option that has no kernels yet.
+    #[error("this model uses sequential_update, which has no GPU kernels yet; set WEIR_BACKEND=cpu")]
+    Sequential,
+}
+
+/// The device's memory as the first tier, under a budget.
+pub fn hbm(budget: u64) -> GpuTier {
+    let spec = TierSpec {
+        name: "hbm".into(),
+        capacity: budget,
+        out_rate: 1e12,
+        in_rate: 1e12,
+        both: 0.5,
+        latency: 0.0,
+        overlap: 0.0,
+    };
+    GpuTier { spec, memory: TierMemory::Driver(Memory::Device) }
+}
+
+/// Makes a calculator for a fixed set of atoms on a device: `types` are indices into the model's type map, negative for virtual atoms.
+///
+/// # Errors
+/// [`GpuError`].
+pub fn create(
+    driver: Arc<dyn Driver>,
+    model: Arc<Model>,
+    types: &[i32],
+    options: &GpuOptions,
+) -> Result<GpuCalculator, GpuError> {
+    let mut options = options.clone();
+    if options.tiers.is_empty() {
+        let (free, _) = driver.memory()?;
+        options.tiers.push(hbm(free / 10 * 9));
+    }
+    GpuCalculator::new(driver, model, types, options)
+}

@@ -9,4 +9,4 @@ pub use activate::{ActivationKernel, Activator, Function, WithFunction};
 pub use gemm::PackedMatrix;
 pub use groups::{add_group, load_group, store_group};
 pub(crate) use groups::{each, in_groups};
-pub use real::{Real, PAD};
+pub use real::Real;

@@ -4,8 +4,8 @@ use super::groups::each;
 use bytemuck::Pod;
 use pulp::Simd;
 
-/// Row widths are padded to this many numbers: a multiple of every lane count (16 lanes of f32 with AVX-512).
-pub const PAD: usize = 16;
+/// A multiple of every lane count (16 lanes of f32 with AVX-512).
+pub use crate::network::PAD;
 
 /// A floating-point type that kernels compute in.
 ///

@@ -196,6 +196,13 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// The driver's.
     fn fill(&self, stream: Stream, to: u64, byte: u8, bytes: u64) -> Result<(), DriverError>;
+    /// Says that the contents of device memory are of no use any more. Only the emulated driver cares: reading them is an error then.
+    ///
+    /// # Errors
+    /// The driver's.
+    fn discard(&self, _stream: Stream, _address: u64, _bytes: u64) -> Result<(), DriverError> {
+        Ok(())
+    }
     /// A new event.
     ///
     /// # Errors

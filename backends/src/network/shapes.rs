@@ -1,7 +1,9 @@
 //! Padded widths of a model, and which parts of a layer are dead (specification 7.8).
 
-use super::simd::PAD;
 use weir_engine::model::Model;
+
+/// Widths are padded to multiples of this: lanes of every instruction set, columns of a GPU's products.
+pub const PAD: usize = 16;
 
 /// Next multiple of the padding.
 pub fn padded(width: usize) -> usize {

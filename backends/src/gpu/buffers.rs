@@ -1,0 +1,144 @@
+//! Everything in device memory that a plan does not place: graph, geometry, nodes, sums, scratch. Laid out for capacities, so that
+//! addresses stay while a plan is in force.
+
+use super::array::{Array, Bump};
+use super::fit::{FitArrays, FIT_BLOCKS, FIT_ROWS};
+use crate::cpu::buffers::Capacity;
+use crate::network::Shapes;
+
+/// The arrays. E edges, N atoms, both as capacities.
+#[derive(Clone, Debug, Default)]
+pub struct Buffers {
+    // Graph.
+    pub counts: Array,
+    pub order: Array,
+    pub types: Array,
+    pub rule: Array,
+    pub first_edge: Array,
+    pub angle_edges: Array,
+    pub first_angle: Array,
+    pub first_pair: Array,
+    pub centre: Array,
+    pub neighbour: Array,
+    pub slot: Array,
+    pub vector: Array,
+    pub distance: Array,
+    pub first_incoming: Array,
+    pub incoming: Array,
+    // Geometry.
+    pub geometry: Array,
+    pub exact: Array,
+    pub geometry_bar: Array,
+    pub gradient: Array,
+    // Nodes.
+    pub table: Array,
+    pub type_table: Array,
+    pub nodes: Vec<Array>,
+    pub banks: Vec<[Array; 2]>,
+    pub message_sum: Array,
+    pub moments: Array,
+    pub node_bar: Array,
+    pub self_bar: Array,
+    pub centre_bar: Array,
+    pub moment_bar: Array,
+    pub owed_sum: Array,
+    pub node_sum: Array,
+    // A tile's.
+    pub owed: Array,
+    pub own: Array,
+    pub other: Array,
+    pub own_bar: Array,
+    pub other_bar: Array,
+    pub s_bar: Array,
+    // Fitting net and results.
+    pub frame: Array,
+    pub per_atom: Array,
+    pub seeds: Array,
+    pub fit_work: Array,
+    pub energy: Array,
+    pub forces: Array,
+    pub totals: Array,
+    pub partial: [Array; 2],
+    pub too_large: Array,
+}
+
+/// Sizes beside the capacities of a plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    /// Bytes of a number.
+    pub number: u64,
+    /// Types of the model.
+    pub types: u64,
+    /// Frame parameters and case embedding.
+    pub frame: u64,
+    /// Atomic parameters of an atom.
+    pub per_atom: u64,
+    /// `smooth_edge_update`.
+    pub smooth: bool,
+}
+
+/// Rows that one block of `sum_rows` adds.
+pub const SUM_ROWS: u64 = 1024;
+
+impl Buffers {
+    /// Lays them out; with a base of 0 only the bytes mean something.
+    pub fn new(base: u64, s: &Shapes, c: &Capacity, x: &Extent, fit: &FitArrays, banks: usize) -> (Self, u64) {
+        let mut b = Bump::new(base);
+        let (n, e, t, p) = (c.atoms as u64, c.edges as u64, c.tile_edges as u64, c.tile_pairs as u64);
+        let most = |f: &dyn Fn(usize) -> usize| (0..s.layers).map(f).max().unwrap_or(0) as u64;
+        let (wd, wc, wa) =
+            (most(&|l| s.edge_messages(l)), most(&|l| s.centre_projection(l)), most(&|l| s.angle_messages(l)));
+        let (np, ep, mp, moments) = (s.np as u64, s.ep as u64, s.mp() as u64, s.moments() as u64);
+        let r = x.number;
+        let blocks = n.div_ceil(FIT_ROWS).min(FIT_BLOCKS);
+        let out = Self {
+            counts: b.take(2, 4),
+            order: b.take(n, 4),
+            types: b.take(n, 4),
+            rule: b.take(n, 4),
+            first_edge: b.take(n + 1, 4),
+            angle_edges: b.take(n, 4),
+            first_angle: b.take(n + 1, 8),
+            first_pair: b.take(n + 1, 4),
+            centre: b.take(e, 4),
+            neighbour: b.take(e, 4),
+            slot: b.take(e, 4),
+            vector: b.take(3 * e, 8),
+            distance: b.take(e, 8),
+            first_incoming: b.take(n + 1, 4),
+            incoming: b.take(e, 4),
+            geometry: b.take(6 * e, r),
+            exact: b.take(4 * e, 8),
+            geometry_bar: b.take(5 * e, 8),
+            gradient: b.take(3 * e, 8),
+            table: b.take(x.types * np, r),
+            type_table: b.take(x.types * s.n as u64, 8),
+            nodes: (0..=s.layers).map(|_| b.take(n * np, r)).collect(),
+            banks: (0..banks).map(|_| [b.take(n * wc, r), b.take(n * wd, r)]).collect(),
+            message_sum: b.take(n * mp, r),
+            moments: b.take(n * moments, r),
+            node_bar: b.take(n * np, r),
+            self_bar: b.take(n * np, r),
+            centre_bar: b.take(n * wc, r),
+            moment_bar: b.take(n * moments, r),
+            owed_sum: b.take(n * wd, r),
+            node_sum: b.take(n * np, r),
+            owed: b.take(t * wd, r),
+            own: b.take(p * wa, r),
+            other: b.take(p * wa, r),
+            own_bar: b.take(p * wa, r),
+            other_bar: b.take(p * wa, r),
+            s_bar: if x.smooth || wa == 0 { Array::NONE } else { b.take(t * ep, r) },
+            frame: b.take(x.frame.max(1), 8),
+            per_atom: b.take((x.per_atom * n).max(1), 8),
+            seeds: b.take(n, 8),
+            fit_work: b.take(blocks * FIT_ROWS * u64::from(fit.stride), 8),
+            energy: b.take(n, 8),
+            forces: b.take(3 * n, 8),
+            totals: b.take(10 * n, 8),
+            partial: [0; 2].map(|_| b.take(10 * n.div_ceil(SUM_ROWS).max(1), 8)),
+            too_large: b.take(s.layers as u64 + 1, 4),
+        };
+        (out, b.bytes())
+    }
+}

@@ -1,0 +1,201 @@
+//! The GPU implementation of the engine's `Calculator`.
+
+use super::driver::Driver;
+use super::execute::Executor;
+use super::{GpuError, GpuOptions};
+use crate::cpu::assemble::atomic_virial;
+use std::sync::Arc;
+use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
+use weir_engine::graph::{check_positions, summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
+use weir_engine::model::Model;
+use weir_engine::plan::placement::{Plan, Problem};
+use weir_engine::plan::profile::Profile;
+use weir_engine::reference::ResolvedParameters;
+
+/// A model on a fixed set of atoms on a device.
+pub struct GpuCalculator {
+    driver: Arc<dyn Driver>,
+    model: Arc<Model>,
+    types: Vec<i32>,
+    graph_options: GraphOptions,
+    skin: f64,
+    executor: Executor,
+    list: NeighbourList,
+    order: Vec<u32>,
+    graph: Graph,
+    peak: Vec<(String, u64)>,
+}
+
+impl GpuCalculator {
+    pub(super) fn new(
+        driver: Arc<dyn Driver>,
+        model: Arc<Model>,
+        types: &[i32],
+        options: GpuOptions,
+    ) -> Result<Self, GpuError> {
+        if let Some(atom) = types.iter().position(|&t| t >= model.types() as i32) {
+            return Err(GpuError::Type { atom, index: types[atom], types: model.types() });
+        }
+        if !(options.skin.is_finite() && options.skin >= 0.0) {
+            return Err(GpuError::Skin(options.skin));
+        }
+        Ok(Self {
+            graph_options: GraphOptions::of(&model),
+            types: types.to_vec(),
+            skin: options.skin,
+            executor: Executor::new(driver.clone(), model.clone(), options)?,
+            driver,
+            model,
+            list: NeighbourList::default(),
+            order: Vec::new(),
+            graph: Graph::default(),
+            peak: Vec::new(),
+        })
+    }
+
+    /// How often the step was planned.
+    pub fn plans(&self) -> usize {
+        self.executor.plans
+    }
+
+    /// Kernel launches of the last step.
+    pub fn launches(&self) -> u64 {
+        self.executor.launches
+    }
+
+    /// What the planner is asked for a configuration.
+    ///
+    /// # Errors
+    /// What the neighbour search refuses.
+    pub fn problem(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Problem, ComputeError> {
+        self.find_neighbours(positions, cell)?;
+        Ok(self.executor.question(&self.graph).problem)
+    }
+
+    fn find_neighbours(
+        &mut self,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+    ) -> Result<Option<Cell>, ComputeError> {
+        if positions.len() != self.types.len() {
+            return Err(GraphError::Count { got: positions.len(), expected: self.types.len() }.into());
+        }
+        let prepared = cell.map(Cell::new).transpose()?;
+        if self.order.len() != positions.len() {
+            self.order = summation_order(positions, cell)?;
+            self.list = NeighbourList::default();
+        }
+        if self.list.is_stale(positions, cell) {
+            let cutoff = self.graph_options.edge_cutoff;
+            self.list = NeighbourList::build(positions, cell, &self.types, &self.order, cutoff, self.skin)?;
+        } else {
+            check_positions(positions)?;
+        }
+        self.graph.fill(&self.list, positions, prepared.as_ref(), &self.types, &self.graph_options)?;
+        Ok(prepared)
+    }
+
+    fn note_peak(&mut self) {
+        for (name, bytes) in self.executor.bytes() {
+            match self.peak.iter_mut().find(|(n, _)| n == name) {
+                Some((_, most)) => *most = (*most).max(*bytes),
+                None => self.peak.push((name.clone(), *bytes)),
+            }
+        }
+    }
+
+    fn read(&self, results: &mut Results) -> Result<(), ComputeError> {
+        let (b, n) = (self.executor.buffers(), self.graph.atoms());
+        let energies: Vec<f64> = self.executor.read(b.energy, n)?;
+        results.atomic_energy.resize(n, 0.0);
+        for (e, &input) in energies.iter().zip(&self.graph.order) {
+            results.atomic_energy[input as usize] = *e;
+        }
+        let forces: Vec<f64> = self.executor.read(b.forces, 3 * n)?;
+        results.forces = forces.chunks_exact(3).map(|f| [f[0], f[1], f[2]]).collect();
+        let totals: Vec<f64> = self.executor.read(b.partial[0], 10)?;
+        results.energy = totals[0];
+        results.virial = std::array::from_fn(|a| std::array::from_fn(|c| totals[1 + 3 * a + c]));
+        Ok(())
+    }
+
+    fn gradient(&self) -> Result<Vec<[f64; 3]>, ComputeError> {
+        let g: Vec<f64> = self.executor.read(self.executor.buffers().gradient, 3 * self.graph.edges())?;
+        Ok(g.chunks_exact(3).map(|g| [g[0], g[1], g[2]]).collect())
+    }
+}
+
+impl Calculator for GpuCalculator {
+    fn compute(
+        &mut self,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        let prepared = self.find_neighbours(positions, cell)?;
+        let resolved = ResolvedParameters::new(&self.model, positions.len(), parameters)
+            .map_err(|e| ComputeError::Parameter(e.to_string()))?;
+        results.atomic_virial = None;
+        if positions.is_empty() {
+            *results = Results { atomic_virial: request.atomic_virial.then(Vec::new), ..Results::default() };
+            return Ok(());
+        }
+        self.executor.step(&self.graph, &resolved, None)?;
+        self.read(results)?;
+        if request.atomic_virial {
+            let wrapped: Vec<[f64; 3]> = match &prepared {
+                Some(cell) => positions.iter().map(|&x| cell.wrap(x).0).collect(),
+                None => positions.to_vec(),
+            };
+            let g = self.gradient()?;
+            let mut p: [Vec<[f64; 3]>; 3] = Default::default();
+            for (l, p) in p.iter_mut().enumerate() {
+                let seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
+                self.executor.step(&self.graph, &resolved, Some(&seeds))?;
+                *p = self.gradient()?;
+            }
+            results.atomic_virial = Some(atomic_virial(&self.graph, &wrapped, &g, &p));
+        }
+        self.note_peak();
+        crate::cpu::calculator::check_finite(results)
+    }
+
+    fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
+        self.find_neighbours(positions, cell)?;
+        self.executor.place(&self.graph)
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        (self.executor.plans > 0).then(|| &self.executor.layout().plan)
+    }
+
+    fn profile(&self) -> Option<Profile> {
+        None
+    }
+
+    fn peak_bytes(&self) -> Vec<(String, u64)> {
+        self.peak.clone()
+    }
+
+    fn name(&self) -> &'static str {
+        self.driver.name()
+    }
+
+    fn reorder(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) {
+        // Bad positions are reported by the next compute.
+        if let Ok(order) = summation_order(positions, cell) {
+            self.set_order(&order);
+        }
+    }
+
+    fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    fn set_order(&mut self, order: &[u32]) {
+        self.order = order.to_vec();
+        self.list = NeighbourList::default();
+    }
+}

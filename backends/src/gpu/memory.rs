@@ -1,0 +1,156 @@
+//! The memory of a plan on a device: an arena per tier, copies between them on two streams.
+
+use super::array::Array;
+use super::driver::{Driver, DriverError, Event, Memory as Where, Stream};
+use std::sync::Arc;
+use weir_allocators::kind::{Kind, Region};
+use weir_engine::backend::ComputeError;
+use weir_engine::plan::placement::{Place, Program, Slot, SlotId, Ticket};
+
+/// What stands behind a slow tier.
+#[derive(Clone)]
+pub enum TierMemory {
+    /// The driver's.
+    Driver(Where),
+    /// A kind of host memory that copies can reach.
+    Host(Arc<dyn Kind>),
+}
+
+/// Device memory that is given back when nobody needs it.
+pub struct Held {
+    driver: Arc<dyn Driver>,
+    memory: Where,
+    /// What it is.
+    pub array: Array,
+}
+
+impl Held {
+    /// Takes memory.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn new(driver: &Arc<dyn Driver>, memory: Where, bytes: u64) -> Result<Self, DriverError> {
+        let at = driver.allocate(memory, bytes.max(1))?;
+        Ok(Self { driver: driver.clone(), memory, array: Array { at, bytes } })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.driver.free(self.memory, self.array.at);
+    }
+}
+
+enum Arena {
+    None,
+    Driver(Held),
+    Host(Region),
+}
+
+impl Arena {
+    fn base(&self) -> u64 {
+        match self {
+            Arena::None => 0,
+            Arena::Driver(held) => held.array.at,
+            Arena::Host(region) => region.pointer().map_or(0, |p| p.as_ptr() as u64),
+        }
+    }
+}
+
+/// Arenas, slots, and an event for every copy.
+#[derive(Default)]
+pub struct Arenas {
+    arenas: Vec<Arena>,
+    slots: Vec<Slot>,
+    tickets: Vec<Event>,
+    ready: Option<Event>,
+    ends: Vec<(SlotId, SlotId)>,
+}
+
+/// As the engine's error.
+pub fn failed(e: DriverError) -> ComputeError {
+    ComputeError::Memory(e.to_string())
+}
+
+impl Arenas {
+    /// Memory for a program; `tiers[0]` is the device's.
+    ///
+    /// # Errors
+    /// What driver or kinds answer.
+    pub fn new(driver: &Arc<dyn Driver>, tiers: &[TierMemory], program: &Program) -> Result<Self, ComputeError> {
+        let mut arenas = Vec::new();
+        for (tier, &bytes) in tiers.iter().zip(&program.arena_bytes) {
+            arenas.push(match tier {
+                _ if bytes == 0 => Arena::None,
+                TierMemory::Driver(memory) => Arena::Driver(Held::new(driver, *memory, bytes).map_err(failed)?),
+                TierMemory::Host(kind) => {
+                    let region = kind.allocate(bytes).map_err(|e| ComputeError::Memory(e.to_string()))?;
+                    if region.pointer().is_none() {
+                        return Err(ComputeError::Memory(format!(
+                            "a GPU cannot copy to tier {} yet; use WEIR_PLACEMENT=hbm,pinned or hbm,system",
+                            kind.tier().name()
+                        )));
+                    }
+                    Arena::Host(region)
+                }
+            });
+        }
+        let tickets: Result<_, _> = (0..program.tickets).map(|_| driver.event()).collect();
+        Ok(Self {
+            arenas,
+            slots: program.slots.clone(),
+            tickets: tickets.map_err(failed)?,
+            ready: if program.tickets > 0 { Some(driver.event().map_err(failed)?) } else { None },
+            ends: vec![(SlotId(0), SlotId(0)); program.tickets as usize],
+        })
+    }
+
+    fn array(&self, id: SlotId) -> Array {
+        let slot = self.slots[id.0 as usize];
+        Array { at: self.arenas[usize::from(slot.tier)].base() + slot.offset, bytes: slot.bytes }
+    }
+
+    /// The slot of a place, as kernels see it.
+    pub fn place(&self, place: Place) -> Array {
+        match place {
+            Place::Slot(id) => self.array(id),
+            Place::None | Place::Initial => Array::NONE,
+        }
+    }
+
+    /// Queues a copy between tiers behind everything computed so far.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn copy(&mut self, driver: &dyn Driver, from: SlotId, to: SlotId, ticket: Ticket) -> Result<(), DriverError> {
+        let stream = if self.slots[from.0 as usize].tier == 0 { Stream::Out } else { Stream::In };
+        let (a, b) = (self.array(from), self.array(to));
+        let ready = self.ready.expect("a program with copies has an event for them");
+        driver.record(ready, Stream::Compute)?;
+        driver.wait(stream, ready)?;
+        // SAFETY: both ends are slots of arenas that live as long as the plan, which waits before it lets go of them.
+        unsafe { driver.copy(stream, b.at, a.at, a.bytes.min(b.bytes)) }?;
+        self.ends[ticket as usize] = (from, to);
+        driver.record(self.tickets[ticket as usize], stream)
+    }
+
+    /// Kernels wait for a copy.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn wait(&self, driver: &dyn Driver, ticket: Ticket) -> Result<(), DriverError> {
+        driver.wait(Stream::Compute, self.tickets[ticket as usize])
+    }
+
+    /// Test mode: the bytes of a slot are of no use any more.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn discard(&self, driver: &dyn Driver, id: SlotId) -> Result<(), DriverError> {
+        let a = self.array(id);
+        if self.slots[id.0 as usize].tier != 0 || a.bytes == 0 {
+            return Ok(());
+        }
+        driver.discard(Stream::Compute, a.at, a.bytes)
+    }
+}

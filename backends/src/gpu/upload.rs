@@ -1,0 +1,127 @@
+//! What a step brings to the device: the graph, and parameters when they change.
+
+use super::array::Array;
+use super::buffers::Buffers;
+use super::driver::{Driver, DriverError, Stream};
+use crate::network::Shapes;
+use weir_engine::graph::Graph;
+use weir_engine::model::Model;
+use weir_engine::reference::ResolvedParameters;
+
+/// Host copies of what is on its way: they live until the step has been waited for.
+pub struct Upload {
+    double: bool,
+    graph: Vec<u8>,
+    parameters: Vec<u8>,
+    seeds: Vec<u8>,
+}
+
+/// Appends numbers and remembers where they go.
+struct Parcel<'a> {
+    bytes: &'a mut Vec<u8>,
+    parts: Vec<(usize, Array, usize)>,
+}
+
+impl Parcel<'_> {
+    fn add(&mut self, to: Array, data: &[u8]) {
+        debug_assert!(data.len() as u64 <= to.bytes, "{} bytes for an array of {}", data.len(), to.bytes);
+        self.parts.push((self.bytes.len(), to, data.len()));
+        self.bytes.extend_from_slice(data);
+    }
+
+    fn send(self, driver: &dyn Driver) -> Result<(), DriverError> {
+        for (at, to, len) in self.parts {
+            if len > 0 {
+                // SAFETY: the bytes belong to the `Upload`, which the executor keeps until it has waited for the stream.
+                unsafe { driver.copy(Stream::Compute, to.at, self.bytes[at..].as_ptr() as u64, len as u64)? };
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Upload {
+    /// For messages in f64 or f32.
+    pub fn new(double: bool) -> Self {
+        Self { double, graph: Vec::new(), parameters: Vec::new(), seeds: Vec::new() }
+    }
+
+    /// The graph of a step.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn graph(&mut self, driver: &dyn Driver, b: &Buffers, graph: &Graph, types: u32) -> Result<(), DriverError> {
+        self.graph.clear();
+        let mut p = Parcel { bytes: &mut self.graph, parts: Vec::new() };
+        let n = graph.atoms();
+        p.add(b.counts, bytemuck::cast_slice(&[graph.edges() as u32, n as u32]));
+        p.add(b.order, bytemuck::cast_slice(&graph.order));
+        let kinds: Vec<u32> = graph.types.iter().map(|&t| t.max(0) as u32).collect();
+        let rules: Vec<u32> = graph.types.iter().map(|&t| u32::try_from(t).unwrap_or(types)).collect();
+        p.add(b.types, bytemuck::cast_slice(&kinds));
+        p.add(b.rule, bytemuck::cast_slice(&rules));
+        p.add(b.first_edge, bytemuck::cast_slice(&graph.first_edge));
+        p.add(b.angle_edges, bytemuck::cast_slice(&graph.angle_edges));
+        p.add(b.first_angle, bytemuck::cast_slice(&graph.first_angle));
+        let (mut pairs, mut centres) = (vec![0u32; n + 1], vec![0u32; graph.edges()]);
+        for i in 0..n {
+            pairs[i + 1] = pairs[i] + graph.angle_edges[i];
+            centres[graph.edges_of(i)].fill(i as u32);
+        }
+        p.add(b.first_pair, bytemuck::cast_slice(&pairs));
+        p.add(b.centre, bytemuck::cast_slice(&centres));
+        p.add(b.neighbour, bytemuck::cast_slice(&graph.neighbour));
+        p.add(b.slot, bytemuck::cast_slice(&graph.slot));
+        p.add(b.vector, bytemuck::cast_slice(graph.vector.as_flattened()));
+        p.add(b.distance, bytemuck::cast_slice(&graph.distance));
+        p.add(b.first_incoming, bytemuck::cast_slice(&graph.first_incoming));
+        p.add(b.incoming, bytemuck::cast_slice(&graph.incoming));
+        p.send(driver)
+    }
+
+    /// Tables and parameters that change rarely; `z` are the type embeddings.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn parameters(
+        &mut self,
+        driver: &dyn Driver,
+        b: &Buffers,
+        model: &Model,
+        s: &Shapes,
+        parameters: &ResolvedParameters,
+        z: &[f64],
+    ) -> Result<(), DriverError> {
+        self.parameters.clear();
+        let double = self.double;
+        let mut p = Parcel { bytes: &mut self.parameters, parts: Vec::new() };
+        let activation = model.descriptor.options.activation;
+        let mut table = vec![0.0; model.types() * s.np];
+        for (row, z) in table.chunks_exact_mut(s.np).zip(z.chunks_exact(s.n)) {
+            row.iter_mut().zip(z).for_each(|(x, &z)| *x = activation.evaluate(z).0);
+        }
+        match double {
+            true => p.add(b.table, bytemuck::cast_slice(&table)),
+            false => {
+                let single: Vec<f32> = table.iter().map(|&x| x as f32).collect();
+                p.add(b.table, bytemuck::cast_slice(&single));
+            }
+        }
+        p.add(b.type_table, bytemuck::cast_slice(z));
+        let frame: Vec<f64> = parameters.fparam.iter().chain(&model.fitting.case_embd).copied().collect();
+        p.add(b.frame, bytemuck::cast_slice(&frame));
+        p.add(b.per_atom, bytemuck::cast_slice(&parameters.aparam));
+        p.send(driver)
+    }
+
+    /// Weights of the atoms' energies.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn seeds(&mut self, driver: &dyn Driver, b: &Buffers, seeds: &[f64]) -> Result<(), DriverError> {
+        self.seeds.clear();
+        let mut p = Parcel { bytes: &mut self.seeds, parts: Vec::new() };
+        p.add(b.seeds, bytemuck::cast_slice(seeds));
+        p.send(driver)
+    }
+}

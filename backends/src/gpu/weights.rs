@@ -1,0 +1,125 @@
+//! A model in device memory: the matrices of every layer and their adjoints, row-major, in one allocation.
+
+use super::array::{Array, Writer};
+use super::fit::FitArrays;
+use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
+use weir_engine::model::Model;
+
+/// A map and its adjoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pair {
+    /// `x -> x W`
+    pub forward: Array,
+    /// `y -> y W^T`
+    pub adjoint: Array,
+}
+
+/// Angle maps of a layer; see `AngleMatrices`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AngleArrays {
+    pub angle: Pair,
+    pub own: Pair,
+    pub other: Pair,
+    pub linear2: Pair,
+    pub bias2: Array,
+}
+
+/// One layer; see `LayerMatrices`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerArrays {
+    pub node_self: Pair,
+    pub node_self_bias: Array,
+    pub sym: Pair,
+    pub sym_bias: Array,
+    pub centre: Pair,
+    pub centre_bias: Array,
+    pub neighbour: Pair,
+    pub edge: Pair,
+    pub angle: Option<AngleArrays>,
+    pub r_self: Array,
+    pub r_sym: Array,
+    pub r_message: Array,
+    pub r_edge: Array,
+    pub r_second: Array,
+    pub r_angle: Array,
+    pub edge_scale: f64,
+    pub keep: [f64; 3],
+}
+
+/// Everything that does not change from step to step.
+#[derive(Clone, Debug, Default)]
+pub struct ModelArrays {
+    pub layers: Vec<LayerArrays>,
+    pub edge_weight: Array,
+    pub edge_bias: Array,
+    pub angle_weight: Array,
+    /// davg, dstd by type and slot.
+    pub statistics: Array,
+    pub slots: u32,
+    pub fit: FitArrays,
+}
+
+fn pair(w: &mut Writer, m: &Matrix) -> Pair {
+    Pair { forward: w.reals(&m.data), adjoint: w.reals(&m.transposed().data) }
+}
+
+impl AngleArrays {
+    fn new(w: &mut Writer, m: &AngleMatrices) -> Self {
+        Self {
+            angle: pair(w, &m.angle),
+            own: pair(w, &m.own),
+            other: pair(w, &m.other),
+            linear2: pair(w, &m.linear2),
+            bias2: w.reals(&m.bias2),
+        }
+    }
+}
+
+impl LayerArrays {
+    fn new(w: &mut Writer, m: &LayerMatrices) -> Self {
+        Self {
+            node_self: pair(w, &m.node_self),
+            node_self_bias: w.reals(&m.node_self_bias),
+            sym: pair(w, &m.sym),
+            sym_bias: w.reals(&m.sym_bias),
+            centre: pair(w, &m.centre),
+            centre_bias: w.reals(&m.centre_bias),
+            neighbour: pair(w, &m.neighbour),
+            edge: pair(w, &m.edge),
+            angle: m.angle.as_ref().map(|a| AngleArrays::new(w, a)),
+            r_self: w.reals(&m.r_self),
+            r_sym: w.reals(&m.r_sym),
+            r_message: w.reals(&m.r_edge),
+            r_edge: w.reals(&m.r_e1),
+            r_second: w.reals(&m.r_e2),
+            r_angle: w.reals(&m.r_a),
+            edge_scale: m.edge_scale,
+            keep: m.keep,
+        }
+    }
+}
+
+impl ModelArrays {
+    /// Lays a model out and writes its bytes.
+    pub fn new(w: &mut Writer, model: &Model, s: &Shapes) -> Self {
+        let d = &model.descriptor;
+        let row = |values: &[f64]| {
+            let mut out = vec![0.0; padded(values.len())];
+            out[..values.len()].copy_from_slice(values);
+            out
+        };
+        let bias = d.edge_embd.bias.clone().unwrap_or_else(|| vec![0.0; d.edge_embd.outputs]);
+        let t = &d.statistics;
+        let rows = t.davg.chunks_exact(4).zip(t.dstd.chunks_exact(4));
+        let statistics: Vec<f64> = rows.flat_map(|(a, s)| a.iter().chain(s).copied().collect::<Vec<_>>()).collect();
+        Self {
+            layers: (0..s.layers).map(|l| LayerArrays::new(w, &LayerMatrices::new(model, s, l))).collect(),
+            edge_weight: w.reals(&row(&d.edge_embd.weight)),
+            edge_bias: w.reals(&row(&bias)),
+            angle_weight: w.reals(&row(&d.angle_embd.weight)),
+            statistics: w.doubles(&statistics),
+            slots: t.slots as u32,
+            fit: FitArrays::new(w, model),
+        }
+    }
+}

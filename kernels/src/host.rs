@@ -1,0 +1,70 @@
+//! Compiles the kernel text for the host: a shared library whose kernels the emulated driver runs.
+
+use crate::Source;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use thiserror::Error;
+
+/// Why the host's compiler did not make a library.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// No C++ compiler.
+    #[error("no C++ compiler for the emulated device: {0}; install g++ or set CXX")]
+    Compiler(String),
+    /// The compiler's own words.
+    #[error("{compiler} cannot compile {name}:\n{log}")]
+    Failed {
+        /// Program.
+        compiler: String,
+        /// Of the source.
+        name: String,
+        /// Last lines of its output.
+        log: String,
+    },
+    /// Files.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Compiles a source into `folder`; `flags` come last (sanitizers).
+///
+/// # Errors
+/// [`HostError`].
+pub fn compile(source: &Source, folder: &Path, flags: &[&str]) -> Result<Vec<u8>, HostError> {
+    let file = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| HostError::File { path, source }
+    };
+    let (text, library) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
+    std::fs::write(&text, &source.text).map_err(file(&text))?;
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let tool = cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .target(&triple)
+        .host(&triple)
+        .opt_level(2)
+        .debug(false)
+        .warnings(false)
+        .cargo_metadata(false)
+        .try_get_compiler()
+        .map_err(|e| HostError::Compiler(e.to_string()))?;
+    let mut command: Command = tool.to_command();
+    // Products and sums stay apart where the text keeps them apart; fused ones use the machine's instruction.
+    command.args(["-shared", "-fPIC", "-ffp-contract=off", "-march=native", "-w", "-DWEIR_HOST"]);
+    command.args(source.defines.iter().map(|(name, value)| format!("-D{name}={value}")));
+    command.args(flags).arg(&text).arg("-o").arg(&library);
+    let output = command.output().map_err(|e| HostError::Compiler(format!("{}: {e}", tool.path().display())))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines: Vec<&str> = words.lines().collect();
+        let log = lines[..lines.len().min(30)].join("\n");
+        return Err(HostError::Failed { compiler: tool.path().display().to_string(), name: source.name.clone(), log });
+    }
+    std::fs::read(&library).map_err(file(&library))
+}
