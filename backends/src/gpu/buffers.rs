@@ -25,6 +25,19 @@ pub struct Buffers {
     pub distance: Array,
     pub first_incoming: Array,
     pub incoming: Array,
+    // What makes the graph.
+    pub positions: Array,
+    pub cell: Array,
+    pub edge_count: Array,
+    pub angle_count: Array,
+    pub sums: Array,
+    pub sum_totals: Array,
+    pub incoming_count: Array,
+    pub cursor: Array,
+    pub unsorted: Array,
+    pub tile_centres: Array,
+    pub tile_sizes: Array,
+    pub flags: Array,
     // Geometry.
     pub geometry: Array,
     pub exact: Array,
@@ -67,6 +80,8 @@ pub struct Buffers {
 pub struct Extent {
     /// Bytes of a number.
     pub number: u64,
+    /// Tiles, or at least as many.
+    pub tiles: u64,
     /// Types of the model.
     pub types: u64,
     /// Frame parameters and case embedding.
@@ -107,6 +122,18 @@ impl Buffers {
             distance: b.take(e, 8),
             first_incoming: b.take(n + 1, 4),
             incoming: b.take(e, 4),
+            positions: b.take(3 * n, 8),
+            cell: b.take(9, 8),
+            edge_count: b.take(n, 4),
+            angle_count: b.take(n, 4),
+            sums: b.take(3 * n, 8),
+            sum_totals: b.take(3 * n.div_ceil(1024).max(1), 8),
+            incoming_count: b.take(n, 4),
+            cursor: b.take(n, 4),
+            unsorted: b.take(e, 4),
+            tile_centres: b.take(x.tiles + 1, 4),
+            tile_sizes: b.take(3 * x.tiles.max(1), 8),
+            flags: b.take(4, 2),
             geometry: b.take(6 * e, r),
             exact: b.take(4 * e, 8),
             geometry_bar: b.take(5 * e, 8),

@@ -2,6 +2,7 @@
 
 use super::driver::Driver;
 use super::execute::Executor;
+use super::neighbours::Flags;
 use super::{GpuError, GpuOptions};
 use crate::cpu::assemble::atomic_virial;
 use std::sync::Arc;
@@ -22,7 +23,9 @@ pub struct GpuCalculator {
     executor: Executor,
     list: NeighbourList,
     order: Vec<u32>,
+    /// Of some step of this list: counts, order and types.
     graph: Graph,
+    cell: Option<[[f64; 3]; 3]>,
     peak: Vec<(String, u64)>,
 }
 
@@ -49,6 +52,7 @@ impl GpuCalculator {
             list: NeighbourList::default(),
             order: Vec::new(),
             graph: Graph::default(),
+            cell: None,
             peak: Vec::new(),
         })
     }
@@ -68,31 +72,71 @@ impl GpuCalculator {
     /// # Errors
     /// What the neighbour search refuses.
     pub fn problem(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Problem, ComputeError> {
-        self.find_neighbours(positions, cell)?;
+        self.make_ready(positions, cell)?;
         Ok(self.executor.question(&self.graph).problem)
     }
 
-    fn find_neighbours(
-        &mut self,
-        positions: &[[f64; 3]],
-        cell: Option<&[[f64; 3]; 3]>,
-    ) -> Result<Option<Cell>, ComputeError> {
+    /// A list for these positions where there is none or the cell has changed; a plan for the graph.
+    fn make_ready(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
         if positions.len() != self.types.len() {
             return Err(GraphError::Count { got: positions.len(), expected: self.types.len() }.into());
         }
-        let prepared = cell.map(Cell::new).transpose()?;
+        check_positions(positions)?;
         if self.order.len() != positions.len() {
             self.order = summation_order(positions, cell)?;
             self.list = NeighbourList::default();
         }
-        if self.list.is_stale(positions, cell) {
+        if self.list.order.is_empty() || self.cell.as_ref() != cell {
+            self.list = NeighbourList::default();
             let cutoff = self.graph_options.edge_cutoff;
-            self.list = NeighbourList::build(positions, cell, &self.types, &self.order, cutoff, self.skin)?;
-        } else {
-            check_positions(positions)?;
+            let list = NeighbourList::build(positions, cell, &self.types, &self.order, cutoff, self.skin)?;
+            self.cell = cell.copied();
+            self.fill(&list, positions, cell)?;
+            if !positions.is_empty() {
+                self.executor.set_list(&list, positions, &self.graph_options, self.skin)?;
+                self.executor.place(&self.graph)?;
+            }
+            self.list = list;
         }
-        self.graph.fill(&self.list, positions, prepared.as_ref(), &self.types, &self.graph_options)?;
-        Ok(prepared)
+        Ok(())
+    }
+
+    /// The graph on the host: for planning, for atomic virials, and for the words of an error.
+    fn fill(
+        &mut self,
+        list: &NeighbourList,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+    ) -> Result<(), ComputeError> {
+        let prepared = cell.map(Cell::new).transpose()?;
+        self.graph.fill(list, positions, prepared.as_ref(), &self.types, &self.graph_options)?;
+        Ok(())
+    }
+
+    /// A step on the device, again from the same positions where list or plan turn out too old.
+    fn step(
+        &mut self,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+        parameters: &ResolvedParameters,
+        seeds: Option<&[f64]>,
+    ) -> Result<(), ComputeError> {
+        // A list of these very positions and a plan for their counts: the third try cannot need a fourth.
+        for _ in 0..3 {
+            self.make_ready(positions, cell)?;
+            let flags = self.executor.step(&self.graph, positions, cell, parameters, seeds)?;
+            if flags == Flags::default() {
+                return Ok(());
+            }
+            let list = std::mem::take(&mut self.list);
+            if flags.moved == 0 {
+                // Errors are worded by the host's filter; an overflow needs its counts.
+                self.fill(&list, positions, cell)?;
+                self.executor.place(&self.graph)?;
+                self.list = list;
+            }
+        }
+        Err(ComputeError::Memory("broken plan: a step overflows the plan made for it".into()))
     }
 
     fn note_peak(&mut self) {
@@ -105,10 +149,10 @@ impl GpuCalculator {
     }
 
     fn read(&self, results: &mut Results) -> Result<(), ComputeError> {
-        let (b, n) = (self.executor.buffers(), self.graph.atoms());
+        let (b, n) = (self.executor.buffers(), self.types.len());
         let energies: Vec<f64> = self.executor.read(b.energy, n)?;
         results.atomic_energy.resize(n, 0.0);
-        for (e, &input) in energies.iter().zip(&self.graph.order) {
+        for (e, &input) in energies.iter().zip(&self.order) {
             results.atomic_energy[input as usize] = *e;
         }
         let forces: Vec<f64> = self.executor.read(b.forces, 3 * n)?;
@@ -134,26 +178,28 @@ impl Calculator for GpuCalculator {
         request: Request,
         results: &mut Results,
     ) -> Result<(), ComputeError> {
-        let prepared = self.find_neighbours(positions, cell)?;
         let resolved = ResolvedParameters::new(&self.model, positions.len(), parameters)
             .map_err(|e| ComputeError::Parameter(e.to_string()))?;
         results.atomic_virial = None;
-        if positions.is_empty() {
+        if positions.is_empty() && self.types.is_empty() {
             *results = Results { atomic_virial: request.atomic_virial.then(Vec::new), ..Results::default() };
             return Ok(());
         }
-        self.executor.step(&self.graph, &resolved, None)?;
+        self.step(positions, cell, &resolved, None)?;
         self.read(results)?;
         if request.atomic_virial {
-            let wrapped: Vec<[f64; 3]> = match &prepared {
+            let wrapped: Vec<[f64; 3]> = match cell.map(Cell::new).transpose()? {
                 Some(cell) => positions.iter().map(|&x| cell.wrap(x).0).collect(),
                 None => positions.to_vec(),
             };
+            let list = std::mem::take(&mut self.list);
+            self.fill(&list, positions, cell)?;
+            self.list = list;
             let g = self.gradient()?;
             let mut p: [Vec<[f64; 3]>; 3] = Default::default();
             for (l, p) in p.iter_mut().enumerate() {
                 let seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
-                self.executor.step(&self.graph, &resolved, Some(&seeds))?;
+                self.step(positions, cell, &resolved, Some(&seeds))?;
                 *p = self.gradient()?;
             }
             results.atomic_virial = Some(atomic_virial(&self.graph, &wrapped, &g, &p));
@@ -163,8 +209,7 @@ impl Calculator for GpuCalculator {
     }
 
     fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
-        self.find_neighbours(positions, cell)?;
-        self.executor.place(&self.graph)
+        self.make_ready(positions, cell)
     }
 
     fn plan(&self) -> Option<&Plan> {

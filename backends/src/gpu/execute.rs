@@ -6,6 +6,7 @@ use super::driver::{Driver, DriverError, Memory as Where, Stream};
 use super::fit::{FIT_BLOCKS, FIT_ROWS};
 use super::launch::{args, Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
+use super::neighbours::{DeviceList, Flags};
 use super::shape::shape_of;
 use super::upload::Upload;
 use super::weights::{LayerArrays, ModelArrays};
@@ -16,7 +17,7 @@ use crate::cpu::Store;
 use crate::network::Shapes;
 use std::sync::Arc;
 use weir_engine::backend::ComputeError;
-use weir_engine::graph::Graph;
+use weir_engine::graph::{Graph, GraphOptions, NeighbourList};
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Op, Place, SlotId, State};
 use weir_engine::reference::{initial_node_features, ResolvedParameters};
@@ -38,6 +39,8 @@ pub struct Executor {
     arenas: Arenas,
     dead: Vec<Vec<SlotId>>,
     upload: Upload,
+    list: Option<DeviceList>,
+    atoms_sent: bool,
     parameters: Option<ResolvedParameters>,
     /// How often the step was planned.
     pub plans: usize,
@@ -99,6 +102,8 @@ impl Executor {
             arenas: Arenas::default(),
             dead: Vec::new(),
             upload: Upload::new(double),
+            list: None,
+            atoms_sent: false,
             parameters: None,
             plans: 0,
             launches: 0,
@@ -111,10 +116,11 @@ impl Executor {
         self.launcher.driver.as_ref()
     }
 
-    fn extent(&self) -> Extent {
+    fn extent(&self, tiles: usize) -> Extent {
         let f = &self.model.fitting;
         Extent {
             number: u64::from(self.launcher.number),
+            tiles: tiles as u64,
             types: self.model.types() as u64,
             frame: (f.numb_fparam + f.case_embd.len()) as u64,
             per_atom: f.numb_aparam as u64,
@@ -122,10 +128,31 @@ impl Executor {
         }
     }
 
+    /// A new skin list, built for these positions.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn set_list(
+        &mut self,
+        list: &NeighbourList,
+        positions: &[[f64; 3]],
+        options: &GraphOptions,
+        skin: f64,
+    ) -> Result<(), ComputeError> {
+        // The old one goes before the new one comes.
+        self.list = None;
+        self.atoms_sent = false;
+        self.list = Some(DeviceList::new(&self.launcher.driver, list, positions, options, skin).map_err(failed)?);
+        Ok(())
+    }
+
     /// What the planner is asked for a graph.
     pub fn question(&self, graph: &Graph) -> Layout {
-        let (s, x, fit, weights) = (&self.shapes, self.extent(), &self.weights.fit, self.weight_memory.array.bytes);
-        let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), weights);
+        // As many tiles as there can be: they take 28 bytes each.
+        let tiles = graph.edges() / self.options.tile_edges.max(1) * 2 + 2;
+        let (s, x, fit) = (&self.shapes, self.extent(tiles.min(graph.atoms())), &self.weights.fit);
+        let other = self.weight_memory.array.bytes + self.list.as_ref().map_or(0, DeviceList::bytes);
+        let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
         Layout::new(s, x.number, self.options.tile_edges, &self.options.terms(), graph, &self.layout, held, 1)
     }
 
@@ -150,7 +177,7 @@ impl Executor {
         self.buffer_memory = None;
         self.parameters = None;
         let program = &layout.plan.program;
-        let (s, x, banks) = (&self.shapes, self.extent(), program.banks);
+        let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len()), program.banks);
         let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
         let memory = Held::new(&self.launcher.driver, Where::Device, bytes).map_err(failed)?;
         self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.weights.fit, banks).0;
@@ -159,36 +186,52 @@ impl Executor {
         self.arenas = Arenas::new(&self.launcher.driver, &tiers, program)?;
         self.dead = if self.options.poison { last_uses(program) } else { Vec::new() };
         self.layout = layout;
+        self.atoms_sent = false;
         self.plans += 1;
         Ok(())
     }
 
-    /// One step: energies, forces, totals wait in the buffers. `seeds` weigh the atoms' energies, in sorted order.
+    /// One step at these positions: energies, forces, totals wait in the buffers if the flags are clear; else the list or the plan has to
+    /// be made again. `graph` is one of this list, for the plan in force. `seeds` weigh the atoms' energies, in sorted order.
     ///
     /// # Errors
     /// [`ComputeError`].
     pub fn step(
         &mut self,
         graph: &Graph,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
         parameters: &ResolvedParameters,
         seeds: Option<&[f64]>,
-    ) -> Result<(), ComputeError> {
-        self.place(graph)?;
+    ) -> Result<Flags, ComputeError> {
         self.launcher.launches = 0;
-        self.queue(graph, parameters, seeds).map_err(failed)?;
+        self.queue(graph, positions, cell, parameters, seeds).map_err(failed)?;
         self.driver().synchronise(Stream::Compute).map_err(failed)?;
         self.launches = self.launcher.launches;
-        self.check_stored()
+        let flags = Flags::from(self.read::<[u16; 4]>(self.buffers.flags, 1)?[0]);
+        if flags == Flags::default() {
+            self.check_stored()?;
+        }
+        Ok(flags)
     }
 
     fn queue(
         &mut self,
         graph: &Graph,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
         parameters: &ResolvedParameters,
         seeds: Option<&[f64]>,
     ) -> Result<(), DriverError> {
         let driver = self.launcher.driver.clone();
-        self.upload.graph(driver.as_ref(), &self.buffers, graph, self.model.types() as u32)?;
+        if !self.atoms_sent {
+            let types = self.model.types() as u32;
+            self.upload.atoms(driver.as_ref(), &self.buffers, &self.layout, graph, types)?;
+            self.atoms_sent = true;
+        }
+        self.upload.positions(driver.as_ref(), &self.buffers, positions, cell)?;
+        let list = self.list.as_ref().expect("a step comes after its list");
+        list.fill(&mut self.launcher, &self.buffers, &self.layout)?;
         if self.parameters.as_ref() != Some(parameters) {
             let z = initial_node_features(&self.model, parameters);
             self.upload.parameters(driver.as_ref(), &self.buffers, &self.model, &self.shapes, parameters, &z)?;

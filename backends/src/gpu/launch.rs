@@ -57,6 +57,15 @@ macro_rules! kernels {
 }
 
 kernels!(
+    watch,
+    measure,
+    rank,
+    scan_blocks,
+    offsets,
+    place_edges,
+    incoming_offsets,
+    hand_over,
+    sort_incoming,
     geometry,
     embed_nodes,
     edge_gradients,

@@ -14,6 +14,7 @@ mod execute;
 mod fit;
 mod launch;
 mod memory;
+mod neighbours;
 mod shape;
 mod upload;
 mod weights;

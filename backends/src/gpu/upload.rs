@@ -1,8 +1,9 @@
-//! What a step brings to the device: the graph, and parameters when they change.
+//! What a step brings to the device: positions; atoms and parameters when they change.
 
 use super::array::Array;
 use super::buffers::Buffers;
 use super::driver::{Driver, DriverError, Stream};
+use crate::cpu::layout::Layout;
 use crate::network::Shapes;
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
@@ -11,7 +12,8 @@ use weir_engine::reference::ResolvedParameters;
 /// Host copies of what is on its way: they live until the step has been waited for.
 pub struct Upload {
     double: bool,
-    graph: Vec<u8>,
+    atoms: Vec<u8>,
+    positions: Vec<u8>,
     parameters: Vec<u8>,
     seeds: Vec<u8>,
 }
@@ -43,39 +45,52 @@ impl Parcel<'_> {
 impl Upload {
     /// For messages in f64 or f32.
     pub fn new(double: bool) -> Self {
-        Self { double, graph: Vec::new(), parameters: Vec::new(), seeds: Vec::new() }
+        Self { double, atoms: Vec::new(), positions: Vec::new(), parameters: Vec::new(), seeds: Vec::new() }
     }
 
-    /// The graph of a step.
+    /// What stays while list and plan do: order and types of the atoms, tiles and their capacities.
     ///
     /// # Errors
     /// The driver's.
-    pub fn graph(&mut self, driver: &dyn Driver, b: &Buffers, graph: &Graph, types: u32) -> Result<(), DriverError> {
-        self.graph.clear();
-        let mut p = Parcel { bytes: &mut self.graph, parts: Vec::new() };
-        let n = graph.atoms();
-        p.add(b.counts, bytemuck::cast_slice(&[graph.edges() as u32, n as u32]));
+    pub fn atoms(
+        &mut self,
+        driver: &dyn Driver,
+        b: &Buffers,
+        layout: &Layout,
+        graph: &Graph,
+        types: u32,
+    ) -> Result<(), DriverError> {
+        self.atoms.clear();
+        let mut p = Parcel { bytes: &mut self.atoms, parts: Vec::new() };
         p.add(b.order, bytemuck::cast_slice(&graph.order));
         let kinds: Vec<u32> = graph.types.iter().map(|&t| t.max(0) as u32).collect();
         let rules: Vec<u32> = graph.types.iter().map(|&t| u32::try_from(t).unwrap_or(types)).collect();
         p.add(b.types, bytemuck::cast_slice(&kinds));
         p.add(b.rule, bytemuck::cast_slice(&rules));
-        p.add(b.first_edge, bytemuck::cast_slice(&graph.first_edge));
-        p.add(b.angle_edges, bytemuck::cast_slice(&graph.angle_edges));
-        p.add(b.first_angle, bytemuck::cast_slice(&graph.first_angle));
-        let (mut pairs, mut centres) = (vec![0u32; n + 1], vec![0u32; graph.edges()]);
-        for i in 0..n {
-            pairs[i + 1] = pairs[i] + graph.angle_edges[i];
-            centres[graph.edges_of(i)].fill(i as u32);
-        }
-        p.add(b.first_pair, bytemuck::cast_slice(&pairs));
-        p.add(b.centre, bytemuck::cast_slice(&centres));
-        p.add(b.neighbour, bytemuck::cast_slice(&graph.neighbour));
-        p.add(b.slot, bytemuck::cast_slice(&graph.slot));
-        p.add(b.vector, bytemuck::cast_slice(graph.vector.as_flattened()));
-        p.add(b.distance, bytemuck::cast_slice(&graph.distance));
-        p.add(b.first_incoming, bytemuck::cast_slice(&graph.first_incoming));
-        p.add(b.incoming, bytemuck::cast_slice(&graph.incoming));
+        let starts = layout.tiles.iter().map(|t| t.start as u32);
+        let centres: Vec<u32> = starts.chain([layout.capacity.atoms as u32]).collect();
+        p.add(b.tile_centres, bytemuck::cast_slice(&centres));
+        let pairs = layout.capacity.tile_pairs as u64;
+        let sizes: Vec<u64> = layout.sizes.iter().flat_map(|t| [t.edges, pairs, t.angles]).collect();
+        p.add(b.tile_sizes, bytemuck::cast_slice(&sizes));
+        p.send(driver)
+    }
+
+    /// Positions (input order) and cell of a step.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn positions(
+        &mut self,
+        driver: &dyn Driver,
+        b: &Buffers,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+    ) -> Result<(), DriverError> {
+        self.positions.clear();
+        let mut p = Parcel { bytes: &mut self.positions, parts: Vec::new() };
+        p.add(b.positions, bytemuck::cast_slice(positions.as_flattened()));
+        p.add(b.cell, bytemuck::cast_slice(cell.unwrap_or(&[[0.0; 3]; 3]).as_flattened()));
         p.send(driver)
     }
 

@@ -1,0 +1,218 @@
+//! The skin list in device memory, and the launches that make a step's graph of it.
+
+use super::array::{Array, Bump};
+use super::buffers::Buffers;
+use super::driver::{Driver, DriverError, Memory, Stream};
+use super::launch::{args, Launcher};
+use super::memory::Held;
+use crate::cpu::layout::Layout;
+use std::sync::Arc;
+use weir_engine::graph::{GraphOptions, NeighbourList};
+use weir_kernels::THREADS;
+
+/// Centres that one block of `scan_blocks` takes; twin of `SCAN`.
+const SCAN: u64 = 8 * THREADS as u64;
+
+/// What the device says of a step's graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// An atom has moved too far for the list.
+    pub moved: u16,
+    /// A tile overflows its capacities.
+    pub overflow: u16,
+    /// Two atoms coincide.
+    pub coincident: u16,
+    /// A coordinate is not finite.
+    pub bad: u16,
+}
+
+impl From<[u16; 4]> for Flags {
+    fn from([moved, overflow, coincident, bad]: [u16; 4]) -> Self {
+        Self { moved, overflow, coincident, bad }
+    }
+}
+
+/// Arrays whose size is the list's.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arrays {
+    first: Array,
+    centre: Array,
+    owner: Array,
+    image: Array,
+    reference: Array,
+    excluded: Array,
+    candidates: Array,
+    place: Array,
+    slots: Array,
+}
+
+impl Arrays {
+    fn new(base: u64, atoms: u64, pairs: u64, types: u64) -> (Self, u64) {
+        let mut b = Bump::new(base);
+        let arrays = Self {
+            first: b.take(atoms + 1, 4),
+            centre: b.take(pairs, 4),
+            owner: b.take(pairs, 4),
+            image: b.take(3 * pairs, 4),
+            reference: b.take(3 * atoms, 8),
+            excluded: b.take(types * types, 4),
+            candidates: b.take(4 * pairs, 8),
+            place: b.take(pairs, 4),
+            slots: b.take(pairs, 4),
+        };
+        (arrays, b.bytes())
+    }
+}
+
+/// A list on the device.
+pub struct DeviceList {
+    memory: Held,
+    arrays: Arrays,
+    pairs: u64,
+    types: u32,
+    edge_slots: u32,
+    angle_slots: u32,
+    limit2: f64,
+}
+
+impl DeviceList {
+    /// Brings a list to the device; `positions` are those it was built for, `skin` its skin (A).
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn new(
+        driver: &Arc<dyn Driver>,
+        list: &NeighbourList,
+        positions: &[[f64; 3]],
+        options: &GraphOptions,
+        skin: f64,
+    ) -> Result<Self, DriverError> {
+        let (atoms, pairs, types) = (list.order.len() as u64, list.pairs.len() as u64, options.types as u64);
+        let (_, bytes) = Arrays::new(0, atoms, pairs, types);
+        let memory = Held::new(driver, Memory::Device, bytes)?;
+        let (arrays, _) = Arrays::new(memory.array.at, atoms, pairs, types);
+        let mut centre = vec![0u32; list.pairs.len()];
+        for i in 0..list.order.len() {
+            centre[list.first[i] as usize..list.first[i + 1] as usize].fill(i as u32);
+        }
+        let owner: Vec<u32> = list.pairs.iter().map(|p| p.owner).collect();
+        let image: Vec<i32> = list.pairs.iter().flat_map(|p| p.image).collect();
+        let excluded: Vec<u32> = options.excluded.iter().map(|&x| u32::from(x)).collect();
+        let send = |to: Array, data: &[u8]| match data.is_empty() {
+            true => Ok(()),
+            // SAFETY: the host's vectors live until the stream has been waited for, below.
+            false => unsafe { driver.copy(Stream::Compute, to.at, data.as_ptr() as u64, data.len() as u64) },
+        };
+        send(arrays.first, bytemuck::cast_slice(&list.first))?;
+        send(arrays.centre, bytemuck::cast_slice(&centre))?;
+        send(arrays.owner, bytemuck::cast_slice(&owner))?;
+        send(arrays.image, bytemuck::cast_slice(&image))?;
+        send(arrays.reference, bytemuck::cast_slice(positions.as_flattened()))?;
+        send(arrays.excluded, bytemuck::cast_slice(&excluded))?;
+        driver.synchronise(Stream::Compute)?;
+        Ok(Self {
+            memory,
+            arrays,
+            pairs,
+            types: options.types as u32,
+            edge_slots: u32::try_from(options.edge_slots).unwrap_or(u32::MAX),
+            angle_slots: u32::try_from(options.angle_slots).unwrap_or(u32::MAX),
+            limit2: (0.5 * skin * (1.0 - 1e-9)).powi(2),
+        })
+    }
+
+    /// Bytes on the device.
+    pub fn bytes(&self) -> u64 {
+        self.memory.array.bytes
+    }
+
+    /// Queues the graph of a step: from positions in `b` to edges, angles' offsets and incoming edges.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn fill(&self, l: &mut Launcher, b: &Buffers, layout: &Layout) -> Result<(), DriverError> {
+        let (a, k, n) = (&self.arrays, l.kernels, layout.capacity.atoms as u64);
+        let blocks = n.div_ceil(SCAN);
+        l.driver.fill(Stream::Compute, b.flags.at, 0, b.flags.bytes)?;
+        l.driver.fill(Stream::Compute, b.incoming_count.at, 0, b.incoming_count.bytes)?;
+        l.each(k.watch, n, args![n as u32, b.positions, a.reference, self.limit2, b.flags])?;
+        l.each(
+            k.measure,
+            self.pairs,
+            args![self.pairs as u32, a.centre, a.owner, a.image, b.order, b.positions, b.cell, a.candidates, b.flags],
+        )?;
+        l.blocks(
+            k.rank,
+            n,
+            8 * THREADS,
+            args![
+                a.first,
+                a.candidates,
+                a.owner,
+                a.image,
+                b.order,
+                b.types,
+                a.excluded,
+                self.types,
+                self.edge_slots,
+                self.angle_slots,
+                a.place,
+                a.slots,
+                b.edge_count,
+                b.angle_count
+            ],
+        )?;
+        l.blocks(
+            k.scan_blocks,
+            blocks,
+            24 * THREADS,
+            args![n as u32, b.edge_count, b.angle_count, b.sums, b.sum_totals],
+        )?;
+        l.blocks(
+            k.offsets,
+            1,
+            28 * THREADS,
+            args![
+                n as u32,
+                blocks as u32,
+                b.sums,
+                b.sum_totals,
+                b.edge_count,
+                b.angle_count,
+                layout.tiles.len() as u32,
+                b.tile_centres,
+                b.tile_sizes,
+                layout.capacity.edges as u32,
+                b.first_edge,
+                b.angle_edges,
+                b.first_angle,
+                b.first_pair,
+                b.counts,
+                b.flags
+            ],
+        )?;
+        l.blocks(
+            k.place_edges,
+            n,
+            0,
+            args![
+                a.first,
+                a.candidates,
+                a.owner,
+                a.place,
+                a.slots,
+                b.first_edge,
+                b.centre,
+                b.neighbour,
+                b.slot,
+                b.vector,
+                b.distance,
+                b.incoming_count
+            ],
+        )?;
+        l.blocks(k.incoming_offsets, 1, 4 * THREADS, args![n as u32, b.incoming_count, b.first_incoming, b.cursor])?;
+        let edges = layout.capacity.edges as u64;
+        l.each(k.hand_over, edges, args![b.counts, b.neighbour, b.cursor, b.unsorted])?;
+        l.blocks(k.sort_incoming, n, 0, args![b.first_incoming, b.unsorted, b.incoming])
+    }
+}
