@@ -1,42 +1,124 @@
-//! The GPU backend on the emulated device: the same numbers as DeePMD-kit and the CPU, the same bits under every plan.
+//! The GPU backend on the emulated device: the same promises and the same parity as on the CPU, from the same bodies.
 #![cfg(feature = "emulated")]
 #![allow(missing_docs)]
 
 mod common;
 
+#[path = "bodies/parity.rs"]
+mod parity;
+#[path = "bodies/promises.rs"]
+mod promises;
+
 use common::*;
 use std::sync::Arc;
-use weir_backends::cpu::PrecisionChoice;
-use weir_backends::gpu::emulated::{Emulated, EmulatedOptions};
-use weir_backends::gpu::{create, GpuOptions};
-use weir_engine::backend::{Calculator, Request, Results};
+use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
+use weir_backends::gpu::{create, GpuCalculator, GpuOptions};
 use weir_engine::model::Model;
 
-fn compute(model: &Arc<Model>, reference: &Reference, options: &GpuOptions) -> Results {
-    let driver = Arc::new(Emulated::new(EmulatedOptions::default()));
-    let mut calculator = create(driver, model.clone(), &reference.types, options).unwrap();
-    let mut out = Results::default();
-    let request = Request { atomic_virial: reference.exact("atom_virial").is_some() };
-    calculator
-        .compute(&reference.positions, reference.cell.as_ref(), &reference.parameters, request, &mut out)
-        .unwrap_or_else(|e| panic!("{}: {e}", reference.name));
-    out
+impl Counted for GpuCalculator {
+    fn plans(&self) -> usize {
+        self.plans()
+    }
+    fn list_builds(&self) -> usize {
+        self.list_builds()
+    }
+}
+
+/// The emulated device, every access watched.
+struct Watched;
+/// The same without watching, for the many steps of the promises.
+struct Fast;
+
+fn make(watch: Watch, wave: u32, model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
+    let driver = Arc::new(Emulated::new(EmulatedOptions { watch, wave, ..Default::default() }));
+    let tile_edges = if s.tile_edges == 0 { 1 << 17 } else { s.tile_edges };
+    let options = GpuOptions {
+        precision: s.precision,
+        checkpoint: s.checkpoint,
+        skin: s.skin,
+        tile_edges,
+        poison: watch == Watch::Memory,
+        ..Default::default()
+    };
+    Box::new(create(driver, model.clone(), types, &options).unwrap())
+}
+
+impl Backend for Watched {
+    const THREADS: &'static [usize] = &[1];
+    fn supports(model: &Model) -> bool {
+        !model.descriptor.options.sequential_update
+    }
+    fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
+        make(Watch::Memory, 32, model, types, s)
+    }
+}
+
+impl Backend for Fast {
+    const THREADS: &'static [usize] = &[1];
+    fn supports(model: &Model) -> bool {
+        Watched::supports(model)
+    }
+    fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
+        make(Watch::Nothing, 32, model, types, s)
+    }
 }
 
 #[test]
-fn first() {
-    let folder = data("parity").join("tiny");
-    let model = load_model(&folder.join("model.dp"));
-    for path in references(&folder) {
-        let reference = Reference::read(&path);
-        let options = GpuOptions { precision: PrecisionChoice::F64, poison: true, ..Default::default() };
-        let start = std::time::Instant::now();
-        let out = compute(&model, &reference, &options);
-        println!("{} {} atoms {:?}", reference.name, reference.types.len(), start.elapsed());
-        for (name, value) in
-            [("energy", vec![out.energy]), ("force", out.forces.concat()), ("virial", out.virial.concat())]
-        {
-            println!("   {name} {:e}", largest_difference(&value, reference.exact(name).unwrap()));
-        }
-    }
+fn carried_models_equal_deepmd_kit_and_break_no_rule_of_memory() {
+    parity::carried_models_equal_deepmd_kit::<Watched>(20);
+}
+
+#[test]
+fn every_fixture_equals_deepmd_kit() {
+    parity::every_fixture_equals_deepmd_kit::<Fast>(200);
+}
+
+#[test]
+fn forces_are_minus_gradient() {
+    promises::forces_are_minus_gradient::<Fast>();
+}
+
+#[test]
+fn virial_is_the_strain_derivative() {
+    promises::virial_is_the_strain_derivative::<Fast>();
+}
+
+#[test]
+fn translation_rotation_wrapping_and_permutation_change_nothing() {
+    promises::translation_rotation_wrapping_and_permutation_change_nothing::<Fast>();
+}
+
+#[test]
+fn a_doubled_cell_doubles_the_energy() {
+    promises::a_doubled_cell_doubles_the_energy::<Fast>();
+}
+
+#[test]
+fn energy_is_smooth_when_an_atom_crosses_a_cutoff() {
+    promises::energy_is_smooth_when_an_atom_crosses_a_cutoff::<Fast>();
+}
+
+#[test]
+fn same_bits_under_every_thread_count_tile_checkpoint_and_skin() {
+    promises::same_bits_under_every_thread_count_tile_checkpoint_and_skin::<Fast>();
+}
+
+#[test]
+fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one() {
+    promises::repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one::<Fast>();
+}
+
+#[test]
+fn an_overflowing_plan_is_laid_out_again_and_repeats_its_step() {
+    promises::an_overflowing_plan_is_laid_out_again_and_repeats_its_step::<Fast>();
+}
+
+#[test]
+fn bad_configurations_are_named() {
+    promises::bad_configurations_are_named::<Fast>();
+}
+
+#[test]
+fn an_empty_system_and_a_lone_atom_have_an_energy() {
+    promises::an_empty_system_and_a_lone_atom_have_an_energy::<Fast>();
 }

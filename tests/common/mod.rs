@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use weir_engine::backend::FrameParameters;
-use weir_engine::backend::Results;
+use weir_backends::cpu::{create_cpu, Checkpoint, CpuCalculator, CpuOptions, PrecisionChoice};
+use weir_engine::backend::{Calculator, FrameParameters, Results};
 use weir_engine::graph::{Cell, Graph, GraphOptions, NeighbourList};
 use weir_engine::model::{load, LoadOptions, Model};
 
@@ -172,4 +172,61 @@ pub fn bits(r: &Results) -> Vec<u64> {
     all.extend(r.virial.iter().flatten().map(|f| f.to_bits()));
     all.extend(r.atomic_virial.iter().flatten().flatten().map(|f| f.to_bits()));
     all
+}
+
+/// Settings that every backend has.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub precision: PrecisionChoice,
+    pub checkpoint: Checkpoint,
+    /// 0: the backend's choice.
+    pub tile_edges: usize,
+    pub skin: f64,
+    /// Of the CPU.
+    pub threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { precision: PrecisionChoice::F64, checkpoint: Checkpoint::All, tile_edges: 0, skin: 1.0, threads: 2 }
+    }
+}
+
+/// A calculator that tells how often it planned and searched.
+pub trait Counted: Calculator {
+    fn plans(&self) -> usize;
+    fn list_builds(&self) -> usize;
+}
+
+impl Counted for CpuCalculator {
+    fn plans(&self) -> usize {
+        self.plans()
+    }
+    fn list_builds(&self) -> usize {
+        self.list_builds()
+    }
+}
+
+/// A backend under test.
+pub trait Backend {
+    /// Thread counts that make a difference.
+    const THREADS: &'static [usize];
+    /// Whether the model has a path here; what has none is refused.
+    fn supports(model: &Model) -> bool;
+    fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted>;
+}
+
+/// The CPU.
+pub struct Cpu;
+
+impl Backend for Cpu {
+    const THREADS: &'static [usize] = &[1, 2, 3];
+    fn supports(_: &Model) -> bool {
+        true
+    }
+    fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
+        let Settings { precision, checkpoint, tile_edges, skin, threads } = *s;
+        let options = CpuOptions { precision, checkpoint, tile_edges, skin, threads, ..Default::default() };
+        Box::new(create_cpu(model.clone(), types, &options).unwrap())
+    }
 }

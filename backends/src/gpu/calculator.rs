@@ -27,6 +27,7 @@ pub struct GpuCalculator {
     graph: Graph,
     cell: Option<[[f64; 3]; 3]>,
     peak: Vec<(String, u64)>,
+    builds: usize,
 }
 
 impl GpuCalculator {
@@ -54,12 +55,18 @@ impl GpuCalculator {
             graph: Graph::default(),
             cell: None,
             peak: Vec::new(),
+            builds: 0,
         })
     }
 
     /// How often the step was planned.
     pub fn plans(&self) -> usize {
         self.executor.plans
+    }
+
+    /// How often the skin list was built.
+    pub fn list_builds(&self) -> usize {
+        self.builds
     }
 
     /// Kernel launches of the last step.
@@ -97,6 +104,7 @@ impl GpuCalculator {
                 self.executor.place(&self.graph)?;
             }
             self.list = list;
+            self.builds += 1;
         }
         Ok(())
     }

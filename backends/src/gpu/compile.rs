@@ -11,24 +11,27 @@ use weir_kernels::{Chip, Source};
 pub fn image(source: &Source, driver: &dyn Driver) -> Result<Vec<u8>, GpuError> {
     match &driver.facts().chip {
         #[cfg(feature = "emulated")]
-        Chip::Host => host(source),
+        Chip::Host => host(source, driver.compile_flags()),
         chip => Err(GpuError::Compile(format!("there is no compiler for {chip} in this build"))),
     }
 }
 
 /// Libraries of this process, by source: tests make many calculators of few shapes.
 #[cfg(feature = "emulated")]
-fn host(source: &Source) -> Result<Vec<u8>, GpuError> {
+fn host(source: &Source, flags: &[&str]) -> Result<Vec<u8>, GpuError> {
     use std::collections::HashMap;
     use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
     type Slot = Arc<OnceLock<Result<Vec<u8>, String>>>;
-    static MADE: LazyLock<Mutex<HashMap<Source, Slot>>> = LazyLock::new(Mutex::default);
-    let slot = MADE.lock().unwrap_or_else(PoisonError::into_inner).entry(source.clone()).or_default().clone();
+    static MADE: LazyLock<Mutex<HashMap<(Source, String), Slot>>> = LazyLock::new(Mutex::default);
+    let slot = MADE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry((source.clone(), flags.join(" ")))
+        .or_default()
+        .clone();
     let made = slot.get_or_init(|| {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let flags = std::env::var("WEIR_EMULATED_FLAGS").unwrap_or_default();
-        let flags: Vec<&str> = flags.split_whitespace().collect();
-        weir_kernels::host::compile(source, folder.path(), &flags).map_err(|e| e.to_string())
+        weir_kernels::host::compile(source, folder.path(), flags).map_err(|e| e.to_string())
     });
     made.clone().map_err(GpuError::Compile)
 }

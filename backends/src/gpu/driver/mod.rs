@@ -139,6 +139,10 @@ pub trait Driver: Send + Sync {
     fn name(&self) -> &'static str;
     /// The device.
     fn facts(&self) -> &DeviceFacts;
+    /// Options that images for this device are compiled with, beside those of the chip.
+    fn compile_flags(&self) -> &[&str] {
+        &[]
+    }
     /// Free and all bytes of device memory, by everybody (as nvidia-smi shows).
     ///
     /// # Errors

@@ -25,6 +25,20 @@ pub enum Eagerness {
     Eager,
 }
 
+/// What kernels are watched for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// Every access to device and shared memory: bounds, reads of what nobody wrote, missing barriers, two blocks at one place; bytes and
+    /// operations are counted.
+    #[default]
+    Memory,
+    /// Nothing: ten times as fast.
+    Nothing,
+    /// The compiler's sanitizers for addresses and undefined behaviour, on plain pointers. The process must have been started with the
+    /// sanitizer's library preloaded.
+    Sanitizers,
+}
+
 /// What an emulated device is.
 #[derive(Clone, Copy, Debug)]
 pub struct EmulatedOptions {
@@ -36,11 +50,13 @@ pub struct EmulatedOptions {
     pub wave: u32,
     /// When other streams run.
     pub eagerness: Eagerness,
+    /// What kernels are watched for.
+    pub watch: Watch,
 }
 
 impl Default for EmulatedOptions {
     fn default() -> Self {
-        Self { memory: 4 << 30, shared: 160 << 10, wave: 32, eagerness: Eagerness::Lazy }
+        Self { memory: 4 << 30, shared: 160 << 10, wave: 32, eagerness: Eagerness::Lazy, watch: Watch::Memory }
     }
 }
 
@@ -133,6 +149,7 @@ struct State {
 pub struct Emulated {
     facts: DeviceFacts,
     eagerness: Eagerness,
+    watch: Watch,
     heap: Mutex<Heap>,
     state: Mutex<State>,
 }
@@ -165,6 +182,7 @@ impl Emulated {
         Self {
             facts,
             eagerness: options.eagerness,
+            watch: options.watch,
             heap: Mutex::new(Heap::new(options.memory)),
             state: Mutex::default(),
         }
@@ -320,6 +338,16 @@ impl Driver for Emulated {
 
     fn facts(&self) -> &DeviceFacts {
         &self.facts
+    }
+
+    fn compile_flags(&self) -> &[&str] {
+        match self.watch {
+            Watch::Memory => &[],
+            Watch::Nothing => &["-DWEIR_UNCHECKED"],
+            Watch::Sanitizers => {
+                &["-DWEIR_UNCHECKED", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
+            }
+        }
     }
 
     fn memory(&self) -> Result<(u64, u64), DriverError> {
