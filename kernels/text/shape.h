@@ -6,7 +6,12 @@
 // R_EDGE, R_ANGLE and R_NODE are the numbers of rows that a block keeps in shared memory, multiples of LANES_R (nodes: at most LANES_R);
 // the host chooses them for the device. They never show in the results.
 // Rows of a product in the registers of a thread.
+#if defined(WEIR_HIP)
+// More would not fit the registers of gfx90a and gfx942 (clang 19).
+#define TR_MOST (sizeof(real) == 4 ? 2 : 1)
+#else
 #define TR_MOST (sizeof(real) == 4 ? 4 : 2)
+#endif
 #define TR_EDGE (R_EDGE / LANES_R < TR_MOST ? R_EDGE / LANES_R : TR_MOST)
 #define TR_ANGLE (R_ANGLE / LANES_R < TR_MOST ? R_ANGLE / LANES_R : TR_MOST)
 // Receiving edges of a centre whose adjoints are worked on together.
