@@ -1,0 +1,117 @@
+//! Run-time compilation: NVRTC for CUDA, hiprtc or a clang for AMD.
+
+mod error;
+mod nvrtc;
+mod rtc;
+mod search;
+
+pub use error::CompileError;
+pub use search::Search;
+
+use crate::{Chip, Source};
+use rtc::Rtc;
+
+/// How a text is compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// CUDA version of the driver that will run the image, where there is one: code of a newer major version is not loaded.
+    pub cuda: Option<(u32, u32)>,
+    /// Further compiler options.
+    pub extra: Vec<String>,
+    /// Where compilers are looked for.
+    pub search: Search,
+}
+
+impl Options {
+    /// Compilers of this machine.
+    pub fn here() -> Options {
+        Options { search: Search::here(), ..Options::default() }
+    }
+}
+
+/// Compiled kernels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// What it runs on.
+    pub chip: Chip,
+    /// What the driver loads: a cubin, a code object, a shared library.
+    pub bytes: Vec<u8>,
+    /// What the compiler said; resources are read from it.
+    pub log: String,
+    /// The compiler with its version.
+    pub compiler: String,
+}
+
+/// A compiler that was found.
+#[derive(Clone)]
+pub struct Compiler {
+    kind: Kind,
+    chip: Chip,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Nvrtc(Rtc),
+}
+
+impl Compiler {
+    /// The compiler for a chip.
+    ///
+    /// # Errors
+    /// [`CompileError::Missing`] with every place that was looked at.
+    pub fn find(chip: &Chip, options: &Options) -> Result<Compiler, CompileError> {
+        let kind = match chip {
+            Chip::Cuda(arch) => Kind::Nvrtc(nvrtc::find(arch, &options.search, options.cuda)?),
+            Chip::Hip(_) | Chip::Host => {
+                let remedy = "this build compiles kernels for CUDA only".into();
+                return Err(CompileError::Missing { chip: chip.to_string(), looked: Vec::new(), remedy });
+            }
+        };
+        Ok(Compiler { kind, chip: chip.clone() })
+    }
+
+    /// Name, version and build: part of the key of a kept image.
+    pub fn identity(&self) -> String {
+        match &self.kind {
+            Kind::Nvrtc(rtc) => rtc.identity(),
+        }
+    }
+
+    /// Compiles a text for the chip that this compiler was found for.
+    ///
+    /// # Errors
+    /// [`CompileError::Refused`] with the log; failures of the compiler itself.
+    pub fn compile(&self, source: &Source, options: &Options) -> Result<Image, CompileError> {
+        let compiler = self.identity();
+        let mut all = flags(&self.chip);
+        all.extend(source.defines.iter().map(|(name, value)| format!("-D{name}={value}")));
+        all.extend(options.extra.iter().cloned());
+        let refused = |log| CompileError::Refused {
+            name: source.name.clone(),
+            chip: self.chip.to_string(),
+            compiler: compiler.clone(),
+            hint: None,
+            log,
+        };
+        let (bytes, log) = match &self.kind {
+            Kind::Nvrtc(rtc) => rtc.compile(&source.name, &source.text, &all, refused)?,
+        };
+        Ok(Image { chip: self.chip.clone(), bytes, log, compiler })
+    }
+}
+
+/// The options of every text for a chip.
+pub(crate) fn flags(chip: &Chip) -> Vec<String> {
+    match chip {
+        Chip::Cuda(arch) => nvrtc::options(arch),
+        Chip::Hip(_) | Chip::Host => Vec::new(),
+    }
+}
+
+/// Finds the compiler and compiles.
+///
+/// # Errors
+/// As [`Compiler::find`] and [`Compiler::compile`].
+pub fn compile(source: &Source, chip: &Chip, options: &Options) -> Result<Image, CompileError> {
+    Compiler::find(chip, options)?.compile(source, options)
+}
