@@ -1,7 +1,9 @@
 //! One kernel text for CUDA and HIP, its preludes, run-time compilation, and resource tables.
 
+pub mod cache;
 mod chip;
 pub mod compile;
+pub mod resources;
 mod source;
 
 pub use chip::{Chip, UnknownChip};

@@ -2,11 +2,10 @@
 
 mod common;
 
-use common::{chip, compiler, source, KERNELS};
+use common::{chip, compiler, library, source, KERNELS};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use weir_kernels::compile::{compile, CompileError, Compiler, Options, Search};
 use weir_kernels::{Chip, Source};
 
@@ -15,16 +14,6 @@ const CUDA: [&str; 3] = ["sm_80", "sm_90a", "sm_100a"];
 /// No compiler in any known place.
 fn nowhere() -> Options {
     Options { search: Search::from(|_| None), ..Options::default() }
-}
-
-/// A shared library made of C.
-fn library(folder: &Path, name: &str, text: &str) {
-    fs::create_dir_all(folder).unwrap();
-    let (file, out) = (folder.join("stub.c"), folder.join(name));
-    fs::write(&file, text).unwrap();
-    let done = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&out).arg(&file).status().unwrap();
-    assert!(done.success());
-    fs::remove_file(file).unwrap();
 }
 
 /// As much of NVRTC as `find` looks at.
