@@ -6,10 +6,12 @@ use common::{chip, compiler, library, source, KERNELS};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use weir_kernels::compile::{compile, CompileError, Compiler, Options, Search};
+use std::process::Command;
+use weir_kernels::compile::{compile, CompileError, Compiler, HipCompiler, Options, Search};
 use weir_kernels::{Chip, Source};
 
 const CUDA: [&str; 3] = ["sm_80", "sm_90a", "sm_100a"];
+const HIP: [&str; 2] = ["gfx90a", "gfx942"];
 
 /// No compiler in any known place.
 fn nowhere() -> Options {
@@ -58,6 +60,11 @@ fn no_compiler_is_an_error_that_says_where_was_looked_and_what_to_install() {
     for word in ["sm_90a", "CUDA_HOME", "NVHPC_ROOT", "pip install nvidia-cuda-nvrtc-cu12", "WEIR_KERNEL_DIR"] {
         assert!(error.contains(word), "{error}");
     }
+    let error = compile(&source(), &chip("gfx942"), &nowhere()).unwrap_err().to_string();
+    for word in ["gfx942", "ROCM_PATH", "hiprtc", "lld-19", "on PATH", "WEIR_KERNEL_DIR"] {
+        assert!(error.contains(word), "{error}");
+    }
+    assert!(matches!(compile(&source(), &Chip::Host, &nowhere()), Err(CompileError::Missing { .. })));
 }
 
 #[test]
@@ -138,7 +145,7 @@ fn the_text_compiles_to_machine_code_for_every_cuda_chip_with_toolkits_12_and_13
             assert!(image.log.contains(&format!("'{kernel}' for '{name}'")), "{}", image.log);
         }
         // The same text twice gives the same bytes: images may be kept and shared between ranks.
-        assert_eq!(compiler.compile(&source(), &options).unwrap().bytes, image.bytes);
+        assert!(compiler.compile(&source(), &options).unwrap().bytes == image.bytes, "another image for {name}");
     }
 }
 
@@ -155,4 +162,81 @@ fn a_refused_text_is_an_error_with_the_compilers_last_lines() {
     assert!(error.to_string().contains("WIDTH is a definition of the source"), "{error}");
     let null = Source { text: "int a;\0".into(), ..source() };
     assert!(matches!(compiler.compile(&null, &options), Err(CompileError::Null(_))));
+}
+
+#[test]
+fn the_text_compiles_to_code_objects_for_amd_chips_without_rocm() {
+    for name in HIP {
+        let options = Options { hip: HipCompiler::Clang, ..Options::here() };
+        let Some(compiler) = compiler(name, &options) else { continue };
+        let image = compiler.compile(&source(), &options).unwrap();
+        println!("{name}: {} bytes from {}", image.bytes.len(), image.compiler);
+        // An ELF file for the machine 224 (AMDGPU).
+        assert_eq!(&image.bytes[..4], b"\x7fELF");
+        assert_eq!(u16::from_le_bytes([image.bytes[18], image.bytes[19]]), 224);
+        for kernel in KERNELS {
+            assert!(image.log.contains(&format!("Function Name: {kernel}")), "{}", image.log);
+        }
+        assert!(compiler.compile(&source(), &options).unwrap().bytes == image.bytes, "another image for {name}");
+        let wrong = Source { text: "undeclared x;".into(), ..source() };
+        let error = compiler.compile(&wrong, &options).unwrap_err().to_string();
+        assert!(error.contains("undeclared") && error.contains(name), "{error}");
+        let left =
+            std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(|e| e.unwrap().file_name().into_string().ok());
+        let ours = format!("weir-clang-{}-", std::process::id());
+        assert_eq!(left.filter(|n| n.starts_with(&ours)).count(), 0, "temporary folders are left");
+    }
+}
+
+/// A program that answers as clang does.
+fn program(path: &Path, version: &str, chips: &str, rest: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && {{ echo 'clang version {version}'; exit 0; }}\n\
+         case \"$*\" in *-fsyntax-only*)\n\
+         for chip in {chips}; do [ \"$2\" = -mcpu=$chip ] && exit 0; done; exit 1;; esac\n{rest}\n"
+    );
+    // Copied by another process: were it open for writing here, a test beside this one could inherit it and executing would fail.
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text).unwrap();
+    assert!(Command::new("cp").arg(&draft).arg(path).status().unwrap().success());
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_newest_clang_that_knows_the_chip_is_taken_and_hiprtc_comes_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bin, rocm) = (folder.path().join("bin"), folder.path().join("rocm"));
+    program(&bin.join("clang-17"), "17.0", "gfx90a gfx942", "exit 1");
+    program(&bin.join("clang-20"), "20.1", "gfx90a gfx942 gfx950", "exit 1");
+    program(&bin.join("clang"), "22.0", "x86-64", "exit 1");
+    let search = |names: Vec<(&'static str, std::path::PathBuf)>| {
+        Search::from(move |name| names.iter().find(|(n, _)| *n == name).map(|(_, p)| p.clone().into_os_string()))
+    };
+    let path = search(vec![("PATH", bin.clone())]);
+    assert!(found(&path, "gfx942", None).unwrap().starts_with("clang clang version 20.1 "));
+    let error = found(&path, "gfx1250", None).unwrap_err();
+    assert!(error.contains("clang-17 (clang version 17.0, which does not know gfx1250)"), "{error}");
+    // hiprtc has NVRTC's interface under other names.
+    let hiprtc = fake("9, 0", "1").replace("nvrtcGetCUBIN", "hiprtcGetCode").replace("nvrtc", "hiprtc");
+    library(&rocm.join("lib"), "libhiprtc.so.6", &hiprtc);
+    let both = search(vec![("PATH", bin.clone()), ("ROCM_PATH", rocm.clone())]);
+    assert!(found(&both, "gfx942", None).unwrap().starts_with("hiprtc 9.0 libhiprtc.so.6 "));
+    let asked = |hip| Compiler::find(&chip("gfx942"), &Options { search: both.clone(), hip, ..Options::default() });
+    assert!(asked(HipCompiler::Clang).unwrap().identity().starts_with("clang clang version 20.1 "));
+    assert!(asked(HipCompiler::Hiprtc).unwrap().identity().starts_with("hiprtc"));
+    let error = found(&search(vec![("ROCM_PATH", folder.path().join("none"))]), "gfx942", None).unwrap_err();
+    assert!(error.contains("hiprtc") && error.contains("PATH"), "{error}");
+}
+
+#[test]
+fn a_clang_without_its_linker_says_what_to_install() {
+    let folder = tempfile::tempdir().unwrap();
+    let bin = folder.path().join("bin");
+    let rest = "echo 'clang: error: unable to execute command: posix_spawn failed: No such file (lld)' >&2; exit 1";
+    program(&bin.join("clang"), "19.1", "gfx942", rest);
+    let options = Options { search: Search::from(|n| (n == "PATH").then(|| bin.clone().into())), ..Options::default() };
+    let error = compile(&source(), &chip("gfx942"), &options).unwrap_err().to_string();
+    assert!(error.contains("lld-19") && error.contains("unable to execute"), "{error}");
 }

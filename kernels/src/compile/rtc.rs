@@ -16,7 +16,6 @@ pub(super) struct Names {
 }
 
 pub(super) const NVRTC: Names = Names { prefix: "nvrtc", image: ["GetCUBINSize", "GetCUBIN"] };
-#[allow(dead_code)]
 pub(super) const HIPRTC: Names = Names { prefix: "hiprtc", image: ["GetCodeSize", "GetCode"] };
 
 /// An opened library. It stays loaded for the life of the process: compilers keep threads and static state that unloading breaks.

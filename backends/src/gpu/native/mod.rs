@@ -46,6 +46,7 @@ struct State {
     graphs: Vec<Handle>,
     /// The last kernel queued on each stream, for messages: faults show at the next wait.
     last: [Option<Queued>; 3],
+    recording: bool,
 }
 
 struct Function {
@@ -71,15 +72,13 @@ impl Native {
         let held = AtomicU64::new(0);
         let state = Mutex::default();
         let mut native = Native { api, device, facts, place, streams: [0; 3], held, state, ranges };
-        let made = native.enter().and_then(|_here| {
-            let mut streams = [0; 3];
-            for stream in &mut streams {
-                call!(&native.api, stream_create(stream, vendor::flag::STREAM))?;
-            }
-            Ok(streams)
-        });
-        native.streams =
+        for index in 0..3 {
+            let mut stream = 0;
+            let made =
+                native.enter().and_then(|_here| call!(&native.api, stream_create(&mut stream, vendor::flag::STREAM)));
             made.map_err(|e| DriverError::Unusable { device: native.facts.name.clone(), cause: e.to_string() })?;
+            native.streams[index] = stream;
+        }
         Ok(native)
     }
 
@@ -99,6 +98,12 @@ impl Drop for Native {
         let state = std::mem::take(&mut *self.state());
         if self.place.alive(&self.api, self.device) {
             if let Ok(_here) = self.enter() {
+                if state.recording {
+                    let mut graph = 0;
+                    if call!(&self.api, capture_end(self.stream(Stream::Compute), &mut graph)).is_ok() && graph != 0 {
+                        drop(call!(&self.api, graph_destroy(graph)));
+                    }
+                }
                 // What is still queued reads memory that is given back below.
                 let queued: Vec<Handle> = self.streams.into_iter().filter(|s| *s != 0).collect();
                 let lost = queued.iter().any(|s| call!(&self.api, stream_synchronise(*s)).is_err());

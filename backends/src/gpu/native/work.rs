@@ -155,12 +155,15 @@ impl Native {
 
     pub(super) fn start_recording(&self) -> Result<(), DriverError> {
         let _here = self.enter()?;
-        call!(&self.api, capture_begin(self.stream(Stream::Compute), flag::CAPTURE), "set WEIR_GRAPH=off")
+        call!(&self.api, capture_begin(self.stream(Stream::Compute), flag::CAPTURE), "set WEIR_GRAPH=off")?;
+        self.state().recording = true;
+        Ok(())
     }
 
     pub(super) fn finish_recording(&self) -> Result<Graph, DriverError> {
         let _here = self.enter()?;
         let (mut graph, mut ready) = (0, 0);
+        self.state().recording = false;
         call!(&self.api, capture_end(self.stream(Stream::Compute), &mut graph), "set WEIR_GRAPH=off")?;
         if graph == 0 {
             let cause = "the recording was cut short by a call that cannot be recorded".into();
