@@ -7,7 +7,7 @@ use stub::{Stub, Vendor, BOTH};
 use weir_backends::gpu::driver::{
     Arg, DriverError, Function, FunctionFacts, Launch, Memory, Module, Shared, Side, Stream,
 };
-use weir_backends::gpu::{cuda, devices, hip};
+use weir_backends::gpu::{compile_options, cuda, devices, hip};
 use weir_kernels::Chip;
 
 fn image() -> Vec<u8> {
@@ -71,6 +71,7 @@ fn facts_are_those_of_the_device() {
     assert_eq!((facts.wave, facts.units, facts.shared, facts.memory), (32, 132, 232_448, 96 << 30));
     assert!(facts.pageable && facts.host_page_tables && facts.concurrent_managed && !facts.integrated);
     assert_eq!(facts.host_node, Some(0));
+    assert_eq!(compile_options(facts).cuda, Some((12, 4)));
     let stub = Stub::new(Vendor::Cuda, &[]);
     stub.attribute(75, 8);
     stub.attribute(76, 6);
@@ -86,6 +87,7 @@ fn facts_are_those_of_the_device() {
         assert_eq!(facts.chip, Chip::Hip("gfx942".into()));
         assert_eq!((facts.wave, facts.units, facts.shared), (64, 228, 65_536));
         assert!(facts.pageable && !facts.host_page_tables && facts.integrated);
+        assert_eq!(compile_options(facts).cuda, None);
     }
 }
 

@@ -193,6 +193,9 @@ fn precompiled_kernels_need_no_compiler_and_run_on_later_chips_of_their_generati
             assert_eq!(obtained.image.chip, Chip::Cuda(image.into()));
         }
     }
+    // Made by a newer toolkit than the driver takes.
+    let old = Options { cuda: Some((11, 8)), ..nothing.clone() };
+    assert!(cache.obtain(&sources[0], &chip("sm_80"), &old).is_err());
     // The code of one chip runs on no other; a changed text or option is another kernel.
     let extra = Options { extra: vec!["-G".into()], ..nothing.clone() };
     for (source, device, options) in [

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{chip, compiler, library, source, KERNELS};
+use common::{chip, compiler, library, source, toolkit, KERNELS};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -239,4 +239,17 @@ fn a_clang_without_its_linker_says_what_to_install() {
     let options = Options { search: Search::from(|n| (n == "PATH").then(|| bin.clone().into())), ..Options::default() };
     let error = compile(&source(), &chip("gfx942"), &options).unwrap_err().to_string();
     assert!(error.contains("lld-19") && error.contains("unable to execute"), "{error}");
+}
+
+#[test]
+fn hiprtc_is_asked_for_the_chips_code_without_contraction() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { extra: vec!["-g".into()], ..toolkit(folder.path(), "9, 0") };
+    let image = compile(&Source { text: "text".into(), ..source() }, &chip("gfx942"), &options).unwrap();
+    let wanted = "text --offload-arch=gfx942 -DWEIR_HIP=1 -std=c++17 -O3 -ffp-contract=off \
+                  -Rpass-analysis=kernel-resource-usage -DWIDTH=64 -g";
+    assert_eq!(String::from_utf8_lossy(&image.bytes[4..]), wanted);
+    assert!(image.compiler.starts_with("hiprtc 9.0 libhiprtc.so.7 "), "{}", image.compiler);
+    let refused = compile(&Source { text: "refuse".into(), ..source() }, &chip("gfx942"), &options);
+    assert!(matches!(refused, Err(CompileError::Refused { .. })));
 }

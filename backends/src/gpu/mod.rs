@@ -6,6 +6,8 @@ pub mod hip;
 mod native;
 
 use driver::{DeviceFacts, DriverError};
+use weir_kernels::compile::Options;
+use weir_kernels::Chip;
 
 /// Every device of every driver; a driver that is not there has one entry that says so. No device is touched.
 pub fn devices() -> Vec<(&'static str, Result<DeviceFacts, DriverError>)> {
@@ -16,4 +18,10 @@ pub fn devices() -> Vec<(&'static str, Result<DeviceFacts, DriverError>)> {
             entries.into_iter().map(move |entry| (name, entry)).collect::<Vec<_>>()
         })
         .collect()
+}
+
+/// How kernels are compiled for a device: with compilers of this machine whose code its driver loads.
+pub fn compile_options(facts: &DeviceFacts) -> Options {
+    let version = facts.driver.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    Options { cuda: version.filter(|_| matches!(facts.chip, Chip::Cuda(_))), ..Options::here() }
 }

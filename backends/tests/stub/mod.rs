@@ -1,4 +1,5 @@
 //! A stub of a vendor's library: compiled anew for every test, so that each has its own record and state.
+#![allow(dead_code)]
 
 use libloading::Library;
 use std::ffi::{c_char, c_int, CStr, CString};

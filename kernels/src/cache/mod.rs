@@ -81,9 +81,12 @@ impl Cache {
             for other in runs(chip) {
                 let key = Key::new(source, &other, options);
                 let path = folder.join(name(source, &other, &key));
-                if let Some(image) = look(&path, &key, &other, &mut warnings) {
-                    return Ok(Obtained { image, origin: Origin::Precompiled(path), warnings });
+                let Some(image) = look(&path, &key, &other, &mut warnings) else { continue };
+                if let Some(why) = too_new(&image, options) {
+                    warnings.push(format!("{} is ignored: {why}", path.display()));
+                    continue;
                 }
+                return Ok(Obtained { image, origin: Origin::Precompiled(path), warnings });
             }
         }
         let missed = |warnings: &mut Vec<String>| {
@@ -145,6 +148,13 @@ fn look(path: &Path, key: &Key, chip: &Chip, warnings: &mut Vec<String>) -> Opti
             None
         }
     }
+}
+
+/// Drivers load code of toolkits of their own major version and of older ones.
+fn too_new(image: &Image, options: &Options) -> Option<String> {
+    let (major, minor) = options.cuda?;
+    let toolkit: u32 = image.compiler.strip_prefix("nvrtc ")?.split('.').next()?.parse().ok()?;
+    (toolkit > major).then(|| format!("it was made by CUDA {toolkit}, and the driver has {major}.{minor}"))
 }
 
 /// `dpa3-sm_90a-0123456789abcdef01234567.kernels`

@@ -75,8 +75,14 @@ pub fn toolkit(folder: &Path, version: &str) -> Options {
         count.display()
     );
     library(&folder.join("lib64"), "libnvrtc.so.12", &text);
+    // hiprtc has the same interface under other names.
+    let text = text.replace("nvrtcGetCUBIN", "hiprtcGetCode").replace("nvrtc", "hiprtc");
+    library(&folder.join("lib"), "libhiprtc.so.7", &text);
     let home = folder.to_path_buf();
-    Options { search: Search::from(|name| (name == "CUDA_HOME").then(|| home.clone().into())), ..Options::default() }
+    Options {
+        search: Search::from(|name| ["CUDA_HOME", "ROCM_PATH"].contains(&name).then(|| home.clone().into())),
+        ..Options::default()
+    }
 }
 
 /// Compilations of a [`toolkit`].

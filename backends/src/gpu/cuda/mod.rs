@@ -95,7 +95,7 @@ mod tests {
             (code::INVALID_DEVICE, Code::CUDA_ERROR_INVALID_DEVICE as c_int),
             (code::NOT_FOUND, Code::CUDA_ERROR_NOT_FOUND as c_int),
             (code::NOT_SUPPORTED, Code::CUDA_ERROR_NOT_SUPPORTED as c_int),
-            (*code::FAULTS.start(), Code::CUDA_ERROR_ILLEGAL_ADDRESS as c_int),
+            (code::ILLEGAL_ADDRESS, Code::CUDA_ERROR_ILLEGAL_ADDRESS as c_int),
             (flag::PINNED as c_int, (sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP) as c_int),
             (flag::MANAGED as c_int, sys::CUmemAttach_flags_enum::CU_MEM_ATTACH_GLOBAL as c_int),
             (flag::STREAM as c_int, sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as c_int),
@@ -112,6 +112,17 @@ mod tests {
             (Location::HOST, sys::CUmemLocationType_enum::CU_MEM_LOCATION_TYPE_HOST as c_int),
             (Location::HOST_NODE, sys::CUmemLocationType_enum::CU_MEM_LOCATION_TYPE_HOST_NUMA as c_int),
         ];
+        for fault in [
+            Code::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES,
+            Code::CUDA_ERROR_LAUNCH_TIMEOUT,
+            Code::CUDA_ERROR_ASSERT,
+            Code::CUDA_ERROR_HARDWARE_STACK_ERROR,
+            Code::CUDA_ERROR_MISALIGNED_ADDRESS,
+            Code::CUDA_ERROR_LAUNCH_FAILED,
+        ] {
+            assert!(code::fault(fault as c_int), "{fault:?}");
+        }
+        assert!(!code::fault(Code::CUDA_ERROR_CONTEXT_IS_DESTROYED as c_int));
         for (index, (ours, theirs)) in pairs.iter().enumerate() {
             assert_eq!(ours, theirs, "pair {index}");
         }

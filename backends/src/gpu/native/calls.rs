@@ -37,9 +37,12 @@ impl<F: Copy> Call<F> {
     /// # Safety
     /// `F` is the type of the function `name` of the library, which stays loaded.
     unsafe fn find(library: &Library, name: &'static str) -> Call<F> {
-        // SAFETY: the caller's promise. An empty name is one that the vendor does not have.
-        let function =
-            if name.is_empty() { None } else { unsafe { library.get::<F>(name.as_bytes()).ok().map(|s| *s) } };
+        // An empty name is one that the vendor does not have.
+        let function = match name {
+            "" => None,
+            // SAFETY: the caller's promise.
+            name => unsafe { library.get::<F>(name.as_bytes()) }.ok().map(|symbol| *symbol),
+        };
         Call { name, function }
     }
 

@@ -1,7 +1,7 @@
 //! Opening a vendor's library and asking about its devices. Nothing here makes a context.
 
 use super::calls::Calls;
-use super::vendor::Vendor;
+use super::vendor::{Vendor, BROKEN};
 use crate::gpu::driver::{DeviceFacts, DriverError};
 use libloading::Library;
 use std::ffi::{c_char, c_int, CStr};
@@ -20,7 +20,7 @@ pub struct Api {
 /// Calls a function of the table and turns its code into an error. Arguments are handles of this library and pointers to live values.
 macro_rules! call {
     ($api:expr, $field:ident ( $($argument:expr),* )) => {
-        call!($api, $field ( $($argument),* ), "a newer driver has it")
+        call!($api, $field ( $($argument),* ), $crate::gpu::native::BROKEN)
     };
     ($api:expr, $field:ident ( $($argument:expr),* ), $instead:expr) => {{
         let api: &$crate::gpu::native::Api = $api;
@@ -66,8 +66,7 @@ impl Api {
         let calls = unsafe { Calls::load(library, vendor.cuda) };
         let mut api = Api { vendor, calls, title: vendor.name.into(), version: (0, 0), devices: 0 };
         let unusable = |cause: String| DriverError::Unusable { device: format!("a {} driver", vendor.name), cause };
-        let init =
-            api.calls.init.get(&api.title, "install the vendor's driver").map_err(|e| unusable(e.to_string()))?;
+        let init = api.calls.init.get(&api.title, BROKEN).map_err(|e| unusable(e.to_string()))?;
         // SAFETY: takes no pointer; may be called any number of times.
         let result = unsafe { init(0) };
         if vendor.absent.contains(&result) {

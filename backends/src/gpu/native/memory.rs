@@ -2,7 +2,7 @@
 
 use super::calls::Location;
 use super::library::call;
-use super::vendor::{code, flag};
+use super::vendor::{code, flag, BROKEN};
 use super::Native;
 use crate::gpu::driver::{DriverError, Memory, Side, Stream};
 use std::ffi::c_int;
@@ -31,7 +31,7 @@ impl Native {
             // SAFETY: the functions have the types of the vendor's header and write one address.
             unsafe {
                 match memory {
-                    Memory::Device => (c.allocate.name, c.allocate.get(&api.title, "")?(&mut address, size)),
+                    Memory::Device => (c.allocate.name, c.allocate.get(&api.title, BROKEN)?(&mut address, size)),
                     Memory::Pinned => {
                         let function = c.allocate_pinned.get(&api.title, "use ordinary host memory")?;
                         (c.allocate_pinned.name, function(&mut address, size, flag::PINNED))

@@ -10,7 +10,7 @@ mod vendor;
 mod work;
 
 pub(super) use library::{call, Api};
-pub(super) use vendor::{code, Attributes, Vendor};
+pub(super) use vendor::{code, Attributes, Vendor, BROKEN};
 #[cfg(test)]
 pub(super) use {calls::Location, vendor::flag};
 

@@ -40,6 +40,9 @@ pub struct Vendor {
     pub absent: &'static [c_int],
 }
 
+/// What to do where a function is missing that every version has.
+pub const BROKEN: &str = "install a complete driver";
+
 /// Codes that both vendors share.
 pub mod code {
     use std::ffi::c_int;
@@ -48,8 +51,12 @@ pub mod code {
     pub const INVALID_DEVICE: c_int = 101;
     pub const NOT_FOUND: c_int = 500;
     pub const NOT_SUPPORTED: c_int = 801;
-    /// What a kernel did wrong: illegal addresses, traps, time-outs.
-    pub const FAULTS: std::ops::RangeInclusive<c_int> = 700..=720;
+    pub const ILLEGAL_ADDRESS: c_int = 700;
+
+    /// What kernels do wrong: illegal addresses, too many resources, time-outs, assertions, traps.
+    pub fn fault(code: c_int) -> bool {
+        matches!(code, ILLEGAL_ADDRESS..=702 | 710 | 714..=720)
+    }
 }
 
 /// Flags and numbers that both vendors share.

@@ -1,7 +1,7 @@
 //! Kernels, copies, streams and recorded work.
 
 use super::library::call;
-use super::vendor::{code, flag};
+use super::vendor::{code, flag, BROKEN};
 use super::{Function, Native, Queued};
 use crate::gpu::driver::{self, Arg, DriverError, FunctionFacts, Graph, Launch, Module, Stream};
 use std::ffi::{c_int, c_void, CString};
@@ -83,6 +83,10 @@ impl Native {
         let function =
             state.functions.get_mut(number.0 as usize).ok_or_else(|| wrong(call, format!("no {number:?}")))?;
         let failed = |function: &Function, cause: String| DriverError::Launch { kernel: function.name.clone(), cause };
+        let named = |function: &Function, error: DriverError| match error {
+            DriverError::Call { cause, .. } => failed(function, cause),
+            other => other,
+        };
         if args.len() > ARGUMENTS {
             return Err(failed(function, format!("{} arguments, {ARGUMENTS} at most", args.len())));
         }
@@ -94,7 +98,7 @@ impl Native {
         if self.api.vendor.cuda && shared > function.shared {
             let size = c_int::try_from(shared).unwrap_or(c_int::MAX);
             call!(&self.api, function_set(function.handle, flag::FUNCTION_DYNAMIC, size))
-                .map_err(|e| failed(function, e.to_string()))?;
+                .map_err(|e| named(function, e))?;
             function.shared = shared;
         }
         let mut pointers = [std::ptr::null_mut::<c_void>(); ARGUMENTS];
@@ -110,7 +114,7 @@ impl Native {
         let none = std::ptr::null_mut();
         let handle = self.stream(stream);
         call!(&self.api, launch(function.handle, grid, 1, 1, block, 1, 1, shared, handle, pointers.as_mut_ptr(), none))
-            .map_err(|e| failed(function, e.to_string()))?;
+            .map_err(|e| named(function, e))?;
         state.last[stream as usize] = Some(Queued::Function(number.0));
         Ok(())
     }
@@ -134,13 +138,13 @@ impl Native {
     pub(super) fn settle(&self, stream: Stream) -> Result<(), DriverError> {
         let here = self.enter()?;
         let call = &self.api.calls.stream_synchronise;
-        let function = call.get(&self.api.title, "")?;
+        let function = call.get(&self.api.title, BROKEN)?;
         // SAFETY: a stream of this library.
         let result = unsafe { function(self.stream(stream)) };
         drop(here);
         let mut state = self.state();
         let last = state.last[stream as usize].take();
-        if !code::FAULTS.contains(&result) {
+        if !code::fault(result) {
             return self.api.check(call.name, result);
         }
         let kernel = match last {
