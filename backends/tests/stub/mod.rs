@@ -2,10 +2,12 @@
 #![allow(dead_code)]
 
 use libloading::Library;
+use std::collections::BTreeSet;
 use std::ffi::{c_char, c_int, CStr, CString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
 use weir_backends::gpu::driver::{DriverError, Shared};
 use weir_backends::gpu::{cuda, hip};
 
@@ -23,13 +25,17 @@ pub struct Stub {
     library: Library,
 }
 
-impl Stub {
-    /// Without the functions `lacking`.
-    pub fn new(vendor: Vendor, lacking: &[&str]) -> Stub {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let path = folder.join(format!("stub-{}-{number}.so", std::process::id()));
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// Each set of functions is compiled once.
+fn compiled(vendor: Vendor, lacking: &[&str]) -> PathBuf {
+    static DONE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let name = format!("stub-{}-{vendor:?}-{}.so", std::process::id(), lacking.join("-"));
+    let path = folder().join(name);
+    let mut done = DONE.lock().unwrap();
+    if done.insert(path.clone()) {
         let mut command = Command::new("cc");
         command.args(["-shared", "-fPIC", "-O1", "-w", "-o"]).arg(&path);
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stub/stub.c"));
@@ -38,6 +44,18 @@ impl Stub {
             command.arg("-DHIP");
         }
         assert!(command.status().expect("cc, which links Rust programs too").success());
+    }
+    path
+}
+
+impl Stub {
+    /// Without the functions `lacking`.
+    pub fn new(vendor: Vendor, lacking: &[&str]) -> Stub {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = folder().join(format!("stub-{}-{number}.so", std::process::id()));
+        // A copy is another file to the loader, hence another library.
+        std::fs::copy(compiled(vendor, lacking), &path).unwrap();
         // SAFETY: the stub has no initialisers.
         let library = unsafe { Library::new(&path) }.unwrap();
         Stub { vendor, path, library }

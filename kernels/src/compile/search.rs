@@ -23,7 +23,11 @@ pub struct Search {
 impl Search {
     /// Of this process.
     pub fn here() -> Search {
-        Search { system: true, ..Search::from(|name| std::env::var_os(name)) }
+        let mut search = Search { system: true, ..Search::from(|name| std::env::var_os(name)) };
+        // The program may be the Python that loaded this library.
+        let prefix = std::env::current_exe().ok().and_then(|e| Some(e.parent()?.parent()?.to_path_buf()));
+        search.packages.extend(prefix.iter().flat_map(|p| packages(p)).filter(|p| p.is_dir()));
+        search
     }
 
     /// What variables name: `CUDA_HOME`, `CUDA_PATH`, `NVHPC_ROOT`; `ROCM_PATH`, `HIP_PATH`; `PYTHONPATH`, `VIRTUAL_ENV`, `CONDA_PREFIX`,
@@ -38,19 +42,16 @@ impl Search {
             // One toolkit per folder `cuda/12.6`.
             cuda.extend(newest(&root.join("cuda"), |n| n.starts_with(|c: char| c.is_ascii_digit())));
         }
-        let mut packages: Vec<PathBuf> = variable("PYTHONPATH").map(|p| split_paths(&p).collect()).unwrap_or_default();
+        cuda.extend(folder("CONDA_PREFIX"));
+        let mut all: Vec<PathBuf> = variable("PYTHONPATH").map(|p| split_paths(&p).collect()).unwrap_or_default();
         let interpreters = programs.iter().filter(|p| p.join("python3").exists()).filter_map(|p| p.parent());
         let prefixes = named(&["VIRTUAL_ENV", "CONDA_PREFIX"])
             .into_iter()
             .chain(interpreters.map(Path::to_path_buf))
             .chain(folder("HOME").map(|h| h.join(".local")));
-        for prefix in prefixes {
-            for python in newest(&prefix.join("lib"), |n| n.starts_with("python3")) {
-                packages.extend(["site-packages", "dist-packages"].map(|p| python.join(p)));
-            }
-        }
-        packages.retain(|p| p.is_dir());
-        Search { cuda, rocm: named(&["ROCM_PATH", "HIP_PATH"]), packages, programs, system: false }
+        all.extend(prefixes.flat_map(|p| packages(&p)));
+        all.retain(|p| p.is_dir());
+        Search { cuda, rocm: named(&["ROCM_PATH", "HIP_PATH"]), packages: all, programs, system: false }
     }
 
     /// Files that may be the library `stem` (`libnvrtc.so`), in the order in which they are tried: named installations, then bare
@@ -74,6 +75,12 @@ impl Search {
         all.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
         all
     }
+}
+
+/// Folders of Python packages under a prefix, as `sys.prefix` names them.
+fn packages(prefix: &Path) -> Vec<PathBuf> {
+    let pythons = newest(&prefix.join("lib"), |n| n.starts_with("python3"));
+    pythons.iter().flat_map(|p| ["site-packages", "dist-packages"].map(|name| p.join(name))).collect()
 }
 
 /// What a folder holds under good names, highest numbers first: `libnvrtc.so.13`, `libnvrtc.so.12`, `libnvrtc.so`.
