@@ -225,6 +225,9 @@ fn the_newest_clang_that_knows_the_chip_is_taken_and_hiprtc_comes_before_it() {
     assert!(found(&both, "gfx942", None).unwrap().starts_with("hiprtc 9.0 libhiprtc.so.6 "));
     let asked = |hip| Compiler::find(&chip("gfx942"), &Options { search: both.clone(), hip, ..Options::default() });
     assert!(asked(HipCompiler::Clang).unwrap().identity().starts_with("clang clang version 20.1 "));
+    // As tables have them.
+    assert_eq!(asked(HipCompiler::Clang).unwrap().version(), "clang 20.1");
+    assert_eq!(asked(HipCompiler::Hiprtc).unwrap().version(), "hiprtc 9.0");
     assert!(asked(HipCompiler::Hiprtc).unwrap().identity().starts_with("hiprtc"));
     let error = found(&search(vec![("ROCM_PATH", folder.path().join("none"))]), "gfx942", None).unwrap_err();
     assert!(error.contains("hiprtc") && error.contains("PATH"), "{error}");

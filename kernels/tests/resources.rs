@@ -147,8 +147,8 @@ fn five_kernels_show_their_resources_on_every_chip_and_the_spilling_one_is_caugh
             assert!(!name.starts_with("gfx") || (r.occupancy > 0 && r.scalar > 0), "{kernel}");
         }
         let mut table = Table::default();
-        table.set(name, "this", &found);
-        let faults = Table::parse(&table.to_string()).unwrap().compare(name, "this", &found);
+        table.set(name, &compiler.version(), &found);
+        let faults = Table::parse(&table.to_string()).unwrap().compare(name, &compiler.version(), &found);
         assert!(matches!(&faults[..], [Fault::Spill { at: [c, k], .. }] if c == name && k == "spilling"), "{faults:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! What an image depends on.
 
-use crate::compile::{flags, Options};
+use crate::compile::{flags, own_flags, Options};
 use crate::{Chip, Source};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -26,6 +26,7 @@ impl Key {
             fields.extend(items);
         };
         list(flags(chip));
+        list(own_flags(chip).iter().map(|f| f.to_string()).collect());
         list(options.extra.clone());
         list(source.defines.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect());
         fields.push(source.text.clone());

@@ -17,7 +17,7 @@ pub(super) struct Clang {
 
 /// One text, machine code of the device alone, no headers and no libraries; no unit's number either, which is a digest of the file's path
 /// and would make every image another one.
-const FLAGS: [&str; 6] =
+pub(super) const FLAGS: [&str; 6] =
     ["-xhip", "--cuda-device-only", "--no-gpu-bundle-output", "-nogpuinc", "-nogpulib", "-fuse-cuid=none"];
 
 /// Newer ones first: they know more chips.
@@ -87,7 +87,13 @@ impl Drop for Scratch {
 }
 
 impl Clang {
-    /// Version and place.
+    /// `clang 19.1.7`, whatever a distribution writes around it.
+    pub(super) fn version(&self) -> String {
+        let number = self.version.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
+        format!("clang {}", number.unwrap_or("unknown"))
+    }
+
+    /// Version and build.
     pub(super) fn identity(&self) -> String {
         let real = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let length = fs::metadata(&real).map_or(0, |m| m.len());

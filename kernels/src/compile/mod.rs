@@ -98,6 +98,14 @@ impl Compiler {
         }
     }
 
+    /// Name and version alone, as the table of resources has them: `nvrtc 12.8`, `clang 19.1.7`.
+    pub fn version(&self) -> String {
+        match &self.kind {
+            Kind::Nvrtc(rtc) | Kind::Hiprtc(rtc) => rtc.version(),
+            Kind::Clang(clang) => clang.version(),
+        }
+    }
+
     /// Compiles a text for the chip that this compiler was found for.
     ///
     /// # Errors
@@ -130,6 +138,14 @@ pub(crate) fn flags(chip: &Chip) -> Vec<String> {
         Chip::Cuda(arch) => nvrtc::options(arch),
         Chip::Hip(arch) => hiprtc::options(arch),
         Chip::Host => Vec::new(),
+    }
+}
+
+/// Options of single compilers, which shape images too.
+pub(crate) fn own_flags(chip: &Chip) -> &'static [&'static str] {
+    match chip {
+        Chip::Hip(_) => &clang::FLAGS,
+        Chip::Cuda(_) | Chip::Host => &[],
     }
 }
 

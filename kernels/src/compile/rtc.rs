@@ -176,12 +176,17 @@ impl Rtc {
         unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
     }
 
+    /// `nvrtc 12.8`
+    pub(super) fn version(&self) -> String {
+        format!("{} {}.{}", self.prefix, self.version.0, self.version.1)
+    }
+
     /// Version and build: the file's own name carries more digits than the interface, its length tells rebuilt ones apart.
     pub(super) fn identity(&self) -> String {
         let real = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let file = real.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let length = std::fs::metadata(&real).map_or(0, |m| m.len());
-        format!("{} {}.{} {file} {length}", self.prefix, self.version.0, self.version.1)
+        format!("{} {file} {length}", self.version())
     }
 }
 
