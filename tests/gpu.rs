@@ -139,8 +139,13 @@ fn probe() {
             let mut out = Results::default();
             c.compute(&r.positions, r.cell.as_ref(), &r.parameters, Request::default(), &mut out).unwrap();
             let v: Vec<f64> = out.virial.concat().iter().zip(r.exact("virial").unwrap()).map(|(a, b)| a - b).collect();
-            println!("{name} {} atoms energy {:e} force {:e} virial {:?}", r.types.len(), out.energy - r.exact("energy").unwrap()[0],
-                largest_difference(&out.forces.concat(), r.exact("force").unwrap()), v);
+            println!(
+                "{name} {} atoms energy {:e} force {:e} virial {:?}",
+                r.types.len(),
+                out.energy - r.exact("energy").unwrap()[0],
+                largest_difference(&out.forces.concat(), r.exact("force").unwrap()),
+                v
+            );
         }
         println!("virial {:?}", r.exact("virial").unwrap());
     }

@@ -1,9 +1,12 @@
 //! One kernel text for CUDA and HIP, its preludes, run-time compilation, and resource tables.
 
+pub mod cache;
 mod chip;
+pub mod compile;
 #[cfg(feature = "emulated")]
 pub mod host;
+pub mod resources;
 mod source;
 
-pub use chip::Chip;
+pub use chip::{Chip, UnknownChip};
 pub use source::{Shape, SharedNumbers, Source, ROW_LANES, THREADS};

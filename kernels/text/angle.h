@@ -197,6 +197,7 @@ KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
       for (u32 r = thread(); r < rows; r += THREADS) {
         u32 e = r / q.span;
         real x = real(0);
+UNROLL_SOME
         for (u32 c = 0; c < EP; c++) x = fma_(real(message[r * EP + c]), real(s[e * EP + c]), x);
         y[r] = x;
       }

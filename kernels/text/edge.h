@@ -197,12 +197,15 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
       u64 b = u64(e0 + r) * GB;
       if (axis == 3) {
         real s = real(0);
+UNROLL_SOME
         for (u32 c = 0; c < MP; c++) s += real(work[r * MP + c]);
         geometry_bar[b] += double(s);
       } else {
         real s = real(0), n = real(0);
+UNROLL_SOME
         for (u32 c = 0; c < EP; c++) s = fma_(moment_bar[hi + axis * EP + c], real(e[r * EP + c]), s);
         u64 j = u64(neighbour[e0 + r]) * NP;
+UNROLL_SOME
         for (u32 c = 0; c < NP; c++) n = fma_(moment_bar[hi + 3 * EP + axis * NP + c], nodes[j + c], n);
         geometry_bar[b + 1 + axis] += double(s + n) * EDGE_ROOT * exact[u64(e0 + r) * 4];
         // Waits for the other axes: d has room behind its rows.

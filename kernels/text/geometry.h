@@ -94,6 +94,7 @@ KERNEL(edge_gradients)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
     double r = distance[e], q = r + PROTECTION;
     Exact g = exact_geometry(vector + u64(e) * 3, r, types[i], slot[e], statistics, slots);
     double x_bar = 0.0, along = 0.0, h_bar[3];
+UNROLL_SOME
     for (u32 c = 0; c < E_DIM; c++) {
       real slope = embed_edge(real(g.x), c, edge_weight, edge_bias).slope;
       x_bar = fma_(double(e_bar[u64(e - tile_edge) * EP + c]) * double(slope), double(edge_weight[c]), x_bar);
@@ -120,6 +121,7 @@ KERNEL(edge_gradients)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
     for (u32 k = 0; k < m; k++) {
       u64 a = first_angle[i] - tile_angle + u64(k) * m + f, b = first_angle[i] - tile_angle + u64(f) * m + k;
       double y = 0.0, z = 0.0;
+UNROLL_SOME
       for (u32 c = 0; c < A_DIM; c++) {
         y = fma_(double(a_bar[a * AP + c]), double(angle_weight[c]), y);
         z = fma_(double(a_bar[b * AP + c]), double(angle_weight[c]), z);

@@ -409,6 +409,7 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
 #define DEVICE static inline
 #define LAMBDA [&]
 #define UNROLL
+#define UNROLL_SOME
 #define KERNEL(name) static void name
 #define EXPORT(name)                                                                                                                       \
   extern "C" void weir_kernel_##name(const weir::Raw *a) { weir::call(name, a); }                                                          \

@@ -29,6 +29,8 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 #define DEVICE static __device__ __forceinline__
 #define LAMBDA [&]
 #define UNROLL _Pragma("unroll")
+// Long loops of constant length: unrolled whole they would hold more values than there are registers.
+#define UNROLL_SOME _Pragma("unroll 4")
 #define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS) name
 #define EXPORT(name)
 // Arrays in device memory that a kernel reads, or writes too.

@@ -26,6 +26,7 @@ UNROLL
         for (int i = 0; i < TR; i++)
 UNROLL
           for (int j = 0; j < TC; j++) part[i][j] = T(0);
+UNROLL_SOME
         for (u32 k = kb; k < end; k++) {
           T x[TR], y[TC];
 UNROLL

@@ -1,18 +1,25 @@
 //! From a source to an image for the driver's chip.
 
 use super::driver::Driver;
-use super::GpuError;
-use weir_kernels::{Chip, Source};
+use super::{GpuError, GpuOptions};
+use weir_kernels::cache::Cache;
+#[cfg(feature = "emulated")]
+use weir_kernels::Chip;
+use weir_kernels::Source;
 
 /// The image of a source for a device.
 ///
 /// # Errors
 /// [`GpuError::Compile`].
-pub fn image(source: &Source, driver: &dyn Driver) -> Result<Vec<u8>, GpuError> {
+pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Result<Vec<u8>, GpuError> {
     match &driver.facts().chip {
         #[cfg(feature = "emulated")]
         Chip::Host => host(source, driver.compile_flags()),
-        chip => Err(GpuError::Compile(format!("there is no compiler for {chip} in this build"))),
+        chip => {
+            let cache = Cache::new(options.kernel_dir.as_deref(), options.cache_dir.as_deref());
+            let obtained = cache.obtain(source, chip, &super::compile_options(driver.facts()));
+            Ok(obtained.map_err(|e| GpuError::Compile(e.to_string()))?.image.bytes)
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl Executor {
         let shape = shape_of(&model, &shapes, double, store)
             .fitted(options.shared_limit.unwrap_or(shared).min(shared))
             .ok_or(GpuError::Shared { bytes: shared })?;
-        let image = super::compile::image(&Source::dpa3(&shape), driver.as_ref())?;
+        let image = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
         let module = driver.load(&image)?;
         let kernels = Kernels::of(driver.as_ref(), module)?;
         let mut count = Writer::new(0, double);

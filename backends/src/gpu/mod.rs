@@ -7,13 +7,16 @@ mod array;
 mod buffers;
 mod calculator;
 mod compile;
+pub mod cuda;
 pub mod driver;
 #[cfg(feature = "emulated")]
 pub mod emulated;
 mod execute;
 mod fit;
+pub mod hip;
 mod launch;
 mod memory;
+mod native;
 mod neighbours;
 mod shape;
 mod upload;
@@ -23,11 +26,14 @@ pub use calculator::GpuCalculator;
 pub use memory::TierMemory;
 
 use crate::cpu::{PrecisionChoice, Store, Terms};
-use driver::{Driver, DriverError, Memory};
+use driver::{DeviceFacts, Driver, DriverError, Memory};
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
+use weir_kernels::compile::Options as CompileOptions;
+use weir_kernels::Chip;
 
 /// Edges of a tile: enough centres for every multiprocessor, few enough for a tile's scratch to stay small.
 const TILE: usize = 1 << 17;
@@ -66,6 +72,10 @@ pub struct GpuOptions {
     pub tile_edges: usize,
     /// Bytes of shared memory that a block may use; none: all that the device has.
     pub shared_limit: Option<u32>,
+    /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
+    pub kernel_dir: Option<PathBuf>,
+    /// Folder where compiled kernels are kept (`WEIR_CACHE_DIR`).
+    pub cache_dir: Option<PathBuf>,
 }
 
 impl Default for GpuOptions {
@@ -82,6 +92,8 @@ impl Default for GpuOptions {
             skin: 1.0,
             tile_edges: TILE,
             shared_limit: None,
+            kernel_dir: None,
+            cache_dir: None,
         }
     }
 }
@@ -164,4 +176,21 @@ pub fn create(
         options.tiers.push(hbm(free / 10 * 9));
     }
     GpuCalculator::new(driver, model, types, options)
+}
+
+/// Every device of every driver; a driver that is not there has one entry that says so. No device is touched.
+pub fn devices() -> Vec<(&'static str, Result<DeviceFacts, DriverError>)> {
+    let all = [("cuda", cuda::devices()), ("hip", hip::devices())];
+    all.into_iter()
+        .flat_map(|(name, found)| {
+            let entries = found.unwrap_or_else(|error| vec![Err(error)]);
+            entries.into_iter().map(move |entry| (name, entry)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// How kernels are compiled for a device: with compilers of this machine whose code its driver loads.
+pub fn compile_options(facts: &DeviceFacts) -> CompileOptions {
+    let version = facts.driver.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    CompileOptions { cuda: version.filter(|_| matches!(facts.chip, Chip::Cuda(_))), ..CompileOptions::here() }
 }

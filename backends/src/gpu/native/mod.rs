@@ -1,0 +1,133 @@
+//! One implementation of [`Driver`](super::driver::Driver) over the functions of a vendor.
+
+mod calls;
+mod context;
+mod drive;
+mod library;
+mod memory;
+mod ranges;
+mod vendor;
+mod work;
+
+pub(super) use library::{call, Api};
+pub(super) use vendor::{code, Attributes, Vendor, BROKEN};
+#[cfg(test)]
+pub(super) use {calls::Location, vendor::flag};
+
+use super::driver::{DeviceFacts, DriverError, Memory, Stream};
+use calls::Handle;
+use context::Place;
+use ranges::Ranges;
+use std::collections::HashMap;
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A device with its queues.
+pub struct Native {
+    api: Api,
+    device: c_int,
+    facts: DeviceFacts,
+    place: Place,
+    streams: [Handle; 3],
+    held: AtomicU64,
+    state: Mutex<State>,
+    ranges: Ranges,
+}
+
+/// What was made on the device.
+#[derive(Default)]
+struct State {
+    memory: HashMap<u64, (Memory, u64)>,
+    modules: Vec<Handle>,
+    functions: Vec<Function>,
+    events: Vec<Handle>,
+    /// Instantiated; 0 once forgotten.
+    graphs: Vec<Handle>,
+    /// The last kernel queued on each stream, for messages: faults show at the next wait.
+    last: [Option<Queued>; 3],
+    recording: bool,
+}
+
+struct Function {
+    handle: Handle,
+    name: String,
+    /// Dynamic shared memory that it may have without asking for more.
+    shared: u32,
+}
+
+#[derive(Clone, Copy)]
+enum Queued {
+    Function(u32),
+    Graph,
+}
+
+impl Native {
+    /// The device of this index, modulo their number.
+    pub fn open(api: Api, index: u32) -> Result<Native, DriverError> {
+        let (device, facts) = api.facts(index % api.devices)?;
+        let unusable = |e: DriverError| DriverError::Unusable { device: facts.name.clone(), cause: e.to_string() };
+        let place = Place::take(&api, device).map_err(unusable)?;
+        let ranges = Ranges::open(api.vendor.cuda);
+        let held = AtomicU64::new(0);
+        let state = Mutex::default();
+        let mut native = Native { api, device, facts, place, streams: [0; 3], held, state, ranges };
+        for index in 0..3 {
+            let mut stream = 0;
+            let made =
+                native.enter().and_then(|_here| call!(&native.api, stream_create(&mut stream, vendor::flag::STREAM)));
+            made.map_err(|e| DriverError::Unusable { device: native.facts.name.clone(), cause: e.to_string() })?;
+            native.streams[index] = stream;
+        }
+        Ok(native)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the lists as they are; each change is one push.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stream(&self, stream: Stream) -> Handle {
+        self.streams[stream as usize]
+    }
+}
+
+impl Drop for Native {
+    /// Nothing here may fail loudly: the host program may have reset the device, or be on its way out.
+    fn drop(&mut self) {
+        let state = std::mem::take(&mut *self.state());
+        if self.place.alive(&self.api, self.device) {
+            if let Ok(_here) = self.enter() {
+                if state.recording {
+                    let mut graph = 0;
+                    if call!(&self.api, capture_end(self.stream(Stream::Compute), &mut graph)).is_ok() && graph != 0 {
+                        drop(call!(&self.api, graph_destroy(graph)));
+                    }
+                }
+                // What is still queued reads memory that is given back below.
+                let queued: Vec<Handle> = self.streams.into_iter().filter(|s| *s != 0).collect();
+                let lost = queued.iter().any(|s| call!(&self.api, stream_synchronise(*s)).is_err());
+                // After a fault handles are no longer worth a call; the context takes them along.
+                if !lost {
+                    for graph in state.graphs.iter().filter(|g| **g != 0) {
+                        drop(call!(&self.api, graph_drop(*graph)));
+                    }
+                    for event in &state.events {
+                        drop(call!(&self.api, event_destroy(*event)));
+                    }
+                    for module in &state.modules {
+                        drop(call!(&self.api, module_unload(*module)));
+                    }
+                    for stream in queued {
+                        drop(call!(&self.api, stream_destroy(stream)));
+                    }
+                    for (address, (memory, _)) in &state.memory {
+                        drop(self.release(*memory, *address));
+                    }
+                }
+            }
+        }
+        self.place.leave(&self.api, self.device);
+        self.held.store(0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,179 @@
+//! Run-time compilation: NVRTC for CUDA, hiprtc or a clang for AMD.
+
+mod clang;
+mod error;
+mod hiprtc;
+mod nvrtc;
+mod rtc;
+mod search;
+
+pub use error::CompileError;
+pub use search::Search;
+
+use crate::{Chip, Source};
+use clang::Clang;
+use rtc::Rtc;
+
+/// Which compiler makes code for AMD chips.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HipCompiler {
+    /// hiprtc, and where there is none a clang.
+    #[default]
+    Any,
+    /// hiprtc.
+    Hiprtc,
+    /// A clang with lld: the code does not depend on ROCm's version.
+    Clang,
+}
+
+/// How a text is compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// CUDA version of the driver that will run the image, where there is one: code of a newer major version is not loaded.
+    pub cuda: Option<(u32, u32)>,
+    /// For AMD chips.
+    pub hip: HipCompiler,
+    /// Further compiler options.
+    pub extra: Vec<String>,
+    /// Where compilers are looked for.
+    pub search: Search,
+}
+
+impl Options {
+    /// Compilers of this machine.
+    pub fn here() -> Options {
+        Options { search: Search::here(), ..Options::default() }
+    }
+}
+
+/// Compiled kernels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// What it runs on.
+    pub chip: Chip,
+    /// What the driver loads: a cubin, a code object, a shared library.
+    pub bytes: Vec<u8>,
+    /// What the compiler said; resources are read from it.
+    pub log: String,
+    /// The compiler with its version.
+    pub compiler: String,
+}
+
+/// A compiler that was found.
+#[derive(Clone)]
+pub struct Compiler {
+    kind: Kind,
+    chip: Chip,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Nvrtc(Rtc),
+    Hiprtc(Rtc),
+    Clang(Clang),
+}
+
+impl Compiler {
+    /// The compiler for a chip.
+    ///
+    /// # Errors
+    /// [`CompileError::Missing`] with every place that was looked at.
+    pub fn find(chip: &Chip, options: &Options) -> Result<Compiler, CompileError> {
+        let kind = match chip {
+            Chip::Cuda(arch) => Kind::Nvrtc(nvrtc::find(arch, &options.search, options.cuda)?),
+            Chip::Hip(arch) => hip(arch, options)?,
+            Chip::Host => {
+                let remedy = "kernels are compiled for CUDA and AMD chips only".into();
+                return Err(CompileError::Missing { chip: chip.to_string(), looked: vec!["nothing".into()], remedy });
+            }
+        };
+        Ok(Compiler { kind, chip: chip.clone() })
+    }
+
+    /// Name, version and build: part of the key of a kept image.
+    pub fn identity(&self) -> String {
+        match &self.kind {
+            Kind::Nvrtc(rtc) | Kind::Hiprtc(rtc) => rtc.identity(),
+            Kind::Clang(clang) => clang.identity(),
+        }
+    }
+
+    /// Name and version alone, as the table of resources has them: `nvrtc 12.8`, `clang 19.1.7`.
+    pub fn version(&self) -> String {
+        match &self.kind {
+            Kind::Nvrtc(rtc) | Kind::Hiprtc(rtc) => rtc.version(),
+            Kind::Clang(clang) => clang.version(),
+        }
+    }
+
+    /// Compiles a text for the chip that this compiler was found for.
+    ///
+    /// # Errors
+    /// [`CompileError::Refused`] with the log; failures of the compiler itself.
+    pub fn compile(&self, source: &Source, options: &Options) -> Result<Image, CompileError> {
+        let compiler = self.identity();
+        let mut all = flags(&self.chip);
+        all.extend(source.defines.iter().map(|(name, value)| format!("-D{name}={value}")));
+        all.extend(options.extra.iter().cloned());
+        let refused = |log, hint| CompileError::Refused {
+            name: source.name.clone(),
+            chip: self.chip.to_string(),
+            compiler: compiler.clone(),
+            hint,
+            log,
+        };
+        let (bytes, log) = match &self.kind {
+            Kind::Nvrtc(rtc) | Kind::Hiprtc(rtc) => {
+                rtc.compile(&source.name, &source.text, &all, |log| refused(log, None))?
+            }
+            Kind::Clang(clang) => clang.compile(&source.text, &all, refused)?,
+        };
+        Ok(Image { chip: self.chip.clone(), bytes, log, compiler })
+    }
+}
+
+/// The options of every text for a chip.
+pub(crate) fn flags(chip: &Chip) -> Vec<String> {
+    match chip {
+        Chip::Cuda(arch) => nvrtc::options(arch),
+        Chip::Hip(arch) => hiprtc::options(arch),
+        Chip::Host => Vec::new(),
+    }
+}
+
+/// Options of single compilers, which shape images too.
+pub(crate) fn own_flags(chip: &Chip) -> &'static [&'static str] {
+    match chip {
+        Chip::Hip(_) => &clang::FLAGS,
+        Chip::Cuda(_) | Chip::Host => &[],
+    }
+}
+
+fn hip(arch: &str, options: &Options) -> Result<Kind, CompileError> {
+    let mut looked = Vec::new();
+    if options.hip != HipCompiler::Clang {
+        match hiprtc::find(&options.search) {
+            Ok(rtc) => return Ok(Kind::Hiprtc(rtc)),
+            Err(places) => looked.extend(places),
+        }
+    }
+    if options.hip != HipCompiler::Hiprtc {
+        match clang::find(arch, &options.search) {
+            Ok(clang) => return Ok(Kind::Clang(clang)),
+            Err(places) => looked.extend(places),
+        }
+    }
+    looked.insert(0, "ROCM_PATH, HIP_PATH".into());
+    let remedy = "install ROCm's hiprtc, or a clang that knows the chip with its lld (Debian: apt-get install clang-19 lld-19), or name a \
+                  folder of precompiled kernels with WEIR_KERNEL_DIR"
+        .into();
+    Err(CompileError::Missing { chip: arch.into(), looked, remedy })
+}
+
+/// Finds the compiler and compiles.
+///
+/// # Errors
+/// As [`Compiler::find`] and [`Compiler::compile`].
+pub fn compile(source: &Source, chip: &Chip, options: &Options) -> Result<Image, CompileError> {
+    Compiler::find(chip, options)?.compile(source, options)
+}

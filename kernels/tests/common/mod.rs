@@ -1,0 +1,91 @@
+//! What several test files need.
+#![allow(dead_code)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use weir_kernels::compile::{CompileError, Compiler, Options, Search};
+use weir_kernels::{Chip, Source};
+
+pub const KERNELS: [&str; 5] = ["axpy", "segmented_sum", "reversed", "product", "spilling"];
+
+pub fn source() -> Source {
+    Source {
+        name: "test".into(),
+        text: include_str!("kernels.inc").into(),
+        defines: vec![("WIDTH".into(), "64".into())],
+    }
+}
+
+pub fn chip(name: &str) -> Chip {
+    name.parse().unwrap()
+}
+
+/// The compiler, or none with a word about it when this machine has none. Anything else is a failure.
+pub fn compiler(name: &str, options: &Options) -> Option<Compiler> {
+    match Compiler::find(&chip(name), options) {
+        Ok(compiler) => Some(compiler),
+        Err(error @ CompileError::Missing { .. }) => {
+            println!("skipped for {name}: {error}");
+            assert!(std::env::var("KERNEL_COMPILERS").as_deref() != Ok("required"), "{error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A shared library made of C.
+pub fn library(folder: &Path, name: &str, text: &str) {
+    fs::create_dir_all(folder).unwrap();
+    let (file, out) = (folder.join("stub.c"), folder.join(name));
+    fs::write(&file, text).unwrap();
+    let done = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&out).arg(&file).status().unwrap();
+    assert!(done.success());
+    fs::remove_file(file).unwrap();
+}
+
+/// A toolkit whose compiler turns every text into an "image" that holds text and options, unless the text says `refuse`. It counts its
+/// compilations in the file `count`.
+pub fn toolkit(folder: &Path, version: &str) -> Options {
+    let count = folder.join("count");
+    let text = format!(
+        r#"#include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        struct program {{ char *text; char all[1 << 16]; }};
+        int nvrtcVersion(int *a, int *b) {{ int v[] = {{{version}}}; *a = v[0]; *b = v[1]; return 0; }}
+        int nvrtcGetNumSupportedArchs(int *n) {{ *n = 2; return 0; }}
+        int nvrtcGetSupportedArchs(int *a) {{ a[0] = 80; a[1] = 90; return 0; }}
+        const char *nvrtcGetErrorString(int code) {{ return "refused"; }}
+        int nvrtcCreateProgram(struct program **p, const char *text, const char *name, int n, void *h, void *i) {{
+          *p = calloc(1, sizeof **p); (*p)->text = strdup(text); return 0; }}
+        int nvrtcDestroyProgram(struct program **p) {{ free((*p)->text); free(*p); return 0; }}
+        int nvrtcCompileProgram(struct program *p, int n, const char **options) {{
+          FILE *count = fopen("{}", "a"); fputc('x', count); fclose(count);
+          if (strstr(p->text, "refuse")) return 6;
+          strcpy(p->all, "" "ELF");
+          strcat(p->all, p->text);
+          for (int i = 0; i < n; i++) {{ strcat(p->all, " "); strcat(p->all, options[i]); }}
+          return 0; }}
+        int nvrtcGetProgramLogSize(void *p, size_t *n) {{ *n = 4; return 0; }}
+        int nvrtcGetProgramLog(void *p, char *log) {{ strcpy(log, "log"); return 0; }}
+        int nvrtcGetCUBINSize(struct program *p, size_t *n) {{ *n = strlen(p->all); return 0; }}
+        int nvrtcGetCUBIN(struct program *p, char *image) {{ memcpy(image, p->all, strlen(p->all)); return 0; }}
+        "#,
+        count.display()
+    );
+    library(&folder.join("lib64"), "libnvrtc.so.12", &text);
+    // hiprtc has the same interface under other names.
+    let text = text.replace("nvrtcGetCUBIN", "hiprtcGetCode").replace("nvrtc", "hiprtc");
+    library(&folder.join("lib"), "libhiprtc.so.7", &text);
+    let home = folder.to_path_buf();
+    Options {
+        search: Search::from(|name| ["CUDA_HOME", "ROCM_PATH"].contains(&name).then(|| home.clone().into())),
+        ..Options::default()
+    }
+}
+
+/// Compilations of a [`toolkit`].
+pub fn compilations(folder: &Path) -> usize {
+    fs::read(folder.join("count")).map_or(0, |c| c.len())
+}
