@@ -122,31 +122,3 @@ fn bad_configurations_are_named() {
 fn an_empty_system_and_a_lone_atom_have_an_energy() {
     promises::an_empty_system_and_a_lone_atom_have_an_energy::<Fast>();
 }
-
-#[test]
-#[ignore]
-fn probe() {
-    use weir_engine::backend::{Request, Results};
-    let folder = shared().unwrap().join("fixtures/models/dpa31_3m");
-    let model = load_model(&folder.join("model.dp"));
-    for path in references(&folder) {
-        let r = Reference::read(&path);
-        if !r.name.contains("water64") {
-            continue;
-        }
-        let s = Settings { precision: weir_backends::cpu::PrecisionChoice::F32, ..Default::default() };
-        for (name, mut c) in [("cpu", Cpu::make(&model, &r.types, &s)), ("gpu", Fast::make(&model, &r.types, &s))] {
-            let mut out = Results::default();
-            c.compute(&r.positions, r.cell.as_ref(), &r.parameters, Request::default(), &mut out).unwrap();
-            let v: Vec<f64> = out.virial.concat().iter().zip(r.exact("virial").unwrap()).map(|(a, b)| a - b).collect();
-            println!(
-                "{name} {} atoms energy {:e} force {:e} virial {:?}",
-                r.types.len(),
-                out.energy - r.exact("energy").unwrap()[0],
-                largest_difference(&out.forces.concat(), r.exact("force").unwrap()),
-                v
-            );
-        }
-        println!("virial {:?}", r.exact("virial").unwrap());
-    }
-}

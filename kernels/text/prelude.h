@@ -20,7 +20,7 @@ static __device__ __forceinline__ void barrier() {
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
 #else
-#define WEIR_BOUNDS(n) __launch_bounds__(n, 4)
+#define WEIR_BOUNDS(n) __launch_bounds__(n, 3)
 static __device__ __forceinline__ u32 thread() { return threadIdx.x; }
 static __device__ __forceinline__ u32 block() { return blockIdx.x; }
 static __device__ __forceinline__ void barrier() { __syncthreads(); }
