@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What rounding of kept states costs in NVE: scripts/store_drift.sh WEIR_BINARY [STEPS=20000] [FOLDER]
+# What rounding of kept states costs in NVE: scripts/store_drift.sh WEIR_BINARY [STEPS=20000] [FOLDER] [FORM...]
 #   10 ps of the demo at 0.5 fs for each stored form, from one equilibrated frame; prints the slope of each total energy by least squares
 set -euo pipefail
 weir=$(realpath "${1:?usage: scripts/store_drift.sh WEIR_BINARY [STEPS] [FOLDER]}")
@@ -11,7 +11,8 @@ out=$(realpath "$out")
 "$weir" md examples/water.toml --quiet --set md.steps=2000 --set "output.prefix=$out/equil" --set output.trajectory_every=1000
 sed "s#^path = \"water/model.dp\"#path = \"$PWD/examples/water/model.dp\"#; s#^path = \"water/start.extxyz\"#path = \"$out/equil.final.extxyz\"#
   /^thermostat/d; /^friction/d; /^temperature_K/d" examples/water.toml >"$out/nve.toml"
-for form in f64-f32 exact f16 bf16; do
+if [ $# -gt 3 ]; then forms=("${@:4}"); else forms=(f64-f32 exact f16 bf16); fi
+for form in "${forms[@]}"; do
   case $form in
   f64-f32) options=(--precision f64 --store f32) ;;
   *) options=(--store "$form") ;;
