@@ -161,6 +161,8 @@ impl CpuCalculator {
             .thread_name(|k| format!("weir-{k}"))
             .build()
             .map_err(|e| CpuError::Threads { threads, cause: e.to_string() })?;
+        // On a busy machine a thread may begin after the first steps; what its start allocates belongs here.
+        pool.broadcast(|_| ());
         Ok(Self {
             options: GraphOptions::of(&model),
             model,
