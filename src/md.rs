@@ -40,7 +40,7 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     let resolved = sources.resolve(&[flags(&args.compute, args.head.as_deref())?, set], &file)?;
     let model = &config.content.model;
     let mut engine = Engine::load(&model.path, model.allow_unknown, resolved, log)?;
-    engine.skin = config.content.compute.skin_A;
+    engine.session.skin = config.content.compute.skin_A;
     report::header(log, &engine, "md");
 
     let mut trace = Trace::new(&engine.policy)?;

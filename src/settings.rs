@@ -2,11 +2,9 @@
 
 use crate::cli::ComputeArgs;
 use crate::problem::Usage;
-use weir_allocators::kind::file_system;
-use weir_allocators::policy::{
-    nearest, read, resolve, Backend, Device, Found, Layer, Policy, PolicyError, Setting, Surroundings,
-};
+use weir_allocators::policy::{nearest, read_process, resolve_here, Found, Layer, Policy, PolicyError, Setting};
 use weir_allocators::topology::Topology;
+use weir_backends::session::check_backend;
 
 /// The settings of a run and the machine they were resolved for.
 #[derive(Clone, Debug)]
@@ -74,11 +72,7 @@ impl Sources {
     /// # Errors
     /// Unknown names, wrong values, an unreadable file.
     pub fn read() -> Result<Self, Usage> {
-        let all = std::env::vars_os().filter_map(|(k, v)| {
-            let name = k.into_string().ok().filter(|n| n.starts_with("WEIR_"))?;
-            Some((name, v.to_string_lossy().into_owned()))
-        });
-        Ok(Sources(read(all).and_then(Found::strict).map_err(usage)?))
+        Ok(Sources(read_process().and_then(Found::strict).map_err(usage)?))
     }
 
     /// The log level.
@@ -93,22 +87,8 @@ impl Sources {
     pub fn resolve(&self, flags: &[Layer], config: &Layer) -> Result<Settings, Usage> {
         let mut layers = flags.to_vec();
         layers.extend([self.0.environment.clone(), config.clone(), self.0.file.clone()]);
-        let topology = Topology::here();
-        let around = Surroundings {
-            topology: &topology,
-            device: &Device::Cpu,
-            in_client: false,
-            environment: &|name| std::env::var(name).ok(),
-            scratch: &file_system,
-        };
-        let policy = resolve(&layers, &around).map_err(usage)?;
-        let backend = &policy.backend;
-        if !matches!(backend.value, Backend::Auto | Backend::Cpu) {
-            return Err(Usage(format!(
-                "{}: the backend {} is not in this version, which computes on the CPU; set it to cpu",
-                backend.origin, backend.value
-            )));
-        }
+        let (policy, topology) = resolve_here(&layers, false).map_err(usage)?;
+        check_backend(&policy).map_err(|e| Usage(e.to_string()))?;
         Ok(Settings { policy, topology })
     }
 }

@@ -1,5 +1,6 @@
 //! What the engine asks of a backend: energy, forces and virial of a configuration.
 
+use crate::graph::{GivenList, Images};
 use crate::plan::placement::Plan;
 use crate::plan::profile::Profile;
 use thiserror::Error;
@@ -46,6 +47,9 @@ pub enum ComputeError {
     /// An input that this model needs is missing or has the wrong length.
     #[error("{0}")]
     Parameter(String),
+    /// A list was given to a backend that finds neighbours by itself.
+    #[error("the backend {0} takes no neighbour lists from outside")]
+    GivenList(&'static str),
     /// Memory for the step could not be had.
     #[error("{0}")]
     Memory(String),
@@ -88,6 +92,36 @@ pub trait Calculator: Send {
         request: Request,
         results: &mut Results,
     ) -> Result<(), ComputeError>;
+
+    /// Takes over a neighbour list that an MD code made, and fixes the order of summation to the curve through these positions. It is
+    /// used by [`Calculator::compute_given`] until the next one comes; [`Calculator::compute`] goes back to lists of its own.
+    ///
+    /// # Errors
+    /// [`ComputeError::Graph`] for bad positions, a bad cell, a list that does not fit them.
+    fn take_list(
+        &mut self,
+        _given: &GivenList,
+        _positions: &[[f64; 3]],
+        _cell: Option<&[[f64; 3]; 3]>,
+    ) -> Result<(), ComputeError> {
+        Err(ComputeError::GivenList(self.name()))
+    }
+
+    /// As [`Calculator::compute`], with the neighbours of [`Calculator::take_list`]. Whoever made the list answers for its being complete
+    /// at these positions. Atomic virials refer to the positions as they are, unwrapped.
+    ///
+    /// # Errors
+    /// As [`Calculator::compute`]; also where no list was taken.
+    fn compute_given(
+        &mut self,
+        _positions: &[[f64; 3]],
+        _images: Images,
+        _parameters: &FrameParameters,
+        _request: Request,
+        _results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        Err(ComputeError::GivenList(self.name()))
+    }
 
     /// Brings everything that a step at these positions needs (neighbour list, plan, memory), so that what cannot fit is an error before
     /// any work. A step does so by itself where it was not called.

@@ -1,3 +1,12 @@
-//! `libweir.so` with `weir.h`, the drop-in `libdeepmd_c.so`, GROMACS and PLUMED entry points and the Python package.
-//!
-//! Nothing lives here yet (docs/architecture.md, "What is not there yet").
+//! What the libraries for MD codes share. The libraries themselves (`weir-c`, `deepmd-c`) only turn pointers into slices and back.
+
+pub mod catch;
+pub mod error;
+pub mod ghosts;
+pub mod options;
+pub mod potential;
+pub mod text;
+pub mod units;
+
+pub use error::Error;
+pub use potential::{Potential, Source};

@@ -55,6 +55,17 @@ pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Fou
     Ok(found)
 }
 
+/// [`read`] of this process's environment.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_process() -> Result<Found, PolicyError> {
+    read(std::env::vars_os().filter_map(|(name, text)| {
+        let name = name.into_string().ok().filter(|n| n.starts_with("WEIR_"))?;
+        Some((name, text.to_string_lossy().into_owned()))
+    }))
+}
+
 fn file(path: &Path) -> Result<Layer, PolicyError> {
     let origin = format!("WEIR_CONFIG ({})", path.display());
     let wrong = |why: String| PolicyError::File { origin: origin.clone(), why };

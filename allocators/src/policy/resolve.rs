@@ -3,7 +3,8 @@
 use super::names::variable;
 use super::shares::{shares, Device, Shares, Surroundings};
 use super::{Backend, Budget, CheckpointRule, Layer, Placement, PolicyError, Precision, Setting, Store};
-use crate::kind::{show_bytes, Tier};
+use crate::kind::{file_system, show_bytes, Tier};
+use crate::topology::Topology;
 use std::path::PathBuf;
 
 /// A tier that may be used, and how much of it.
@@ -117,6 +118,23 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         shares,
         warnings,
     })
+}
+
+/// [`resolve`] for this machine, where the CPU computes.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_here(layers: &[Layer], in_client: bool) -> Result<(Policy, Topology), PolicyError> {
+    let topology = Topology::here();
+    let around = Surroundings {
+        topology: &topology,
+        device: &Device::Cpu,
+        in_client,
+        environment: &|name| std::env::var(name).ok(),
+        scratch: &file_system,
+    };
+    let policy = resolve(layers, &around)?;
+    Ok((policy, topology))
 }
 
 struct Asked {

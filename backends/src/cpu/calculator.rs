@@ -8,7 +8,9 @@ use super::{CpuError, CpuOptions};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
-use weir_engine::graph::{summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
+use weir_engine::graph::{
+    check_positions, summation_order, Cell, GivenList, Graph, GraphError, GraphOptions, Images, NeighbourList,
+};
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
 use weir_engine::plan::profile::Profile;
@@ -133,6 +135,8 @@ pub struct CpuCalculator {
     skin: f64,
     pool: Arc<ThreadPool>,
     list: NeighbourList,
+    /// Whether the list was made by somebody else.
+    taken: bool,
     order: Vec<u32>,
     graph: Graph,
     compute: Box<dyn Compute>,
@@ -170,6 +174,7 @@ impl CpuCalculator {
             skin: options.skin,
             pool: Arc::new(pool),
             list: NeighbourList::default(),
+            taken: false,
             order: Vec::new(),
             graph: Graph::default(),
             compute,
@@ -236,24 +241,65 @@ impl CpuCalculator {
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<Option<Cell>, ComputeError> {
-        if positions.len() != self.types.len() {
-            return Err(GraphError::Count { got: positions.len(), expected: self.types.len() }.into());
-        }
+        self.check_count(positions)?;
         let prepared = cell.map(Cell::new).transpose()?;
         if self.order.len() != positions.len() {
             self.order = summation_order(positions, cell)?;
             self.list = NeighbourList::default();
         }
-        if self.list.is_stale(positions, cell) {
+        if self.taken || self.list.is_stale(positions, cell) {
             let cutoff = self.options.edge_cutoff;
             self.list = NeighbourList::build(positions, cell, &self.types, &self.order, cutoff, self.skin)?;
+            self.taken = false;
             self.builds += 1;
             self.compute.set_list_bytes(self.list.bytes());
         } else {
-            weir_engine::graph::check_positions(positions)?;
+            check_positions(positions)?;
         }
         self.graph.fill(&self.list, positions, prepared.as_ref(), &self.types, &self.options)?;
         Ok(prepared)
+    }
+
+    fn take(
+        &mut self,
+        given: &GivenList,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+    ) -> Result<(), ComputeError> {
+        self.check_count(positions)?;
+        self.order = summation_order(positions, cell)?;
+        self.list = NeighbourList::given(given, positions, &self.order, self.options.edge_cutoff)?;
+        self.taken = true;
+        self.builds += 1;
+        self.compute.set_list_bytes(self.list.bytes());
+        Ok(())
+    }
+
+    fn step_given(
+        &mut self,
+        positions: &[[f64; 3]],
+        images: Images,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        self.check_count(positions)?;
+        if !self.taken {
+            return Err(ComputeError::Parameter("no neighbour list was given".into()));
+        }
+        check_positions(positions)?;
+        self.graph.fill(&self.list, positions, images, &self.types, &self.options)?;
+        let unwrapped = || positions.to_vec();
+        self.compute.compute(&self.model, &self.graph, &unwrapped, parameters, request, results)?;
+        self.note_peak();
+        check_finite(results)
+    }
+
+    fn check_count(&self, positions: &[[f64; 3]]) -> Result<(), GraphError> {
+        match positions.len() == self.types.len() {
+            true => Ok(()),
+            false => Err(GraphError::Count { got: positions.len(), expected: self.types.len() }),
+        }
     }
 
     fn step(
@@ -302,6 +348,28 @@ impl Calculator for CpuCalculator {
         pool.install(|| self.step(positions, cell, parameters, request, results))
     }
 
+    fn take_list(
+        &mut self,
+        given: &GivenList,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+    ) -> Result<(), ComputeError> {
+        let pool = self.pool.clone();
+        pool.install(|| self.take(given, positions, cell))
+    }
+
+    fn compute_given(
+        &mut self,
+        positions: &[[f64; 3]],
+        images: Images,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        let pool = self.pool.clone();
+        pool.install(|| self.step_given(positions, images, parameters, request, results))
+    }
+
     fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
         let pool = self.pool.clone();
         pool.install(|| {
@@ -340,5 +408,6 @@ impl Calculator for CpuCalculator {
     fn set_order(&mut self, order: &[u32]) {
         self.order = order.to_vec();
         self.list = NeighbourList::default();
+        self.taken = false;
     }
 }

@@ -205,7 +205,7 @@ pub enum CpuError {
     #[error("a skin of {0} A makes no sense; use 0 or more")]
     Skin(f64),
     /// The plain path exists in double precision only.
-    #[error("this model uses sequential_update, which runs in double precision only; use --precision f64")]
+    #[error("this model uses sequential_update, which runs in double precision only; use --precision f64, or WEIR_PRECISION=f64")]
     PlainPrecision,
     /// The plain path keeps everything: there is nothing to plan.
     #[error("this model uses sequential_update, whose path keeps everything in memory: there is nothing to plan")]

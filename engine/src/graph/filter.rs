@@ -1,6 +1,6 @@
 //! The graph of one step: the skin list filtered to the cutoffs, sorted per centre, with offsets and incoming edges.
 
-use super::{Cell, GraphError, GraphOptions, NeighbourList};
+use super::{GraphError, GraphOptions, Images, NeighbourList};
 
 /// Closer than this two atoms count as one, A.
 const COINCIDENT: f64 = 1e-6;
@@ -74,15 +74,16 @@ impl Graph {
         self.first_edge[centre] as usize..self.first_edge[centre + 1] as usize
     }
 
-    /// Fills the graph from the skin list at new positions (input order). Buffers are reused; they grow only when counts do.
+    /// Fills the graph from the skin list at new positions (input order). `images` says what the pairs' image numbers mean: a cell, or
+    /// [`Images`]. Buffers are reused; they grow only when counts do.
     ///
     /// # Errors
     /// [`GraphError::Coincident`] naming the two atoms.
-    pub fn fill(
+    pub fn fill<'a>(
         &mut self,
         list: &NeighbourList,
         positions: &[[f64; 3]],
-        cell: Option<&Cell>,
+        images: impl Into<Images<'a>>,
         types: &[i32],
         options: &GraphOptions,
     ) -> Result<(), GraphError> {
@@ -93,7 +94,7 @@ impl Graph {
         self.types.extend(list.order.iter().map(|&i| types[i as usize]));
         self.candidates.resize(list.pairs.len(), EMPTY);
         self.counts.resize(atoms, (0, 0));
-        sort_centres(list, positions, cell, &self.types, options, &mut self.candidates, &mut self.counts)?;
+        sort_centres(list, positions, images.into(), &self.types, options, &mut self.candidates, &mut self.counts)?;
         offsets(&self.counts, &mut self.first_edge, &mut self.first_angle, &mut self.angle_edges)?;
         self.compact(list);
         self.transpose();
@@ -184,13 +185,13 @@ fn offsets(
 fn sort_centres(
     list: &NeighbourList,
     positions: &[[f64; 3]],
-    cell: Option<&Cell>,
+    images: Images,
     types: &[i32],
     options: &GraphOptions,
     candidates: &mut [Candidate],
     counts: &mut [(u32, u32)],
 ) -> Result<(), GraphError> {
-    sort_range(0, list, positions, cell, types, options, candidates, counts)
+    sort_range(0, list, positions, images, types, options, candidates, counts)
 }
 
 /// Halves the centres until few are left; every half owns its stretch of the candidates. Nothing is allocated, and the error of the
@@ -199,7 +200,7 @@ fn sort_range(
     first: usize,
     list: &NeighbourList,
     positions: &[[f64; 3]],
-    cell: Option<&Cell>,
+    images: Images,
     types: &[i32],
     options: &GraphOptions,
     buffer: &mut [Candidate],
@@ -211,8 +212,8 @@ fn sort_range(
         let (counts_a, counts_b) = counts.split_at_mut(half);
         let (a, b) = buffer.split_at_mut((list.first[first + half] - list.first[first]) as usize);
         let (a, b) = rayon::join(
-            || sort_range(first, list, positions, cell, types, options, a, counts_a),
-            || sort_range(first + half, list, positions, cell, types, options, b, counts_b),
+            || sort_range(first, list, positions, images, types, options, a, counts_a),
+            || sort_range(first + half, list, positions, images, types, options, b, counts_b),
         );
         return a.and(b);
     }
@@ -222,7 +223,7 @@ fn sort_range(
         let pairs = &list.pairs[list.first[centre] as usize..list.first[centre + 1] as usize];
         let space = &mut buffer[at..at + pairs.len()];
         at += pairs.len();
-        *count = sort_centre(centre, pairs, list, positions, cell, types, options, space)?;
+        *count = sort_centre(centre, pairs, list, positions, images, types, options, space)?;
     }
     Ok(())
 }
@@ -232,7 +233,7 @@ fn sort_centre(
     pairs: &[super::list::Pair],
     list: &NeighbourList,
     positions: &[[f64; 3]],
-    cell: Option<&Cell>,
+    images: Images,
     types: &[i32],
     options: &GraphOptions,
     space: &mut [Candidate],
@@ -243,7 +244,7 @@ fn sort_centre(
     for pair in pairs {
         let input = list.order[pair.owner as usize];
         let y = positions[input as usize];
-        let t = cell.map_or([0.0; 3], |c| c.translation(pair.image));
+        let t = images.translation(pair.image);
         // (r_j - r_i) + image, in this order: the edge j -> i is then the exact negative.
         let vector: [f64; 3] = std::array::from_fn(|k| (y[k] - x[k]) + t[k]);
         let r2 = vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2];

@@ -218,6 +218,17 @@ impl NeighbourList {
         })
     }
 
+    /// A list from its parts; it has no skin of its own and is never found stale by its maker.
+    pub(super) fn with_parts(
+        order: Vec<u32>,
+        first: Vec<u32>,
+        pairs: Vec<Pair>,
+        cutoff: f64,
+        reference: Vec<[f64; 3]>,
+    ) -> Self {
+        Self { order, first, pairs, cutoff, skin: 0.0, reference, cell: None }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
         let pairs = self.pairs.capacity() * std::mem::size_of::<Pair>();

@@ -6,12 +6,14 @@
 mod cell;
 mod curve;
 mod filter;
+mod given;
 mod list;
 
 pub use cell::{cross, dot, Cell};
 pub use curve::curve_order;
 pub use filter::Graph;
-pub use list::{summation_order, NeighbourList};
+pub use given::{GivenList, Images};
+pub use list::{summation_order, NeighbourList, Pair};
 
 use crate::model::Model;
 use thiserror::Error;

@@ -52,7 +52,7 @@ pub enum ModelError {
         advice: String,
     },
     /// A head is needed, or the one asked for does not exist.
-    #[error("{}; heads of this file: {}", match asked { Some(a) => format!("there is no head \"{a}\""), None => "this multi-task model needs --head NAME".to_string() }, heads.join(", "))]
+    #[error("{}; heads of this file: {}", match asked { Some(a) => format!("there is no head \"{a}\""), None => "this multi-task model needs --head NAME, or WEIR_HEAD=NAME".to_string() }, heads.join(", "))]
     Head {
         /// The head asked for.
         asked: Option<String>,

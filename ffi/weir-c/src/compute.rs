@@ -1,0 +1,167 @@
+//! Energy, forces, virial.
+
+use crate::handle::{at, no_system, Handle, System};
+use std::ffi::c_int;
+use weir_engine::backend::{Request, Results};
+use weir_engine::graph::{Cell, GivenList, Images, Pair};
+use weir_ffi::ghosts::check_full;
+use weir_ffi::potential::Rows;
+use weir_ffi::units::Units;
+use weir_ffi::Error;
+
+/// `weir_neighbours`.
+#[repr(C)]
+pub struct Neighbours {
+    /// Atoms of the system.
+    pub atoms: usize,
+    /// atoms + 1 starts.
+    pub first: *const u64,
+    /// Neighbours.
+    pub neighbour: *const i32,
+    /// Three box multiples a pair, or null.
+    pub shift: *const i32,
+}
+
+/// `weir_results`.
+#[repr(C)]
+pub struct Outputs {
+    /// Size of this structure, as the client was compiled.
+    pub struct_size: usize,
+    /// One number, or null; so are the others.
+    pub energy: *mut f64,
+    /// 3 an atom.
+    pub forces: *mut f64,
+    /// 9.
+    pub virial: *mut f64,
+    /// 1 an atom.
+    pub atomic_energy: *mut f64,
+    /// 9 an atom.
+    pub atomic_virial: *mut f64,
+}
+
+/// # Safety
+/// Arrays as long as the header says.
+unsafe fn list(system: &System, given: &Neighbours, cell: Option<&Cell>) -> Result<GivenList, Error> {
+    if given.atoms != system.atoms {
+        return Err(Error::Argument(format!("a neighbour list of {} atoms for {}", given.atoms, system.atoms)));
+    }
+    let mut place = vec![u32::MAX; system.atoms];
+    system.rows.iter().enumerate().for_each(|(k, &row)| place[row as usize] = k as u32);
+    // SAFETY: atoms + 1 entries.
+    let starts = unsafe { std::slice::from_raw_parts(given.first, system.atoms + 1) };
+    let mut list = GivenList { first: vec![0], pairs: Vec::new() };
+    for &row in &system.rows {
+        for k in starts[row as usize] as usize..starts[row as usize + 1] as usize {
+            // SAFETY: k lies below the last start.
+            let j = unsafe { *given.neighbour.add(k) };
+            let Some(&owner) = usize::try_from(j).ok().and_then(|j| place.get(j)) else {
+                return Err(Error::Argument(format!("neighbour {j} of atom {row} is none of {} atoms", system.atoms)));
+            };
+            let image = match (given.shift.is_null(), cell) {
+                (true, _) => [0; 3],
+                (false, None) => return Err(Error::Argument("neighbours have shifts, but there is no box".into())),
+                // SAFETY: three numbers a pair.
+                (false, Some(_)) => unsafe { std::array::from_fn(|a| *given.shift.add(3 * k + a)) },
+            };
+            if owner != u32::MAX {
+                list.pairs.push(Pair { owner, image });
+            }
+        }
+        let end = u32::try_from(list.pairs.len());
+        list.first.push(end.map_err(|_| Error::Argument("more than 2^32 pairs in the neighbour list".into()))?);
+    }
+    let owners: Vec<u32> = list.pairs.iter().map(|p| p.owner).collect();
+    let atoms = system.rows.len();
+    check_full(atoms, &vec![true; atoms], &list.first, &owners)?;
+    Ok(list)
+}
+
+/// See `weir.h`.
+///
+/// # Safety
+/// Null or a handle; arrays as long as the header says.
+#[no_mangle]
+pub unsafe extern "C" fn weir_compute(
+    p: *mut Handle,
+    positions: *const f64,
+    cell: *const f64,
+    neighbours: *const Neighbours,
+    out: *mut Outputs,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(handle) = (unsafe { at(p) }) else { return 1 };
+    let units = handle.units;
+    handle.run(|state| {
+        // SAFETY: the caller's promise.
+        let Some(out) = (unsafe { out.as_ref() }) else { return Err(Error::Argument("the results are null".into())) };
+        if out.struct_size != std::mem::size_of::<Outputs>() {
+            let text =
+                format!("struct_size of the results is {}, not {}", out.struct_size, std::mem::size_of::<Outputs>());
+            return Err(Error::Argument(text));
+        }
+        let Some(system) = &state.system else { return Err(no_system()) };
+        if positions.is_null() && system.atoms > 0 {
+            return Err(Error::Argument("positions are null".into()));
+        }
+        let scale = units.length();
+        // SAFETY: 3 numbers an atom, 9 for the box.
+        let (x, cell): (Vec<[f64; 3]>, Option<Rows>) = unsafe {
+            let row = |&k: &u32| std::array::from_fn(|a| *positions.add(3 * k as usize + a) * scale);
+            let cell = (!cell.is_null())
+                .then(|| std::array::from_fn(|r| std::array::from_fn(|a| *cell.add(3 * r + a) * scale)));
+            (system.rows.iter().map(row).collect(), cell)
+        };
+        let request = Request { atomic_virial: !out.atomic_virial.is_null() };
+        // SAFETY: null or a list.
+        match unsafe { neighbours.as_ref() } {
+            None => {
+                state.potential.compute(&system.types, &x, cell.as_ref(), &system.parameters, request)?;
+            }
+            Some(given) => {
+                let prepared = cell.as_ref().map(Cell::new).transpose().map_err(|e| Error::Compute(e.into()))?;
+                if given.first.is_null() || given.neighbour.is_null() {
+                    return Err(Error::Argument("first or neighbour of the neighbour list is null".into()));
+                }
+                // SAFETY: the caller's promise.
+                let list = unsafe { list(system, given, prepared.as_ref()) }?;
+                state.potential.take_list(&system.types, &x, cell.as_ref(), &list)?;
+                let images = Images::from(prepared.as_ref());
+                state.potential.compute_given(&x, images, &system.parameters, request)?;
+            }
+        }
+        // SAFETY: arrays as long as the header says.
+        unsafe { hand_out(state.potential.results(), system, units, out) };
+        Ok(())
+    })
+}
+
+/// # Safety
+/// Arrays are null or as long as the header says.
+unsafe fn hand_out(r: &Results, system: &System, units: Units, out: &Outputs) {
+    let (energy, force) = (units.energy(), units.force());
+    // SAFETY: as promised; rows are below the number of atoms.
+    unsafe {
+        let spread = |to: *mut f64, values: &[f64], width: usize, unit: f64| {
+            if to.is_null() {
+                return;
+            }
+            if system.rows.len() < system.atoms {
+                std::slice::from_raw_parts_mut(to, width * system.atoms).fill(0.0);
+            }
+            for (k, &row) in system.rows.iter().enumerate() {
+                for a in 0..width {
+                    *to.add(width * row as usize + a) = values[width * k + a] * unit;
+                }
+            }
+        };
+        if !out.energy.is_null() {
+            *out.energy = r.energy * energy;
+        }
+        if !out.virial.is_null() {
+            r.virial.iter().flatten().enumerate().for_each(|(k, v)| *out.virial.add(k) = v * energy);
+        }
+        spread(out.forces, r.forces.as_flattened(), 3, force);
+        spread(out.atomic_energy, &r.atomic_energy, 1, energy);
+        spread(out.atomic_virial, r.atomic_virial.as_deref().unwrap_or(&[]).as_flattened(), 9, energy);
+    }
+}
