@@ -308,15 +308,18 @@ def run_0_after_a_restart_gives_the_same_step():
 
 
 @case
-def multi_task_models_need_a_head():
+def heads_of_multi_task_models_are_chosen():
     model = MODELS / "multitask.pt"
     text = head(data("heads"), model=model) + SHOW + DUMP + "run 0\n"
-    code, output, _ = lammps("heads", text)
-    assert code != 0 and "WEIR_HEAD" in output and "H2O_A" in output, output[-800:]
-    row = good("heads", text, env={"WEIR_HEAD": "H2O_A"})[-1]
-    compare("heads", row, model=model, env={"WEIR_HEAD": "H2O_A"})
+    energies = []
+    # Without a name the branch that the file calls Default, which is H2O_A.
+    for name in ("", "H2O_A", "H2O_B"):
+        row = good("heads", text, env={"WEIR_HEAD": name})[-1]
+        compare("heads", row, model=model, env={"WEIR_HEAD": name} if name else {})
+        energies.append(row["PotEng"])
+    assert energies[0] == energies[1] != energies[2], energies
     code, output, _ = lammps("heads", text, env={"WEIR_HEAD": "H2O_Z"})
-    assert code != 0 and 'no head "H2O_Z"' in output, output[-800:]
+    assert code != 0 and 'no head "H2O_Z"' in output and "H2O_B" in output, output[-800:]
 
 
 @case
