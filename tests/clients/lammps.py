@@ -49,6 +49,7 @@ def head(data, model=MODEL, atoms="atom_modify map yes", newton="newton on", bou
     """The part of an input that all cases share."""
     read = f"read_data {data}" if data else ""
     return f"""
+plugin load {CLIENTS}/plugin/dpplugin.so
 units metal
 {newton}
 {boundary}
@@ -56,7 +57,6 @@ atom_style atomic
 {atoms}
 {read}
 {mass}
-plugin load {CLIENTS}/plugin/dpplugin.so
 pair_style deepmd {model}
 {pair or "pair_coeff * * O H"}
 neighbor 2.0 bin
