@@ -1,5 +1,7 @@
 //! The C interface apart from lists: symbols, handles, errors, frames, numbers of either precision, several models.
 #![allow(missing_docs)]
+// SAFETY of all calls: they keep to the contract of the C interface, which is what is tested here.
+#![allow(clippy::undocumented_unsafe_blocks)]
 
 mod common;
 

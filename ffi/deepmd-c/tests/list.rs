@@ -1,5 +1,7 @@
 //! A call with a neighbour list gives what a periodic search on the owned atoms gives, whatever the client says about ghosts.
 #![allow(missing_docs)]
+// SAFETY of all calls: they keep to the contract of the C interface, which is what is tested here.
+#![allow(clippy::undocumented_unsafe_blocks)]
 
 mod common;
 

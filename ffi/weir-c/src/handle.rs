@@ -294,6 +294,7 @@ pub unsafe extern "C" fn weir_set_parameters(
     handle.run(|state| {
         // SAFETY: the caller's promise.
         let read = |data: *const f64, count: usize| {
+            // SAFETY: the caller's promise: `count` numbers, or null.
             (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, count) }.to_vec())
         };
         let width = state.potential.model().fitting.numb_aparam;

@@ -253,8 +253,8 @@ impl Emulated {
                 state.epoch += 1;
                 self.launch_now(state, &entry, grid, block, shared, &args)
             }
-            // SAFETY: whoever queued the copy answers for both ends.
             Work::Copy { to, from, bytes } => {
+                // SAFETY: whoever queued the copy answers for both ends.
                 unsafe { lock(&self.heap).copy(to, from, bytes) }.map_err(|e| call("copy", e))
             }
             Work::Fill { to, byte, bytes } => {
