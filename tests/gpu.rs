@@ -70,7 +70,7 @@ fn carried_models_equal_deepmd_kit_and_break_no_rule_of_memory() {
 
 #[test]
 fn every_fixture_equals_deepmd_kit() {
-    parity::every_fixture_equals_deepmd_kit::<Fast>(200);
+    parity::every_fixture_equals_deepmd_kit::<Fast>(100);
 }
 
 #[test]
