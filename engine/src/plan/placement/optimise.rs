@@ -67,10 +67,10 @@ fn flat(model: &Model) -> Prices {
 }
 
 /// The fastest choice within `capacity` bytes of tier 0 (the fixed part apart), staging `ahead` tiles; `None` when nothing fits. With
-/// `only`, no other means are tried.
+/// `only`, no other means are tried. The bound is that of `whole` bytes, which may be more.
 pub(super) fn fastest(
     model: &Model,
-    capacity: u64,
+    [capacity, whole]: [u64; 2],
     ahead: u64,
     pool: &mut Vec<Candidate>,
     only: Option<Means>,
@@ -82,7 +82,8 @@ pub(super) fn fastest(
         all_means(model, few).into_iter().map(|means| Open { means, bound: 0.0, solved: false }).collect();
     options.retain(|o| model.reserve(&o.means, ahead) <= capacity && only.is_none_or(|m| m == o.means));
     let room = |m: &Means| (capacity - model.reserve(m, ahead)) as f64;
-    raise(model, &mut options, &flat(model), &room);
+    let most = |m: &Means| (whole - model.reserve(m, ahead)) as f64;
+    raise(model, &mut options, &flat(model), &most);
     let mut best: Option<Choice> = None;
     let mut exactly = true;
     for solves in 0.. {
@@ -110,11 +111,15 @@ pub(super) fn fastest(
         };
         if !relaxed.feasible {
             // The bound still holds; what does not fit in fractions does not fit in whole tiles.
-            next.bound = f64::INFINITY;
-            raise(model, &mut options, &relaxed.prices, &room);
+            if whole == capacity {
+                next.bound = f64::INFINITY;
+            }
+            raise(model, &mut options, &relaxed.prices, &most);
             continue;
         }
-        next.bound = next.bound.max(relaxed.bound);
+        if whole == capacity {
+            next.bound = next.bound.max(relaxed.bound);
+        }
         let bound = next.bound;
         let constant = model.constant(&means);
         let allowed: Vec<bool> = pool.iter().map(|c| master.means_allow(c)).collect();
@@ -135,7 +140,7 @@ pub(super) fn fastest(
                 Err(()) => exactly = false,
             }
         }
-        raise(model, &mut options, &relaxed.prices, &room);
+        raise(model, &mut options, &relaxed.prices, &most);
     }
     let mut best = best?;
     best.bound = options.iter().map(|o| o.bound).fold(best.seconds, f64::min);

@@ -1,6 +1,6 @@
 //! From a problem to a plan: choose, lay out, tighten where the layout needs more than the model, explain where nothing fits.
 
-use super::emit::emit;
+use super::emit::{emit, Emitted};
 use super::error::{Help, PlanError};
 use super::model::Model;
 use super::optimise::{fastest, smallest, stay, Choice};
@@ -15,7 +15,12 @@ const AHEAD: [u64; 2] = [1, 2];
 /// Small choices that are laid out to find the smallest.
 const LAID_OUT: usize = 6;
 /// Rounds of tightening.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 12;
+/// First share of the budget that is left to holes; the least difference of two shares that is looked at.
+const FIRST: f64 = 0.004;
+const CLOSE: f64 = 0.0015;
+/// Once a layout fits, slots up to which a better one is looked for.
+const SLOTS: usize = 60_000;
 
 fn check(p: &Problem) -> Result<(), PlanError> {
     let bad = |text: String| Err(PlanError::Problem(text));
@@ -72,30 +77,10 @@ pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     if let Some((choice, placed)) = unhindered(&model, budget) {
         return Ok(finish(problem, &model, choice, placed));
     }
-    let mut room = budget;
     // Until a relaxation tells more: every layer once, every projection once.
     let mut bound = model.base.iter().sum::<f64>() + model.project * model.layers as f64;
-    let mut pool = Vec::new();
-    let mut only = None;
-    for round in 0..ROUNDS {
-        let again = || fastest(&model, room, AHEAD[0], &mut Vec::new(), None);
-        let Some(choice) = fastest(&model, room, AHEAD[0], &mut pool, only).or_else(again) else { break };
-        if round == 0 {
-            // Tightened problems have larger bounds, which say nothing about the problem.
-            bound = choice.bound;
-        }
-        only = Some(choice.means);
-        let choice = Choice { bound, exact: choice.exact && round == 0, ..choice };
-        let placed = place(&model, &choice, budget);
-        let need = tier0(&model, &placed);
-        if need <= budget {
-            return Ok(finish(problem, &model, choice, placed));
-        }
-        let over = need - budget;
-        room = match room.checked_sub(over + over / 4 * round as u64 + budget / 1000) {
-            Some(room) => room,
-            None => break,
-        };
+    if let Some((choice, placed)) = tightened(&model, budget, &mut bound) {
+        return Ok(finish(problem, &model, choice, placed));
     }
     if let Some((need, choice, program)) = least(&model) {
         if need <= budget {
@@ -105,45 +90,90 @@ pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     Err(explain(problem))
 }
 
+/// The fastest choice found whose layout fits: within the budget less a share that is left to holes between slots. `bound` is lowered
+/// to that of the whole budget.
+fn tightened(model: &Model, budget: u64, bound: &mut f64) -> Option<(Choice, Program)> {
+    let mut pool = Vec::new();
+    let mut only = None;
+    let mut best: Option<(Choice, Program)> = None;
+    let mut slots = 0;
+    // Shares: too little and enough for the holes, as far as is known.
+    let (mut little, mut enough) = (0.0, f64::INFINITY);
+    let tiles: usize = model.groups.iter().map(|g| g.members.len()).sum();
+    let mut share = if tiles * model.layers > SLOTS { FIRST } else { 0.0 };
+    for round in 0..ROUNDS {
+        let room = (budget as f64 * (1.0 - share)) as u64;
+        let again = || fastest(model, [room, budget], AHEAD[0], &mut Vec::new(), None);
+        let Some(choice) = fastest(model, [room, budget], AHEAD[0], &mut pool, only).or_else(again) else { break };
+        if round == 0 {
+            // Later ones look at fewer means.
+            *bound = choice.bound;
+        }
+        only = Some(choice.means);
+        let choice = Choice { bound: *bound, exact: choice.exact && share == 0.0, ..choice };
+        let known = best.as_ref().map_or(f64::INFINITY, |b| b.0.seconds);
+        let placed = if choice.seconds < known { place(model, &choice, budget, &mut slots) } else { None };
+        match placed {
+            Some(placed) => {
+                enough = share;
+                best = Some((choice, placed));
+            }
+            None if choice.seconds < known => little = share,
+            // Faster only where it does not fit.
+            None => break,
+        }
+        let tried = if enough.is_finite() { SLOTS } else { 3 * SLOTS };
+        if enough - little < CLOSE || (best.is_some() && slots > tried) {
+            break;
+        }
+        share = match enough.is_finite() {
+            true => 0.5 * (little + enough),
+            false => FIRST.max(2.0 * share),
+        };
+    }
+    best
+}
+
 /// The fastest choice of all, where only the bytes set aside for staging make it look too large: laying it out tells.
 fn unhindered(model: &Model, budget: u64) -> Option<(Choice, Program)> {
-    let choice = fastest(model, u64::MAX >> 2, AHEAD[0], &mut Vec::new(), None)?;
+    let choice = fastest(model, [u64::MAX >> 2; 2], AHEAD[0], &mut Vec::new(), None)?;
     let counted = model.reserve(&choice.means, AHEAD[0]) as f64 + stay(model, &choice.tiles);
     // Below the budget the search finds it; far above, it does not fit.
     if counted <= budget as f64 || counted > 1.3 * budget as f64 {
         return None;
     }
-    let placed = program(model, &choice, AHEAD[0]);
-    (tier0(model, &placed) <= budget).then_some((choice, placed))
+    let placed = place(model, &choice, budget, &mut 0)?;
+    Some((choice, placed))
 }
 
 fn tier0(model: &Model, program: &Program) -> u64 {
     program.arena_bytes[0] + program.banks as u64 * model.bank
 }
 
-/// The program of a choice; staged further ahead if that fits.
-fn place(model: &Model, choice: &Choice, budget: u64) -> Program {
+/// The program of a choice within the budget; staged further ahead if that fits. Adds the slots that were placed.
+fn place(model: &Model, choice: &Choice, budget: u64, slots: &mut usize) -> Option<Program> {
     let stay = stay(model, &choice.tiles);
     let copies = choice.means.spill || choice.means.live || choice.means.adjoint;
-    if copies && model.reserve(&choice.means, AHEAD[1]) as f64 + stay <= budget as f64 {
-        let program = program(model, choice, AHEAD[1]);
-        if tier0(model, &program) <= budget {
-            return program;
-        }
-    }
-    program(model, choice, AHEAD[0])
+    let mut within = |ahead| {
+        let emitted = program(model, choice, ahead);
+        *slots += emitted.slots();
+        let limit = budget.checked_sub(emitted.banks() * model.bank)?;
+        emitted.within(limit).ok()
+    };
+    let ample = model.reserve(&choice.means, AHEAD[1]) as f64 + stay <= budget as f64;
+    (copies && ample).then(|| within(AHEAD[1])).flatten().or_else(|| within(AHEAD[0]))
 }
 
-fn program(model: &Model, choice: &Choice, ahead: u64) -> Program {
+fn program(model: &Model, choice: &Choice, ahead: u64) -> Emitted {
     let schedules: Vec<Schedule> = choice.tiles.iter().map(|(c, _)| c.schedule.clone()).collect();
-    let program = emit(model, &schedules, &assign(model, choice), choice.means.banks, ahead as usize);
+    let emitted = emit(model, &schedules, &assign(model, choice), choice.means.banks, ahead as usize);
     let counted = model.reserve(&choice.means, ahead) as f64 + stay(model, &choice.tiles);
     debug_assert!(
-        (program.in_use + program.banks as u64 * model.bank) as f64 <= counted,
+        (emitted.in_use() + emitted.banks() * model.bank) as f64 <= counted,
         "{} of {counted}",
-        program.in_use
+        emitted.in_use()
     );
-    program
+    emitted
 }
 
 /// Schedule and size class of every tile. Schedules alternate within a size class, so that bytes change evenly over a phase.
@@ -168,7 +198,7 @@ fn assign(model: &Model, choice: &Choice) -> Vec<(u32, u32)> {
 fn least(model: &Model) -> Option<(u64, Choice, Program)> {
     let mut best: Option<(u64, Choice, Program)> = None;
     for (_, choice) in smallest(model, AHEAD[0]).into_iter().take(LAID_OUT) {
-        let program = program(model, &choice, AHEAD[0]);
+        let program = program(model, &choice, AHEAD[0]).shortest();
         let need = tier0(model, &program);
         if best.as_ref().is_none_or(|b| need < b.0) {
             best = Some((need, choice, program));
@@ -246,10 +276,9 @@ fn explain(problem: &Problem) -> PlanError {
 fn attempt(problem: &Problem) -> Result<Plan, ()> {
     let model = Model::new(problem);
     let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
-    let choice = fastest(&model, budget, AHEAD[0], &mut Vec::new(), None);
+    let choice = fastest(&model, [budget; 2], AHEAD[0], &mut Vec::new(), None);
     if let Some(choice) = choice {
-        let program = program(&model, &choice, AHEAD[0]);
-        if tier0(&model, &program) <= budget {
+        if let Some(program) = place(&model, &choice, budget, &mut 0) {
             return Ok(finish(problem, &model, choice, program));
         }
     }

@@ -3,7 +3,7 @@
 mod copies;
 mod passes;
 
-use super::layout::Layout;
+use super::layout::{Layout, Offsets};
 use super::model::Model;
 use super::program::{Op, Place, Program, Slot, SlotId, State, Ticket};
 use super::schedule::{Schedule, Segment, ANGLES, EDGES};
@@ -30,7 +30,7 @@ pub(super) struct Emitter<'a> {
     ops: Vec<Op>,
     slots: Vec<Slot>,
     /// Number in the layout, for slots of tier 0.
-    lease: Vec<usize>,
+    lease: Vec<u32>,
     layout: Layout,
     /// Slot of a state in tier 0, and of its copy elsewhere, by tile, class and layer.
     here: Vec<u32>,
@@ -61,8 +61,54 @@ struct Cursor {
     next: usize,
 }
 
+/// A program whose slots of tier 0 have no offsets yet.
+pub(super) struct Emitted {
+    program: Program,
+    lease: Vec<u32>,
+    layout: Layout,
+}
+
+impl Emitted {
+    /// Most bytes of tier 0's arena in use at once.
+    pub fn in_use(&self) -> u64 {
+        self.program.in_use
+    }
+
+    /// Projection banks.
+    pub fn banks(&self) -> u64 {
+        self.program.banks as u64
+    }
+
+    /// Slots of tier 0.
+    pub fn slots(&self) -> usize {
+        self.layout.len()
+    }
+
+    /// The program with an arena of at most `limit` bytes, if one is found.
+    pub fn within(self, limit: u64) -> Result<Program, Self> {
+        match self.layout.within(limit) {
+            Some(offsets) => Ok(self.placed(offsets)),
+            None => Err(self),
+        }
+    }
+
+    /// The program with the shortest arena found.
+    pub fn shortest(self) -> Program {
+        let offsets = self.layout.shortest();
+        self.placed(offsets)
+    }
+
+    fn placed(mut self, (offsets, arena): Offsets) -> Program {
+        for (slot, &lease) in self.program.slots.iter_mut().zip(&self.lease).filter(|(slot, _)| slot.tier == 0) {
+            slot.offset = offsets[lease as usize];
+        }
+        self.program.arena_bytes[0] = arena;
+        self.program
+    }
+}
+
 /// Program for schedules of tiles, staging `ahead` tiles.
-pub(super) fn emit(model: &Model, schedules: &[Schedule], tiles: &[(u32, u32)], banks: usize, ahead: usize) -> Program {
+pub(super) fn emit(model: &Model, schedules: &[Schedule], tiles: &[(u32, u32)], banks: usize, ahead: usize) -> Emitted {
     let places = tiles.len() * 2 * model.layers;
     let [state, adjoint] = model.largest.map(|bytes| bytes * ahead as u64);
     let means = model.means_of(schedules.iter());
@@ -74,7 +120,7 @@ pub(super) fn emit(model: &Model, schedules: &[Schedule], tiles: &[(u32, u32)], 
         ops: Vec::with_capacity(tiles.len() * model.layers * 2),
         slots: Vec::with_capacity(places),
         lease: Vec::with_capacity(places),
-        layout: Layout::default(),
+        layout: Layout::new(means.spill || means.live || means.adjoint),
         here: vec![NONE; places],
         there: vec![NONE; places],
         saved: [vec![NONE; places], vec![NONE; places]],
@@ -97,21 +143,17 @@ pub(super) fn emit(model: &Model, schedules: &[Schedule], tiles: &[(u32, u32)], 
     let adjoint = if means.adjoint { adjoint } else { 0 };
     e.window = [if means.spill { state } else { 0 } + adjoint, adjoint];
     e.backward();
-    let in_use = e.layout.peak;
-    let (offsets, arena) = e.layout.finish();
-    for (slot, &lease) in e.slots.iter_mut().zip(&e.lease).filter(|(slot, _)| slot.tier == 0) {
-        slot.offset = offsets[lease];
-    }
-    e.slow[0] = arena;
-    Program {
+    e.layout.close();
+    let program = Program {
         slots: e.slots,
         banks,
         forward,
         backward: e.ops,
         arena_bytes: e.slow,
         tickets: e.waited.len() as u32,
-        in_use,
-    }
+        in_use: e.layout.peak,
+    };
+    Emitted { program, lease: e.lease, layout: e.layout }
 }
 
 impl<'a> Emitter<'a> {
@@ -176,7 +218,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn slot(&mut self, slot: Slot, lease: usize) -> SlotId {
+    fn slot(&mut self, slot: Slot, lease: u32) -> SlotId {
         self.slots.push(slot);
         self.lease.push(lease);
         SlotId(self.slots.len() as u32 - 1)
@@ -190,11 +232,11 @@ impl<'a> Emitter<'a> {
 
     fn take(&mut self, class: usize, bytes: u64) -> SlotId {
         let lease = self.layout.take(class, bytes);
-        self.slot(Slot { tier: 0, offset: 0, bytes }, lease)
+        self.slot(Slot { tier: 0, offset: 0, bytes }, lease as u32)
     }
 
     fn give(&mut self, slot: SlotId) {
-        self.layout.give(self.lease[slot.0 as usize]);
+        self.layout.give(self.lease[slot.0 as usize] as usize);
     }
 }
 

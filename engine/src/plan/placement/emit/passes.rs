@@ -18,6 +18,7 @@ impl Emitter<'_> {
         self.ops.push(Op::Geometry);
         self.restart_cursor(false);
         for layer in 0..layers {
+            self.layout.phase = layer as u16;
             self.project(layer);
             for tile in 0..self.tiles.len() {
                 self.look_ahead(layer * self.tiles.len() + tile);
@@ -81,6 +82,7 @@ impl Emitter<'_> {
     pub(super) fn backward(&mut self) {
         self.restart_cursor(true);
         for layer in (0..self.model.layers).rev() {
+            self.layout.phase = self.model.backward(layer) as u16;
             let rebuilt_from = |s: &Segment| {
                 let rebuilds = s.start < layer && (s.each || layer + 1 == s.end);
                 if rebuilds {
