@@ -112,6 +112,13 @@ pub fn replay(problem: &Problem, program: &Program) -> Result<Replayed, ReplayEr
         },
     };
     let fail = |at: usize, op: String, what: String| Err(ReplayError { at, op, what });
+    if let Some((k, slot)) = program.slots.iter().enumerate().find(|(_, s)| s.offset % super::ALIGN != 0) {
+        return fail(
+            0,
+            "slots".into(),
+            format!("slot {k} begins at byte {}, no multiple of {}", slot.offset, super::ALIGN),
+        );
+    }
     for (at, op) in program.forward.iter().chain(&program.backward).enumerate() {
         let wrong_part = m.fitted != (at >= program.forward.len());
         let result = if wrong_part { Err("in the wrong pass".into()) } else { m.step(op) };

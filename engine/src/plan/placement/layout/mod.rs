@@ -157,7 +157,10 @@ impl Layout {
         best.expect("found above")
     }
 
-    fn at_most(&self, length: u64) -> Option<Offsets> {
+    fn at_most(&self, limit: u64) -> Option<Offsets> {
+        // Ranges are laid from the end too: it has to be as round as their sizes.
+        let unit = self.sizes.iter().fold(0, |a, &b| gcd(a, b)).max(1);
+        let length = limit - limit % unit;
         if self.leases.len() <= FEW {
             let least = packed(&self.leases, &self.sizes);
             if least.1 <= length {
@@ -223,6 +226,14 @@ impl Layout {
             }
         }
         top
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 {
+        a
+    } else {
+        gcd(b, a % b)
     }
 }
 
