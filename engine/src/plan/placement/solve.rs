@@ -158,7 +158,7 @@ fn place(model: &Model, choice: &Choice, budget: u64, slots: &mut usize) -> Opti
         let emitted = program(model, choice, ahead);
         *slots += emitted.slots();
         let limit = budget.checked_sub(emitted.banks() * model.bank)?;
-        emitted.within(limit).ok()
+        emitted.within(limit)
     };
     let ample = model.reserve(&choice.means, AHEAD[1]) as f64 + stay <= budget as f64;
     (copies && ample).then(|| within(AHEAD[1])).flatten().or_else(|| within(AHEAD[0]))

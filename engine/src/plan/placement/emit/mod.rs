@@ -85,11 +85,9 @@ impl Emitted {
     }
 
     /// The program with an arena of at most `limit` bytes, if one is found.
-    pub fn within(self, limit: u64) -> Result<Program, Self> {
-        match self.layout.within(limit) {
-            Some(offsets) => Ok(self.placed(offsets)),
-            None => Err(self),
-        }
+    pub fn within(self, limit: u64) -> Option<Program> {
+        let offsets = self.layout.within(limit)?;
+        Some(self.placed(offsets))
     }
 
     /// The program with the shortest arena found.

@@ -132,29 +132,24 @@ impl Layout {
 
     /// The shortest arena found.
     pub fn shortest(&self) -> Offsets {
-        let mut best = None;
         let mut low = self.peak;
         let mut more = self.peak / 512;
-        let mut high = loop {
+        let mut best = loop {
             if let Some(found) = self.at_most(low) {
-                let need = found.1;
-                best = Some(found);
-                break need;
+                break found;
             }
             low += more.max(super::ALIGN);
             more *= 2;
         };
         low = low.saturating_sub(more / 2).max(self.peak);
-        while high - low > self.peak / 512 {
-            match self.at_most(low + (high - low) / 2) {
-                Some(found) => {
-                    high = found.1;
-                    best = Some(found);
-                }
-                None => low += (high - low) / 2,
+        while best.1.saturating_sub(low) > self.peak / 512 {
+            let middle = low + (best.1 - low) / 2;
+            match self.at_most(middle) {
+                Some(found) => best = found,
+                None => low = middle,
             }
         }
-        best.expect("found above")
+        best
     }
 
     fn at_most(&self, limit: u64) -> Option<Offsets> {
