@@ -188,9 +188,9 @@ fn dot(model: &Model, r: &Resources, relaxed: &Relaxed) -> f64 {
     out
 }
 
-/// Limits of the search over all schedules.
-const COLUMNS: usize = 4000;
-const NODES: usize = 1_000_000;
+/// Limits of the search over all schedules: a second or two for the hardest of 120 random problems of 4 tiles and 5 layers.
+const COLUMNS: usize = 40_000;
+const NODES: usize = 8_000_000;
 
 /// The best choice of whole tiles with these means, if one is faster than `best` seconds: every choice whose Lagrangian cost is
 /// below the best known is looked at. `Err` when there are too many to look at.
@@ -204,7 +204,8 @@ pub(super) fn exact(
     best: f64,
 ) -> Result<Option<(f64, Vec<Candidate>)>, ()> {
     let tariff = Tariff::from(&relaxed.prices);
-    let mut gap = if best.is_finite() { (best - bound).min(0.01 * bound) } else { 0.01 * bound };
+    // Close to the bound first: the search grows with the fourth power of the gap, and what it finds lowers the rest.
+    let mut gap = if best.is_finite() { (best - bound).min(0.01 * bound) } else { 0.01 * bound } / 16.0;
     let mut found: Option<(f64, Vec<Candidate>)> = None;
     loop {
         let know = found.as_ref().map_or(best, |f| f.0);
@@ -233,20 +234,25 @@ pub(super) fn exact(
                 .collect();
             columns.push(undominated(of));
         }
+        let order: Vec<usize> = model.groups.iter().enumerate().flat_map(|(g, x)| vec![g; x.members.len()]).collect();
+        let least: Vec<Vec<f64>> = columns.iter().map(|of| lower(of)).collect();
+        let totals = Totals::new(model, constant, room);
+        let mut sums = vec![totals.sum.clone(); order.len() + 1];
+        for &g in &order {
+            add(&mut sums[0], &least[g], 1.0);
+        }
         let mut search = Search {
             columns: &columns,
-            order: model.groups.iter().enumerate().flat_map(|(g, x)| vec![g; x.members.len()]).collect(),
-            least: columns.iter().map(|of| lower(of)).collect(),
-            totals: Totals::new(model, constant, room),
+            order,
+            least,
+            totals,
+            sums,
             gap,
             best: know,
             chosen: Vec::new(),
             answer: None,
             nodes: 0,
         };
-        for &g in &search.order {
-            add(&mut search.totals.sum, &search.least[g], 1.0);
-        }
         search.go(0.0);
         if search.nodes > NODES {
             return Err(());
@@ -261,7 +267,7 @@ pub(super) fn exact(
         if !best.is_finite() && found.is_none() && gap > 1e6 * bound {
             return Ok(None);
         }
-        gap *= 3.0;
+        gap *= 4.0;
     }
 }
 
@@ -297,6 +303,8 @@ struct Search<'s> {
     order: Vec<usize>,
     least: Vec<Vec<f64>>,
     totals: Totals<'s>,
+    /// By depth: sums over the tiles chosen, and at least what the others take.
+    sums: Vec<Vec<f64>>,
     gap: f64,
     best: f64,
     chosen: Vec<(usize, usize)>,
@@ -310,11 +318,13 @@ impl Search<'_> {
         if self.nodes > NODES {
             return;
         }
-        let (seconds, over) = self.totals.now();
+        let depth = self.chosen.len();
+        let sum = &self.sums[depth];
+        let (seconds, over) = self.totals.takes(|at| sum[at]);
         if over >= 0.5 || seconds >= self.best * (1.0 - 1e-10) {
             return;
         }
-        let Some(&g) = self.order.get(self.chosen.len()) else {
+        let Some(&g) = self.order.get(depth) else {
             self.best = seconds;
             self.answer = Some(self.chosen.clone());
             return;
@@ -326,13 +336,13 @@ impl Search<'_> {
             if spent + cost > self.gap * (1.0 + 1e-9) + 1e-12 {
                 break;
             }
-            let before = self.totals.sum.clone();
-            add(&mut self.totals.sum, &self.least[g], -1.0);
-            add(&mut self.totals.sum, row, 1.0);
+            let (above, below) = self.sums.split_at_mut(depth + 1);
+            for (at, x) in below[0].iter_mut().enumerate() {
+                *x = above[depth][at] - self.least[g][at] + row[at];
+            }
             self.chosen.push((g, at));
             self.go(spent + cost);
             self.chosen.pop();
-            self.totals.sum = before;
         }
     }
 }

@@ -11,27 +11,27 @@ const REBUILT: u8 = 100;
 const ABSENT: u8 = 101;
 
 #[derive(Clone, Debug)]
-struct Tile {
+pub(super) struct Tile {
     /// Bytes that stay by phase.
-    stay: Vec<f64>,
-    compute: Vec<f64>,
-    out: Vec<Vec<f64>>,
-    load: Vec<Vec<f64>>,
-    slow: Vec<f64>,
-    longest: usize,
-    each: bool,
-    spill: bool,
-    live: bool,
-    adjoint: bool,
+    pub stay: Vec<f64>,
+    pub compute: Vec<f64>,
+    pub out: Vec<Vec<f64>>,
+    pub load: Vec<Vec<f64>>,
+    pub slow: Vec<f64>,
+    pub longest: usize,
+    pub each: bool,
+    pub spill: bool,
+    pub live: bool,
+    pub adjoint: bool,
 }
 
-struct Oracle<'a> {
-    p: &'a Problem,
+pub(super) struct Oracle<'a> {
+    pub p: &'a Problem,
     depth: [usize; 2],
     /// By tile.
     choices: Vec<Vec<Tile>>,
     floor: Vec<Tile>,
-    budget: f64,
+    pub budget: f64,
     best: f64,
     largest: [f64; 3],
 }
@@ -42,6 +42,16 @@ fn up(bytes: u64) -> f64 {
 
 impl<'a> Oracle<'a> {
     fn new(p: &'a Problem, budget: u64) -> Self {
+        let mut o = Self::unsearched(p, budget);
+        for t in &p.tiles {
+            o.choices.push(pareto(o.every(t)));
+        }
+        o.floor = o.choices.iter().map(|c| least(c)).collect();
+        o
+    }
+
+    /// Without the choices of its tiles.
+    pub fn unsearched(p: &'a Problem, budget: u64) -> Self {
         let depth = [p.layers, p.angles.iter().filter(|a| **a).count()];
         let mut o = Self {
             p,
@@ -58,13 +68,14 @@ impl<'a> Oracle<'a> {
             all(&|t| up(t.edges * p.stored_edge_bytes)) + angles * all(&|t| up(t.angles * p.stored_angle_bytes));
         o.largest[1] = all(&|t| up(t.edges * p.edge_bytes)) + angles * all(&|t| up(t.angles * p.angle_bytes));
         o.largest[2] = all(&|t| up(t.edges * p.stored_edge_bytes).max(angles * up(t.angles * p.stored_angle_bytes)));
-        for t in &p.tiles {
-            let mut list = Vec::new();
-            o.states(t, &mut vec![[0, 0]], &mut list);
-            o.choices.push(pareto(list));
-        }
-        o.floor = o.choices.iter().map(|c| least(c)).collect();
         o
+    }
+
+    /// Every choice for a tile.
+    pub fn every(&self, t: &TileSize) -> Vec<Tile> {
+        let mut list = Vec::new();
+        self.states(t, &mut vec![[0, 0]], &mut list);
+        list
     }
 
     fn tiers(&self) -> u8 {
@@ -227,7 +238,7 @@ impl<'a> Oracle<'a> {
         Some(x)
     }
 
-    fn reserve(&self, u: &Tile, banks: usize) -> f64 {
+    pub fn reserve(&self, u: &Tile, banks: usize) -> f64 {
         let [s, a, _] = self.largest;
         let plain = !u.spill && banks == 1;
         let forward = if u.live {
@@ -248,18 +259,25 @@ impl<'a> Oracle<'a> {
         banks as f64 * self.p.bank_bytes as f64 + forward.max(work + rest)
     }
 
-    fn seconds(&self, u: &Tile, banks: usize) -> f64 {
+    /// Seconds by phase that every choice takes.
+    pub fn work(&self, banks: usize) -> Vec<f64> {
         let (p, layers) = (self.p, self.p.layers);
         let atoms: u64 = p.tiles.iter().map(|t| t.atoms).sum();
         let project = p.rates.project * atoms as f64;
-        (0..2 * layers)
-            .map(|q| {
-                let l = if q < layers { q } else { 2 * layers - 1 - q };
-                let rates = if q < layers { &p.rates.forward } else { &p.rates.backward };
-                let mut work: f64 = p.tiles.iter().map(|t| rates[l].seconds(t)).sum::<f64>() + u.compute[q];
-                if q < layers || l + banks < layers {
-                    work += project;
-                }
+        let phase = |q: usize| {
+            let l = if q < layers { q } else { 2 * layers - 1 - q };
+            let rates = if q < layers { &p.rates.forward } else { &p.rates.backward };
+            let projected = if q < layers || l + banks < layers { project } else { 0.0 };
+            p.tiles.iter().map(|t| rates[l].seconds(t)).sum::<f64>() + projected
+        };
+        (0..2 * layers).map(phase).collect()
+    }
+
+    pub fn seconds(&self, u: &Tile, banks: usize) -> f64 {
+        let p = self.p;
+        (self.work(banks).into_iter().enumerate())
+            .map(|(q, constant)| {
+                let mut work = constant + u.compute[q];
                 let mut time = 0.0f64;
                 for k in 1..p.tiers.len() {
                     let (o, i) = (u.out[k][q], u.load[k][q]);
@@ -301,7 +319,7 @@ impl<'a> Oracle<'a> {
     }
 }
 
-fn plus(a: &mut Tile, b: &Tile) {
+pub(super) fn plus(a: &mut Tile, b: &Tile) {
     let add = |x: &mut Vec<f64>, y: &Vec<f64>| x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
     add(&mut a.stay, &b.stay);
     add(&mut a.compute, &b.compute);
@@ -315,7 +333,7 @@ fn plus(a: &mut Tile, b: &Tile) {
     a.adjoint |= b.adjoint;
 }
 
-fn numbers(t: &Tile) -> impl Iterator<Item = f64> + '_ {
+pub(super) fn numbers(t: &Tile) -> impl Iterator<Item = f64> + '_ {
     let flags = [t.longest as f64, t.each.into(), t.spill.into(), t.live.into(), t.adjoint.into()];
     let copies = t.out.iter().chain(&t.load).flatten();
     t.stay.iter().chain(&t.compute).chain(copies).chain(&t.slow).copied().chain(flags)
@@ -383,7 +401,7 @@ fn compare(random: &mut Random, rounds: usize, tiles: usize, layers: usize, slow
     (compared, proved)
 }
 
-fn scaled(t: &Tile) -> Tile {
+pub(super) fn scaled(t: &Tile) -> Tile {
     let mut z = t.clone();
     let zero = |x: &mut Vec<f64>| x.iter_mut().for_each(|x| *x = 0.0);
     zero(&mut z.stay);

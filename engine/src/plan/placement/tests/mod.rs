@@ -2,5 +2,6 @@
 
 mod best;
 mod large;
+mod priced;
 mod problems;
 mod sound;
