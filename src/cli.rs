@@ -10,6 +10,7 @@ Examples:
   weir eval DPA-3.1-3M.pt protein.gro --head SPICE2 --select protein --json forces.json
   weir minimize model.dp raw.pdb --out relaxed.extxyz
   weir md examples/water.toml --set md.temperature_K=310
+  weir serve --ipi localhost:31415 model.dp water.extxyz
   weir model info model.dp
 
 Environment (flags win over it): WEIR_HEAD, WEIR_PRECISION, WEIR_THREADS, WEIR_BACKEND, WEIR_PLACEMENT, WEIR_HBM_BUDGET, WEIR_HOST_BUDGET,
@@ -49,6 +50,8 @@ pub enum Command {
     Md(MdArgs),
     /// Relax a structure at fixed cell.
     Minimize(MinimizeArgs),
+    /// Serve forces to i-PI, ASE or any other program that speaks i-PI's socket protocol.
+    Serve(ServeArgs),
     /// Forecast of memory and time, on this machine or one of a file; nothing is computed.
     Plan(PlanArgs),
     /// What too little fast memory costs: steps under budgets, predicted and measured.
@@ -281,6 +284,41 @@ pub struct MinimizeArgs {
     /// Atoms that stay where they are, in the language of --select, such as "index 1-64" or "resname SLB"
     #[arg(long, value_name = "SELECTION")]
     pub freeze: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir serve --ipi localhost:31415 water.dp water.extxyz
+  weir serve --ipi unix:water model.pt water.extxyz --head SPICE2
+  for bead in 1 2 3 4; do weir serve --ipi unix:water water.dp water.extxyz --threads 2 -q & done
+
+The server (i-PI, ASE's SocketIOCalculator) must hold the same atoms in the same order. docs/ipi.md has complete runs.")]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Structure: tells elements, order and whether there is a cell; its positions are not used (the first frame is taken).
+    pub structure: PathBuf,
+    /// Where the server listens: HOST:PORT, unix:NAME (the socket /tmp/ipi_NAME) or unix:/PATH
+    #[arg(long, value_name = "ADDRESS")]
+    pub ipi: String,
+    /// Seconds to wait for the server.
+    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
+    pub wait: f64,
+    #[command(flatten)]
+    pub read: StructureArgs,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub parameters: ParameterArgs,
+}
+
+/// A time that can be waited for.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if (0.0..=1e6).contains(&s) => Ok(s),
+        _ => Err("give seconds between 0 and 1e6".into()),
+    }
 }
 
 #[derive(Args)]

@@ -14,6 +14,7 @@ mod plan;
 mod problem;
 mod profile;
 mod report;
+mod serve;
 mod settings;
 mod slice;
 mod structures;
@@ -60,6 +61,7 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
         Command::Eval(args) => eval::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
         Command::Md(args) => md::run(args, &sources, log, began),
         Command::Minimize(args) => minimize::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
+        Command::Serve(args) => serve::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
         Command::Profile(args) => {
             profile::run(args, &engine(&args.model, &args.compute, &sources, log)?, &sources, log)
         }

@@ -295,8 +295,19 @@ fn a_closed_pipe_ends_in_silence() {
 fn help_and_completions_name_the_commands_that_exist() {
     let folder = tempfile::tempdir().unwrap();
     let help = out(&run(folder.path(), &["--help"]));
-    let commands =
-        ["eval", "md", "minimize", "plan", "profile", "hardware", "report", "model", "install-deepmd", "completions"];
+    let commands = [
+        "eval",
+        "md",
+        "minimize",
+        "plan",
+        "profile",
+        "hardware",
+        "report",
+        "model",
+        "serve",
+        "install-deepmd",
+        "completions",
+    ];
     for word in commands.into_iter().chain(["Exit codes", "Examples"]) {
         assert!(help.contains(word), "{word}");
     }
