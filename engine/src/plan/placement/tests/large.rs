@@ -41,17 +41,17 @@ fn two_hundred_tiles_are_chosen_within_a_percent_of_the_bound() {
         if slow {
             p.tiers.push(tier("pinned", u64::MAX / 8, rate, 1.25 * rate));
         }
-        // Holes between slots take up to 6 % of tier 0, which costs time where it is short.
+        // Holes between slots take up to 2 % of tier 0, which costs time where it is short.
         let [chosen, laid_out] = gaps(&p, &[0.5, 0.8]);
         assert!(chosen < 0.01 && laid_out < 0.01, "{chosen} {laid_out}");
         let [chosen, laid_out] = gaps(&p, &[0.05, 0.2]);
-        assert!(chosen < 0.01 && laid_out < 0.25, "{chosen} {laid_out}");
+        assert!(chosen < 0.01 && laid_out < 0.03, "{chosen} {laid_out}");
     }
 }
 
 #[test]
 fn a_million_atoms_are_planned_in_a_moment() {
-    for (tiles, slow) in [(500, false), (500, true), (5000, true)] {
+    for (tiles, slow) in [(500, false), (500, true), (1250, true), (5000, true)] {
         let mut p = protein(tiles, 1_000_000 / tiles as u64, 0.02, 6);
         if slow {
             p.tiers.push(tier("pinned", u64::MAX / 8, 3e11, 3.75e11));
