@@ -32,6 +32,8 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
             command.env_remove(name);
         }
     }
+    // Whatever this machine has.
+    command.env("WEIR_BACKEND", "cpu");
     command.env("WEIR_CACHE_DIR", folder.join("cache"));
     command.output().unwrap()
 }
