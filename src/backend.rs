@@ -3,6 +3,7 @@
 use crate::cli::ParameterArgs;
 use crate::log::{Level, Log};
 use crate::problem::Usage;
+use crate::report;
 use crate::settings::Settings;
 use anyhow::{bail, Context, Result};
 use std::ops::Deref;
@@ -92,9 +93,13 @@ impl Engine {
     /// # Errors
     /// What the backend refuses, tiers that cannot be opened.
     pub fn calculator(&self, types: &[i32], log: &Log) -> Result<Box<dyn Calculator>> {
+        let first = self.gpu_tiers().is_none();
         let (calculator, remarks) = self.session.calculator(types).map_err(usage)?;
         for remark in &remarks {
             log.warn(remark);
+        }
+        if let (Some(tiers), true) = (self.gpu_tiers(), first) {
+            report::tiers(log, tiers);
         }
         Ok(calculator)
     }

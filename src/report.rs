@@ -5,6 +5,7 @@ use crate::log::{Level, Log};
 use serde_json::{json, Map, Value};
 use std::time::Duration;
 use weir_allocators::policy::Policy;
+use weir_backends::gpu::GpuTier;
 use weir_engine::backend::Calculator;
 
 const CITE: [&str; 2] = [
@@ -88,6 +89,20 @@ fn key(variable: &str) -> String {
 pub fn settings(policy: &Policy) -> Value {
     let line = |l: weir_allocators::policy::Line| (key(&l.name), json!({ "value": l.value, "origin": l.origin }));
     Value::Object(policy.explain().into_iter().map(line).collect::<Map<_, _>>())
+}
+
+/// The tiers of a GPU with the links that were just measured.
+pub fn tiers(log: &Log, tiers: &[GpuTier]) {
+    let spec = |t: &GpuTier| {
+        let s = &t.spec;
+        json!({
+            "tier": s.name, "bytes": s.capacity, "out_bytes_per_s": s.out_rate, "in_bytes_per_s": s.in_rate,
+            "both_factor": s.both, "latency_s": s.latency, "overlap": s.overlap,
+        })
+    };
+    let fields = json!({ "tiers": tiers.iter().map(spec).collect::<Vec<_>>() });
+    let text = tiers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    log.event(Level::Info, "tiers", fields, &format!("  tiers       {text}"));
 }
 
 /// What the planner chose, in one line.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use weir_engine::model::{new_model, save};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -139,28 +140,77 @@ fn headers_tell_the_device_its_chip_and_driver_and_who_asked() {
     assert!(text.contains("emulated device (host, emulated ") && text.contains("hbm_budget"), "{text}");
 }
 
+/// A model of six layers, so that there is something to place, with its folder.
+fn deep() -> (tempfile::TempDir, String) {
+    let folder = folder();
+    let mut model = new_model("tiny", 5).unwrap();
+    let d = &mut model.descriptor;
+    d.layers.extend(d.layers.clone());
+    d.options.nlayers = d.layers.len();
+    let path = folder.path().join("deep.dp");
+    save(&model, &path).unwrap();
+    (folder, path.display().to_string())
+}
+
+/// The smallest budget of hbm, from the planner's own words.
+fn smallest(folder: &Path, model: &str, more: &[&str]) -> u64 {
+    let mut all = vec!["eval", model, "water.extxyz", "-q", "--hbm-budget", "4KiB"];
+    all.extend(more);
+    let text = told(&weir(folder, &all).output().unwrap());
+    let (_, rest) = text.split_once(" of ").unwrap_or_else(|| panic!("{text}"));
+    let words: Vec<&str> = rest.split([' ', ',']).collect();
+    let unit = match words[1] {
+        "KiB" => 1024.0,
+        "MiB" => 1048576.0,
+        _ => panic!("{text}"),
+    };
+    // Shown with two digits behind the point.
+    (words[0].parse::<f64>().unwrap() * unit * 1.006) as u64 + 64
+}
+
 #[test]
 fn every_tier_and_budget_gives_the_bits_of_unlimited_memory() {
-    let folder = folder();
-    let (model, start) = (example("model.dp"), example("start.extxyz"));
-    let free = eval(folder.path(), &model, &start, &[]);
-    let half = format!("{}B", free["peak_bytes"]["hbm"].as_u64().unwrap() / 2);
-    for placement in ["hbm", "hbm,pinned", "hbm,system", "hbm,managed"] {
-        let mut more = vec!["--placement", placement, "--hbm-budget", &half];
-        if placement == "hbm" {
-            more.extend(["--host-budget", "0"]);
-        } else {
-            more.extend(["--checkpoint", "all"]);
-        }
-        let bounded = eval(folder.path(), &model, &start, &more);
-        assert_eq!(bits(&bounded), bits(&free), "{placement}");
-        let (hbm, plan) = (bounded["peak_bytes"]["hbm"].as_u64().unwrap(), &bounded["plan"]);
-        assert!(hbm <= free["peak_bytes"]["hbm"].as_u64().unwrap() / 2, "{placement}: {hbm}");
-        match placement.strip_prefix("hbm,") {
-            None => assert!(plan["states"]["rebuilt"].as_u64().unwrap() > 0, "{plan}"),
-            Some(slow) => {
-                assert!(plan["states"][slow].as_u64().unwrap() > 0 && plan["states"]["rebuilt"].is_null(), "{plan}");
-                assert!(bounded["peak_bytes"][slow].as_u64().unwrap() > 0);
+    let (folder, model) = deep();
+    let path = folder.path();
+    let free = eval(path, &model, "water.extxyz", &[]);
+    let most = free["peak_bytes"]["hbm"].as_u64().unwrap();
+    for (placement, more) in [
+        ("hbm", ["--host-budget", "0"]),
+        ("hbm,pinned", ["--checkpoint", "all"]),
+        ("hbm,system", ["--checkpoint", "all"]),
+        ("hbm,managed", ["--checkpoint", "all"]),
+        ("hbm,pinned", ["--checkpoint", "auto"]),
+    ] {
+        let mut all = vec!["--placement", placement];
+        all.extend(more);
+        let least = smallest(path, &model, &all);
+        assert!(least < most, "{placement}: {least} of {most}");
+        for budget in [least, (least + most) / 2] {
+            let size = format!("{budget}B");
+            let mut all = all.clone();
+            all.extend(["--hbm-budget", &size]);
+            let bounded = eval(path, &model, "water.extxyz", &all);
+            assert_eq!(bits(&bounded), bits(&free), "{placement}");
+            let (hbm, plan) = (bounded["peak_bytes"]["hbm"].as_u64().unwrap(), &bounded["plan"]);
+            assert!(
+                hbm <= budget && bounded["device_memory"]["held_bytes"].as_u64().unwrap() <= most,
+                "{placement}: {hbm}"
+            );
+            if budget > least || more[1] == "auto" {
+                continue;
+            }
+            match placement.strip_prefix("hbm,") {
+                None => assert!(plan["states"]["rebuilt"].as_u64().unwrap() > 0, "{plan}"),
+                Some(slow) => {
+                    assert!(
+                        plan["states"][slow].as_u64().unwrap() > 0 && plan["states"]["rebuilt"].is_null(),
+                        "{plan}"
+                    );
+                    assert!(
+                        bounded["peak_bytes"][slow].as_u64().unwrap() > 0
+                            && plan["out_bytes"][slow].as_u64().unwrap() > 0
+                    );
+                }
             }
         }
     }

@@ -335,9 +335,8 @@ def main():
         if not (report["sanitizer"] or {}).get(tool, {"passed": True})["passed"]:
             report["failures"].append(f"compute-sanitizer {tool}: {report['sanitizer'][tool]}")
 
-    preset = "tiny" if args.smoke else "dpa-3.1-3m"
-    big, steps = folder / "big.weir", 3 if args.smoke else 20
-    part("random model", lambda: weir.good("model", "new", "--preset", preset, "--seed", "1", "--out", big))
+    big, steps = folder / "big.weir", 1 if args.smoke else 20
+    part("random model", lambda: weir.good("model", "new", "--preset", "dpa-3.1-3m", "--seed", "1", "--out", big))
     speed = ["--precision", "f32"]
     # Proteins, then their budgets.
     report["proteins"], report["budgets"] = {}, {}
@@ -359,11 +358,11 @@ def main():
     # Boxes of water until the planner says that one does not fit (rebuilding is allowed, spilling is not).
     report["boxes"] = []
     base = SHARED / "structures/water_192.extxyz"
-    base = base if base.is_file() and not args.smoke else box
-    limit = ["--hbm-budget", "3MiB"] if args.smoke else []
+    base = water if args.smoke else base if base.is_file() else box
+    limit = ["--hbm-budget", "40MiB"] if args.smoke else []
     for times in range(1, 4 if args.smoke else 40):
         path = folder / "box.extxyz"
-        path.write_text(replicated(base if not args.smoke else water, times))
+        path.write_text(replicated(base, times))
         row = {"times": times}
         report["boxes"].append(row)
         more = [*speed, "--placement", "hbm", "--host-budget", "0", *limit]

@@ -8,7 +8,7 @@
 #
 #   benches/gpu/check.sh --kernels sm_90a,gfx942 --out FOLDER      # no GPU needed; then carry program, folder and repository
 #
-# No network, nothing is installed. --smoke is a minute's round of the same steps on a tiny model: with WEIR_BACKEND=emulated and a program
+# No network, nothing is installed. --smoke is a round of the same steps on a dozen atoms, in minutes: with WEIR_BACKEND=emulated and a program
 # built with --features emulated it runs where no GPU is. Fixtures, proteins and water boxes are taken from ../shared where it exists.
 # Exits with 1 where a check failed; the JSON says which.
 set -euo pipefail

@@ -142,6 +142,11 @@ impl Session {
         Ok((GpuOptions { skin, ..options }, remarks))
     }
 
+    /// Tiers of the device with their measured links; none before the first calculator, and on the CPU.
+    pub fn gpu_tiers(&self) -> Option<&[GpuTier]> {
+        self.gpu_tiers.get().map(Vec::as_slice)
+    }
+
     /// The arithmetic as backends take it.
     pub fn choice(&self) -> PrecisionChoice {
         match self.policy.precision.value {
