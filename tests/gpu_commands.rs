@@ -157,7 +157,8 @@ fn smallest(folder: &Path, model: &str, more: &[&str]) -> u64 {
     let mut all = vec!["eval", model, "water.extxyz", "-q", "--hbm-budget", "4KiB"];
     all.extend(more);
     let text = told(&weir(folder, &all).output().unwrap());
-    let (_, rest) = text.split_once(" of ").unwrap_or_else(|| panic!("{text}"));
+    let found = text.split_once(" lacks ").and_then(|(_, rest)| rest.split_once(" of "));
+    let (_, rest) = found.unwrap_or_else(|| panic!("{text}"));
     let words: Vec<&str> = rest.split([' ', ',']).collect();
     let unit = match words[1] {
         "KiB" => 1024.0,

@@ -42,6 +42,7 @@ fn tool() -> Result<cc::Tool, HostError> {
         .debug(false)
         .warnings(false)
         .cargo_metadata(false)
+        .cargo_warnings(false)
         .try_get_compiler();
     build.map_err(|e| HostError::Compiler(e.to_string()))
 }
