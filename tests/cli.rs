@@ -300,12 +300,23 @@ fn a_closed_pipe_ends_in_silence() {
 fn help_and_completions_name_the_commands_that_exist() {
     let folder = tempfile::tempdir().unwrap();
     let help = out(&run(folder.path(), &["--help"]));
-    let commands =
-        ["eval", "md", "minimize", "plan", "profile", "hardware", "report", "model", "install-deepmd", "completions"];
+    let commands = [
+        "eval",
+        "md",
+        "minimize",
+        "plan",
+        "profile",
+        "hardware",
+        "report",
+        "model",
+        "kernels",
+        "install-deepmd",
+        "completions",
+    ];
     for word in commands.into_iter().chain(["Exit codes", "Examples"]) {
         assert!(help.contains(word), "{word}");
     }
-    for absent in ["gromacs", "kernels", "serve"] {
+    for absent in ["gromacs", "serve"] {
         assert!(!help.contains(absent), "{absent}");
     }
     for shell in ["bash", "zsh", "fish"] {
@@ -547,4 +558,38 @@ fn a_gpu_that_cannot_be_used_is_an_error_and_none_at_all_is_the_cpu() {
         }
         assert!(with(Some("cpu")).status.success());
     }
+}
+
+#[test]
+fn a_gpu_without_kernels_is_taken_and_then_an_error_that_names_the_cpu() {
+    let folder = folder();
+    let path = folder.path();
+    // A working driver whose device is too old for every compiler there is.
+    let stub = include_str!("../backends/tests/stub/stub.c");
+    let old = stub.replace("{75, 9}, {76, 0}", "{75, 3}, {76, 5}");
+    assert_ne!(stub, old);
+    fs::write(path.join("driver.c"), old).unwrap();
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-w", "-o", "libcuda.so.1", "driver.c"])
+        .current_dir(path)
+        .status();
+    assert!(made.unwrap().success());
+    let with = |backend: &str| {
+        let arguments =
+            ["eval", "model.dp", "water.extxyz", "--json", "-", "--log-format", "json", "--host-budget", "64MiB"];
+        let mut command = weir(path, &arguments);
+        command.env("LD_LIBRARY_PATH", path).env("WEIR_BACKEND", backend).env("WEIR_CACHE_DIR", path.join("cache"));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+        assert!(output.stdout.is_empty());
+        err(&output)
+    };
+    let text = with("auto");
+    let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!((header["backend"].as_str(), header["chip"].as_str()), (Some("cuda"), Some("sm_35")), "{text}");
+    let last = text.lines().last().unwrap();
+    for word in ["visible but cannot be used", "no compiler of kernels for sm_35", "WEIR_BACKEND=cpu"] {
+        assert!(last.contains(word), "no \"{word}\" in {last}");
+    }
+    assert!(with("cuda").lines().last().unwrap().contains("no compiler of kernels for sm_35"));
 }

@@ -193,10 +193,10 @@ fn every_tier_and_budget_gives_the_bits_of_unlimited_memory() {
             let bounded = eval(path, &model, "water.extxyz", &all);
             assert_eq!(bits(&bounded), bits(&free), "{placement}");
             let (hbm, plan) = (bounded["peak_bytes"]["hbm"].as_u64().unwrap(), &bounded["plan"]);
-            assert!(
-                hbm <= budget && bounded["device_memory"]["held_bytes"].as_u64().unwrap() <= most,
-                "{placement}: {hbm}"
-            );
+            assert!(hbm <= budget, "{placement}: {hbm} of {budget}");
+            // Migrated memory may be on the device, as its driver counts.
+            let managed = bounded["peak_bytes"]["managed"].as_u64().unwrap_or(0);
+            assert!(bounded["device_memory"]["held_bytes"].as_u64().unwrap() <= budget + managed, "{placement}");
             if budget > least || more[1] == "auto" {
                 continue;
             }
