@@ -3,12 +3,14 @@
 use crate::cli::ParameterArgs;
 use crate::log::{Level, Log};
 use crate::problem::Usage;
+use crate::report;
 use crate::settings::Settings;
 use anyhow::{bail, Context, Result};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_backends::cpu::{self, CpuCalculator, CpuOptions};
+use weir_backends::gpu::GpuTierError;
 use weir_backends::session::{Session, SessionError};
 use weir_engine::backend::{Calculator, FrameParameters};
 use weir_engine::model::{self, LoadOptions, Model};
@@ -33,7 +35,11 @@ impl Deref for Engine {
 
 fn usage(error: SessionError) -> anyhow::Error {
     match error {
-        SessionError::Backend { .. } | SessionError::Plain(_) => Usage(error.to_string()).into(),
+        SessionError::Backend { .. }
+        | SessionError::Plain(_)
+        | SessionError::Precision { .. }
+        | SessionError::Trace { .. }
+        | SessionError::GpuTier(GpuTierError::File { .. }) => Usage(error.to_string()).into(),
         other => other.into(),
     }
 }
@@ -54,8 +60,8 @@ impl Engine {
 
     /// A model that is at hand.
     pub fn with(model: Arc<Model>, path: &Path, settings: Settings) -> Self {
-        let Settings { policy, topology } = settings;
-        Engine { session: Session::new(model, policy, topology), path: path.to_path_buf() }
+        let Settings { policy, topology, device } = settings;
+        Engine { session: Session::new(model, policy, topology).on(device), path: path.to_path_buf() }
     }
 
     /// Type indices of a structure's atoms; virtual atoms have -1.
@@ -87,10 +93,18 @@ impl Engine {
     /// # Errors
     /// What the backend refuses, tiers that cannot be opened.
     pub fn calculator(&self, types: &[i32], log: &Log) -> Result<Box<dyn Calculator>> {
-        Ok(Box::new(self.cpu_calculator(types, &self.cpu_options(log)?)?))
+        let first = self.gpu_tiers().is_none();
+        let (calculator, remarks) = self.session.calculator(types).map_err(usage)?;
+        for remark in &remarks {
+            log.warn(remark);
+        }
+        if let (Some(tiers), true) = (self.gpu_tiers(), first) {
+            report::tiers(log, tiers);
+        }
+        Ok(calculator)
     }
 
-    /// As [`Engine::calculator`], with options of one's own.
+    /// On the CPU, with options of one's own.
     ///
     /// # Errors
     /// What the backend refuses.

@@ -13,9 +13,9 @@ Examples:
   weir serve --ipi localhost:31415 model.dp water.extxyz
   weir model info model.dp
 
-Environment (flags win over it): WEIR_HEAD, WEIR_PRECISION, WEIR_THREADS, WEIR_BACKEND, WEIR_PLACEMENT, WEIR_HBM_BUDGET, WEIR_HOST_BUDGET,
-WEIR_FILE_BUDGET, WEIR_CHECKPOINT, WEIR_STORE, WEIR_NUMA_NODE, WEIR_SCRATCH_DIR, WEIR_CACHE_DIR, WEIR_PROFILE (path of a trace), WEIR_LOG (error,
-warn, info, debug), WEIR_CONFIG (a TOML file with these names in small letters). docs/environment.md tells what each does. Any other WEIR_
+Environment (flags win over it): WEIR_BACKEND (auto, cpu, cuda, hip), WEIR_DEVICE, WEIR_HEAD, WEIR_PRECISION, WEIR_THREADS, WEIR_PLACEMENT,
+WEIR_HBM_BUDGET, WEIR_HOST_BUDGET, WEIR_FILE_BUDGET, WEIR_CHECKPOINT, WEIR_STORE, WEIR_NUMA_NODE, WEIR_SCRATCH_DIR, WEIR_CACHE_DIR,
+WEIR_KERNEL_DIR (precompiled kernels), WEIR_PROFILE (path of a trace), WEIR_LOG (error, warn, info, debug), WEIR_CONFIG (a TOML file with these names in small letters). docs/environment.md tells what each does. Any other WEIR_
 name is an error, except those of module systems (WEIR_ROOT, _HOME, _DIR, _VERSION, _LIB, _INC, _BASE).
 
 Exit codes: 0 done, or stopped as asked (signal, --maxh) with the restart file written; 1 error; 2 wrong usage, environment or configuration.";
@@ -63,6 +63,9 @@ pub enum Command {
     /// Look at model files, convert them, make random ones.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Compile the GPU kernels of a model ahead, for machines without a compiler.
+    #[command(subcommand)]
+    Kernels(KernelsCommand),
     /// Put Weir in the place of DeePMD-kit's C library, for LAMMPS and other MD codes.
     InstallDeepmd(InstallArgs),
     /// Completions for a shell, on standard output.
@@ -113,6 +116,12 @@ const COMPUTE: &str = "Compute and placement";
 /// How to compute and where to keep things.
 #[derive(Args, Default)]
 pub struct ComputeArgs {
+    /// Who computes: auto (a GPU where one is visible), cpu, cuda, hip, emulated [env: WEIR_BACKEND] [default: auto]
+    #[arg(long, value_name = "B", help_heading = COMPUTE)]
+    pub backend: Option<String>,
+    /// Index of the GPU, modulo their number [env: WEIR_DEVICE] [default: rank on the node, else 0]
+    #[arg(long, value_name = "N", help_heading = COMPUTE)]
+    pub device: Option<String>,
     /// Arithmetic: model (as trained), f64, f32 [env: WEIR_PRECISION] [default: model]
     #[arg(long, value_name = "P", help_heading = COMPUTE)]
     pub precision: Option<String>,
@@ -193,7 +202,8 @@ Examples:
   weir eval water.dp data/water/data_3 --compare
 
 JSON: one object a line and frame, with energy (eV), forces (N x 3, eV/A, input order), virial (3 x 3, eV), atomic_energy, natoms, model, head,
-backend, precision, seconds, peak_bytes; with --atomic also atomic_virial (N x 9, eV). Numbers read back to the same bits.")]
+backend, precision, seconds, peak_bytes, plan, launches, device_memory; with --atomic also atomic_virial (N x 9, eV). Numbers read back to the
+same bits. docs/eval-json.md describes every field.")]
 pub struct EvalArgs {
     #[command(flatten)]
     pub model: ModelArgs,
@@ -437,6 +447,66 @@ pub struct HardwareArgs {
     pub json: bool,
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+#[derive(Subcommand)]
+pub enum KernelsCommand {
+    /// Compile into a folder, which WEIR_KERNEL_DIR names later.
+    Build(KernelsBuildArgs),
+    /// What a folder has.
+    List {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir kernels build --arch sm_90a --model water.dp --out kernels
+  weir kernels build --arch sm_80,sm_90a,gfx942 --preset dpa-3.1-3m --precision f32,f64 --driver 12.4 --out kernels
+  WEIR_KERNEL_DIR=kernels weir eval water.dp water.extxyz
+
+Needs NVRTC for sm_* and hiprtc or a clang with AMD's target and lld for gfx*, but no GPU. Kernels are made for one shape: widths, cutoffs and
+other options of the descriptor. A model of other shape finds nothing in the folder, and is compiled where it runs.")]
+pub struct KernelsBuildArgs {
+    /// Chips: sm_80, sm_90a, gfx942, host (the emulated device)
+    #[arg(long, value_name = "LIST")]
+    pub arch: String,
+    /// Folder to write to.
+    #[arg(long, short, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Model whose kernels are wanted.
+    #[arg(long, value_name = "FILE", required_unless_present = "preset")]
+    pub model: Option<PathBuf>,
+    /// Branch of a multi-task model.
+    #[arg(long, value_name = "NAME")]
+    pub head: Option<String>,
+    /// Read models with keys that this version does not know.
+    #[arg(long)]
+    pub allow_unknown: bool,
+    /// A published shape instead: dpa-3.1-3m, dpa-3.2-5m or tiny
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub preset: Option<String>,
+    /// Arithmetic: model, f32, f64, or several
+    #[arg(long, value_name = "LIST")]
+    pub precision: Option<String>,
+    /// How states are stored: exact, f32, f16, bf16
+    #[arg(long, value_name = "FORM", default_value = "exact")]
+    pub store: String,
+    /// CUDA version of the driver that will run them, as nvidia-smi shows it: a newer compiler's code would not load [default: newest compiler]
+    #[arg(long, value_name = "VERSION")]
+    pub driver: Option<String>,
+    /// Shared memory of a block, for chips that are not in the table.
+    #[arg(long, value_name = "SIZE")]
+    pub shared: Option<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -158,6 +158,9 @@ fn frame_json(engine: &Engine, calculator: &dyn Calculator, frame: u64, results:
         "precision": engine.precision(),
         "seconds": seconds,
         "peak_bytes": peak_json(&calculator.peak_bytes()),
+        "plan": report::plan_json(calculator, engine.rates_measured()),
+        "launches": calculator.launches(),
+        "device_memory": report::device_memory_json(calculator),
     });
     if let Some(virials) = &results.atomic_virial {
         object["atomic_virial"] = json!(virials);

@@ -12,6 +12,8 @@ use weir_allocators::links::LinkTable;
 use weir_allocators::policy::Layer;
 use weir_allocators::topology::{Coherent, Topology};
 use weir_backends::cpu::{kept_links, measured_links};
+use weir_backends::gpu::devices;
+use weir_backends::gpu::driver::{DeviceFacts, DriverError};
 
 /// Runs the command.
 ///
@@ -19,7 +21,7 @@ use weir_backends::cpu::{kept_links, measured_links};
 /// Settings that cannot be followed, links that cannot be measured, a closed standard output.
 pub fn run(args: &HardwareArgs, sources: &Sources, log: &Log) -> Result<()> {
     let flags = flags(&args.compute, None)?;
-    let active = sources.resolve(std::slice::from_ref(&flags), &Layer::default())?;
+    let active = sources.look(std::slice::from_ref(&flags), &Layer::default())?;
     let mut remarks = active.policy.warnings.clone();
     let links = if args.measure {
         let everything = every_tier(sources, &flags, &mut remarks)?;
@@ -44,7 +46,7 @@ pub fn run(args: &HardwareArgs, sources: &Sources, log: &Log) -> Result<()> {
 /// The settings with every tier of a CPU in them, unless the user named tiers: what a measurement is to cover. Tiers that this machine
 /// cannot give are left out, with a remark.
 pub fn every_tier(sources: &Sources, flags: &Layer, remarks: &mut Vec<String>) -> Result<Settings, Usage> {
-    let named = sources.resolve(std::slice::from_ref(flags), &Layer::default())?;
+    let named = sources.look(std::slice::from_ref(flags), &Layer::default())?;
     if named.policy.placement.origin != "automatic" {
         return Ok(named);
     }
@@ -54,7 +56,7 @@ pub fn every_tier(sources: &Sources, flags: &Layer, remarks: &mut Vec<String>) -
         set(&mut all, "placement", "all tiers", tiers)?;
         // Budgets say how much may be used, not what can be measured.
         let open = Layer { hbm_budget: None, host_budget: None, file_budget: None, ..flags.clone() };
-        match sources.resolve(&[all, open], &Layer::default()) {
+        match sources.look(&[all, open], &Layer::default()) {
             Ok(settings) => {
                 remarks.extend(last.map(|e: Usage| format!("tier file is left out: {e}")));
                 return Ok(settings);
@@ -120,7 +122,10 @@ fn as_text(active: &Settings, links: Option<&LinkTable>) -> String {
     if let Some(mode) = coherent(t) {
         line("driver", mode);
     }
-    line("computes on", "the CPU: no GPU backend in this version".into());
+    for (driver, device) in gpus() {
+        line("gpu", device.map_or_else(|e| format!("{driver}: {e}"), |f| gpu_text(driver, &f)));
+    }
+    line("figures", "below are those of the CPU; a run on a GPU tells its own".into());
     text.push_str("\nsettings\n");
     for l in p.explain() {
         writeln!(text, "  {:<18} {} ({})", l.name, l.value, l.origin).expect("text");
@@ -131,6 +136,36 @@ fn as_text(active: &Settings, links: Option<&LinkTable>) -> String {
         Some(table) => text.push_str(&link_text(table)),
     }
     text
+}
+
+/// Devices that are there, usable or not; drivers without any are left out.
+fn gpus() -> impl Iterator<Item = (&'static str, Result<DeviceFacts, DriverError>)> {
+    devices().into_iter().filter(|(_, d)| !matches!(d, Err(DriverError::Absent { .. })))
+}
+
+fn gpu_text(driver: &str, f: &DeviceFacts) -> String {
+    let mut text = format!("{} ({}, {driver} {}), {}, {} units", f.name, f.chip, f.driver, bytes(f.memory), f.units);
+    if let Some(node) = f.host_node {
+        text += &format!(", host node {node}");
+    }
+    let can = [
+        (f.integrated, "shares the host's memory"),
+        (f.host_page_tables, "reads host memory in place (host's page tables)"),
+        (f.pageable && !f.host_page_tables, "reads host memory in place (faulting)"),
+    ];
+    can.iter().filter(|(yes, _)| *yes).for_each(|(_, what)| text += &format!("; {what}"));
+    text
+}
+
+fn gpu_json((driver, device): (&'static str, Result<DeviceFacts, DriverError>)) -> Value {
+    match device {
+        Err(e) => json!({ "backend": driver, "error": e.to_string() }),
+        Ok(f) => json!({
+            "backend": driver, "name": f.name, "chip": f.chip.to_string(), "driver": f.driver, "bytes": f.memory,
+            "units": f.units, "wave": f.wave, "shared_bytes": f.shared, "host_node": f.host_node,
+            "integrated": f.integrated, "host_page_tables": f.host_page_tables, "pageable": f.pageable,
+        }),
+    }
 }
 
 /// The link table for people.
@@ -189,6 +224,7 @@ fn as_json(active: &Settings, links: Option<&LinkTable>) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "machine": machine_json(&active.topology),
+        "gpus": gpus().map(gpu_json).collect::<Vec<_>>(),
         "settings": settings(p),
         "tiers": p.tiers.iter().map(tier).collect::<Vec<_>>(),
         "shared_bytes": p.pool,

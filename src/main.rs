@@ -6,6 +6,7 @@ mod compare;
 mod eval;
 mod hardware;
 mod install_deepmd;
+mod kernels;
 mod log;
 mod md;
 mod minimize;
@@ -24,12 +25,13 @@ mod trace;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command, ComputeArgs, ModelArgs, ModelCommand};
+use cli::{Cli, Command, ComputeArgs, KernelsCommand, ModelArgs, ModelCommand};
 use log::{Level, Log};
 use problem::{one_line, OutputClosed, Usage};
 use settings::Sources;
 use std::process::ExitCode;
 use std::time::Instant;
+use weir_allocators::policy::Layer;
 
 fn main() -> ExitCode {
     let began = Instant::now();
@@ -58,32 +60,49 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
         *log = Log::new(Level::parse(&level.origin, &level.value)?, cli.log_format);
     }
     match &cli.command {
-        Command::Eval(args) => eval::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
+        Command::Eval(args) => {
+            eval::run(args, &engine(&args.model, &args.compute, Sources::settle, &sources, log)?, log)
+        }
         Command::Md(args) => md::run(args, &sources, log, began),
-        Command::Minimize(args) => minimize::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
-        Command::Serve(args) => serve::run(args, &engine(&args.model, &args.compute, &sources, log)?, log),
+        Command::Minimize(args) => {
+            minimize::run(args, &engine(&args.model, &args.compute, Sources::settle, &sources, log)?, log)
+        }
+        Command::Serve(args) => {
+            serve::run(args, &engine(&args.model, &args.compute, Sources::settle, &sources, log)?, log)
+        }
         Command::Profile(args) => {
-            profile::run(args, &engine(&args.model, &args.compute, &sources, log)?, &sources, log)
+            profile::run(args, &engine(&args.model, &args.compute, Sources::resolve, &sources, log)?, &sources, log)
         }
         Command::Report(args) => survey::run(args, &sources, log),
         Command::Hardware(args) => hardware::run(args, &sources, log),
         Command::Plan(args) => plan::run(args, &sources, log),
         Command::Model(ModelCommand::Info { model, json }) => {
-            model::info(&engine(model, &ComputeArgs::default(), &sources, log)?, *json)
+            model::info(&engine(model, &ComputeArgs::default(), Sources::look, &sources, log)?, *json)
         }
         Command::Model(ModelCommand::Heads { model }) => model::heads(model),
         Command::Model(ModelCommand::Convert { model, out }) => {
-            model::convert(&engine(model, &ComputeArgs::default(), &sources, log)?, out, log)
+            model::convert(&engine(model, &ComputeArgs::default(), Sources::look, &sources, log)?, out, log)
         }
         Command::Model(ModelCommand::New { preset, seed, out }) => model::new(preset, *seed, out, log),
+        Command::Kernels(KernelsCommand::Build(args)) => kernels::build_all(args, log),
+        Command::Kernels(KernelsCommand::List { folder, json }) => kernels::list_all(folder, *json),
         Command::InstallDeepmd(args) => install_deepmd::run(args),
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }
 
+/// How settings are resolved: for the CPU, for whatever computes, for nothing.
+type Resolve = fn(&Sources, &[Layer], &Layer) -> Result<settings::Settings, problem::Usage>;
+
 /// The model of the command line with the settings of flags and environment.
-fn engine(model: &ModelArgs, compute: &ComputeArgs, sources: &Sources, log: &Log) -> Result<backend::Engine> {
+fn engine(
+    model: &ModelArgs,
+    compute: &ComputeArgs,
+    resolve: Resolve,
+    sources: &Sources,
+    log: &Log,
+) -> Result<backend::Engine> {
     let flags = settings::flags(compute, model.head.as_deref())?;
-    let settings = sources.resolve(&[flags], &Default::default())?;
+    let settings = resolve(sources, &[flags], &Default::default())?;
     backend::Engine::load(&model.model, model.allow_unknown, settings, log)
 }

@@ -37,7 +37,7 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     };
     let stop = signals::catch()?;
     let (set, file) = config.layers()?;
-    let resolved = sources.resolve(&[flags(&args.compute, args.head.as_deref())?, set], &file)?;
+    let resolved = sources.settle(&[flags(&args.compute, args.head.as_deref())?, set], &file)?;
     let model = &config.content.model;
     let mut engine = Engine::load(&model.path, model.allow_unknown, resolved, log)?;
     engine.session.skin = config.content.compute.skin_A;

@@ -5,6 +5,7 @@ use crate::log::{Level, Log};
 use serde_json::{json, Map, Value};
 use std::time::Duration;
 use weir_allocators::policy::Policy;
+use weir_backends::gpu::GpuTier;
 use weir_engine::backend::Calculator;
 
 const CITE: [&str; 2] = [
@@ -30,7 +31,9 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
     }
     let (model, policy) = (&engine.model, &engine.policy);
     let source = &model.source;
-    let device = device();
+    let gpu = engine.device();
+    let backend = gpu.map_or("cpu", |d| d.driver().name());
+    let device = gpu.map_or_else(device, |d| d.facts().name.clone());
     let head = source.head.as_deref().unwrap_or("none");
     let head_origin = policy.head.as_ref().map_or("the model's own", |h| h.origin.as_str());
     let fields = json!({
@@ -40,8 +43,10 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
         "model_format": source.format,
         "model_sha256": source.sha256,
         "head": source.head,
-        "backend": "cpu",
+        "backend": backend,
         "device": device,
+        "chip": gpu.map(|d| d.facts().chip.to_string()),
+        "driver": gpu.map(|d| d.facts().driver.clone()),
         "compute_precision": engine.precision(),
         "settings": settings(policy),
         "cite": CITE,
@@ -50,7 +55,7 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
         format!("weir {} · {command}", env!("CARGO_PKG_VERSION")),
         format!("  model       {} ({}), sha256 {}", source.path, source.format, source.sha256),
         format!("  head        {head} ({head_origin})"),
-        format!("  device      cpu: {device}"),
+        gpu.map_or_else(|| format!("  device      cpu: {device}"), |d| format!("  device      {}", d.title())),
     ];
     let mut others = Vec::new();
     for line in policy.explain() {
@@ -86,6 +91,20 @@ pub fn settings(policy: &Policy) -> Value {
     Value::Object(policy.explain().into_iter().map(line).collect::<Map<_, _>>())
 }
 
+/// The tiers of a GPU with the links that were just measured.
+pub fn tiers(log: &Log, tiers: &[GpuTier]) {
+    let spec = |t: &GpuTier| {
+        let s = &t.spec;
+        json!({
+            "tier": s.name, "bytes": s.capacity, "out_bytes_per_s": s.out_rate, "in_bytes_per_s": s.in_rate,
+            "both_factor": s.both, "latency_s": s.latency, "overlap": s.overlap,
+        })
+    };
+    let fields = json!({ "tiers": tiers.iter().map(spec).collect::<Vec<_>>() });
+    let text = tiers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    log.event(Level::Info, "tiers", fields, &format!("  tiers       {text}"));
+}
+
 /// What the planner chose, in one line.
 pub fn plan(log: &Log, calculator: &dyn Calculator, measured: bool) {
     if let Some(plan) = calculator.plan() {
@@ -102,6 +121,36 @@ pub fn plan(log: &Log, calculator: &dyn Calculator, measured: bool) {
             &format!("  plan        {}{}", if measured { "" } else { "estimated " }, plan.summary()),
         );
     }
+}
+
+/// The plan in force; null where nothing is planned.
+pub fn plan_json(calculator: &dyn Calculator, measured: bool) -> Value {
+    let Some(plan) = calculator.plan() else { return Value::Null };
+    let by_tier = |bytes: &[u64]| -> Value {
+        let names = plan.tiers.iter().map(String::as_str).chain(["rebuilt"]);
+        let all = names.zip(bytes).filter(|(_, b)| **b > 0).map(|(n, b)| (n.to_string(), json!(b)));
+        Value::Object(all.collect())
+    };
+    let row = |row: &weir_engine::plan::placement::LayerRow| json!({ "layer": row.layer, "edges": by_tier(&row.edges), "angles": by_tier(&row.angles) });
+    let p = &plan.prediction;
+    json!({
+        "tiles": plan.groups.iter().map(|g| g.tiles).sum::<u32>(),
+        "states": by_tier(&plan.totals()),
+        "layers": plan.layers().iter().map(row).collect::<Vec<_>>(),
+        "arena_bytes": by_tier(&plan.program.arena_bytes),
+        "peak_bytes": by_tier(&p.peak),
+        "out_bytes": by_tier(&p.out_bytes),
+        "in_bytes": by_tier(&p.load_bytes),
+        "predicted_seconds": p.seconds,
+        "rebuild_seconds": p.rebuild,
+        "rates_measured": measured,
+    })
+}
+
+/// The counts of a device's memory; null where there is none.
+pub fn device_memory_json(calculator: &dyn Calculator) -> Value {
+    let Some(m) = calculator.device_memory() else { return Value::Null };
+    json!({ "planned_bytes": m.planned, "held_bytes": m.held, "used_bytes": m.used, "all_bytes": m.all })
 }
 
 /// Speeds of a run.

@@ -4,7 +4,7 @@ use crate::cli::ComputeArgs;
 use crate::problem::Usage;
 use weir_allocators::policy::{nearest, read_process, resolve_here, Found, Layer, Policy, PolicyError, Setting};
 use weir_allocators::topology::Topology;
-use weir_backends::session::check_backend;
+use weir_backends::session::{check_backend, settle, Device};
 
 /// The settings of a run and the machine they were resolved for.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The machine.
     pub topology: Topology,
+    /// Where to compute; none: on the CPU.
+    pub device: Option<Device>,
 }
 
 /// What environment and configuration file say.
@@ -47,6 +49,8 @@ pub fn flags(args: &ComputeArgs, head: Option<&str>) -> Result<Layer, Usage> {
     let mut layer = Layer::default();
     let given = [
         ("head", "--head", head),
+        ("backend", "--backend", args.backend.as_deref()),
+        ("device", "--device", args.device.as_deref()),
         ("precision", "--precision", args.precision.as_deref()),
         ("threads", "--threads", args.threads.as_deref()),
         ("checkpoint", "--checkpoint", args.checkpoint.as_deref()),
@@ -80,15 +84,39 @@ impl Sources {
         self.0.environment.log.as_ref().or(self.0.file.log.as_ref())
     }
 
-    /// Flags, environment, `config` (of `weir md`), file; the first that has a value wins.
+    /// Flags, environment, `config` (of `weir md`), file; the first that has a value wins. For commands that compute on the CPU only: no
+    /// device is looked for.
     ///
     /// # Errors
-    /// Settings that contradict each other or the machine; backends that this version has not.
+    /// Settings that contradict each other or the machine; a GPU backend that was asked for by name.
     pub fn resolve(&self, flags: &[Layer], config: &Layer) -> Result<Settings, Usage> {
+        let settings = self.look(flags, config)?;
+        check_backend(&settings.policy, "this command").map_err(|e| Usage(e.to_string()))?;
+        Ok(settings)
+    }
+
+    /// The same for commands that compute nothing, whatever the backend.
+    ///
+    /// # Errors
+    /// Settings that contradict each other or the machine.
+    pub fn look(&self, flags: &[Layer], config: &Layer) -> Result<Settings, Usage> {
+        let (policy, topology) = resolve_here(&self.layers(flags, config), false).map_err(usage)?;
+        Ok(Settings { policy, topology, device: None })
+    }
+
+    /// The same for commands that compute on whatever the settings ask for. Opens the device.
+    ///
+    /// # Errors
+    /// As [`Sources::resolve`]; a device that is absent or cannot be used.
+    pub fn settle(&self, flags: &[Layer], config: &Layer) -> Result<Settings, Usage> {
+        let settled = settle(&self.layers(flags, config), false);
+        let (policy, topology, device) = settled.map_err(|e| Usage(e.to_string()))?;
+        Ok(Settings { policy, topology, device })
+    }
+
+    fn layers(&self, flags: &[Layer], config: &Layer) -> Vec<Layer> {
         let mut layers = flags.to_vec();
         layers.extend([self.0.environment.clone(), config.clone(), self.0.file.clone()]);
-        let (policy, topology) = resolve_here(&layers, false).map_err(usage)?;
-        check_backend(&policy).map_err(|e| Usage(e.to_string()))?;
-        Ok(Settings { policy, topology })
+        layers
     }
 }

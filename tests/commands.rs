@@ -23,6 +23,8 @@ fn weir(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output
             command.env_remove(name);
         }
     }
+    // Whatever this machine has.
+    command.env("WEIR_BACKEND", "cpu");
     command.env("WEIR_CACHE_DIR", folder.join("cache")).env("WEIR_SCRATCH_DIR", folder);
     command.envs(variables.iter().copied()).output().unwrap()
 }

@@ -19,6 +19,8 @@ fn weir(folder: &Path, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // Whatever this machine has.
+    command.env("WEIR_BACKEND", "cpu");
     command.env("WEIR_CACHE_DIR", folder.join("cache"));
     command
 }

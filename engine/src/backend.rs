@@ -75,6 +75,20 @@ pub enum ComputeError {
     },
 }
 
+/// Three counts of a device's memory, bytes. They differ by what the driver itself needs (contexts, code, page rounding) and by what other
+/// processes hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// The planner's peak of the first tier.
+    pub planned: u64,
+    /// What this backend has taken from the driver and not given back.
+    pub held: u64,
+    /// In use by everybody, as the vendor's tools show it.
+    pub used: u64,
+    /// What the device has.
+    pub all: u64,
+}
+
 /// A device-side engine that computes a model on one configuration after another.
 ///
 /// The set of atoms (types, order) is fixed at creation; positions and cell change every step. Implementations keep their neighbour
@@ -138,6 +152,16 @@ pub trait Calculator: Send {
 
     /// Largest number of bytes held so far, by tier name.
     fn peak_bytes(&self) -> Vec<(String, u64)>;
+
+    /// Kernel launches of the last step; none where nothing is launched.
+    fn launches(&self) -> Option<u64> {
+        None
+    }
+
+    /// The memory of the device now; none where there is no device, or it does not tell.
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        None
+    }
 
     /// Backend name as users write it (`cpu`).
     fn name(&self) -> &'static str;

@@ -40,7 +40,7 @@ pub fn parse(text: &str) -> Result<Layer, Error> {
 pub fn resolve(own: &Layer) -> Result<Resolved, Error> {
     let found = read_process()?;
     let (policy, topology) = resolve_here(&[own.clone(), found.environment, found.file], true)?;
-    check_backend(&policy)?;
+    check_backend(&policy, "this library")?;
     let mut remarks: Vec<String> = found.unknown.iter().map(ToString::to_string).collect();
     remarks.extend(policy.warnings.iter().cloned());
     Ok(Resolved { policy, topology, remarks })

@@ -246,7 +246,7 @@ impl Potential {
             if real > 0 {
                 let row: Vec<u32> = (0..types.len() as u32).filter(|&k| types[k as usize] >= 0).collect();
                 let own: Vec<i32> = row.iter().map(|&k| types[k as usize]).collect();
-                let (calculator, remarks) = self.session.calculator(&own)?;
+                let (calculator, remarks) = self.session.cpu_calculator(&own)?;
                 self.tell(&remarks);
                 self.current = Some(Current { calculator, types: own, row });
             }

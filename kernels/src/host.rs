@@ -31,6 +31,37 @@ pub enum HostError {
     },
 }
 
+fn tool() -> Result<cc::Tool, HostError> {
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let build = cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .target(&triple)
+        .host(&triple)
+        .opt_level(2)
+        .debug(false)
+        .warnings(false)
+        .cargo_metadata(false)
+        .cargo_warnings(false)
+        .try_get_compiler();
+    build.map_err(|e| HostError::Compiler(e.to_string()))
+}
+
+/// Program and version of the compiler.
+///
+/// # Errors
+/// [`HostError::Compiler`] where it does not answer.
+pub fn identity() -> Result<String, HostError> {
+    let tool = tool()?;
+    let failed = |e: &dyn std::fmt::Display| HostError::Compiler(format!("{}: {e}", tool.path().display()));
+    let output = tool.to_command().arg("--version").output().map_err(|e| failed(&e))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.lines().next() {
+        Some(line) if output.status.success() => Ok(line.trim().to_string()),
+        _ => Err(failed(&"it does not tell its version")),
+    }
+}
+
 /// Compiles a source into `folder`; `flags` come last (sanitizers).
 ///
 /// # Errors
@@ -42,18 +73,7 @@ pub fn compile(source: &Source, folder: &Path, flags: &[&str]) -> Result<Vec<u8>
     };
     let (text, library) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
     std::fs::write(&text, &source.text).map_err(file(&text))?;
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let tool = cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .target(&triple)
-        .host(&triple)
-        .opt_level(2)
-        .debug(false)
-        .warnings(false)
-        .cargo_metadata(false)
-        .try_get_compiler()
-        .map_err(|e| HostError::Compiler(e.to_string()))?;
+    let tool = tool()?;
     let mut command: Command = tool.to_command();
     // Products and sums stay apart where the text keeps them apart; fused ones use the machine's instruction.
     command.args(["-shared", "-fPIC", "-ffp-contract=off", "-march=native", "-w", "-DWEIR_HOST"]);

@@ -62,6 +62,7 @@ pub struct Structure {
 #[allow(non_snake_case)]
 pub struct Compute {
     pub backend: Option<String>,
+    pub device: Option<u64>,
     pub precision: Option<String>,
     pub threads: Option<u64>,
     pub checkpoint: Option<String>,
@@ -290,10 +291,11 @@ impl Config {
     pub fn layers(&self) -> Result<(Layer, Layer), Usage> {
         let (mut flags, mut file) = (Layer::default(), Layer::default());
         let (c, name) = (&self.content.compute, self.path.display());
-        let threads = c.threads.map(|n| n.to_string());
+        let (threads, device) = (c.threads.map(|n| n.to_string()), c.device.map(|n| n.to_string()));
         let given = [
             ("model", "head", &self.content.model.head),
             ("compute", "backend", &c.backend),
+            ("compute", "device", &device),
             ("compute", "precision", &c.precision),
             ("compute", "threads", &threads),
             ("compute", "checkpoint", &c.checkpoint),

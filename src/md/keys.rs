@@ -11,6 +11,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
         "compute",
         &[
             "backend",
+            "device",
             "precision",
             "threads",
             "checkpoint",

@@ -181,7 +181,7 @@ pub fn run(args: &PlanArgs, system: &System, targets: &[Target]) -> Result<()> {
         }
         text.push('\n');
     }
-    text += "A dash: no such tier, or nothing fits. Forecasts: no GPU backend in this version; fixed bytes are those of the CPU backend. docs/plan.md tells more.\n";
+    text += "A dash: no such tier, or nothing fits. Forecasts: fixed bytes are those of the CPU backend. docs/plan.md tells more.\n";
     print(&text)
 }
 

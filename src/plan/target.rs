@@ -121,7 +121,7 @@ impl Target {
     pub fn of(machine: Machine, wishes: &Wishes, precision: Precision, number: u64) -> Result<Self, Usage> {
         let mut remarks = Vec::new();
         if machine.kind == Kind::Gpu {
-            remarks.push("forecast: no GPU backend in this version; fixed bytes are those of the CPU backend".into());
+            remarks.push("forecast: fixed bytes are those of the CPU backend".into());
         }
         if machine.tasks_per_node.is_some() {
             remarks.push("one of several in a node: the share of one task".into());

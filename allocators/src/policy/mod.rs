@@ -20,6 +20,6 @@ pub use explain::Line;
 pub use layer::{Layer, Setting};
 pub use names::{nearest, Name, MODULES, NAMES};
 pub use read::{read, read_process, Found};
-pub use resolve::{resolve, resolve_here, Policy, TierBudget};
+pub use resolve::{asked_device, resolve, resolve_here, Policy, TierBudget};
 pub use shares::{Device, Shares, Surroundings};
 pub use values::{Backend, CheckpointRule, Placement, Precision, Store};

@@ -60,6 +60,14 @@ impl Policy {
     }
 }
 
+/// Backend and index of a device: what has to be known before the rest can be resolved. The index is the local rank where nobody says.
+pub fn asked_device(layers: &[Layer], topology: &Topology) -> (Setting<Backend>, Setting<usize>) {
+    let backend = layers.iter().find_map(|l| l.backend.clone()).unwrap_or_else(|| Setting::automatic(Backend::Auto));
+    let rank = topology.rank.as_ref().map(|r| Setting::new(r.value, r.origin));
+    let index = layers.iter().find_map(|l| l.device.clone()).or(rank).unwrap_or_else(|| Setting::automatic(0));
+    (backend, index)
+}
+
 /// Takes each setting from the first layer that has it (flags, environment, file), the rest from the machine.
 ///
 /// # Errors
@@ -95,12 +103,10 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
     let placement = asked.placement(around)?;
     let tiers = asked.budgets(&placement.value, &shares, around, &mut warnings)?;
     let pool = asked.pool(&tiers, &shares)?;
-    let rank = around.topology.rank.as_ref();
+    let (backend, device) = asked_device(layers, around.topology);
     Ok(Policy {
-        backend: pick!(backend, Backend::Auto),
-        device: pick!(device)
-            .or(rank.map(|r| Setting::new(r.value, r.origin)))
-            .unwrap_or_else(|| Setting::automatic(0)),
+        backend,
+        device,
         head: pick!(head),
         placement: Setting::new(Placement::Tiers(placement.value), placement.origin),
         tiers,

@@ -44,7 +44,7 @@ fn sum(a: [f64; 4], b: [f64; 4], factor: f64) -> [f64; 4] {
 impl Arithmetic {
     /// Counts of a model whose fitting net multiplies with `fitting` weights. The counting rules are those of the specification, section 7,
     /// dead work left out; padded widths are what is computed.
-    pub(super) fn of(s: &Shapes, fitting: usize) -> Self {
+    pub(crate) fn of(s: &Shapes, fitting: usize) -> Self {
         let mut all = Self::default();
         for l in 0..s.layers {
             let (wd, wa) = (s.edge_messages(l), s.angle_messages(l));

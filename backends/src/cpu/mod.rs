@@ -26,7 +26,7 @@ mod share;
 mod simd;
 mod slots;
 mod stored;
-mod tiers;
+pub(crate) mod tiers;
 mod weights;
 
 pub use arithmetic::{Arithmetic, Cost};

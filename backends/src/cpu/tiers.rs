@@ -91,7 +91,7 @@ pub fn kept_links(policy: &Policy, topology: &Topology) -> (Option<LinkTable>, O
 /// [`TierError`].
 pub fn open_tiers(policy: &Policy, topology: &Topology, faults: &Faults) -> Result<Opened, TierError> {
     let kinds: Vec<Arc<dyn Kind>> = policy.open(topology, faults)?.into_iter().map(Arc::from).collect();
-    let capacity = capacities(policy, &kinds);
+    let capacity = capacities(policy, &kinds.iter().map(|k| k.capacity()).collect::<Vec<_>>());
     let (links, mut remarks) = match kinds.len() {
         1 => (None, Vec::new()),
         _ => {
@@ -117,17 +117,17 @@ pub fn open_tiers(policy: &Policy, topology: &Topology, faults: &Faults) -> Resu
     Ok(Opened { tiers, links, remarks })
 }
 
-/// What the planner may use of each tier at once. Tiers that share a memory share it out: written budgets first, then the automatic ones
-/// in the order of preference.
-fn capacities(policy: &Policy, kinds: &[Arc<dyn Kind>]) -> Vec<u64> {
+/// What the planner may use of each tier at once; `most` is what each can give. Tiers that share a memory share it out: written budgets
+/// first, then the automatic ones in the order of preference.
+pub(crate) fn capacities(policy: &Policy, most: &[u64]) -> Vec<u64> {
     let mut pool = policy.pool.unwrap_or(u64::MAX);
     let mut host = policy.tiers.iter().find(|t| t.tier.is_host()).map_or(0, |t| t.bytes);
-    let mut order: Vec<usize> = (0..kinds.len()).collect();
+    let mut order: Vec<usize> = (0..most.len()).collect();
     order.sort_by_key(|&k| policy.tiers[k].setting.is_automatic());
-    let mut out = vec![0; kinds.len()];
+    let mut out = vec![0; most.len()];
     for k in order {
-        let (tier, kind) = (&policy.tiers[k], &kinds[k]);
-        let mut bytes = tier.bytes.min(kind.capacity());
+        let tier = &policy.tiers[k];
+        let mut bytes = tier.bytes.min(most[k]);
         if tier.tier != Tier::File {
             bytes = bytes.min(pool);
         }

@@ -5,8 +5,10 @@ use super::execute::Executor;
 use super::neighbours::Flags;
 use super::{GpuError, GpuOptions};
 use crate::cpu::assemble::atomic_virial;
+use crate::cpu::default_threads;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
-use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
+use weir_engine::backend::{Calculator, ComputeError, DeviceMemory, FrameParameters, Request, Results};
 use weir_engine::graph::{check_positions, summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
@@ -20,6 +22,7 @@ pub struct GpuCalculator {
     types: Vec<i32>,
     graph_options: GraphOptions,
     skin: f64,
+    pool: Arc<ThreadPool>,
     executor: Executor,
     list: NeighbourList,
     order: Vec<u32>,
@@ -43,10 +46,17 @@ impl GpuCalculator {
         if !(options.skin.is_finite() && options.skin >= 0.0) {
             return Err(GpuError::Skin(options.skin));
         }
+        let threads = if options.threads == 0 { default_threads() } else { options.threads };
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|k| format!("weir-{k}"))
+            .build()
+            .map_err(|e| GpuError::Threads { threads, cause: e.to_string() })?;
         Ok(Self {
             graph_options: GraphOptions::of(&model),
             types: types.to_vec(),
             skin: options.skin,
+            pool: Arc::new(pool),
             executor: Executor::new(driver.clone(), model.clone(), options)?,
             driver,
             model,
@@ -74,12 +84,17 @@ impl GpuCalculator {
         self.executor.launches
     }
 
+    /// What did not go as it should while kernels were looked for, though they were found.
+    pub fn remarks(&self) -> &[String] {
+        &self.executor.remarks
+    }
+
     /// What the planner is asked for a configuration.
     ///
     /// # Errors
     /// What the neighbour search refuses.
     pub fn problem(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Problem, ComputeError> {
-        self.make_ready(positions, cell)?;
+        self.prepare(positions, cell)?;
         Ok(self.executor.question(&self.graph).problem)
     }
 
@@ -96,7 +111,8 @@ impl GpuCalculator {
         if self.list.order.is_empty() || self.cell.as_ref() != cell {
             self.list = NeighbourList::default();
             let cutoff = self.graph_options.edge_cutoff;
-            let list = NeighbourList::build(positions, cell, &self.types, &self.order, cutoff, self.skin)?;
+            let (types, order, skin, pool) = (&self.types, &self.order, self.skin, self.pool.clone());
+            let list = pool.install(|| NeighbourList::build(positions, cell, types, order, cutoff, skin))?;
             self.cell = cell.copied();
             self.fill(&list, positions, cell)?;
             if !positions.is_empty() {
@@ -117,7 +133,8 @@ impl GpuCalculator {
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<(), ComputeError> {
         let prepared = cell.map(Cell::new).transpose()?;
-        self.graph.fill(list, positions, prepared.as_ref(), &self.types, &self.graph_options)?;
+        let (graph, types, options) = (&mut self.graph, &self.types, &self.graph_options);
+        self.pool.install(|| graph.fill(list, positions, prepared.as_ref(), types, options))?;
         Ok(())
     }
 
@@ -230,6 +247,16 @@ impl Calculator for GpuCalculator {
 
     fn peak_bytes(&self) -> Vec<(String, u64)> {
         self.peak.clone()
+    }
+
+    fn launches(&self) -> Option<u64> {
+        Some(self.executor.launches)
+    }
+
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        let (free, all) = self.driver.memory().ok()?;
+        let planned = self.executor.bytes().first().map_or(0, |t| t.1);
+        Some(DeviceMemory { planned, held: self.driver.held(), used: all.saturating_sub(free), all })
     }
 
     fn name(&self) -> &'static str {

@@ -1,4 +1,4 @@
-//! From a source to an image for the driver's chip.
+//! Images for a driver's chip.
 
 use super::driver::Driver;
 use super::{GpuError, GpuOptions};
@@ -7,20 +7,21 @@ use weir_kernels::cache::Cache;
 use weir_kernels::Chip;
 use weir_kernels::Source;
 
-/// The image of a source for a device.
+/// The image of a source for a device, and what did not go as it should though it was had.
 ///
 /// # Errors
 /// [`GpuError::Compile`].
-pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Result<Vec<u8>, GpuError> {
-    match &driver.facts().chip {
-        #[cfg(feature = "emulated")]
-        Chip::Host => host(source, driver.compile_flags()),
-        chip => {
-            let cache = Cache::new(options.kernel_dir.as_deref(), options.cache_dir.as_deref());
-            let obtained = cache.obtain(source, chip, &super::compile_options(driver.facts()));
-            Ok(obtained.map_err(|e| GpuError::Compile(e.to_string()))?.image.bytes)
-        }
+pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Result<(Vec<u8>, Vec<String>), GpuError> {
+    let facts = driver.facts();
+    #[cfg(feature = "emulated")]
+    if facts.chip == Chip::Host && options.kernel_dir.is_none() && options.cache_dir.is_none() {
+        return Ok((host(source, driver.compile_flags())?, Vec::new()));
     }
+    let cache = Cache::new(options.kernel_dir.as_deref(), options.cache_dir.as_deref());
+    let mut how = super::compile_options(facts);
+    how.extra.extend(driver.compile_flags().iter().map(|f| f.to_string()));
+    let obtained = cache.obtain(source, &facts.chip, &how).map_err(|e| GpuError::Compile(e.to_string()))?;
+    Ok((obtained.image.bytes, obtained.warnings))
 }
 
 /// Libraries of this process, by source: tests make many calculators of few shapes.

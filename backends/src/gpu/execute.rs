@@ -7,7 +7,7 @@ use super::fit::{FIT_BLOCKS, FIT_ROWS};
 use super::launch::{args, Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::{DeviceList, Flags};
-use super::shape::shape_of;
+use super::shape::fitted;
 use super::upload::Upload;
 use super::weights::{LayerArrays, ModelArrays};
 use super::{GpuError, GpuOptions};
@@ -46,6 +46,8 @@ pub struct Executor {
     pub plans: usize,
     /// Launches of the last step.
     pub launches: u64,
+    /// What did not go as it should while kernels were looked for.
+    pub remarks: Vec<String>,
 }
 
 impl Executor {
@@ -54,18 +56,14 @@ impl Executor {
     /// # Errors
     /// [`GpuError`].
     pub fn new(driver: Arc<dyn Driver>, model: Arc<Model>, options: GpuOptions) -> Result<Self, GpuError> {
-        if model.descriptor.options.sequential_update {
-            return Err(GpuError::Sequential);
-        }
         let double = !options.precision.is_single(&model);
         let number = if double { 8 } else { 4 };
         let shapes = Shapes::of(&model);
         let store = options.store.of(number);
         let shared = driver.facts().shared;
-        let shape = shape_of(&model, &shapes, double, store)
-            .fitted(options.shared_limit.unwrap_or(shared).min(shared))
-            .ok_or(GpuError::Shared { bytes: shared })?;
-        let image = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
+        let most = options.shared_limit.unwrap_or(shared).min(shared);
+        let shape = fitted(&model, &shapes, options.precision, options.store, most)?;
+        let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
         let module = driver.load(&image)?;
         let kernels = Kernels::of(driver.as_ref(), module)?;
         let mut count = Writer::new(0, double);
@@ -107,6 +105,7 @@ impl Executor {
             parameters: None,
             plans: 0,
             launches: 0,
+            remarks,
             model,
             options,
         })

@@ -1,9 +1,10 @@
 //! The memory of a plan on a device: an arena per tier, copies between them on two streams.
 
 use super::array::Array;
-use super::driver::{Driver, DriverError, Event, Memory as Where, Stream};
+use super::driver::{Driver, DriverError, Event, Memory as Where, Side, Stream};
 use std::sync::Arc;
-use weir_allocators::kind::{Kind, Region};
+use thiserror::Error;
+use weir_allocators::kind::{AllocError, Kind, Region, Tier};
 use weir_engine::backend::ComputeError;
 use weir_engine::plan::placement::{Place, Program, Slot, SlotId, Ticket};
 
@@ -41,14 +42,57 @@ impl Drop for Held {
     }
 }
 
-enum Arena {
+/// The memory of a tier, all of it there.
+pub enum Arena {
     None,
     Driver(Held),
     Host(Region),
 }
 
+/// Why a tier gives no memory.
+#[derive(Debug, Error)]
+pub enum Refused {
+    /// The driver.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// A kind of host memory.
+    #[error(transparent)]
+    Kind(#[from] AllocError),
+    /// No address to copy to.
+    #[error("a GPU cannot copy to tier {0} yet; use WEIR_PLACEMENT=hbm,pinned or hbm,system")]
+    Unreachable(Tier),
+}
+
 impl Arena {
-    fn base(&self) -> u64 {
+    /// Takes memory. What the driver migrates is sent to the host and told to stay there: it stands behind the device's own.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn take(driver: &Arc<dyn Driver>, tier: &TierMemory, bytes: u64) -> Result<Self, Refused> {
+        match tier {
+            _ if bytes == 0 => Ok(Arena::None),
+            TierMemory::Driver(memory) => {
+                let held = Held::new(driver, *memory, bytes)?;
+                if *memory == Where::Managed {
+                    let (at, side) = (held.array.at, Side::Host(driver.facts().host_node));
+                    driver.advise(at, bytes, side)?;
+                    driver.prefetch(at, bytes, side, Stream::Compute)?;
+                    driver.synchronise(Stream::Compute)?;
+                }
+                Ok(Arena::Driver(held))
+            }
+            TierMemory::Host(kind) => {
+                let region = kind.allocate(bytes)?;
+                match region.pointer() {
+                    Some(_) => Ok(Arena::Host(region)),
+                    None => Err(Refused::Unreachable(kind.tier())),
+                }
+            }
+        }
+    }
+
+    /// Address of its first byte.
+    pub fn base(&self) -> u64 {
         match self {
             Arena::None => 0,
             Arena::Driver(held) => held.array.at,
@@ -80,20 +124,7 @@ impl Arenas {
     pub fn new(driver: &Arc<dyn Driver>, tiers: &[TierMemory], program: &Program) -> Result<Self, ComputeError> {
         let mut arenas = Vec::new();
         for (tier, &bytes) in tiers.iter().zip(&program.arena_bytes) {
-            arenas.push(match tier {
-                _ if bytes == 0 => Arena::None,
-                TierMemory::Driver(memory) => Arena::Driver(Held::new(driver, *memory, bytes).map_err(failed)?),
-                TierMemory::Host(kind) => {
-                    let region = kind.allocate(bytes).map_err(|e| ComputeError::Memory(e.to_string()))?;
-                    if region.pointer().is_none() {
-                        return Err(ComputeError::Memory(format!(
-                            "a GPU cannot copy to tier {} yet; use WEIR_PLACEMENT=hbm,pinned or hbm,system",
-                            kind.tier().name()
-                        )));
-                    }
-                    Arena::Host(region)
-                }
-            });
+            arenas.push(Arena::take(driver, tier, bytes).map_err(|e| ComputeError::Memory(e.to_string()))?);
         }
         let tickets: Result<_, _> = (0..program.tickets).map(|_| driver.event()).collect();
         Ok(Self {

@@ -18,12 +18,17 @@ mod launch;
 mod memory;
 mod native;
 mod neighbours;
+mod rates;
 mod shape;
+mod tiers;
 mod upload;
 mod weights;
 
 pub use calculator::GpuCalculator;
-pub use memory::TierMemory;
+pub use memory::{Refused, TierMemory};
+pub use rates::estimated_rates;
+pub use shape::{precompiled, shared_memory};
+pub use tiers::{open_tiers, GpuTierError, Opened};
 
 use crate::cpu::{PrecisionChoice, Store, Terms};
 use driver::{DeviceFacts, Driver, DriverError, Memory};
@@ -70,6 +75,8 @@ pub struct GpuOptions {
     pub skin: f64,
     /// Largest number of edges in a tile.
     pub tile_edges: usize,
+    /// Threads of the host's neighbour search; 0 = all that affinity and cgroup allow, or `OMP_NUM_THREADS`.
+    pub threads: usize,
     /// Bytes of shared memory that a block may use; none: all that the device has.
     pub shared_limit: Option<u32>,
     /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
@@ -91,6 +98,7 @@ impl Default for GpuOptions {
             poison: false,
             skin: 1.0,
             tile_edges: TILE,
+            threads: 0,
             shared_limit: None,
             kernel_dir: None,
             cache_dir: None,
@@ -140,6 +148,14 @@ pub enum GpuError {
     Shared {
         /// What a block has.
         bytes: u32,
+    },
+    /// The thread pool.
+    #[error("cannot start {threads} threads: {cause}; set WEIR_THREADS or --threads")]
+    Threads {
+        /// Wanted.
+        threads: usize,
+        /// The system's word.
+        cause: String,
     },
     /// An option that has no kernels yet.
     #[error("this model uses sequential_update, which has no GPU kernels yet; set WEIR_BACKEND=cpu")]

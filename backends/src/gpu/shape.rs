@@ -1,10 +1,56 @@
 //! A model as the kernel text wants to be told of it.
 
-use crate::cpu::Store;
+use super::GpuError;
+use crate::cpu::{PrecisionChoice, Store};
 use crate::network::Shapes;
 use weir_engine::activation::Activation;
 use weir_engine::model::Model;
-use weir_kernels::Shape;
+use weir_kernels::{Chip, Shape, Source};
+
+/// Bytes of shared memory that a block may have on a chip, as its driver tells; none for chips that nobody has looked up. CUDA: the
+/// programming guide's table of compute capabilities, less the kilobyte that the system keeps. AMD: local data share of a workgroup.
+pub fn shared_memory(chip: &Chip) -> Option<u32> {
+    let kilobytes = match chip {
+        // That of the emulated device.
+        Chip::Host => 160,
+        Chip::Cuda(arch) => match arch.trim_start_matches("sm_").trim_end_matches(['a', 'f']) {
+            "80" | "87" => 163,
+            "86" | "89" | "120" | "121" => 99,
+            "90" | "100" | "101" | "103" | "110" => 227,
+            _ => return None,
+        },
+        Chip::Hip(arch) => match arch.as_str() {
+            "gfx906" | "gfx908" | "gfx90a" | "gfx940" | "gfx941" | "gfx942" | "gfx1100" | "gfx1101" | "gfx1151" => 64,
+            "gfx950" => 160,
+            _ => return None,
+        },
+    };
+    Some(kilobytes << 10)
+}
+
+/// The text of a model's kernels for blocks with so much shared memory, as a calculator asks for it.
+///
+/// # Errors
+/// [`GpuError::Sequential`], [`GpuError::Shared`].
+pub fn precompiled(model: &Model, precision: PrecisionChoice, store: Store, shared: u32) -> Result<Source, GpuError> {
+    fitted(model, &Shapes::of(model), precision, store, shared).map(|shape| Source::dpa3(&shape))
+}
+
+/// The shape with its rows in shared memory.
+pub fn fitted(
+    model: &Model,
+    shapes: &Shapes,
+    precision: PrecisionChoice,
+    store: Store,
+    shared: u32,
+) -> Result<Shape, GpuError> {
+    if model.descriptor.options.sequential_update {
+        return Err(GpuError::Sequential);
+    }
+    let double = !precision.is_single(model);
+    let store = store.of(if double { 8 } else { 4 });
+    shape_of(model, shapes, double, store).fitted(shared).ok_or(GpuError::Shared { bytes: shared })
+}
 
 /// Number of an activation in `math.h`, and its threshold.
 pub fn activation_number(a: Activation) -> (u32, f64) {
@@ -22,7 +68,7 @@ pub fn activation_number(a: Activation) -> (u32, f64) {
 }
 
 /// The shape of a model; rows in shared memory are chosen later.
-pub fn shape_of(model: &Model, s: &Shapes, double: bool, store: Store) -> Shape {
+fn shape_of(model: &Model, s: &Shapes, double: bool, store: Store) -> Shape {
     let o = &model.descriptor.options;
     Shape {
         double,

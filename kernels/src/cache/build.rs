@@ -31,6 +31,30 @@ struct Manifest<'a> {
     kernels: &'a [Built],
 }
 
+/// What a folder of precompiled kernels holds, by file name; files that are none are left out.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<Built>, CompileError> {
+    let io = |e: std::io::Error| CompileError::Io { path: folder.into(), cause: e.to_string() };
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !name.ends_with(".kernels") {
+            continue;
+        }
+        let bytes = fs::read(entry.path()).map_err(io)?;
+        let Some(header) = file::header(&bytes) else { continue };
+        // `SOURCE-CHIP-KEY.kernels`; chips have no hyphens.
+        let source = name.split(&format!("-{}-", header.chip)).next().unwrap_or_default().to_string();
+        let file::Header { key, chip, compiler, image, .. } = header;
+        all.push(Built { file: name, source, chip, key, compiler, bytes: image });
+    }
+    all.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(all)
+}
+
 /// Compiles every source for every chip into a folder that [`Cache::new`](super::Cache::new) takes, with a list for people
 /// (`manifest.toml`).
 ///
@@ -62,7 +86,8 @@ pub fn build(sources: &[Source], chips: &[Chip], options: &Options, folder: &Pat
         }
     }
     let path = folder.join("manifest.toml");
-    let manifest = Manifest { version: env!("CARGO_PKG_VERSION"), kernels: &all };
+    // With what earlier builds left there.
+    let manifest = Manifest { version: env!("CARGO_PKG_VERSION"), kernels: &list(folder)? };
     let text = toml::to_string(&manifest).map_err(|e| CompileError::Io { path: path.clone(), cause: e.to_string() })?;
     fs::write(&path, text).map_err(io(&path))?;
     Ok(all)

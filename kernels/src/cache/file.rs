@@ -12,13 +12,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MAGIC: &str = "weir kernels 1\n";
 
 #[derive(Serialize, Deserialize)]
-struct Header {
-    key: String,
-    chip: String,
-    compiler: String,
-    log: u64,
-    image: u64,
-    digest: String,
+pub(super) struct Header {
+    pub key: String,
+    pub chip: String,
+    pub compiler: String,
+    pub log: u64,
+    pub image: u64,
+    pub digest: String,
+}
+
+/// What a file says of itself; none where it is no file of kernels.
+pub(super) fn header(bytes: &[u8]) -> Option<Header> {
+    split(bytes).ok().map(|(header, _)| header)
+}
+
+fn split(bytes: &[u8]) -> Result<(Header, &[u8]), &'static str> {
+    let rest = bytes.strip_prefix(MAGIC.as_bytes()).ok_or("no file of kernels in this form")?;
+    let end = rest.windows(2).position(|w| w == b"\n\n").ok_or("it ends early")?;
+    let header = std::str::from_utf8(&rest[..end]).map_err(|_| "its header is no text")?;
+    let header = toml::from_str(header).map_err(|_| "its header cannot be read")?;
+    Ok((header, &rest[end + 2..]))
 }
 
 /// Why a file was not used.
@@ -40,14 +53,10 @@ pub(super) fn read(path: &Path, key: &Key, chip: &Chip) -> Result<Image, Unread>
 }
 
 fn parse(bytes: &[u8], key: &Key, chip: &Chip) -> Result<Image, &'static str> {
-    let rest = bytes.strip_prefix(MAGIC.as_bytes()).ok_or("no file of kernels in this form")?;
-    let end = rest.windows(2).position(|w| w == b"\n\n").ok_or("it ends early")?;
-    let header = std::str::from_utf8(&rest[..end]).map_err(|_| "its header is no text")?;
-    let header: Header = toml::from_str(header).map_err(|_| "its header cannot be read")?;
+    let (header, content) = split(bytes)?;
     if header.key != key.to_string() || header.chip != chip.to_string() {
         return Err("it was made of another text, with other options or for another chip");
     }
-    let content = &rest[end + 2..];
     if header.log.checked_add(header.image) != Some(content.len() as u64) {
         return Err("it is damaged: its length is wrong");
     }

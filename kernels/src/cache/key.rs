@@ -30,6 +30,10 @@ impl Key {
         list(options.extra.clone());
         list(source.defines.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect());
         fields.push(source.text.clone());
+        if *chip == Chip::Host {
+            // Code for the host uses whatever its processor has.
+            fields.push(processor());
+        }
         Key(digest(fields.iter().map(String::as_bytes)))
     }
 
@@ -48,6 +52,13 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What the kernel tells of the processor's instruction sets.
+fn processor() -> String {
+    let table = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = table.lines().find(|l| l.starts_with("flags") || l.starts_with("Features"));
+    format!("{} {}", std::env::consts::ARCH, line.unwrap_or_default())
 }
 
 /// Fields are told apart by their lengths, so that no two lists run into the same bytes.

@@ -4,7 +4,7 @@ mod build;
 mod file;
 mod key;
 
-pub use build::{build, Built};
+pub use build::{build, list, Built};
 pub use key::Key;
 
 use crate::compile::{CompileError, Compiler, Image, Options};

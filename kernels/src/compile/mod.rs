@@ -71,6 +71,9 @@ enum Kind {
     Nvrtc(Rtc),
     Hiprtc(Rtc),
     Clang(Clang),
+    /// The host's C++ compiler, with its name and version.
+    #[cfg(feature = "emulated")]
+    Host(String),
 }
 
 impl Compiler {
@@ -82,8 +85,15 @@ impl Compiler {
         let kind = match chip {
             Chip::Cuda(arch) => Kind::Nvrtc(nvrtc::find(arch, &options.search, options.cuda)?),
             Chip::Hip(arch) => hip(arch, options)?,
+            #[cfg(feature = "emulated")]
+            Chip::Host => Kind::Host(crate::host::identity().map_err(|e| CompileError::Missing {
+                chip: chip.to_string(),
+                looked: vec!["CXX, c++, g++".into()],
+                remedy: e.to_string(),
+            })?),
+            #[cfg(not(feature = "emulated"))]
             Chip::Host => {
-                let remedy = "kernels are compiled for CUDA and AMD chips only".into();
+                let remedy = "this program was built without the emulated device (cargo feature emulated)".into();
                 return Err(CompileError::Missing { chip: chip.to_string(), looked: vec!["nothing".into()], remedy });
             }
         };
@@ -95,6 +105,8 @@ impl Compiler {
         match &self.kind {
             Kind::Nvrtc(rtc) | Kind::Hiprtc(rtc) => rtc.identity(),
             Kind::Clang(clang) => clang.identity(),
+            #[cfg(feature = "emulated")]
+            Kind::Host(name) => name.clone(),
         }
     }
 
@@ -103,6 +115,8 @@ impl Compiler {
         match &self.kind {
             Kind::Nvrtc(rtc) | Kind::Hiprtc(rtc) => rtc.version(),
             Kind::Clang(clang) => clang.version(),
+            #[cfg(feature = "emulated")]
+            Kind::Host(name) => name.clone(),
         }
     }
 
@@ -127,8 +141,26 @@ impl Compiler {
                 rtc.compile(&source.name, &source.text, &all, |log| refused(log, None))?
             }
             Kind::Clang(clang) => clang.compile(&source.text, &all, refused)?,
+            #[cfg(feature = "emulated")]
+            Kind::Host(_) => (self.host(source, options)?, String::new()),
         };
         Ok(Image { chip: self.chip.clone(), bytes, log, compiler })
+    }
+}
+
+#[cfg(feature = "emulated")]
+impl Compiler {
+    fn host(&self, source: &Source, options: &Options) -> Result<Vec<u8>, CompileError> {
+        let io = |e: std::io::Error| CompileError::Io { path: std::env::temp_dir(), cause: e.to_string() };
+        let folder = tempfile::tempdir().map_err(io)?;
+        let flags: Vec<&str> = options.extra.iter().map(String::as_str).collect();
+        crate::host::compile(source, folder.path(), &flags).map_err(|e| CompileError::Refused {
+            name: source.name.clone(),
+            chip: self.chip.to_string(),
+            compiler: self.identity(),
+            hint: None,
+            log: e.to_string(),
+        })
     }
 }
 

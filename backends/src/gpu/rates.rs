@@ -1,0 +1,41 @@
+//! Compute rates of a device before anything was measured on it.
+
+use super::driver::DeviceFacts;
+use crate::cpu::{Arithmetic, Cost, PrecisionChoice};
+use crate::network::Shapes;
+use weir_engine::model::Model;
+use weir_engine::plan::placement::{Rates, Work};
+use weir_kernels::Chip;
+
+/// FLOP/s and activations/s of a multiprocessor in single precision: 0.4 of an H100's peak (67 TFLOP/s and, with two special functions
+/// each, 1.85e12/s on 132 of them), the efficiency that machine files assume. An assumption: no kernel has been timed on a device.
+const UNIT: [f64; 2] = [0.2e12, 5.6e9];
+/// The same of the emulated device as a whole, which runs blocks one after another on one core.
+const EMULATED: [f64; 2] = [1e9, 0.05e9];
+/// Of all edges, those that carry angles.
+const ANGLE_EDGES: f64 = 1.0 / 3.0;
+
+/// Rates from counted products and activations. Ratios to link rates decide plans, not the seconds; double precision is taken for half as
+/// fast, which holds for devices of computing centres.
+pub fn estimated_rates(model: &Model, precision: PrecisionChoice, facts: &DeviceFacts) -> Rates {
+    let fitting: usize = model.fitting.layers.iter().map(|l| l.linear.inputs * l.linear.outputs).sum();
+    let counted = Arithmetic::of(&Shapes::of(model), fitting);
+    let half = if precision.is_single(model) { 1.0 } else { 0.5 };
+    let [flop, activations] = match facts.chip {
+        Chip::Host => EMULATED,
+        _ => UNIT.map(|rate| rate * f64::from(facts.units)),
+    };
+    let work = |cost: &Cost| {
+        let seconds = |k: usize| (cost.flop[k] / flop + cost.activations[k] / activations) / half;
+        Work { node: seconds(0), edge: seconds(1) + seconds(2) * ANGLE_EDGES, angle: seconds(3) }
+    };
+    let layers = |costs: &[Cost]| costs.iter().map(work).collect::<Vec<_>>();
+    let project = layers(&counted.project);
+    Rates {
+        forward: layers(&counted.forward),
+        rebuild: layers(&counted.rebuild),
+        rebuild_angles: layers(&counted.rebuild_angles),
+        backward: layers(&counted.backward),
+        project: project.iter().map(|w| w.node).sum::<f64>() / project.len().max(1) as f64,
+    }
+}

@@ -1,0 +1,144 @@
+//! Which device a run computes on.
+
+use super::SessionError;
+use crate::gpu::driver::{DeviceFacts, DriverError, Shared};
+use crate::gpu::{cuda, hip};
+use std::fmt;
+use weir_allocators::kind::file_system;
+use weir_allocators::policy::{asked_device, resolve, Backend, Device as Memory, Layer, Policy, Setting, Surroundings};
+use weir_allocators::topology::Topology;
+use weir_kernels::Chip;
+
+/// An opened device.
+#[derive(Clone)]
+pub struct Device {
+    driver: Shared,
+    /// Whether somebody named its backend.
+    named: bool,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({:?})", self.facts())
+    }
+}
+
+impl Device {
+    /// A device at hand, as if it had been asked for by name.
+    pub fn new(driver: Shared) -> Self {
+        Device { driver, named: true }
+    }
+
+    /// Its driver.
+    pub fn driver(&self) -> &Shared {
+        &self.driver
+    }
+
+    /// What it is.
+    pub fn facts(&self) -> &DeviceFacts {
+        self.driver.facts()
+    }
+
+    /// `NVIDIA H100 80GB HBM3 (sm_90a, cuda 12.4)`
+    pub fn title(&self) -> String {
+        let f = self.facts();
+        format!("{} ({}, {} {})", f.name, f.chip, self.driver.name(), f.driver)
+    }
+
+    /// An error of a device that nobody named says that the CPU must be.
+    pub(super) fn failed(&self, error: crate::gpu::GpuError) -> SessionError {
+        use crate::gpu::GpuError;
+        match error {
+            GpuError::Compile(_) | GpuError::Driver(DriverError::Image { .. }) if !self.named => {
+                SessionError::Unusable { device: self.title(), cause: error.to_string() }
+            }
+            other => other.into(),
+        }
+    }
+
+    /// As the placement policy sees it.
+    fn memory(&self) -> Result<Memory, DriverError> {
+        let (free, all) = self.driver.memory()?;
+        let f = self.facts();
+        let (name, node) = (f.name.clone(), f.host_node.map(|n| n as usize));
+        Ok(match f.integrated {
+            // Its driver counts the page cache as used; what it has in all is the limit.
+            true => Memory::Shared { name, cap: Some(all), node },
+            false => Memory::Discrete { name, free, node, coherent: f.host_page_tables },
+        })
+    }
+}
+
+/// The device that settings ask for; none: the CPU. `auto` takes the first that is there (CUDA, then HIP) and passes over drivers without a
+/// library or a device, silently.
+///
+/// # Errors
+/// [`SessionError::Device`]: a named one that is absent, and any that is there and cannot be used. [`SessionError::NotBuilt`].
+pub fn choose(backend: &Setting<Backend>, index: usize) -> Result<Option<Device>, SessionError> {
+    let index = u32::try_from(index).unwrap_or(0);
+    let named = |opened: Result<Shared, DriverError>| match opened {
+        Ok(driver) => Ok(Some(Device { driver, named: true })),
+        Err(error) => Err(SessionError::Device { origin: backend.origin.clone(), error }),
+    };
+    match backend.value {
+        Backend::Cpu => Ok(None),
+        Backend::Cuda => named(cuda::open(index)),
+        Backend::Hip => named(hip::open(index)),
+        #[cfg(feature = "emulated")]
+        Backend::Emulated => Ok(Some(Device::new(std::sync::Arc::new(emulated())))),
+        #[cfg(not(feature = "emulated"))]
+        Backend::Emulated => Err(SessionError::NotBuilt(backend.origin.clone())),
+        Backend::Auto => {
+            for open in [cuda::open as fn(u32) -> Result<Shared, DriverError>, hip::open] {
+                match open(index) {
+                    Ok(driver) => return Ok(Some(Device { driver, named: false })),
+                    Err(DriverError::Absent { .. }) => {}
+                    Err(error) => return Err(SessionError::Device { origin: "WEIR_BACKEND=auto".into(), error }),
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Watching every access takes ten times as long, and is the business of tests of kernels.
+#[cfg(feature = "emulated")]
+fn emulated() -> crate::gpu::emulated::Emulated {
+    use crate::gpu::emulated::{Emulated, EmulatedOptions, Watch};
+    Emulated::new(EmulatedOptions { watch: Watch::Nothing, ..EmulatedOptions::default() })
+}
+
+/// Options that images for the devices of [`choose`] are compiled with, beside those of the chip.
+pub fn compile_flags(chip: &Chip) -> Vec<String> {
+    match chip {
+        #[cfg(feature = "emulated")]
+        Chip::Host => {
+            use crate::gpu::driver::Driver;
+            emulated().compile_flags().iter().map(|f| f.to_string()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Settings for this machine and the device that they ask for. Layers: flags, environment, file.
+///
+/// # Errors
+/// As [`choose`]; settings that contradict each other or ask for more than there is.
+pub fn settle(layers: &[Layer], in_client: bool) -> Result<(Policy, Topology, Option<Device>), SessionError> {
+    let topology = Topology::here();
+    let (backend, index) = asked_device(layers, &topology);
+    let device = choose(&backend, index.value)?;
+    let memory = match &device {
+        None => Memory::Cpu,
+        Some(d) => d.memory().map_err(|error| SessionError::Device { origin: backend.origin.clone(), error })?,
+    };
+    let around = Surroundings {
+        topology: &topology,
+        device: &memory,
+        in_client,
+        environment: &|name| std::env::var(name).ok(),
+        scratch: &file_system,
+    };
+    let policy = resolve(layers, &around)?;
+    Ok((policy, topology, device))
+}

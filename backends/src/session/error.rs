@@ -1,0 +1,83 @@
+//! Why settings and model do not make a calculator.
+
+use crate::cpu::{CpuError, TierError};
+use crate::gpu::driver::DriverError;
+use crate::gpu::{GpuError, GpuTierError};
+use thiserror::Error;
+use weir_allocators::policy::PolicyError;
+
+/// Why settings and model do not make a calculator.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// A backend that the caller cannot use.
+    #[error("{origin}: {caller} computes on the CPU in this version, not with the backend {backend}; set it to cpu")]
+    Backend {
+        /// Who asked for it.
+        origin: String,
+        /// Its name.
+        backend: String,
+        /// Who cannot.
+        caller: &'static str,
+    },
+    /// The emulated device was left out of this program.
+    #[error(
+        "{0}: this program was built without the emulated device; build one with it: cargo build --release --features emulated"
+    )]
+    NotBuilt(String),
+    /// The device that was asked for is not there, or of no use.
+    #[error("{origin}: {error}{}", remedy(error))]
+    Device {
+        /// Who asked for it.
+        origin: String,
+        /// The driver's word.
+        error: DriverError,
+    },
+    /// A device that nobody named and that cannot be used: what computes instead must be said.
+    #[error("{device} is visible but cannot be used: {cause}; set WEIR_BACKEND=cpu to compute without it")]
+    Unusable {
+        /// Its name and driver.
+        device: String,
+        /// Why.
+        cause: String,
+    },
+    /// An arithmetic without kernels.
+    #[error("{origin}: precision {precision} has no kernels yet; choose model, f64 or f32")]
+    Precision {
+        /// Who asked for it.
+        origin: String,
+        /// Its name.
+        precision: String,
+    },
+    /// Traces are taken on the CPU.
+    #[error("{origin}: steps of a GPU leave no trace yet; unset it, or set WEIR_BACKEND=cpu")]
+    Trace {
+        /// Who asked for one.
+        origin: String,
+    },
+    /// The plain path keeps everything in ordinary memory: what it cannot follow is refused.
+    #[error("{0}: this model uses sequential_update, whose path keeps everything exactly, in memory, and follows no budget: unset it")]
+    Plain(String),
+    /// Settings that cannot be followed.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A tier.
+    #[error(transparent)]
+    Tier(#[from] TierError),
+    /// The CPU backend.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+    /// A tier of a GPU.
+    #[error(transparent)]
+    GpuTier(#[from] GpuTierError),
+    /// The GPU backend.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}
+
+/// Unusable devices name their own.
+fn remedy(error: &DriverError) -> &'static str {
+    match error {
+        DriverError::Unusable { .. } => "",
+        _ => "; set WEIR_BACKEND=cpu to compute without it",
+    }
+}

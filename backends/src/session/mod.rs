@@ -1,0 +1,226 @@
+//! From a model and resolved settings to calculators, on the CPU or a GPU: what the command line and the libraries for MD codes share.
+
+mod device;
+mod error;
+
+pub use device::{choose, compile_flags, settle, Device};
+pub use error::SessionError;
+
+use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};
+use crate::gpu::{self, GpuOptions, GpuTier};
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Instant;
+use weir_allocators::faults::Faults;
+use weir_allocators::policy::{Backend, CheckpointRule, Policy, Precision, Store};
+use weir_allocators::topology::Topology;
+use weir_engine::backend::Calculator;
+use weir_engine::model::{self, Model};
+
+/// Refuses backends that `caller` (`weir profile`, a library) cannot use.
+///
+/// # Errors
+/// [`SessionError::Backend`].
+pub fn check_backend(policy: &Policy, caller: &'static str) -> Result<(), SessionError> {
+    let backend = &policy.backend;
+    match backend.value {
+        Backend::Auto | Backend::Cpu => Ok(()),
+        _ => Err(SessionError::Backend { origin: backend.origin.clone(), backend: backend.value.to_string(), caller }),
+    }
+}
+
+/// A model and how to compute with it.
+pub struct Session {
+    /// The model.
+    pub model: Arc<Model>,
+    /// How to compute and where to keep things.
+    pub policy: Policy,
+    /// The machine.
+    pub topology: Topology,
+    /// Neighbour skin, A, where one is asked for.
+    pub skin: Option<f64>,
+    /// Zero of all recorded times.
+    pub zero: Instant,
+    device: Option<Device>,
+    tiers: OnceCell<Vec<CpuTier>>,
+    gpu_tiers: OnceCell<Vec<GpuTier>>,
+}
+
+impl Session {
+    /// A model with the settings that hold for it, on the CPU.
+    pub fn new(model: Arc<Model>, policy: Policy, topology: Topology) -> Self {
+        let (tiers, gpu_tiers) = Default::default();
+        Session { model, policy, topology, skin: None, zero: Instant::now(), device: None, tiers, gpu_tiers }
+    }
+
+    /// The same on a device, for which the settings must have been resolved ([`settle`]); none: the CPU.
+    pub fn on(self, device: Option<Device>) -> Self {
+        Session { device, ..self }
+    }
+
+    /// Where it computes; none: on the CPU.
+    pub fn device(&self) -> Option<&Device> {
+        self.device.as_ref()
+    }
+
+    /// The arithmetic of the messages: `f64` or `f32`.
+    pub fn precision(&self) -> &'static str {
+        let options = &self.model.descriptor.options;
+        match self.policy.precision.value {
+            Precision::F64 => "f64",
+            Precision::F32 => "f32",
+            // Sequential models have a double-precision path only.
+            Precision::Model if options.sequential_update => "f64",
+            Precision::Model if options.precision == model::Precision::F32 => "f32",
+            _ => "f64",
+        }
+    }
+
+    /// A calculator for atoms of these types (indices into the type map, negative: virtual), and what the user should know.
+    ///
+    /// # Errors
+    /// What the backend refuses, tiers that cannot be opened.
+    pub fn calculator(&self, types: &[i32]) -> Result<(Box<dyn Calculator>, Vec<String>), SessionError> {
+        let Some(device) = &self.device else {
+            let (calculator, remarks) = self.cpu_calculator(types)?;
+            return Ok((Box::new(calculator), remarks));
+        };
+        let (options, mut remarks) = self.gpu_options(device)?;
+        let calculator = gpu::create(device.driver().clone(), self.model.clone(), types, &options);
+        let calculator = calculator.map_err(|e| device.failed(e))?;
+        remarks.extend(calculator.remarks().iter().cloned());
+        Ok((Box::new(calculator), remarks))
+    }
+
+    /// As [`Session::calculator`], on the CPU.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn cpu_calculator(&self, types: &[i32]) -> Result<(CpuCalculator, Vec<String>), SessionError> {
+        let (options, remarks) = self.cpu_options()?;
+        Ok((cpu::create_cpu(self.model.clone(), types, &options)?, remarks))
+    }
+
+    /// What the settings mean for the GPU backend, and what the user should know. Opens the tiers and measures their links at the first
+    /// call.
+    ///
+    /// # Errors
+    /// Tiers that cannot be opened, settings that GPUs do not have yet.
+    pub fn gpu_options(&self, device: &Device) -> Result<(GpuOptions, Vec<String>), SessionError> {
+        let p = &self.policy;
+        if let Some(profile) = &p.profile {
+            return Err(SessionError::Trace { origin: profile.origin.clone() });
+        }
+        if matches!(p.precision.value, Precision::Tf32x3 | Precision::Tf32 | Precision::Bf16) {
+            let (origin, precision) = (p.precision.origin.clone(), p.precision.value.to_string());
+            return Err(SessionError::Precision { origin, precision });
+        }
+        let mut remarks = Vec::new();
+        let tiers = match self.gpu_tiers.get() {
+            Some(tiers) => tiers.clone(),
+            None => {
+                let opened = gpu::open_tiers(p, &self.topology, device.driver())?;
+                remarks.extend(opened.remarks);
+                if p.graph.value && !p.graph.is_automatic() {
+                    remarks.push(format!("{}: steps are not captured as graphs yet; it has no effect", p.graph.origin));
+                }
+                self.gpu_tiers.get_or_init(|| opened.tiers).clone()
+            }
+        };
+        let options = GpuOptions {
+            precision: self.choice(),
+            checkpoint: self.checkpoint(),
+            store: self.store(),
+            tiers,
+            rates: Some(gpu::estimated_rates(&self.model, self.choice(), device.facts())),
+            threads: p.threads.value,
+            kernel_dir: p.kernel_dir.as_ref().map(|s| s.value.clone()),
+            cache_dir: p.cache_dir.as_ref().map(|s| s.value.clone()),
+            ..GpuOptions::default()
+        };
+        let skin = self.skin.unwrap_or(options.skin);
+        Ok((GpuOptions { skin, ..options }, remarks))
+    }
+
+    /// Tiers of the device with their measured links; none before the first calculator, and on the CPU.
+    pub fn gpu_tiers(&self) -> Option<&[GpuTier]> {
+        self.gpu_tiers.get().map(Vec::as_slice)
+    }
+
+    /// The arithmetic as backends take it.
+    pub fn choice(&self) -> PrecisionChoice {
+        match self.policy.precision.value {
+            Precision::F64 => PrecisionChoice::F64,
+            Precision::F32 => PrecisionChoice::F32,
+            _ => PrecisionChoice::Model,
+        }
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        match self.policy.checkpoint.value {
+            CheckpointRule::Auto => Checkpoint::Auto,
+            CheckpointRule::All => Checkpoint::All,
+            CheckpointRule::Every(k) => Checkpoint::Every(k),
+        }
+    }
+
+    /// What the settings mean for the CPU backend, and what the user should know. Opens the tiers at the first call.
+    ///
+    /// # Errors
+    /// Tiers that cannot be opened, settings that this version does not have.
+    pub fn cpu_options(&self) -> Result<(CpuOptions, Vec<String>), SessionError> {
+        self.check_plain()?;
+        let mut remarks = Vec::new();
+        let tiers = match self.tiers.get() {
+            Some(tiers) => tiers.clone(),
+            None => {
+                let opened = cpu::open_tiers(&self.policy, &self.topology, &Faults::none())?;
+                remarks.extend(opened.remarks);
+                self.tiers.get_or_init(|| opened.tiers).clone()
+            }
+        };
+        let (rates, message) = cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology);
+        remarks.extend(message);
+        let options = CpuOptions {
+            rates,
+            precision: self.choice(),
+            store: self.store(),
+            threads: self.policy.threads.value,
+            checkpoint: self.checkpoint(),
+            profile: self.policy.profile.as_ref().map(|_| self.zero),
+            tiers,
+            ..CpuOptions::default()
+        };
+        let skin = self.skin.unwrap_or(options.skin);
+        Ok((CpuOptions { skin, ..options }, remarks))
+    }
+
+    /// Whether plans rest on rates that a profile has measured here, and not on an estimate.
+    pub fn rates_measured(&self) -> bool {
+        self.device.is_none()
+            && cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology).0.is_some()
+    }
+
+    /// How states are stored.
+    pub fn store(&self) -> cpu::Store {
+        match self.policy.store.value {
+            Store::Exact | Store::Auto => cpu::Store::Exact,
+            Store::F32 => cpu::Store::F32,
+            Store::F16 => cpu::Store::F16,
+            Store::Bf16 => cpu::Store::Bf16,
+        }
+    }
+
+    fn check_plain(&self) -> Result<(), SessionError> {
+        if !self.model.descriptor.options.sequential_update {
+            return Ok(());
+        }
+        let p = &self.policy;
+        let placed =
+            [&p.placement.origin, &p.store.origin].into_iter().chain(p.tiers.iter().map(|t| &t.setting.origin));
+        match placed.into_iter().find(|o| *o != "automatic") {
+            Some(origin) => Err(SessionError::Plain(origin.clone())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Promises of the command line on the emulated device: what a user of a GPU types and sees.
+#![cfg(feature = "emulated")]
+#![allow(missing_docs)]
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use weir_engine::model::{new_model, save};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn example(name: &str) -> String {
+    root().join("examples/water").join(name).display().to_string()
+}
+
+fn parity(name: &str) -> String {
+    root().join("tests/data/parity").join(name).join("model.dp").display().to_string()
+}
+
+/// The program on the emulated device. Compiled kernels are kept beside the build: their keys hold all that shapes them.
+fn weir(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.current_dir(folder).args(arguments);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WEIR_") {
+            command.env_remove(name);
+        }
+    }
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated-kernels");
+    command.env("WEIR_BACKEND", "emulated").env("WEIR_CACHE_DIR", cache).env("WEIR_HOST_BUDGET", "256MiB");
+    command
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn good(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    output
+}
+
+fn fails(mut command: Command, code: i32, words: &[&str]) {
+    let output = command.output().unwrap();
+    let text = told(&output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    let line = text.lines().last().unwrap_or_default();
+    assert!(line.starts_with("error: "), "{text}");
+    for word in words {
+        assert!(line.contains(word), "no \"{word}\" in: {line}");
+    }
+    assert!(output.stdout.is_empty(), "something was computed");
+}
+
+/// Four molecules in a periodic cell smaller than twice the cutoff.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("gpu").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut text =
+        String::from("12\nLattice=\"6.6 0 0 0.4 6.2 0 0 0.3 6.4\" Properties=species:S:1:pos:R:3 pbc=\"T T T\"\n");
+    let molecule = [("O", 0.0, 0.0, 0.12), ("H", 0.0, 0.76, -0.47), ("H", 0.01, -0.77, -0.46)];
+    for (x, y, z) in [(0.0, 0.0, 0.0), (3.3, 0.2, 3.1), (0.3, 3.1, 3.2), (3.2, 3.0, 0.1)] {
+        for (name, a, b, c) in molecule {
+            text += &format!("{name} {} {} {}\n", a + x, b + y, c + z);
+        }
+    }
+    fs::write(folder.path().join("water.extxyz"), text).unwrap();
+    folder
+}
+
+fn eval(folder: &Path, model: &str, structure: &str, more: &[&str]) -> Value {
+    let mut all = vec!["eval", model, structure, "--json", "-", "-q", "--threads", "1"];
+    all.extend(more);
+    serde_json::from_slice(&good(weir(folder, &all)).stdout).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(all) => all.iter().flat_map(numbers).collect(),
+        other => vec![other.as_f64().unwrap()],
+    }
+}
+
+fn differs(a: &Value, b: &Value, key: &str) -> f64 {
+    let (a, b) = (numbers(&a[key]), numbers(&b[key]));
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(&b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
+}
+
+/// Results as written: numbers keep their bits in JSON.
+fn bits(value: &Value) -> String {
+    ["energy", "forces", "virial", "atomic_energy"].map(|k| value[k].to_string()).join(" ")
+}
+
+#[test]
+fn eval_equals_that_of_the_cpu_and_tells_launches_plan_and_memory() {
+    let folder = folder();
+    for (model, bound) in [("tiny", 1e-10), ("tiny32", 2e-4)] {
+        let model = parity(model);
+        let device = eval(folder.path(), &model, "water.extxyz", &["--atomic"]);
+        let cpu = eval(folder.path(), &model, "water.extxyz", &["--atomic", "--backend", "cpu"]);
+        assert_eq!((device["backend"].as_str(), cpu["backend"].as_str()), (Some("emulated"), Some("cpu")));
+        for key in ["energy", "forces", "virial", "atomic_energy", "atomic_virial"] {
+            assert!(differs(&device, &cpu, key) < bound, "{model}: {key} differs by {}", differs(&device, &cpu, key));
+        }
+        assert!(device["launches"].as_u64().unwrap() > 20);
+        assert!(cpu["launches"].is_null() && cpu["device_memory"].is_null());
+        let memory = |key: &str| device["device_memory"][key].as_u64().unwrap();
+        let [planned, held, used, all] = ["planned_bytes", "held_bytes", "used_bytes", "all_bytes"].map(memory);
+        assert!(held > 0 && held <= planned && used >= held && used < all, "{}", device["device_memory"]);
+        assert_eq!(device["peak_bytes"]["hbm"].as_u64(), Some(planned));
+        for plan in [&device["plan"], &cpu["plan"]] {
+            assert!(plan["tiles"].as_u64().unwrap() >= 1 && plan["predicted_seconds"].as_f64().unwrap() > 0.0);
+            assert!(plan["arena_bytes"]["hbm"].as_u64().unwrap() <= plan["peak_bytes"]["hbm"].as_u64().unwrap());
+            let states: u64 = plan["states"].as_object().unwrap().values().map(|b| b.as_u64().unwrap()).sum();
+            let rows = plan["layers"].as_array().unwrap().iter().flat_map(|l| {
+                ["edges", "angles"]
+                    .map(|c| l[c].as_object().unwrap().values().map(|b| b.as_u64().unwrap()).sum::<u64>())
+            });
+            assert_eq!(rows.sum::<u64>(), states);
+        }
+    }
+}
+
+#[test]
+fn headers_tell_the_device_its_chip_and_driver_and_who_asked() {
+    let folder = folder();
+    let arguments = ["eval", &parity("tiny"), "water.extxyz", "--log-format", "json"];
+    let text = told(&good(weir(folder.path(), &arguments)));
+    let header: Value =
+        text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).find(|l| l["event"] == "header").unwrap();
+    assert_eq!((header["backend"].as_str(), header["chip"].as_str()), (Some("emulated"), Some("host")));
+    assert_eq!(header["device"], "emulated device");
+    assert_eq!(header["settings"]["backend"]["origin"], "WEIR_BACKEND");
+    assert_eq!(header["settings"]["placement"]["value"], "hbm,pinned");
+    let text = told(&good(weir(folder.path(), &["eval", &parity("tiny"), "water.extxyz", "--backend", "emulated"])));
+    assert!(text.contains("emulated device (host, emulated ") && text.contains("hbm_budget"), "{text}");
+}
+
+/// A model of six layers, so that there is something to place, with its folder.
+fn deep() -> (tempfile::TempDir, String) {
+    let folder = folder();
+    let mut model = new_model("tiny", 5).unwrap();
+    let d = &mut model.descriptor;
+    d.layers.extend(d.layers.clone());
+    d.options.nlayers = d.layers.len();
+    let path = folder.path().join("deep.dp");
+    save(&model, &path).unwrap();
+    (folder, path.display().to_string())
+}
+
+/// The smallest budget of hbm, from the planner's own words.
+fn smallest(folder: &Path, model: &str, more: &[&str]) -> u64 {
+    let mut all = vec!["eval", model, "water.extxyz", "-q", "--hbm-budget", "4KiB"];
+    all.extend(more);
+    let text = told(&weir(folder, &all).output().unwrap());
+    let found = text.split_once(" lacks ").and_then(|(_, rest)| rest.split_once(" of "));
+    let (_, rest) = found.unwrap_or_else(|| panic!("{text}"));
+    let words: Vec<&str> = rest.split([' ', ',']).collect();
+    let unit = match words[1] {
+        "KiB" => 1024.0,
+        "MiB" => 1048576.0,
+        _ => panic!("{text}"),
+    };
+    // Shown with two digits behind the point.
+    (words[0].parse::<f64>().unwrap() * unit * 1.006) as u64 + 64
+}
+
+#[test]
+fn every_tier_and_budget_gives_the_bits_of_unlimited_memory() {
+    let (folder, model) = deep();
+    let path = folder.path();
+    let free = eval(path, &model, "water.extxyz", &[]);
+    let most = free["peak_bytes"]["hbm"].as_u64().unwrap();
+    for (placement, more) in [
+        ("hbm", ["--host-budget", "0"]),
+        ("hbm,pinned", ["--checkpoint", "all"]),
+        ("hbm,system", ["--checkpoint", "all"]),
+        ("hbm,managed", ["--checkpoint", "all"]),
+        ("hbm,pinned", ["--checkpoint", "auto"]),
+    ] {
+        let mut all = vec!["--placement", placement];
+        all.extend(more);
+        let least = smallest(path, &model, &all);
+        assert!(least < most, "{placement}: {least} of {most}");
+        for budget in [least, (least + most) / 2] {
+            let size = format!("{budget}B");
+            let mut all = all.clone();
+            all.extend(["--hbm-budget", &size]);
+            let bounded = eval(path, &model, "water.extxyz", &all);
+            assert_eq!(bits(&bounded), bits(&free), "{placement}");
+            let (hbm, plan) = (bounded["peak_bytes"]["hbm"].as_u64().unwrap(), &bounded["plan"]);
+            assert!(hbm <= budget, "{placement}: {hbm} of {budget}");
+            // Migrated memory may be on the device, as its driver counts.
+            let managed = bounded["peak_bytes"]["managed"].as_u64().unwrap_or(0);
+            assert!(bounded["device_memory"]["held_bytes"].as_u64().unwrap() <= budget + managed, "{placement}");
+            if budget > least || more[1] == "auto" {
+                continue;
+            }
+            match placement.strip_prefix("hbm,") {
+                None => assert!(plan["states"]["rebuilt"].as_u64().unwrap() > 0, "{plan}"),
+                Some(slow) => {
+                    assert!(
+                        plan["states"][slow].as_u64().unwrap() > 0 && plan["states"]["rebuilt"].is_null(),
+                        "{plan}"
+                    );
+                    assert!(
+                        bounded["peak_bytes"][slow].as_u64().unwrap() > 0
+                            && plan["out_bytes"][slow].as_u64().unwrap() > 0
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_budget_below_the_smallest_is_an_error_before_any_work() {
+    let folder = folder();
+    let (model, start) = (example("model.dp"), example("start.extxyz"));
+    let arguments = ["eval", &model, &start, "-q", "--json", "-", "--hbm-budget", "1MiB"];
+    fails(weir(folder.path(), &arguments), 1, &["hbm", "WEIR_HBM_BUDGET"]);
+    let arguments = ["eval", &model, &start, "-q", "--json", "-", "--hbm-budget", "400GiB"];
+    fails(weir(folder.path(), &arguments), 2, &["--hbm-budget", "400.00 GiB"]);
+}
+
+#[test]
+fn what_gpus_do_not_have_is_refused_with_the_alternative() {
+    let folder = folder();
+    let tiny = parity("tiny");
+    let with = |more: &[&str]| {
+        let mut all = vec!["eval", tiny.as_str(), "water.extxyz", "-q", "--json", "-"];
+        all.extend(more);
+        weir(folder.path(), &all)
+    };
+    let mut file = with(&["--placement", "hbm,file"]);
+    file.env_remove("WEIR_HOST_BUDGET").env("WEIR_SCRATCH_DIR", folder.path());
+    fails(file, 2, &["--placement", "tier file", "hbm,pinned"]);
+    fails(with(&["--precision", "tf32"]), 2, &["--precision", "no kernels yet", "f32"]);
+    let mut trace = with(&[]);
+    trace.env("WEIR_PROFILE", "trace.json");
+    fails(trace, 2, &["WEIR_PROFILE", "WEIR_BACKEND=cpu"]);
+    let sequential = parity("sequential");
+    fails(weir(folder.path(), &["eval", &sequential, "water.extxyz", "-q", "--json", "-"]), 1, &["sequential_update"]);
+    // Commands that compute on the CPU alone say so.
+    fails(weir(folder.path(), &["profile", &tiny, "water.extxyz"]), 2, &["WEIR_BACKEND", "cpu", "emulated"]);
+    let mut graph = with(&[]);
+    graph.env("WEIR_GRAPH", "on");
+    let text = told(&good(graph));
+    assert!(text.contains("WEIR_GRAPH") && text.contains("no effect"), "{text}");
+    // What computes nothing does not ask for a device.
+    good(weir(folder.path(), &["model", "info", &tiny]));
+}
+
+#[test]
+fn dynamics_resume_with_the_bits_of_a_run_in_one_go_and_minimise_lowers_the_energy() {
+    let folder = folder();
+    let path = folder.path();
+    let config = format!(
+        "[model]\npath = {:?}\n[structure]\npath = \"water.extxyz\"\n[md]\nensemble = \"nvt\"\nthermostat = \"langevin\"\ntimestep_fs = 0.2\n\
+         steps = 24\ntemperature_K = 300\nmax_temperature_K = 1e6\nmax_displacement_A = 5.0\n[output]\nprefix = \"out/run\"\n\
+         energy_every = 1\ntrajectory_every = 4\nplot = false\n",
+        parity("tiny32")
+    );
+    fs::write(path.join("run.toml"), config).unwrap();
+    let files = |prefix: &str| {
+        [".csv", ".extxyz", ".final.extxyz"].map(|s| fs::read(path.join(format!("{prefix}{s}"))).unwrap())
+    };
+    good(weir(path, &["md", "run.toml"]));
+    good(weir(path, &["md", "run.toml", "--set", "output.prefix=\"cut\"", "--set", "md.steps=9"]));
+    let resumed = ["md", "run.toml", "--set", "output.prefix=\"cut\"", "--resume"];
+    good(weir(path, &resumed));
+    assert_eq!(files("out/run"), files("cut"));
+    let tiny = parity("tiny");
+    let arguments = ["minimize", &tiny, "water.extxyz", "--out", "relaxed.extxyz", "--steps", "5", "-q"];
+    let text = String::from_utf8_lossy(&good(weir(path, &arguments)).stdout).into_owned();
+    assert!(text.contains("eV (-"), "{text}");
+}
+
+#[test]
+fn precompiled_kernels_need_no_compiler() {
+    let folder = folder();
+    let tiny = parity("tiny");
+    let arguments =
+        ["kernels", "build", "--arch", "host", "--model", &tiny, "--precision", "f64,f32", "--out", "kernels"];
+    good(weir(folder.path(), &arguments));
+    let listed = good(weir(folder.path(), &["kernels", "list", "kernels", "--json"]));
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let kernels = listed["kernels"].as_array().unwrap();
+    assert!(
+        kernels.len() == 2 && kernels.iter().all(|k| k["chip"] == "host" && k["bytes"].as_u64() > Some(10_000)),
+        "{listed}"
+    );
+    let bare = |precision: &str, kernels: Option<&str>| {
+        let mut command =
+            weir(folder.path(), &["eval", &tiny, "water.extxyz", "--json", "-", "-q", "--precision", precision]);
+        command.env("PATH", "/nowhere").env_remove("CXX").env("WEIR_CACHE_DIR", folder.path().join("empty"));
+        kernels.map(|k| command.env("WEIR_KERNEL_DIR", k));
+        command
+    };
+    for precision in ["f64", "f32"] {
+        let got: Value = serde_json::from_slice(&good(bare(precision, Some("kernels"))).stdout).unwrap();
+        assert_eq!(bits(&got), bits(&eval(folder.path(), &tiny, "water.extxyz", &["--precision", precision])));
+    }
+    fails(bare("f64", None), 1, &["no compiler of kernels for host"]);
+    // Of another shape.
+    let other = example("model.dp");
+    let mut wrong = weir(folder.path(), &["eval", &other, "water.extxyz", "--json", "-", "-q"]);
+    wrong.env("PATH", "/nowhere").env_remove("CXX").env("WEIR_KERNEL_DIR", "kernels");
+    fails(wrong, 1, &["no compiler of kernels for host"]);
+}
+
+#[test]
+fn kernels_are_built_for_a_chip_that_is_not_there() {
+    let folder = folder();
+    let tiny = parity("tiny");
+    let arguments = ["kernels", "build", "--arch", "sm_90a", "--model", &tiny, "--out", "kernels", "--json", "-q"];
+    let output = weir(folder.path(), &arguments).output().unwrap();
+    let text = told(&output);
+    if !output.status.success() && text.contains("no compiler of kernels for sm_90a") {
+        println!("skipped: {text}");
+        assert!(std::env::var("KERNEL_COMPILERS").as_deref() != Ok("required"), "{text}");
+        return;
+    }
+    assert!(output.status.success(), "{text}");
+    let built: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let file: PathBuf = folder.path().join("kernels").join(built["kernels"][0]["file"].as_str().unwrap());
+    let bytes = fs::read(file).unwrap();
+    assert!(bytes.windows(4).any(|w| w == b"\x7fELF"), "a cubin is an ELF file");
+    let wrong = ["kernels", "build", "--arch", "sm_1", "--model", &tiny, "--out", "kernels"];
+    fails(weir(folder.path(), &wrong), 2, &["sm_1", "names no chip"]);
+    let unknown = ["kernels", "build", "--arch", "sm_99", "--model", &tiny, "--out", "kernels"];
+    fails(weir(folder.path(), &unknown), 2, &["sm_99", "--shared"]);
+}
