@@ -8,6 +8,14 @@
 #include <type_traits>
 #include <utility>
 #if defined(__SANITIZE_ADDRESS__)
+#define WEIR_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WEIR_ASAN
+#endif
+#endif
+#if defined(WEIR_ASAN)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 typedef uint32_t u32;
@@ -258,7 +266,12 @@ const size_t SAVED = 20;
 #error "the emulated device knows x86-64 and aarch64"
 #endif
 
+#if defined(WEIR_ASAN)
+// Frames are larger where every variable has room around it.
+const size_t STACK = 1024 * 1024;
+#else
 const size_t STACK = 128 * 1024;
+#endif
 struct Fibre {
   void *top;
   char *stack;
@@ -278,18 +291,18 @@ static u64 shown[MOST_THREADS];
 
 static void yield(bool last) {
   Fibre &me = fibres[state.thread];
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_start_switch_fiber(last ? nullptr : &me.shadow, home_stack, home_size);
 #endif
   weir_switch(&me.top, home);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_finish_switch_fiber(me.shadow, &home_stack, &home_size);
 #endif
   (void)last;
 }
 
 static void body() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_finish_switch_fiber(nullptr, &home_stack, &home_size);
 #endif
   try {
@@ -305,6 +318,10 @@ static void body() {
 static void start(u32 t) {
   Fibre &f = fibres[t];
   if (!f.stack) f.stack = (char *)malloc(STACK);
+#if defined(WEIR_ASAN)
+  // The last frames of the fibre before never returned: what they marked is void.
+  __asan_unpoison_memory_region(f.stack, STACK);
+#endif
   void **top = (void **)(((uintptr_t)(f.stack + STACK)) & ~(uintptr_t)15);
 #if defined(__x86_64__)
   top -= SAVED + 1;
@@ -319,11 +336,11 @@ static void start(u32 t) {
 
 static void resume(u32 t) {
   state.thread = t;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_start_switch_fiber(&home_shadow, fibres[t].stack, STACK);
 #endif
   weir_switch(&home, fibres[t].top);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_finish_switch_fiber(home_shadow, nullptr, nullptr);
 #endif
 }
@@ -394,7 +411,11 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   state.run = run;
   state.failed = false;
   char *shared = (char *)malloc(run->shared ? run->shared : 1);
+#if defined(WEIR_UNCHECKED)
+  LocalWord *local = nullptr;
+#else
   LocalWord *local = (LocalWord *)calloc(run->shared / 4 + 2, sizeof(LocalWord));
+#endif
   state.shared = shared;
   state.local = local;
   for (u32 b = 0; b < run->grid && !state.failed; b++) {
@@ -405,6 +426,16 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   free(local);
   return state.failed;
 }
+
+#if defined(WEIR_ASAN)
+// Shuts memory of the device, or opens it: a launch may touch its arguments only.
+extern "C" void weir_guard(u64 address, u64 bytes, int shut) {
+  if (shut)
+    __asan_poison_memory_region((void *)(uintptr_t)address, bytes);
+  else
+    __asan_unpoison_memory_region((void *)(uintptr_t)address, bytes);
+}
+#endif
 
 #define DEVICE static inline
 #define LAMBDA [&]

@@ -14,7 +14,7 @@ use weir_kernels::Source;
 pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Result<Vec<u8>, GpuError> {
     match &driver.facts().chip {
         #[cfg(feature = "emulated")]
-        Chip::Host => host(source, driver.compile_flags()),
+        Chip::Host => host(source, driver.compile_flags(), options.cache_dir.as_deref()),
         chip => {
             let cache = Cache::new(options.kernel_dir.as_deref(), options.cache_dir.as_deref());
             let obtained = cache.obtain(source, chip, &super::compile_options(driver.facts()));
@@ -23,9 +23,9 @@ pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Resu
     }
 }
 
-/// Libraries of this process, by source: tests make many calculators of few shapes.
+/// Libraries of this process, by source, and those kept in the cache folder: tests make many calculators of few shapes.
 #[cfg(feature = "emulated")]
-fn host(source: &Source, flags: &[&str]) -> Result<Vec<u8>, GpuError> {
+fn host(source: &Source, flags: &[&str], cache: Option<&std::path::Path>) -> Result<Vec<u8>, GpuError> {
     use std::collections::HashMap;
     use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
     type Slot = Arc<OnceLock<Result<Vec<u8>, String>>>;
@@ -37,8 +37,14 @@ fn host(source: &Source, flags: &[&str]) -> Result<Vec<u8>, GpuError> {
         .or_default()
         .clone();
     let made = slot.get_or_init(|| {
-        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        weir_kernels::host::compile(source, folder.path(), flags).map_err(|e| e.to_string())
+        let made = match cache {
+            Some(folder) => weir_kernels::host::obtain(source, folder, flags),
+            None => {
+                let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+                weir_kernels::host::compile(source, folder.path(), flags)
+            }
+        };
+        made.map_err(|e| e.to_string())
     });
     made.clone().map_err(GpuError::Compile)
 }

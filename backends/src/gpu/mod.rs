@@ -19,10 +19,11 @@ mod memory;
 mod native;
 mod neighbours;
 mod shape;
+mod staging;
 mod upload;
 mod weights;
 
-pub use calculator::GpuCalculator;
+pub use calculator::{GpuCalculator, Totals};
 pub use memory::TierMemory;
 
 use crate::cpu::{PrecisionChoice, Store, Terms};
@@ -70,6 +71,10 @@ pub struct GpuOptions {
     pub skin: f64,
     /// Largest number of edges in a tile.
     pub tile_edges: usize,
+    /// Whether a step is recorded and run again as a whole (`WEIR_GRAPH`); the bits of results do not depend on it.
+    pub graph: bool,
+    /// Whether operations are marked for the vendors' profilers (NVTX, roctx). What was recorded shows as one: switch `graph` off.
+    pub ranges: bool,
     /// Bytes of shared memory that a block may use; none: all that the device has.
     pub shared_limit: Option<u32>,
     /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
@@ -91,6 +96,8 @@ impl Default for GpuOptions {
             poison: false,
             skin: 1.0,
             tile_edges: TILE,
+            graph: true,
+            ranges: false,
             shared_limit: None,
             kernel_dir: None,
             cache_dir: None,

@@ -46,21 +46,38 @@ pub struct Heap {
     /// Bytes of device memory there are, and in use.
     pub capacity: u64,
     pub held: u64,
+    /// How often memory was taken.
+    pub taken: u64,
 }
 
 impl Heap {
     pub fn new(capacity: u64) -> Self {
-        Self { pieces: BTreeMap::new(), capacity, held: 0 }
+        Self { pieces: BTreeMap::new(), capacity, held: 0, taken: 0 }
     }
 
-    pub fn allocate(&mut self, memory: Memory, bytes: u64) -> Result<u64, DriverError> {
-        let device = memory != Memory::Pinned;
-        let name = match memory {
+    /// How many allocations there are.
+    pub fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Address and bytes of every allocation.
+    pub fn ranges(&self) -> Vec<(u64, u64)> {
+        self.pieces.iter().map(|(at, piece)| (*at, piece.bytes as u64)).collect()
+    }
+
+    /// The error of a memory that has no such room.
+    pub fn short(&self, memory: Memory, bytes: u64) -> DriverError {
+        let memory = match memory {
             Memory::Device => "device",
             Memory::Pinned => "pinned",
             Memory::Managed => "managed",
         };
-        let short = DriverError::OutOfMemory { memory: name, bytes, free: self.capacity - self.held };
+        DriverError::OutOfMemory { memory, bytes, free: self.capacity - self.held }
+    }
+
+    pub fn allocate(&mut self, memory: Memory, bytes: u64) -> Result<u64, DriverError> {
+        let device = memory != Memory::Pinned;
+        let short = self.short(memory, bytes);
         if device && bytes > self.capacity - self.held {
             return Err(short);
         }
@@ -73,6 +90,7 @@ impl Heap {
         if device {
             self.held += bytes;
         }
+        self.taken += 1;
         let words = vec![Word::default(); size.div_ceil(4) + 2];
         self.pieces.insert(base as u64, Piece { base, bytes: size, memory, words });
         Ok(base as u64)
