@@ -53,12 +53,14 @@ struct Run {
 struct Fault {};
 struct State {
   Run *run;
-  u32 block, thread, phase;
+  u32 block, thread, phase, epoch, shared_bytes;
   char *shared;
   LocalWord *local;
   bool failed;
 };
 static State state;
+// Nobody else knows where these are, so that loops keep them in registers.
+static u64 read_bytes, written_bytes, fma, activations, shared_bytes;
 
 [[noreturn]] __attribute__((noinline)) static void fault(const char *what, u64 at, u64 count) {
   if (!state.failed) {
@@ -94,7 +96,7 @@ template <class T> struct Global {
       for (u32 k = 0; k < (sizeof(T) + 3) / 4; k++) {
         Word &w = words[word(at) + k];
         if (w.write_epoch == 0) fault("read of memory that nobody wrote", at, count);
-        u32 epoch = state.run->epoch;
+        u32 epoch = state.epoch;
         if (w.write_epoch == epoch) {
           if (w.write_block != state.block) fault("read of what another block of the launch writes", at, count);
           if (w.write_phase == state.phase && w.write_thread != state.thread)
@@ -103,7 +105,7 @@ template <class T> struct Global {
         if (w.read_epoch != epoch) {
           w.read_epoch = epoch;
           w.read_block = state.block;
-          state.run->counts.read_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
+          read_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
         } else if (w.read_block != state.block) {
           w.read_block = MANY;
         }
@@ -116,7 +118,7 @@ template <class T> struct Global {
     if (words) {
       for (u32 k = 0; k < (sizeof(T) + 3) / 4; k++) {
         Word &w = words[word(at) + k];
-        u32 epoch = state.run->epoch;
+        u32 epoch = state.epoch;
         if (w.read_epoch == epoch && w.read_block != state.block)
           fault("write of what another block of the launch reads", at, count);
         if (w.write_epoch == epoch) {
@@ -125,7 +127,7 @@ template <class T> struct Global {
             fault("two threads write without a barrier", at, count);
         } else {
           w.write_epoch = epoch;
-          state.run->counts.written_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
+          written_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
         }
         w.write_block = state.block;
         w.write_phase = state.phase;
@@ -162,7 +164,7 @@ template <class T> struct LocalElement {
 template <class T> struct Local {
   u32 offset;
   T *at_(u64 at) const {
-    if (offset + (at + 1) * sizeof(T) > state.run->shared) fault("shared memory out of bounds", at, state.run->shared);
+    if (offset + (at + 1) * sizeof(T) > state.shared_bytes) fault("shared memory out of bounds", at, state.shared_bytes);
     return (T *)(state.shared + offset) + at;
   }
   T read(u64 at) const {
@@ -179,7 +181,7 @@ template <class T> struct Local {
         w.read_thread = MANY;
       }
     }
-    state.run->counts.shared_bytes += sizeof(T);
+    shared_bytes += sizeof(T);
     return *p;
   }
   void write(u64 at, T value) const {
@@ -198,7 +200,7 @@ template <class T> struct Local {
       w.write_phase = state.phase;
       w.write_thread = state.thread;
     }
-    state.run->counts.shared_bytes += sizeof(T);
+    shared_bytes += sizeof(T);
     *p = value;
   }
   LocalElement<T> operator[](u64 at) const { return {*this, at}; }
@@ -410,6 +412,9 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   entry = kernel;
   state.run = run;
   state.failed = false;
+  state.epoch = run->epoch;
+  state.shared_bytes = run->shared;
+  read_bytes = written_bytes = fma = activations = shared_bytes = 0;
   char *shared = (char *)malloc(run->shared ? run->shared : 1);
 #if defined(WEIR_UNCHECKED)
   LocalWord *local = nullptr;
@@ -424,6 +429,7 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   }
   free(shared);
   free(local);
+  run->counts = {read_bytes, written_bytes, fma, activations, shared_bytes};
   return state.failed;
 }
 
@@ -457,7 +463,7 @@ template <class T> static inline T *shared_at(u32 bytes) { return (T *)(weir::st
 #define OUT(T) weir::Global<T>
 #define LOCAL(T) weir::Local<T>
 template <class T> static inline weir::Local<T> shared_at(u32 bytes) { return {bytes}; }
-#define COUNT(what) weir::state.run->counts.what++
+#define COUNT(what) weir::what++
 #endif
 static inline u32 thread() { return weir::state.thread; }
 static inline u32 block() { return weir::state.block; }

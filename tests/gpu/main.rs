@@ -36,6 +36,8 @@ impl Counted for GpuCalculator {
 struct Watched;
 /// The same without watching, for the many steps of the promises.
 struct Fast;
+/// Without watching, and with waves of 64.
+struct Wide;
 
 /// Compiled kernels stay from run to run.
 fn kept() -> Option<PathBuf> {
@@ -75,6 +77,21 @@ impl Backend for Fast {
     fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
         make(Watch::Nothing, 32, model, types, s)
     }
+}
+
+impl Backend for Wide {
+    const THREADS: &'static [usize] = &[1];
+    fn supports(model: &Model) -> bool {
+        Watched::supports(model)
+    }
+    fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
+        make(Watch::Nothing, 64, model, types, s)
+    }
+}
+
+#[test]
+fn carried_models_equal_deepmd_kit_on_waves_of_64() {
+    parity::carried_models_equal_deepmd_kit::<Wide>(20);
 }
 
 #[test]

@@ -24,17 +24,17 @@ impl Case {
         Self::of(40, 8.0, [[8.5, 0.0, 0.0], [1.2, 8.2, 0.0], [-1.9, 0.9, 8.9]])
     }
 
-    /// Three layers, fewer than a test of placement needs, for tests of much else.
-    pub fn small(atoms: usize, side: f64, cell: [[f64; 3]; 3]) -> Self {
-        let (x, types) = system(atoms, side, 17, 2);
-        Self { model: Arc::new(new_model("tiny", 5).unwrap()), cell, x, types }
-    }
-
     /// Six layers, so that there is something to place.
     pub fn of(atoms: usize, side: f64, cell: [[f64; 3]; 3]) -> Self {
+        Self::with(6, atoms, side, cell)
+    }
+
+    /// So many layers, six at most.
+    pub fn with(layers: usize, atoms: usize, side: f64, cell: [[f64; 3]; 3]) -> Self {
         let mut model = new_model("tiny", 5).unwrap();
         let d = &mut model.descriptor;
         d.layers.extend(d.layers.clone());
+        d.layers.truncate(layers);
         d.options.nlayers = d.layers.len();
         let (x, types) = system(atoms, side, 17, 2);
         Self { model: Arc::new(model), cell, x, types }

@@ -68,7 +68,7 @@ fn a_recorded_step_has_the_same_bits_and_is_recorded_anew_when_list_or_plan_chan
 
 #[test]
 fn an_overflow_in_a_recorded_step_is_planned_again() {
-    let case = Case::small(30, 9.0, [[12.0, 0.0, 0.0], [0.5, 12.0, 0.0], [-0.6, 0.6, 12.0]]);
+    let case = Case::with(3, 30, 9.0, [[12.0, 0.0, 0.0], [0.5, 12.0, 0.0], [-0.6, 0.6, 12.0]]);
     let device = EmulatedOptions::default();
     // A skin so wide that every pair stays in the list while atoms come together.
     let base = GpuOptions { skin: 4.0, ..options(PrecisionChoice::F32) };

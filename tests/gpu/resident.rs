@@ -25,7 +25,7 @@ fn fetch(driver: &Emulated, from: u64, n: usize) -> Vec<[f64; 3]> {
 
 #[test]
 fn positions_and_forces_on_the_device_give_the_bits_of_the_host() {
-    let case = Case::small(16, 6.0, [[6.5, 0.0, 0.0], [0.9, 6.3, 0.0], [-1.2, 0.6, 6.8]]);
+    let case = Case::with(3, 16, 6.0, [[6.5, 0.0, 0.0], [0.9, 6.3, 0.0], [-1.2, 0.6, 6.8]]);
     let n = case.x.len();
     let options = GpuOptions { skin: 0.6, poison: false, ..options(PrecisionChoice::F64) };
     let device = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
