@@ -106,7 +106,7 @@ fn every_fixture_equals_deepmd_kit() {
 
 #[test]
 fn forces_are_minus_gradient() {
-    promises::forces_are_minus_gradient::<Fast>();
+    promises::forces_are_minus_gradient::<Fast>(8);
 }
 
 #[test]
@@ -131,17 +131,17 @@ fn energy_is_smooth_when_an_atom_crosses_a_cutoff() {
 
 #[test]
 fn same_bits_under_every_thread_count_tile_checkpoint_and_skin() {
-    promises::same_bits_under_every_thread_count_tile_checkpoint_and_skin::<Fast>();
+    promises::same_bits_under_every_thread_count_tile_checkpoint_and_skin::<Fast>(24);
 }
 
 #[test]
 fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one() {
-    promises::repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one::<Fast>();
+    promises::repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one::<Fast>(20);
 }
 
 #[test]
 fn an_overflowing_plan_is_laid_out_again_and_repeats_its_step() {
-    promises::an_overflowing_plan_is_laid_out_again_and_repeats_its_step::<Fast>();
+    promises::an_overflowing_plan_is_laid_out_again_and_repeats_its_step::<Fast>(30);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub struct Case {
 
 impl Case {
     fn new() -> Self {
-        Self::of(40, 8.0, [[8.5, 0.0, 0.0], [1.2, 8.2, 0.0], [-1.9, 0.9, 8.9]])
+        Self::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]])
     }
 
     /// Six layers, so that there is something to place.
@@ -55,7 +55,7 @@ impl Case {
 pub fn options(precision: PrecisionChoice) -> GpuOptions {
     GpuOptions {
         precision,
-        tile_edges: 300,
+        tile_edges: 120,
         tiers: vec![hbm(1 << 30)],
         poison: true,
         cache_dir: super::kept(),

@@ -208,7 +208,7 @@ impl Emulated {
             facts,
             eagerness: options.eagerness,
             watch: options.watch,
-            heap: Mutex::new(Heap::new(options.memory)),
+            heap: Mutex::new(Heap::new(options.memory, options.watch == Watch::Memory)),
             state: Mutex::default(),
             faults: Faults::default(),
         }

@@ -107,10 +107,10 @@ impl Emulated {
                 Arg::Pointer(0, _) => (0, 0, std::ptr::null_mut()),
                 Arg::Pointer(at, bytes) => {
                     let words = heap.words(at, bytes).map_err(|e| failed(format!("argument {k}: {e}")))?;
-                    if words.is_null() && bytes > 0 {
+                    if words.is_none() && bytes > 0 {
                         return Err(failed(format!("argument {k} is not memory of the device")));
                     }
-                    (at, bytes, words)
+                    (at, bytes, words.unwrap_or(std::ptr::null_mut()))
                 }
                 Arg::U32(v) => (u64::from(v), 0, std::ptr::null_mut()),
                 Arg::U64(v) => (v, 0, std::ptr::null_mut()),
