@@ -61,9 +61,6 @@ fn make(watch: Watch, wave: u32, model: &Arc<Model>, types: &[i32], s: &Settings
 
 impl Backend for Watched {
     const THREADS: &'static [usize] = &[1];
-    fn supports(model: &Model) -> bool {
-        !model.descriptor.options.sequential_update
-    }
     fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
         make(Watch::Memory, 32, model, types, s)
     }
@@ -71,9 +68,6 @@ impl Backend for Watched {
 
 impl Backend for Fast {
     const THREADS: &'static [usize] = &[1];
-    fn supports(model: &Model) -> bool {
-        Watched::supports(model)
-    }
     fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
         make(Watch::Nothing, 32, model, types, s)
     }
@@ -81,9 +75,6 @@ impl Backend for Fast {
 
 impl Backend for Wide {
     const THREADS: &'static [usize] = &[1];
-    fn supports(model: &Model) -> bool {
-        Watched::supports(model)
-    }
     fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
         make(Watch::Nothing, 64, model, types, s)
     }

@@ -177,6 +177,37 @@ fn a_budget_below_the_smallest_is_an_error_before_any_work() {
 }
 
 #[test]
+fn updates_in_turn_have_the_same_bits_under_every_plan() {
+    let mut case = Case::with(4, 10, 5.0, [[5.4, 0.0, 0.0], [0.8, 5.1, 0.0], [-1.2, 0.6, 5.6]]);
+    let mut model = (*case.model).clone();
+    model.descriptor.options.sequential_update = true;
+    case.model = Arc::new(model);
+    let watched = EmulatedOptions::default();
+    let base = GpuOptions { tile_edges: 60, ..options(PrecisionChoice::Model) };
+    let refused = |o: GpuOptions| create(Arc::new(Emulated::new(watched)), case.model.clone(), &case.types, &o).err();
+    assert!(refused(GpuOptions { precision: PrecisionChoice::F32, ..base.clone() })
+        .unwrap()
+        .to_string()
+        .contains("f64"));
+    let store = refused(GpuOptions { store: Store::F32, ..base.clone() }).unwrap().to_string();
+    assert!(store.contains("WEIR_STORE"), "{store}");
+    let mut everything = case.calculator(watched, &base);
+    let expected = bits(&case.run(&mut everything).unwrap());
+    assert!(everything.plan().unwrap().prediction.rebuild == 0.0);
+    for (rebuild, checkpoint) in
+        [(Permission::Forbidden, Checkpoint::Auto), (Permission::Allowed, Checkpoint::Every(2))]
+    {
+        let options = tight(&case, watched, &GpuOptions { rebuild, checkpoint, ..base.clone() });
+        for eagerness in [Eagerness::Lazy, Eagerness::Eager] {
+            let mut c = case.calculator(EmulatedOptions { eagerness, ..watched }, &options);
+            assert_eq!(bits(&case.run(&mut c).unwrap()), expected, "{checkpoint}, {eagerness:?}");
+            let p = &c.plan().unwrap().prediction;
+            assert!(p.out_bytes.iter().sum::<u64>() > 0 || p.rebuild > 0.0, "{checkpoint}");
+        }
+    }
+}
+
+#[test]
 fn what_may_not_be_rebuilt_is_not() {
     let case = Case::new();
     let base = GpuOptions { rebuild: Permission::Forbidden, ..options(PrecisionChoice::F32) };

@@ -148,9 +148,12 @@ pub enum GpuError {
         /// What a block has.
         bytes: u32,
     },
-    /// An option that has no kernels yet.
-    #[error("this model uses sequential_update, which has no GPU kernels yet; set WEIR_BACKEND=cpu")]
+    /// The updates of such a model follow one another in double precision only, as on the CPU.
+    #[error("this model uses sequential_update, which runs in double precision only; use --precision f64, or WEIR_PRECISION=f64")]
     Sequential,
+    /// Between its updates nothing is rounded.
+    #[error("this model uses sequential_update, whose states are kept exactly: unset WEIR_STORE")]
+    SequentialStore,
 }
 
 /// The device's memory as the first tier, under a budget.

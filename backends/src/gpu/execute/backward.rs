@@ -25,7 +25,7 @@ impl Executor {
         input: State,
         adjoint: State,
     ) -> Result<(), DriverError> {
-        let (b, m, w, s) = (&self.buffers, &self.weights, &self.weights.layers[layer], &self.shapes);
+        let (b, w, s) = (&self.buffers, &self.weights.layers[layer], &self.shapes);
         let (first_centre, count) = self.centres(tile);
         let [centre, neighbour] = b.banks[layer % b.banks.len()];
         let (wc, wd, wa) =
@@ -35,48 +35,8 @@ impl Executor {
         let first = u32::from(input.edges == Place::Initial);
         let first_angles = u32::from(input.angles == Place::Initial);
         let (k, shared, none) = (self.launcher.kernels, self.launcher.shared, AngleNone::of(w));
-        let nodes = u64::from(self.rows[2]);
-        self.launcher.over(
-            k.edge_moments,
-            count,
-            1,
-            0,
-            args![
-                first_centre,
-                b.first_edge,
-                b.angle_edges,
-                b.neighbour,
-                b.geometry,
-                first,
-                edges,
-                m.edge_weight,
-                m.edge_bias,
-                b.nodes[layer],
-                b.moments
-            ],
-        )?;
-        self.launcher.over(
-            k.node_backward,
-            count,
-            nodes,
-            shared.node_backward,
-            args![
-                first_centre,
-                count as u32,
-                b.nodes[layer],
-                b.moments,
-                b.node_bar,
-                w.node_self.forward,
-                w.node_self_bias,
-                w.sym.forward,
-                w.sym.adjoint,
-                w.sym_bias,
-                w.r_self,
-                w.r_sym,
-                b.self_bar,
-                b.moment_bar
-            ],
-        )?;
+        self.node_adjoint(layer, tile, first, edges)?;
+        let (b, m, w, s) = (&self.buffers, &self.weights, &self.weights.layers[layer], &self.shapes);
         // Edges outside the angle set owe something to the second map only where their own feature feeds it.
         let s_bar = if w.angle.is_some() { b.s_bar } else { Array::NONE };
         if let Some(a) = &w.angle {
@@ -191,7 +151,61 @@ impl Executor {
         )
     }
 
-    pub(super) fn gather(&mut self, layer: usize, tile: usize) -> Result<(), DriverError> {
+    /// Adjoint of a tile's node update, its moments made again from these edges.
+    pub(super) fn node_adjoint(
+        &mut self,
+        layer: usize,
+        tile: usize,
+        first: u32,
+        edges: Array,
+    ) -> Result<(), DriverError> {
+        let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
+        let (first_centre, count) = self.centres(tile);
+        let (k, shared, nodes) = (self.launcher.kernels, self.launcher.shared, u64::from(self.rows[2]));
+        self.launcher.over(
+            k.edge_moments,
+            count,
+            1,
+            0,
+            args![
+                first_centre,
+                b.first_edge,
+                b.angle_edges,
+                b.neighbour,
+                b.geometry,
+                first,
+                edges,
+                m.edge_weight,
+                m.edge_bias,
+                b.nodes[layer],
+                b.moments
+            ],
+        )?;
+        self.launcher.over(
+            k.node_backward,
+            count,
+            nodes,
+            shared.node_backward,
+            args![
+                first_centre,
+                count as u32,
+                b.nodes[layer],
+                b.moments,
+                b.node_bar,
+                w.node_self.forward,
+                w.node_self_bias,
+                w.sym.forward,
+                w.sym.adjoint,
+                w.sym_bias,
+                w.r_self,
+                w.r_sym,
+                b.self_bar,
+                b.moment_bar
+            ],
+        )
+    }
+
+    pub(super) fn gather(&mut self, layer: usize, tile: usize, moment_bar: Array) -> Result<(), DriverError> {
         let (b, wd) = (&self.buffers, self.shapes.edge_messages(layer) as u32);
         let t = &self.layout.tiles[tile];
         self.launcher.over(
@@ -207,7 +221,7 @@ impl Executor {
                 t.start as u32,
                 t.end as u32,
                 b.geometry,
-                b.moment_bar,
+                moment_bar,
                 wd,
                 b.owed,
                 b.owed_sum,
@@ -217,8 +231,22 @@ impl Executor {
     }
 
     pub(super) fn finish(&mut self, layer: usize) -> Result<(), DriverError> {
-        let (b, w, s, n) =
-            (&self.buffers, &self.weights.layers[layer], &self.shapes, self.layout.capacity.atoms as u64);
+        let (b, keep) = (&self.buffers, self.weights.layers[layer].keep[0]);
+        let (node_sum, self_bar, centre_bar, owed_sum) = (b.node_sum, b.self_bar, b.centre_bar, b.owed_sum);
+        self.finish_with(layer, node_sum, self_bar, centre_bar, owed_sum, keep)
+    }
+
+    pub(super) fn finish_with(
+        &mut self,
+        layer: usize,
+        node_sum: Array,
+        self_bar: Array,
+        centre_bar: Array,
+        owed_sum: Array,
+        keep: f64,
+    ) -> Result<(), DriverError> {
+        let (b, w, s) = (&self.buffers, &self.weights.layers[layer], &self.shapes);
+        let n = self.layout.capacity.atoms as u64;
         let (wc, wd) = (s.centre_projection(layer) as u32, s.edge_messages(layer) as u32);
         let shared = self.launcher.shared.finish;
         self.launcher.over(
@@ -228,16 +256,16 @@ impl Executor {
             shared,
             args![
                 n as u32,
-                b.node_sum,
-                b.self_bar,
+                node_sum,
+                self_bar,
                 w.node_self.adjoint,
-                b.centre_bar,
+                centre_bar,
                 wc,
                 w.centre.adjoint,
-                b.owed_sum,
+                owed_sum,
                 wd,
                 w.neighbour.adjoint,
-                w.keep[0],
+                keep,
                 b.node_bar
             ],
         )

@@ -189,32 +189,39 @@ impl Executor {
                 ],
             )?;
         }
-        if with_nodes {
-            self.launcher.over(
-                k.node_update,
-                count,
-                u64::from(self.rows[2]),
-                shared.node_update,
-                args![
-                    first_centre,
-                    count as u32,
-                    b.nodes[layer],
-                    b.moments,
-                    b.message_sum,
-                    w.node_self.forward,
-                    w.node_self_bias,
-                    w.sym.forward,
-                    w.sym_bias,
-                    w.r_self,
-                    w.r_sym,
-                    w.r_message,
-                    w.edge_scale,
-                    w.keep[0],
-                    b.nodes[layer + 1]
-                ],
-            )?;
+        match with_nodes {
+            true => self.node_update(layer, tile),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Nodes of a tile's centres leaving a layer.
+    pub(super) fn node_update(&mut self, layer: usize, tile: usize) -> Result<(), DriverError> {
+        let (b, w) = (&self.buffers, &self.weights.layers[layer]);
+        let (first_centre, count) = self.centres(tile);
+        self.launcher.over(
+            self.launcher.kernels.node_update,
+            count,
+            u64::from(self.rows[2]),
+            self.launcher.shared.node_update,
+            args![
+                first_centre,
+                count as u32,
+                b.nodes[layer],
+                b.moments,
+                b.message_sum,
+                w.node_self.forward,
+                w.node_self_bias,
+                w.sym.forward,
+                w.sym_bias,
+                w.r_self,
+                w.r_sym,
+                w.r_message,
+                w.edge_scale,
+                w.keep[0],
+                b.nodes[layer + 1]
+            ],
+        )
     }
 
     pub(super) fn fit(&mut self, seeded: bool) -> Result<(), DriverError> {

@@ -4,6 +4,7 @@ mod backward;
 mod forward;
 mod label;
 mod record;
+mod sequential;
 mod step;
 
 use super::array::Writer;
@@ -19,7 +20,7 @@ use super::weights::ModelArrays;
 use super::{GpuError, GpuOptions};
 use crate::cpu::layout::{pairs_of, Layout};
 use crate::cpu::memory::last_uses;
-use crate::cpu::Store;
+use crate::cpu::{PrecisionChoice, Store};
 use crate::network::Shapes;
 use record::{Key, Recorded};
 use std::sync::Arc;
@@ -108,13 +109,17 @@ impl Executor {
     /// # Errors
     /// [`GpuError`].
     pub fn new(driver: Arc<dyn Driver>, model: Arc<Model>, options: GpuOptions) -> Result<Self, GpuError> {
-        if model.descriptor.options.sequential_update {
+        let sequential = model.descriptor.options.sequential_update;
+        if sequential && options.precision == PrecisionChoice::F32 {
             return Err(GpuError::Sequential);
         }
-        let double = !options.precision.is_single(&model);
+        let double = sequential || !options.precision.is_single(&model);
         let number = if double { 8 } else { 4 };
         let shapes = Shapes::of(&model);
         let store = options.store.of(number);
+        if sequential && store != Store::Exact {
+            return Err(GpuError::SequentialStore);
+        }
         let shared = driver.facts().shared;
         let shape = shape_of(&model, &shapes, double, store)
             .fitted(options.shared_limit.unwrap_or(shared).min(shared))
@@ -242,6 +247,11 @@ impl Executor {
         let memory = Held::new(&self.launcher.driver, Where::Device, bytes).map_err(failed)?;
         self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.weights.fit, banks).0;
         self.buffer_memory = Some(memory);
+        let zeros = self.buffers.zeros;
+        if zeros.bytes > 0 {
+            // Waited for below, where staging is made.
+            self.launcher.driver.fill(Stream::Compute, zeros.at, 0, zeros.bytes).map_err(failed)?;
+        }
         self.staging = Some(Staging::new(&self.launcher.driver, &self.buffers).map_err(failed)?);
         let tiers: Vec<_> = self.options.tiers.iter().map(|t| t.memory.clone()).collect();
         self.arenas = Arenas::new(&self.launcher.driver, &tiers, program)?;

@@ -166,6 +166,18 @@ impl Executor {
     fn run(&mut self, op: &Op, seeded: bool) -> Result<(), DriverError> {
         let driver = self.launcher.driver.clone();
         match *op {
+            Op::Forward { layer, tile, input, output } if self.shapes.sequential => {
+                self.forward_in_turn(layer, tile, input, output, true)
+            }
+            Op::Rebuild { layer, tile, input, output } if self.shapes.sequential => {
+                self.forward_in_turn(layer, tile, input, output, false)
+            }
+            Op::Backward { layer, tile, input, adjoint } if self.shapes.sequential => {
+                self.backward_in_turn(layer, tile, input, adjoint)
+            }
+            // Every part of the layer has been gathered by its own.
+            Op::Gather { .. } if self.shapes.sequential => Ok(()),
+            Op::Finish { layer } if self.shapes.sequential => self.finish_in_turn(layer),
             Op::Geometry => self.geometry(),
             Op::Project { layer } => self.project(layer),
             Op::Forward { layer, tile, input, output } => self.forward(layer, tile, input, output, true),
@@ -173,7 +185,7 @@ impl Executor {
             Op::Fit => self.fit(seeded),
             Op::Clear { layer } => self.clear(layer),
             Op::Backward { layer, tile, input, adjoint } => self.backward(layer, tile, input, adjoint),
-            Op::Gather { layer, tile } => self.gather(layer, tile),
+            Op::Gather { layer, tile } => self.gather(layer, tile, self.buffers.moment_bar),
             Op::Finish { layer } => self.finish(layer),
             Op::Assemble { tile, adjoint } => self.edge_gradients(tile, adjoint),
             Op::Save { from, to, ticket } | Op::Load { from, to, ticket } => {
