@@ -10,7 +10,7 @@ use common::Cpu;
 
 #[test]
 fn forces_are_minus_gradient() {
-    bodies::forces_are_minus_gradient::<Cpu>();
+    bodies::forces_are_minus_gradient::<Cpu>(20);
 }
 
 #[test]
@@ -35,17 +35,17 @@ fn energy_is_smooth_when_an_atom_crosses_a_cutoff() {
 
 #[test]
 fn same_bits_under_every_thread_count_tile_checkpoint_and_skin() {
-    bodies::same_bits_under_every_thread_count_tile_checkpoint_and_skin::<Cpu>();
+    bodies::same_bits_under_every_thread_count_tile_checkpoint_and_skin::<Cpu>(70);
 }
 
 #[test]
 fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one() {
-    bodies::repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one::<Cpu>();
+    bodies::repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one::<Cpu>(60);
 }
 
 #[test]
 fn an_overflowing_plan_is_laid_out_again_and_repeats_its_step() {
-    bodies::an_overflowing_plan_is_laid_out_again_and_repeats_its_step::<Cpu>();
+    bodies::an_overflowing_plan_is_laid_out_again_and_repeats_its_step::<Cpu>(60);
 }
 
 #[test]

@@ -373,6 +373,29 @@ fn events_measure_seconds_and_order_streams() {
 }
 
 #[test]
+fn events_and_images_are_given_back_once() {
+    for vendor in BOTH {
+        let stub = Stub::new(vendor, &[]);
+        let driver = stub.open(0).unwrap();
+        let before = stub.live();
+        let (event, module) = (driver.event().unwrap(), driver.load(&image()).unwrap());
+        assert_eq!(stub.live(), before + 2);
+        for _ in 0..2 {
+            driver.drop_event(event);
+            driver.unload(module);
+            assert_eq!(stub.live(), before);
+        }
+        assert!(driver.record(event, Stream::Compute).is_err());
+        assert!(driver.function(module, "scale").is_err());
+        // The number of an event that is gone serves the next one.
+        assert_eq!(driver.event().unwrap(), event);
+        driver.record(event, Stream::Compute).unwrap();
+        drop(driver);
+        assert_eq!(stub.live(), 0, "{}", stub.record());
+    }
+}
+
+#[test]
 fn the_callers_device_stays_current() {
     for (vendor, theirs) in [(Vendor::Cuda, 0x2000), (Vendor::Hip, 0)] {
         let stub = Stub::new(vendor, &[]);

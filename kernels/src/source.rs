@@ -71,6 +71,14 @@ pub struct Shape {
 }
 
 impl Source {
+    /// The preludes alone, f32 or f64: what a kernel of one's own begins with.
+    pub fn prelude(double: bool) -> Self {
+        let real = if double { "double" } else { "float" };
+        let defines = [("REAL", real.to_string()), ("THREADS", THREADS.to_string())];
+        let defines = defines.map(|(name, value)| (name.to_string(), value)).to_vec();
+        Self { name: "prelude".into(), text: joined(&PARTS[..2]), defines }
+    }
+
     /// The text for a shape.
     pub fn dpa3(shape: &Shape) -> Self {
         let mut defines: Vec<(String, String)> = Vec::new();
@@ -107,14 +115,14 @@ impl Source {
         for (name, value) in reals {
             put(name, format!("{value:?}"));
         }
-        let mut text = String::new();
-        for (file, part) in PARTS {
-            text.push_str(&format!("#line 1 \"{file}\"\n{part}\n"));
-        }
         let [n, e, a] = shape.widths;
         let name = format!("dpa3-{n}-{e}-{a}-{}", if shape.double { "f64" } else { "f32" });
-        Self { name, text, defines }
+        Self { name, text: joined(&PARTS), defines }
     }
+}
+
+fn joined(parts: &[(&str, &str)]) -> String {
+    parts.iter().map(|(file, part)| format!("#line 1 \"{file}\"\n{part}\n")).collect()
 }
 
 /// Numbers in the shared memory of a block, by kernel: the twins of the layouts in the text.

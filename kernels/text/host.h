@@ -8,6 +8,14 @@
 #include <type_traits>
 #include <utility>
 #if defined(__SANITIZE_ADDRESS__)
+#define WEIR_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WEIR_ASAN
+#endif
+#endif
+#if defined(WEIR_ASAN)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 typedef uint32_t u32;
@@ -45,12 +53,14 @@ struct Run {
 struct Fault {};
 struct State {
   Run *run;
-  u32 block, thread, phase;
+  u32 block, thread, phase, epoch, shared_bytes;
   char *shared;
   LocalWord *local;
   bool failed;
 };
 static State state;
+// Nobody else knows where these are, so that loops keep them in registers.
+static u64 read_bytes, written_bytes, fma, activations, shared_bytes;
 
 [[noreturn]] __attribute__((noinline)) static void fault(const char *what, u64 at, u64 count) {
   if (!state.failed) {
@@ -86,7 +96,7 @@ template <class T> struct Global {
       for (u32 k = 0; k < (sizeof(T) + 3) / 4; k++) {
         Word &w = words[word(at) + k];
         if (w.write_epoch == 0) fault("read of memory that nobody wrote", at, count);
-        u32 epoch = state.run->epoch;
+        u32 epoch = state.epoch;
         if (w.write_epoch == epoch) {
           if (w.write_block != state.block) fault("read of what another block of the launch writes", at, count);
           if (w.write_phase == state.phase && w.write_thread != state.thread)
@@ -95,7 +105,7 @@ template <class T> struct Global {
         if (w.read_epoch != epoch) {
           w.read_epoch = epoch;
           w.read_block = state.block;
-          state.run->counts.read_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
+          read_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
         } else if (w.read_block != state.block) {
           w.read_block = MANY;
         }
@@ -108,7 +118,7 @@ template <class T> struct Global {
     if (words) {
       for (u32 k = 0; k < (sizeof(T) + 3) / 4; k++) {
         Word &w = words[word(at) + k];
-        u32 epoch = state.run->epoch;
+        u32 epoch = state.epoch;
         if (w.read_epoch == epoch && w.read_block != state.block)
           fault("write of what another block of the launch reads", at, count);
         if (w.write_epoch == epoch) {
@@ -117,7 +127,7 @@ template <class T> struct Global {
             fault("two threads write without a barrier", at, count);
         } else {
           w.write_epoch = epoch;
-          state.run->counts.written_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
+          written_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
         }
         w.write_block = state.block;
         w.write_phase = state.phase;
@@ -154,7 +164,7 @@ template <class T> struct LocalElement {
 template <class T> struct Local {
   u32 offset;
   T *at_(u64 at) const {
-    if (offset + (at + 1) * sizeof(T) > state.run->shared) fault("shared memory out of bounds", at, state.run->shared);
+    if (offset + (at + 1) * sizeof(T) > state.shared_bytes) fault("shared memory out of bounds", at, state.shared_bytes);
     return (T *)(state.shared + offset) + at;
   }
   T read(u64 at) const {
@@ -171,7 +181,7 @@ template <class T> struct Local {
         w.read_thread = MANY;
       }
     }
-    state.run->counts.shared_bytes += sizeof(T);
+    shared_bytes += sizeof(T);
     return *p;
   }
   void write(u64 at, T value) const {
@@ -190,7 +200,7 @@ template <class T> struct Local {
       w.write_phase = state.phase;
       w.write_thread = state.thread;
     }
-    state.run->counts.shared_bytes += sizeof(T);
+    shared_bytes += sizeof(T);
     *p = value;
   }
   LocalElement<T> operator[](u64 at) const { return {*this, at}; }
@@ -258,7 +268,12 @@ const size_t SAVED = 20;
 #error "the emulated device knows x86-64 and aarch64"
 #endif
 
+#if defined(WEIR_ASAN)
+// Frames are larger where every variable has room around it.
+const size_t STACK = 1024 * 1024;
+#else
 const size_t STACK = 128 * 1024;
+#endif
 struct Fibre {
   void *top;
   char *stack;
@@ -278,18 +293,18 @@ static u64 shown[MOST_THREADS];
 
 static void yield(bool last) {
   Fibre &me = fibres[state.thread];
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_start_switch_fiber(last ? nullptr : &me.shadow, home_stack, home_size);
 #endif
   weir_switch(&me.top, home);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_finish_switch_fiber(me.shadow, &home_stack, &home_size);
 #endif
   (void)last;
 }
 
 static void body() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_finish_switch_fiber(nullptr, &home_stack, &home_size);
 #endif
   try {
@@ -305,6 +320,10 @@ static void body() {
 static void start(u32 t) {
   Fibre &f = fibres[t];
   if (!f.stack) f.stack = (char *)malloc(STACK);
+#if defined(WEIR_ASAN)
+  // The last frames of the fibre before never returned: what they marked is void.
+  __asan_unpoison_memory_region(f.stack, STACK);
+#endif
   void **top = (void **)(((uintptr_t)(f.stack + STACK)) & ~(uintptr_t)15);
 #if defined(__x86_64__)
   top -= SAVED + 1;
@@ -319,11 +338,11 @@ static void start(u32 t) {
 
 static void resume(u32 t) {
   state.thread = t;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_start_switch_fiber(&home_shadow, fibres[t].stack, STACK);
 #endif
   weir_switch(&home, fibres[t].top);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ASAN)
   __sanitizer_finish_switch_fiber(home_shadow, nullptr, nullptr);
 #endif
 }
@@ -393,8 +412,15 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   entry = kernel;
   state.run = run;
   state.failed = false;
+  state.epoch = run->epoch;
+  state.shared_bytes = run->shared;
+  read_bytes = written_bytes = fma = activations = shared_bytes = 0;
   char *shared = (char *)malloc(run->shared ? run->shared : 1);
+#if defined(WEIR_UNCHECKED)
+  LocalWord *local = nullptr;
+#else
   LocalWord *local = (LocalWord *)calloc(run->shared / 4 + 2, sizeof(LocalWord));
+#endif
   state.shared = shared;
   state.local = local;
   for (u32 b = 0; b < run->grid && !state.failed; b++) {
@@ -403,8 +429,19 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   }
   free(shared);
   free(local);
+  run->counts = {read_bytes, written_bytes, fma, activations, shared_bytes};
   return state.failed;
 }
+
+#if defined(WEIR_ASAN)
+// Shuts memory of the device, or opens it: a launch may touch its arguments only.
+extern "C" void weir_guard(u64 address, u64 bytes, int shut) {
+  if (shut)
+    __asan_poison_memory_region((void *)(uintptr_t)address, bytes);
+  else
+    __asan_unpoison_memory_region((void *)(uintptr_t)address, bytes);
+}
+#endif
 
 #define DEVICE static inline
 #define LAMBDA [&]
@@ -426,7 +463,7 @@ template <class T> static inline T *shared_at(u32 bytes) { return (T *)(weir::st
 #define OUT(T) weir::Global<T>
 #define LOCAL(T) weir::Local<T>
 template <class T> static inline weir::Local<T> shared_at(u32 bytes) { return {bytes}; }
-#define COUNT(what) weir::state.run->counts.what++
+#define COUNT(what) weir::what++
 #endif
 static inline u32 thread() { return weir::state.thread; }
 static inline u32 block() { return weir::state.block; }

@@ -28,17 +28,20 @@ fn triclinic(side: f64) -> Cell {
     Some([[side, 0.0, 0.0], [0.13 * side, 0.97 * side, 0.0], [-0.2 * side, 0.1 * side, 1.04 * side]])
 }
 
-pub fn forces_are_minus_gradient<B: Backend>() {
+/// A length for so many atoms instead of `full`, at the same density.
+fn scaled(length: f64, atoms: usize, full: usize) -> f64 {
+    length * (atoms as f64 / full as f64).cbrt()
+}
+
+/// On so many atoms.
+pub fn forces_are_minus_gradient<B: Backend>(atoms: usize) {
     for name in ["tiny", "fixed_nonsmooth_trunc", "acomp_linear", "multi_edge", "sequential"] {
         let model = model(name);
-        if !B::supports(&model) {
-            continue;
-        }
-        for cell in [None, triclinic(6.2)] {
-            let (x, types) = system(20, 6.0, 11, model.types());
+        for cell in [None, triclinic(scaled(6.2, atoms, 20))] {
+            let (x, types) = system(atoms, scaled(6.0, atoms, 20), 11, model.types());
             let forces = run::<B>(&model, &Settings::default(), &x, &cell, &types).forces;
             let h = 1e-4;
-            for atom in [0, 7, 19] {
+            for atom in [0, atoms / 3, atoms - 1] {
                 for axis in 0..3 {
                     let energy = |d: f64| {
                         let mut y = x.clone();
@@ -143,21 +146,22 @@ pub fn energy_is_smooth_when_an_atom_crosses_a_cutoff<B: Backend>() {
     }
 }
 
-pub fn same_bits_under_every_thread_count_tile_checkpoint_and_skin<B: Backend>() {
+/// On so many atoms.
+pub fn same_bits_under_every_thread_count_tile_checkpoint_and_skin<B: Backend>(atoms: usize) {
     for (name, precision) in [
         ("tiny", PrecisionChoice::F64),
         ("tiny32", PrecisionChoice::F32),
         ("fixed_nonsmooth_trunc", PrecisionChoice::F64),
     ] {
         let model = model(name);
-        let cell = triclinic(9.5);
-        let (x, types) = system(70, 9.0, 17, model.types());
+        let cell = triclinic(scaled(9.5, atoms, 70));
+        let (x, types) = system(atoms, scaled(9.0, atoms, 70), 17, model.types());
         let base = Settings { precision, threads: 1, ..Default::default() };
         let expected = bits(&run::<B>(&model, &base, &x, &cell, &types));
         let mut tried = 0;
         for &threads in B::THREADS {
             for checkpoint in [Checkpoint::All, Checkpoint::Every(2), Checkpoint::Every(3), Checkpoint::Every(7)] {
-                for (tile_edges, skin) in [(1, 1.0), (100, 0.0), (777, 2.5), (1 << 20, 0.3)] {
+                for (tile_edges, skin) in [(1, 1.0), (atoms * 10 / 7, 0.0), (atoms * 111 / 10, 2.5), (1 << 20, 0.3)] {
                     let options = Settings { precision, threads, checkpoint, skin, tile_edges };
                     assert_eq!(bits(&run::<B>(&model, &options, &x, &cell, &types)), expected, "{name} {options:?}");
                     tried += 1;
@@ -168,10 +172,11 @@ pub fn same_bits_under_every_thread_count_tile_checkpoint_and_skin<B: Backend>()
     }
 }
 
-pub fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one<B: Backend>() {
+/// On so many atoms.
+pub fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one<B: Backend>(atoms: usize) {
     let model = model("tiny");
-    let cell = triclinic(9.5);
-    let (x, types) = system(60, 9.0, 23, model.types());
+    let cell = triclinic(scaled(9.5, atoms, 60));
+    let (x, types) = system(atoms, scaled(9.0, atoms, 60), 23, model.types());
     let mut kept = B::make(&model, &types, &Settings { skin: 1.5, ..Default::default() });
     let first = bits(&step(kept.as_mut(), &x, &cell));
     assert_eq!(bits(&step(kept.as_mut(), &x, &cell)), first);
@@ -188,10 +193,11 @@ pub fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one<B: 
     assert_eq!(kept.list_builds(), 1);
 }
 
-pub fn an_overflowing_plan_is_laid_out_again_and_repeats_its_step<B: Backend>() {
+/// On so many atoms.
+pub fn an_overflowing_plan_is_laid_out_again_and_repeats_its_step<B: Backend>(atoms: usize) {
     let model = model("tiny");
-    let (x, types) = system(60, 14.0, 29, model.types());
-    let cell = triclinic(15.0);
+    let (x, types) = system(atoms, scaled(14.0, atoms, 60), 29, model.types());
+    let cell = triclinic(scaled(15.0, atoms, 60));
     let mut calculator = B::make(&model, &types, &Settings::default());
     step(calculator.as_mut(), &x, &cell);
     assert_eq!(calculator.plans(), 1);

@@ -211,8 +211,6 @@ impl Counted for CpuCalculator {
 pub trait Backend {
     /// Thread counts that make a difference.
     const THREADS: &'static [usize];
-    /// Whether the model has a path here; what has none is refused.
-    fn supports(model: &Model) -> bool;
     fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted>;
 }
 
@@ -221,9 +219,6 @@ pub struct Cpu;
 
 impl Backend for Cpu {
     const THREADS: &'static [usize] = &[1, 2, 3];
-    fn supports(_: &Model) -> bool {
-        true
-    }
     fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
         let Settings { precision, checkpoint, tile_edges, skin, threads } = *s;
         let options = CpuOptions { precision, checkpoint, tile_edges, skin, threads, ..Default::default() };

@@ -153,6 +153,7 @@ pub(crate) fn capacity(sizes: &[TileSize], centre_edges: usize, centre_angle_edg
         centre_edges: centre_edges + 8,
         centre_angle_edges: centre_angle_edges + 4,
         tile_pairs: 0,
+        tile_angles: sizes.iter().map(|t| t.angles as usize).max().unwrap_or(0),
     }
 }
 

@@ -63,6 +63,15 @@ pub struct Buffers {
     pub own_bar: Array,
     pub other_bar: Array,
     pub s_bar: Array,
+    // Of models whose updates follow one another (7.7): edges and angles on their way, adjoints that do not fit above.
+    pub edges_one: Array,
+    pub edges_two: Array,
+    pub angles_one: Array,
+    pub angles_spare: Array,
+    pub centre_bar_two: Array,
+    pub centre_bar_spare: Array,
+    /// Zeros, for residual vectors and adjoints of what a kernel is not to do.
+    pub zeros: Array,
     // Fitting net and results.
     pub frame: Array,
     pub per_atom: Array,
@@ -105,6 +114,8 @@ impl Buffers {
             (most(&|l| s.edge_messages(l)), most(&|l| s.centre_projection(l)), most(&|l| s.angle_messages(l)));
         let (np, ep, mp, moments) = (s.np as u64, s.ep as u64, s.mp() as u64, s.moments() as u64);
         let r = x.number;
+        let a = c.tile_angles as u64;
+        let sequential = |count: u64| if s.sequential { count } else { 0 };
         let blocks = n.div_ceil(FIT_ROWS).min(FIT_BLOCKS);
         let out = Self {
             counts: b.take(2, 4),
@@ -156,6 +167,13 @@ impl Buffers {
             own_bar: b.take(p * wa, r),
             other_bar: b.take(p * wa, r),
             s_bar: if x.smooth || wa == 0 { Array::NONE } else { b.take(t * ep, r) },
+            edges_one: b.take(sequential(t * ep), r),
+            edges_two: b.take(sequential(t * ep), r),
+            angles_one: b.take(sequential(a * s.ap as u64), r),
+            angles_spare: b.take(sequential(a * s.ap as u64), r),
+            centre_bar_two: b.take(sequential(n * wc), r),
+            centre_bar_spare: b.take(sequential(n * wc), r),
+            zeros: b.take(sequential(n * moments.max(wd).max(mp)), r),
             frame: b.take(x.frame.max(1), 8),
             per_atom: b.take((x.per_atom * n).max(1), 8),
             seeds: b.take(n, 8),

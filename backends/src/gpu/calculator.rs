@@ -1,12 +1,14 @@
 //! The GPU implementation of the engine's `Calculator`.
 
+use super::array::Array;
 use super::driver::Driver;
-use super::execute::Executor;
+use super::execute::{Executor, Input};
 use super::neighbours::Flags;
 use super::{GpuError, GpuOptions};
 use crate::cpu::assemble::atomic_virial;
 use crate::cpu::default_threads;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::borrow::Cow;
 use std::sync::Arc;
 use weir_engine::backend::{Calculator, ComputeError, DeviceMemory, FrameParameters, Request, Results};
 use weir_engine::graph::{check_positions, summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
@@ -14,6 +16,15 @@ use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
 use weir_engine::plan::profile::Profile;
 use weir_engine::reference::ResolvedParameters;
+
+/// Sums over all atoms.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Totals {
+    /// eV.
+    pub energy: f64,
+    /// eV, row-major, as in [`Results`].
+    pub virial: [[f64; 3]; 3],
+}
 
 /// A model on a fixed set of atoms on a device.
 pub struct GpuCalculator {
@@ -89,6 +100,11 @@ impl GpuCalculator {
         &self.executor.remarks
     }
 
+    /// How often the step was recorded, and how often a recorded one was run.
+    pub fn recordings(&self) -> (u64, u64) {
+        (self.executor.recordings, self.executor.replays)
+    }
+
     /// What the planner is asked for a configuration.
     ///
     /// # Errors
@@ -96,6 +112,11 @@ impl GpuCalculator {
     pub fn problem(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Problem, ComputeError> {
         self.prepare(positions, cell)?;
         Ok(self.executor.question(&self.graph).problem)
+    }
+
+    /// Whether the neighbours of these atoms have to be looked for on the host.
+    fn needs_list(&self, cell: Option<&[[f64; 3]; 3]>) -> bool {
+        self.order.len() != self.types.len() || self.list.order.is_empty() || self.cell.as_ref() != cell
     }
 
     /// A list for these positions where there is none or the cell has changed; a plan for the graph.
@@ -108,7 +129,7 @@ impl GpuCalculator {
             self.order = summation_order(positions, cell)?;
             self.list = NeighbourList::default();
         }
-        if self.list.order.is_empty() || self.cell.as_ref() != cell {
+        if self.needs_list(cell) {
             self.list = NeighbourList::default();
             let cutoff = self.graph_options.edge_cutoff;
             let (types, order, skin, pool) = (&self.types, &self.order, self.skin, self.pool.clone());
@@ -123,6 +144,18 @@ impl GpuCalculator {
             self.builds += 1;
         }
         Ok(())
+    }
+
+    /// Positions of a step where the host needs them.
+    fn host_positions<'a>(&self, input: Input<'a>) -> Result<Cow<'a, [[f64; 3]]>, ComputeError> {
+        match input {
+            Input::Host(positions) => Ok(Cow::Borrowed(positions)),
+            Input::Device { positions, .. } => {
+                let n = self.types.len();
+                let at = Array { at: positions, bytes: 24 * n as u64 };
+                Ok(Cow::Owned(self.executor.read::<[f64; 3]>(at, n)?))
+            }
+        }
     }
 
     /// The graph on the host: for planning, for atomic virials, and for the words of an error.
@@ -141,22 +174,27 @@ impl GpuCalculator {
     /// A step on the device, again from the same positions where list or plan turn out too old.
     fn step(
         &mut self,
-        positions: &[[f64; 3]],
+        input: Input,
         cell: Option<&[[f64; 3]; 3]>,
         parameters: &ResolvedParameters,
         seeds: Option<&[f64]>,
     ) -> Result<(), ComputeError> {
         // A list of these very positions and a plan for their counts: the third try cannot need a fourth.
         for _ in 0..3 {
-            self.make_ready(positions, cell)?;
-            let flags = self.executor.step(&self.graph, positions, cell, parameters, seeds)?;
+            // Positions on the device are looked at by the device, which finds the same faults.
+            if matches!(input, Input::Host(_)) || self.needs_list(cell) {
+                let positions = self.host_positions(input)?;
+                self.make_ready(&positions, cell)?;
+            }
+            let flags = self.executor.step(&self.graph, input, cell, parameters, seeds)?;
             if flags == Flags::default() {
                 return Ok(());
             }
             let list = std::mem::take(&mut self.list);
             if flags.moved == 0 {
                 // Errors are worded by the host's filter; an overflow needs its counts.
-                self.fill(&list, positions, cell)?;
+                let positions = self.host_positions(input)?;
+                self.fill(&list, &positions, cell)?;
                 self.executor.place(&self.graph)?;
                 self.list = list;
             }
@@ -173,19 +211,58 @@ impl GpuCalculator {
         }
     }
 
-    fn read(&self, results: &mut Results) -> Result<(), ComputeError> {
-        let (b, n) = (self.executor.buffers(), self.types.len());
-        let energies: Vec<f64> = self.executor.read(b.energy, n)?;
+    fn read_totals(&self) -> Totals {
+        let staging = self.executor.staging();
+        let totals: &[f64] = staging.read(staging.totals);
+        Totals { energy: totals[0], virial: std::array::from_fn(|a| std::array::from_fn(|c| totals[1 + 3 * a + c])) }
+    }
+
+    fn read(&self, results: &mut Results) {
+        let (staging, n) = (self.executor.staging(), self.types.len());
         results.atomic_energy.resize(n, 0.0);
-        for (e, &input) in energies.iter().zip(&self.order) {
+        for (e, &input) in staging.read::<f64>(staging.energy).iter().zip(&self.order) {
             results.atomic_energy[input as usize] = *e;
         }
-        let forces: Vec<f64> = self.executor.read(b.forces, 3 * n)?;
-        results.forces = forces.chunks_exact(3).map(|f| [f[0], f[1], f[2]]).collect();
-        let totals: Vec<f64> = self.executor.read(b.partial[0], 10)?;
-        results.energy = totals[0];
-        results.virial = std::array::from_fn(|a| std::array::from_fn(|c| totals[1 + 3 * a + c]));
-        Ok(())
+        results.forces.clear();
+        results.forces.extend_from_slice(staging.read(staging.forces));
+        let Totals { energy, virial } = self.read_totals();
+        (results.energy, results.virial) = (energy, virial);
+    }
+
+    /// As [`Calculator::compute`] with positions (A) and forces (eV/A) in the device's memory, N x 3 doubles each in input order; energy
+    /// and virial are returned. The host sees positions only when it looks for neighbours. The step is over when this returns. As long as
+    /// both addresses stay, a recorded step serves them.
+    ///
+    /// # Safety
+    /// Both addresses hold 24 N bytes on the driver's device until this returns, apart from each other; everything that writes the
+    /// positions, or still reads the forces, on a stream of the caller is done.
+    ///
+    /// # Errors
+    /// As [`Calculator::compute`]; forces are of no use then.
+    pub unsafe fn compute_on_device(
+        &mut self,
+        positions: u64,
+        forces: u64,
+        cell: Option<&[[f64; 3]; 3]>,
+        parameters: &FrameParameters,
+    ) -> Result<Totals, ComputeError> {
+        let resolved = ResolvedParameters::new(&self.model, self.types.len(), parameters)
+            .map_err(|e| ComputeError::Parameter(e.to_string()))?;
+        if self.types.is_empty() {
+            return Ok(Totals::default());
+        }
+        self.step(Input::Device { positions, forces }, cell, &resolved, None)?;
+        self.note_peak();
+        let totals = self.read_totals();
+        // A force that is not a number comes of an edge's gradient, which the virial has too.
+        if !totals.energy.is_finite() || totals.virial.iter().flatten().any(|v| !v.is_finite()) {
+            let mut results = Results::default();
+            self.read(&mut results);
+            let n = self.types.len();
+            results.forces = self.executor.read(self.executor.buffers().forces, n)?;
+            crate::cpu::calculator::check_finite(&results)?;
+        }
+        Ok(totals)
     }
 
     fn gradient(&self) -> Result<Vec<[f64; 3]>, ComputeError> {
@@ -210,8 +287,8 @@ impl Calculator for GpuCalculator {
             *results = Results { atomic_virial: request.atomic_virial.then(Vec::new), ..Results::default() };
             return Ok(());
         }
-        self.step(positions, cell, &resolved, None)?;
-        self.read(results)?;
+        self.step(Input::Host(positions), cell, &resolved, None)?;
+        self.read(results);
         if request.atomic_virial {
             let wrapped: Vec<[f64; 3]> = match cell.map(Cell::new).transpose()? {
                 Some(cell) => positions.iter().map(|&x| cell.wrap(x).0).collect(),
@@ -224,7 +301,7 @@ impl Calculator for GpuCalculator {
             let mut p: [Vec<[f64; 3]>; 3] = Default::default();
             for (l, p) in p.iter_mut().enumerate() {
                 let seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
-                self.step(positions, cell, &resolved, Some(&seeds))?;
+                self.step(Input::Host(positions), cell, &resolved, Some(&seeds))?;
                 *p = self.gradient()?;
             }
             results.atomic_virial = Some(atomic_virial(&self.graph, &wrapped, &g, &p));

@@ -42,6 +42,25 @@ impl Drop for Held {
     }
 }
 
+/// An event that is dropped when nobody needs it.
+struct Mark {
+    driver: Arc<dyn Driver>,
+    event: Event,
+}
+
+impl Mark {
+    fn new(driver: &Arc<dyn Driver>) -> Result<Self, ComputeError> {
+        let event = driver.event().map_err(failed)?;
+        Ok(Self { driver: driver.clone(), event })
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.driver.drop_event(self.event);
+    }
+}
+
 /// The memory of a tier, all of it there.
 pub enum Arena {
     None,
@@ -106,9 +125,10 @@ impl Arena {
 pub struct Arenas {
     arenas: Vec<Arena>,
     slots: Vec<Slot>,
-    tickets: Vec<Event>,
-    ready: Option<Event>,
-    ends: Vec<(SlotId, SlotId)>,
+    tickets: Vec<Mark>,
+    ready: Option<Mark>,
+    /// The last copy of each stream.
+    last: [Option<Ticket>; 2],
 }
 
 /// As the engine's error.
@@ -126,13 +146,13 @@ impl Arenas {
         for (tier, &bytes) in tiers.iter().zip(&program.arena_bytes) {
             arenas.push(Arena::take(driver, tier, bytes).map_err(|e| ComputeError::Memory(e.to_string()))?);
         }
-        let tickets: Result<_, _> = (0..program.tickets).map(|_| driver.event()).collect();
+        let tickets: Result<_, _> = (0..program.tickets).map(|_| Mark::new(driver)).collect();
         Ok(Self {
             arenas,
             slots: program.slots.clone(),
-            tickets: tickets.map_err(failed)?,
-            ready: if program.tickets > 0 { Some(driver.event().map_err(failed)?) } else { None },
-            ends: vec![(SlotId(0), SlotId(0)); program.tickets as usize],
+            tickets: tickets?,
+            ready: if program.tickets > 0 { Some(Mark::new(driver)?) } else { None },
+            last: [None; 2],
         })
     }
 
@@ -156,13 +176,13 @@ impl Arenas {
     pub fn copy(&mut self, driver: &dyn Driver, from: SlotId, to: SlotId, ticket: Ticket) -> Result<(), DriverError> {
         let stream = if self.slots[from.0 as usize].tier == 0 { Stream::Out } else { Stream::In };
         let (a, b) = (self.array(from), self.array(to));
-        let ready = self.ready.expect("a program with copies has an event for them");
+        let ready = self.ready.as_ref().expect("a program with copies has an event for them").event;
         driver.record(ready, Stream::Compute)?;
         driver.wait(stream, ready)?;
         // SAFETY: both ends are slots of arenas that live as long as the plan, which waits before it lets go of them.
         unsafe { driver.copy(stream, b.at, a.at, a.bytes.min(b.bytes)) }?;
-        self.ends[ticket as usize] = (from, to);
-        driver.record(self.tickets[ticket as usize], stream)
+        self.last[usize::from(stream == Stream::In)] = Some(ticket);
+        driver.record(self.tickets[ticket as usize].event, stream)
     }
 
     /// Kernels wait for a copy.
@@ -170,7 +190,18 @@ impl Arenas {
     /// # Errors
     /// The driver's.
     pub fn wait(&self, driver: &dyn Driver, ticket: Ticket) -> Result<(), DriverError> {
-        driver.wait(Stream::Compute, self.tickets[ticket as usize])
+        driver.wait(Stream::Compute, self.tickets[ticket as usize].event)
+    }
+
+    /// The end of a step: kernels wait for every copy, so that nothing of it runs on beside the next step, and a recording is whole.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn join(&mut self, driver: &dyn Driver) -> Result<(), DriverError> {
+        for ticket in std::mem::take(&mut self.last).into_iter().flatten() {
+            self.wait(driver, ticket)?;
+        }
+        Ok(())
     }
 
     /// Test mode: the bytes of a slot are of no use any more.

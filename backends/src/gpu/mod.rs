@@ -20,11 +20,12 @@ mod native;
 mod neighbours;
 mod rates;
 mod shape;
+mod staging;
 mod tiers;
 mod upload;
 mod weights;
 
-pub use calculator::GpuCalculator;
+pub use calculator::{GpuCalculator, Totals};
 pub use memory::{Refused, TierMemory};
 pub use rates::estimated_rates;
 pub use shape::{precompiled, shared_memory};
@@ -77,6 +78,10 @@ pub struct GpuOptions {
     pub tile_edges: usize,
     /// Threads of the host's neighbour search; 0 = all that affinity and cgroup allow, or `OMP_NUM_THREADS`.
     pub threads: usize,
+    /// Whether a step is recorded and run again as a whole (`WEIR_GRAPH`); the bits of results do not depend on it.
+    pub graph: bool,
+    /// Whether operations are marked for the vendors' profilers (NVTX, roctx). What was recorded shows as one: switch `graph` off.
+    pub ranges: bool,
     /// Bytes of shared memory that a block may use; none: all that the device has.
     pub shared_limit: Option<u32>,
     /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
@@ -99,6 +104,8 @@ impl Default for GpuOptions {
             skin: 1.0,
             tile_edges: TILE,
             threads: 0,
+            graph: true,
+            ranges: false,
             shared_limit: None,
             kernel_dir: None,
             cache_dir: None,
@@ -157,9 +164,12 @@ pub enum GpuError {
         /// The system's word.
         cause: String,
     },
-    /// An option that has no kernels yet.
-    #[error("this model uses sequential_update, which has no GPU kernels yet; set WEIR_BACKEND=cpu")]
+    /// The updates of such a model follow one another in double precision only, as on the CPU.
+    #[error("this model uses sequential_update, which runs in double precision only; use --precision f64, or WEIR_PRECISION=f64")]
     Sequential,
+    /// Between its updates nothing is rounded.
+    #[error("this model uses sequential_update, whose states are kept exactly: unset WEIR_STORE")]
+    SequentialStore,
 }
 
 /// The device's memory as the first tier, under a budget.

@@ -103,13 +103,19 @@ impl DeviceList {
             // SAFETY: the host's vectors live until the stream has been waited for, below.
             false => unsafe { driver.copy(Stream::Compute, to.at, data.as_ptr() as u64, data.len() as u64) },
         };
-        send(arrays.first, bytemuck::cast_slice(&list.first))?;
-        send(arrays.centre, bytemuck::cast_slice(&centre))?;
-        send(arrays.owner, bytemuck::cast_slice(&owner))?;
-        send(arrays.image, bytemuck::cast_slice(&image))?;
-        send(arrays.reference, bytemuck::cast_slice(positions.as_flattened()))?;
-        send(arrays.excluded, bytemuck::cast_slice(&excluded))?;
-        driver.synchronise(Stream::Compute)?;
+        let sent = [
+            (arrays.first, bytemuck::cast_slice(&list.first)),
+            (arrays.centre, bytemuck::cast_slice(&centre)),
+            (arrays.owner, bytemuck::cast_slice(&owner)),
+            (arrays.image, bytemuck::cast_slice(&image)),
+            (arrays.reference, bytemuck::cast_slice(positions.as_flattened())),
+            (arrays.excluded, bytemuck::cast_slice(&excluded)),
+        ]
+        .into_iter()
+        .try_for_each(|(to, data)| send(to, data));
+        // Waited for even after an error: what was queued reads the vectors above.
+        let waited = driver.synchronise(Stream::Compute);
+        sent.and(waited)?;
         Ok(Self {
             memory,
             arrays,

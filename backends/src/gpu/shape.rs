@@ -31,7 +31,7 @@ pub fn shared_memory(chip: &Chip) -> Option<u32> {
 /// The text of a model's kernels for blocks with so much shared memory, as a calculator asks for it.
 ///
 /// # Errors
-/// [`GpuError::Sequential`], [`GpuError::Shared`].
+/// [`GpuError::Sequential`], [`GpuError::SequentialStore`], [`GpuError::Shared`].
 pub fn precompiled(model: &Model, precision: PrecisionChoice, store: Store, shared: u32) -> Result<Source, GpuError> {
     fitted(model, &Shapes::of(model), precision, store, shared).map(|shape| Source::dpa3(&shape))
 }
@@ -44,11 +44,15 @@ pub fn fitted(
     store: Store,
     shared: u32,
 ) -> Result<Shape, GpuError> {
-    if model.descriptor.options.sequential_update {
+    let sequential = model.descriptor.options.sequential_update;
+    if sequential && precision == PrecisionChoice::F32 {
         return Err(GpuError::Sequential);
     }
-    let double = !precision.is_single(model);
+    let double = sequential || !precision.is_single(model);
     let store = store.of(if double { 8 } else { 4 });
+    if sequential && store != Store::Exact {
+        return Err(GpuError::SequentialStore);
+    }
     shape_of(model, shapes, double, store).fitted(shared).ok_or(GpuError::Shared { bytes: shared })
 }
 

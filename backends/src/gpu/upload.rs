@@ -1,4 +1,4 @@
-//! What a step brings to the device: positions; atoms and parameters when they change.
+//! What is brought to the device when it changes: atoms, parameters, weights of energies. Positions go through `staging`.
 
 use super::array::Array;
 use super::buffers::Buffers;
@@ -13,7 +13,6 @@ use weir_engine::reference::ResolvedParameters;
 pub struct Upload {
     double: bool,
     atoms: Vec<u8>,
-    positions: Vec<u8>,
     parameters: Vec<u8>,
     seeds: Vec<u8>,
 }
@@ -45,7 +44,7 @@ impl Parcel<'_> {
 impl Upload {
     /// For messages in f64 or f32.
     pub fn new(double: bool) -> Self {
-        Self { double, atoms: Vec::new(), positions: Vec::new(), parameters: Vec::new(), seeds: Vec::new() }
+        Self { double, atoms: Vec::new(), parameters: Vec::new(), seeds: Vec::new() }
     }
 
     /// What stays while list and plan do: order and types of the atoms, tiles and their capacities.
@@ -73,24 +72,6 @@ impl Upload {
         let pairs = layout.capacity.tile_pairs as u64;
         let sizes: Vec<u64> = layout.sizes.iter().flat_map(|t| [t.edges, pairs, t.angles]).collect();
         p.add(b.tile_sizes, bytemuck::cast_slice(&sizes));
-        p.send(driver)
-    }
-
-    /// Positions (input order) and cell of a step.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn positions(
-        &mut self,
-        driver: &dyn Driver,
-        b: &Buffers,
-        positions: &[[f64; 3]],
-        cell: Option<&[[f64; 3]; 3]>,
-    ) -> Result<(), DriverError> {
-        self.positions.clear();
-        let mut p = Parcel { bytes: &mut self.positions, parts: Vec::new() };
-        p.add(b.positions, bytemuck::cast_slice(positions.as_flattened()));
-        p.add(b.cell, bytemuck::cast_slice(cell.unwrap_or(&[[0.0; 3]; 3]).as_flattened()));
         p.send(driver)
     }
 

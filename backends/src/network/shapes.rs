@@ -35,6 +35,8 @@ pub struct Shapes {
     pub ec: usize,
     /// Whether angle messages exist at all.
     pub angles: bool,
+    /// `sequential_update`: every update feeds the nodes of its own layer, so nothing is dead.
+    pub sequential: bool,
 }
 
 impl Shapes {
@@ -58,6 +60,7 @@ impl Shapes {
             axis: o.axis_neuron,
             ec,
             angles: o.update_angle,
+            sequential: o.sequential_update,
         }
     }
 
@@ -68,7 +71,7 @@ impl Shapes {
 
     /// Whether a layer updates edges: the last one's update cannot reach the energy.
     pub fn updates_edges(&self, layer: usize) -> bool {
-        layer + 1 < self.layers
+        self.sequential || layer + 1 < self.layers
     }
 
     /// Whether a layer computes angle messages to edges.
@@ -78,7 +81,7 @@ impl Shapes {
 
     /// Whether a layer updates angles: neither of the last two can matter.
     pub fn updates_angles(&self, layer: usize) -> bool {
-        self.angles && layer + 2 < self.layers
+        self.angles && (self.sequential || layer + 2 < self.layers)
     }
 
     /// Padded width of the messages on an edge: node-edge, then edge-self.

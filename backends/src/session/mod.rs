@@ -121,9 +121,6 @@ impl Session {
             None => {
                 let opened = gpu::open_tiers(p, &self.topology, device.driver())?;
                 remarks.extend(opened.remarks);
-                if p.graph.value && !p.graph.is_automatic() {
-                    remarks.push(format!("{}: steps are not captured as graphs yet; it has no effect", p.graph.origin));
-                }
                 self.gpu_tiers.get_or_init(|| opened.tiers).clone()
             }
         };
@@ -134,6 +131,7 @@ impl Session {
             tiers,
             rates: Some(gpu::estimated_rates(&self.model, self.choice(), device.facts())),
             threads: p.threads.value,
+            graph: p.graph.value,
             kernel_dir: p.kernel_dir.as_ref().map(|s| s.value.clone()),
             cache_dir: p.cache_dir.as_ref().map(|s| s.value.clone()),
             ..GpuOptions::default()

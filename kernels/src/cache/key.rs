@@ -62,7 +62,7 @@ fn processor() -> String {
 }
 
 /// Fields are told apart by their lengths, so that no two lists run into the same bytes.
-pub(super) fn digest<'a>(fields: impl Iterator<Item = &'a [u8]>) -> String {
+pub(crate) fn digest<'a>(fields: impl Iterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for field in fields {
         hash.update((field.len() as u64).to_le_bytes());

@@ -2,7 +2,7 @@
 
 mod build;
 mod file;
-mod key;
+pub(crate) mod key;
 
 pub use build::{build, list, Built};
 pub use key::Key;

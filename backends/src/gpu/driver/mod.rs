@@ -172,6 +172,8 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// [`DriverError::Image`] when it is for another chip or broken.
     fn load(&self, image: &[u8]) -> Result<Module, DriverError>;
+    /// Drops an image; none of its kernels may be queued any more.
+    fn unload(&self, module: Module);
     /// A kernel by name.
     ///
     /// # Errors
@@ -212,6 +214,8 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// The driver's.
     fn event(&self) -> Result<Event, DriverError>;
+    /// Drops an event; its number may be given to a later one.
+    fn drop_event(&self, event: Event);
     /// Marks the present end of a stream.
     ///
     /// # Errors
@@ -232,7 +236,8 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// The driver's.
     fn synchronise(&self, stream: Stream) -> Result<(), DriverError>;
-    /// From now on what is queued on the compute stream, and on streams that wait for its events, is recorded instead of run.
+    /// From now on what is queued on the compute stream, and on streams that wait for its events, is recorded instead of run. Memory is
+    /// neither taken nor given back while recording, and nobody waits.
     ///
     /// # Errors
     /// The driver's.

@@ -46,21 +46,40 @@ pub struct Heap {
     /// Bytes of device memory there are, and in use.
     pub capacity: u64,
     pub held: u64,
+    /// How often memory was taken.
+    pub taken: u64,
+    /// Whether accesses are written down.
+    watched: bool,
 }
 
 impl Heap {
-    pub fn new(capacity: u64) -> Self {
-        Self { pieces: BTreeMap::new(), capacity, held: 0 }
+    pub fn new(capacity: u64, watched: bool) -> Self {
+        Self { pieces: BTreeMap::new(), capacity, held: 0, taken: 0, watched }
     }
 
-    pub fn allocate(&mut self, memory: Memory, bytes: u64) -> Result<u64, DriverError> {
-        let device = memory != Memory::Pinned;
-        let name = match memory {
+    /// How many allocations there are.
+    pub fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Address and bytes of every allocation.
+    pub fn ranges(&self) -> Vec<(u64, u64)> {
+        self.pieces.iter().map(|(at, piece)| (*at, piece.bytes as u64)).collect()
+    }
+
+    /// The error of a memory that has no such room.
+    pub fn short(&self, memory: Memory, bytes: u64) -> DriverError {
+        let memory = match memory {
             Memory::Device => "device",
             Memory::Pinned => "pinned",
             Memory::Managed => "managed",
         };
-        let short = DriverError::OutOfMemory { memory: name, bytes, free: self.capacity - self.held };
+        DriverError::OutOfMemory { memory, bytes, free: self.capacity - self.held }
+    }
+
+    pub fn allocate(&mut self, memory: Memory, bytes: u64) -> Result<u64, DriverError> {
+        let device = memory != Memory::Pinned;
+        let short = self.short(memory, bytes);
         if device && bytes > self.capacity - self.held {
             return Err(short);
         }
@@ -73,7 +92,8 @@ impl Heap {
         if device {
             self.held += bytes;
         }
-        let words = vec![Word::default(); size.div_ceil(4) + 2];
+        self.taken += 1;
+        let words = if self.watched { vec![Word::default(); size.div_ceil(4) + 2] } else { Vec::new() };
         self.pieces.insert(base as u64, Piece { base, bytes: size, memory, words });
         Ok(base as u64)
     }
@@ -93,12 +113,14 @@ impl Heap {
         (offset < piece.bytes.max(1)).then_some((piece, offset))
     }
 
-    /// Words of `bytes` from an address on; null for memory that is not of the driver, an error for a range that leaves its allocation.
-    pub fn words(&mut self, address: u64, bytes: u64) -> Result<*mut Word, String> {
+    /// Words of `bytes` from an address on, null where accesses are not written down; none for memory that is not of the driver, an error
+    /// for a range that leaves its allocation.
+    pub fn words(&mut self, address: u64, bytes: u64) -> Result<Option<*mut Word>, String> {
+        let watched = self.watched;
         match self.find(address) {
-            None => Ok(std::ptr::null_mut()),
+            None => Ok(None),
             Some((piece, offset)) if offset as u64 + bytes <= piece.bytes as u64 => {
-                Ok(piece.words[offset / 4..].as_mut_ptr())
+                Ok(Some(if watched { piece.words[offset / 4..].as_mut_ptr() } else { std::ptr::null_mut() }))
             }
             Some((piece, offset)) => Err(format!("{bytes} bytes from {offset} on of an allocation of {}", piece.bytes)),
         }
@@ -106,8 +128,7 @@ impl Heap {
 
     /// Marks bytes as written by the host or a copy, or (`written` false) as never written.
     pub fn mark(&mut self, address: u64, bytes: u64, written: bool) -> Result<(), String> {
-        let words = self.words(address, bytes)?;
-        if !words.is_null() {
+        if let Some(words) = self.words(address, bytes)?.filter(|w| !w.is_null()) {
             let word = Word { write_epoch: if written { u32::MAX } else { 0 }, ..Word::default() };
             // SAFETY: `words` answers for that many bytes.
             unsafe { std::slice::from_raw_parts_mut(words, (bytes as usize).div_ceil(4)) }.fill(word);
@@ -123,13 +144,11 @@ impl Heap {
         let (source, target) = (self.words(from, bytes)?, self.words(to, bytes)?);
         // SAFETY: the caller's promise, and what `words` checked.
         unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
-        if target.is_null() {
-            return Ok(());
-        }
+        let Some(target) = target.filter(|w| !w.is_null()) else { return Ok(()) };
         for k in 0..(bytes as usize).div_ceil(4) {
             // SAFETY: `words` answers for that many bytes.
             unsafe {
-                let known = source.is_null() || (*source.add(k)).write_epoch != 0;
+                let known = source.is_none_or(|source| (*source.add(k)).write_epoch != 0);
                 *target.add(k) = Word { write_epoch: if known { u32::MAX } else { 0 }, ..Word::default() };
             }
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 impl Native {
     fn handle(&self, event: Event, call: &'static str) -> Result<usize, DriverError> {
-        let found = self.state().events.get(event.0 as usize).copied();
+        let found = self.state().events.get(event.0 as usize).copied().filter(|e| *e != 0);
         found.ok_or_else(|| DriverError::Call { call, cause: format!("no {event:?}") })
     }
 }
@@ -52,6 +52,10 @@ impl Driver for Native {
         self.load_image(image)
     }
 
+    fn unload(&self, module: Module) {
+        self.drop_image(module);
+    }
+
     fn function(&self, module: Module, name: &str) -> Result<Function, DriverError> {
         self.find_function(module, name)
     }
@@ -83,8 +87,22 @@ impl Driver for Native {
         let mut event = 0;
         call!(&self.api, event_create(&mut event, flag::EVENT))?;
         let mut state = self.state();
-        state.events.push(event);
-        Ok(Event(state.events.len() as u32 - 1))
+        let free = state.events.iter().position(|e| *e == 0);
+        let at = free.unwrap_or_else(|| {
+            state.events.push(0);
+            state.events.len() - 1
+        });
+        state.events[at] = event;
+        Ok(Event(at as u32))
+    }
+
+    fn drop_event(&self, event: Event) {
+        let handle = self.state().events.get_mut(event.0 as usize).map_or(0, std::mem::take);
+        if handle != 0 {
+            if let Ok(_here) = self.enter() {
+                drop(call!(&self.api, event_destroy(handle)));
+            }
+        }
     }
 
     fn record(&self, event: Event, stream: Stream) -> Result<(), DriverError> {

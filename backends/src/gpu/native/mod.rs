@@ -39,6 +39,7 @@ pub struct Native {
 #[derive(Default)]
 struct State {
     memory: HashMap<u64, (Memory, u64)>,
+    /// 0 once unloaded, as events and graphs are once dropped.
     modules: Vec<Handle>,
     functions: Vec<Function>,
     events: Vec<Handle>,
@@ -112,10 +113,10 @@ impl Drop for Native {
                     for graph in state.graphs.iter().filter(|g| **g != 0) {
                         drop(call!(&self.api, graph_drop(*graph)));
                     }
-                    for event in &state.events {
+                    for event in state.events.iter().filter(|e| **e != 0) {
                         drop(call!(&self.api, event_destroy(*event)));
                     }
-                    for module in &state.modules {
+                    for module in state.modules.iter().filter(|m| **m != 0) {
                         drop(call!(&self.api, module_unload(*module)));
                     }
                     for stream in queued {

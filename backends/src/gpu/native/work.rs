@@ -32,11 +32,21 @@ impl Native {
         Ok(Module(state.modules.len() as u32 - 1))
     }
 
+    pub(super) fn drop_image(&self, module: Module) {
+        let handle = self.state().modules.get_mut(module.0 as usize).map_or(0, std::mem::take);
+        if handle != 0 {
+            if let Ok(_here) = self.enter() {
+                drop(call!(&self.api, module_unload(handle)));
+            }
+        }
+    }
+
     pub(super) fn find_function(&self, module: Module, name: &str) -> Result<driver::Function, DriverError> {
         let _here = self.enter()?;
         let mut state = self.state();
         let call = self.api.calls.module_function.name;
-        let handle = *state.modules.get(module.0 as usize).ok_or_else(|| wrong(call, format!("no {module:?}")))?;
+        let handle = state.modules.get(module.0 as usize).copied().filter(|m| *m != 0);
+        let handle = handle.ok_or_else(|| wrong(call, format!("no {module:?}")))?;
         let text = CString::new(name).map_err(|_| DriverError::Kernel(name.into()))?;
         let mut function = 0;
         match call!(&self.api, module_function(&mut function, handle, text.as_ptr())) {

@@ -1,0 +1,253 @@
+//! The interface that the executor sees.
+
+use super::super::driver::{
+    DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, Launch, Memory, Module, Side, Stream,
+};
+use super::{call, lock, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
+use libloading::Library;
+
+impl Driver for Emulated {
+    fn name(&self) -> &'static str {
+        "emulated"
+    }
+
+    fn facts(&self) -> &DeviceFacts {
+        &self.facts
+    }
+
+    fn compile_flags(&self) -> &[&str] {
+        match self.watch {
+            Watch::Memory => &[],
+            Watch::Nothing => &["-DWEIR_UNCHECKED"],
+            Watch::Sanitizers => {
+                &["-DWEIR_UNCHECKED", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+            }
+        }
+    }
+
+    fn memory(&self) -> Result<(u64, u64), DriverError> {
+        self.faults.call("memory")?;
+        let heap = lock(&self.heap);
+        Ok((heap.capacity - heap.held, heap.capacity))
+    }
+
+    fn held(&self) -> u64 {
+        lock(&self.heap).held
+    }
+
+    fn allocate(&self, memory: Memory, bytes: u64) -> Result<u64, DriverError> {
+        if let Some(recording) = &mut lock(&self.state).recording {
+            recording.spoil("memory was taken");
+            return Err(call("allocate", "recording"));
+        }
+        let mut heap = lock(&self.heap);
+        match self.faults.now() {
+            true => Err(heap.short(memory, bytes)),
+            false => heap.allocate(memory, bytes),
+        }
+    }
+
+    fn free(&self, _memory: Memory, address: u64) {
+        if let Some(recording) = &mut lock(&self.state).recording {
+            recording.spoil("memory was given back");
+        }
+        lock(&self.heap).free(address);
+    }
+
+    fn advise(&self, _address: u64, _bytes: u64, _side: Side) -> Result<(), DriverError> {
+        self.faults.call("advise")
+    }
+
+    fn prefetch(&self, _address: u64, _bytes: u64, _side: Side, _stream: Stream) -> Result<(), DriverError> {
+        self.faults.call("prefetch")
+    }
+
+    fn load(&self, image: &[u8]) -> Result<Module, DriverError> {
+        let broken = |cause: String| DriverError::Image { chip: "host".into(), cause };
+        if self.faults.now() {
+            return Err(broken("it fails on purpose".into()));
+        }
+        let file = tempfile::Builder::new().suffix(".so").tempfile().map_err(|e| broken(e.to_string()))?;
+        std::fs::write(file.path(), image).map_err(|e| broken(e.to_string()))?;
+        // SAFETY: the library is our own text; its initialisers do nothing.
+        let library = unsafe { Library::new(file.path()) }.map_err(|e| broken(e.to_string()))?;
+        let mut state = lock(&self.state);
+        state.libraries.push(Some(library));
+        Ok(Module(state.libraries.len() as u32 - 1))
+    }
+
+    fn unload(&self, module: Module) {
+        if let Some(library) = lock(&self.state).libraries.get_mut(module.0 as usize) {
+            *library = None;
+        }
+    }
+
+    fn function(&self, module: Module, name: &str) -> Result<Function, DriverError> {
+        let mut state = lock(&self.state);
+        let absent = || DriverError::Kernel(name.into());
+        if self.faults.now() {
+            return Err(absent());
+        }
+        let library = state.libraries.get(module.0 as usize).and_then(Option::as_ref).ok_or_else(absent)?;
+        // SAFETY: the prelude exports these with these types.
+        let entry = unsafe {
+            let kernel = library.get::<Kernel>(format!("weir_kernel_{name}").as_bytes()).map_err(|_| absent())?;
+            let arity = library.get::<unsafe extern "C" fn() -> u32>(format!("weir_arity_{name}").as_bytes());
+            let run = library.get::<RunKernel>(b"weir_run").map_err(|_| absent())?;
+            let guard = library.get::<Guard>(b"weir_guard").ok().map(|g| *g);
+            let arity = arity.map_err(|_| absent())?();
+            Entry { name: name.into(), module: module.0, kernel: *kernel, run: *run, guard, arity }
+        };
+        state.entries.push(entry);
+        Ok(Function(state.entries.len() as u32 - 1))
+    }
+
+    fn function_facts(&self, _function: Function) -> Result<FunctionFacts, DriverError> {
+        self.faults.call("function_facts")?;
+        Ok(FunctionFacts { registers: 0, shared: 0, local: 0, threads: 1024 })
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<(), DriverError> {
+        let function = launch.function.0 as usize;
+        {
+            let state = lock(&self.state);
+            let entry = state.entries.get(function).ok_or_else(|| call("launch", "no such function"))?;
+            let failed = |cause: String| DriverError::Launch { kernel: entry.name.clone(), cause };
+            if self.faults.now() {
+                return Err(failed("it fails on purpose".into()));
+            }
+            if state.libraries[entry.module as usize].is_none() {
+                return Err(failed("its image was unloaded".into()));
+            }
+            if entry.arity as usize != launch.args.len() {
+                return Err(failed(format!("{} arguments instead of {}", launch.args.len(), entry.arity)));
+            }
+            if launch.shared > self.facts.shared {
+                return Err(failed(format!(
+                    "{} bytes of shared memory, {} there are",
+                    launch.shared, self.facts.shared
+                )));
+            }
+            if launch.grid == 0 || launch.block == 0 || launch.block % self.facts.wave != 0 {
+                return Err(failed(format!("{} blocks of {} threads", launch.grid, launch.block)));
+            }
+        }
+        let (grid, block, shared) = (launch.grid, launch.block, launch.shared);
+        self.queue(launch.stream, Work::Launch { function, grid, block, shared, args: launch.args.to_vec() });
+        Ok(())
+    }
+
+    unsafe fn copy(&self, stream: Stream, to: u64, from: u64, bytes: u64) -> Result<(), DriverError> {
+        self.faults.call("copy")?;
+        self.queue(stream, Work::Copy { to, from, bytes });
+        Ok(())
+    }
+
+    fn fill(&self, stream: Stream, to: u64, byte: u8, bytes: u64) -> Result<(), DriverError> {
+        self.faults.call("fill")?;
+        self.queue(stream, Work::Fill { to, byte, bytes });
+        Ok(())
+    }
+
+    fn discard(&self, stream: Stream, address: u64, bytes: u64) -> Result<(), DriverError> {
+        self.faults.call("discard")?;
+        self.queue(stream, Work::Discard { address, bytes });
+        Ok(())
+    }
+
+    fn event(&self) -> Result<Event, DriverError> {
+        self.faults.call("event")?;
+        let mut state = lock(&self.state);
+        state.queued.push(0);
+        state.reached.push(0);
+        state.events += 1;
+        Ok(Event(state.queued.len() as u32 - 1))
+    }
+
+    fn drop_event(&self, _event: Event) {
+        // Numbers are not used again, so that an event that was dropped is not taken for another one.
+        lock(&self.state).events -= 1;
+    }
+
+    fn record(&self, event: Event, stream: Stream) -> Result<(), DriverError> {
+        self.faults.call("record")?;
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        let queued = state.queued.get_mut(event.0 as usize).ok_or_else(|| call("record", "no such event"))?;
+        if let Some(recording) = state.recording.as_mut().filter(|r| r.takes(stream)) {
+            recording.record(event.0, stream);
+            return Ok(());
+        }
+        *queued += 1;
+        let work = Work::Record { event: event.0, mark: *queued };
+        state.queues.entry(stream).or_default().push_back(work);
+        Ok(())
+    }
+
+    fn wait(&self, stream: Stream, event: Event) -> Result<(), DriverError> {
+        self.faults.call("wait")?;
+        let mut state = lock(&self.state);
+        let mark = *state.queued.get(event.0 as usize).ok_or_else(|| call("wait", "no such event"))?;
+        if let Some(recording) = &mut state.recording {
+            if recording.wait(stream, event.0)? {
+                return Ok(());
+            }
+        }
+        state.queues.entry(stream).or_default().push_back(Work::Wait { event: event.0, mark });
+        Ok(())
+    }
+
+    fn elapsed(&self, _from: Event, _to: Event) -> Result<f64, DriverError> {
+        self.faults.call("elapsed").map(|()| 0.0)
+    }
+
+    fn synchronise(&self, stream: Stream) -> Result<(), DriverError> {
+        let mut state = lock(&self.state);
+        if let Some(recording) = state.recording.as_mut().filter(|r| r.takes(stream)) {
+            recording.spoil("somebody waited");
+            return Err(call("synchronise", "recording"));
+        }
+        let done = match self.faults.now() {
+            true => Err(call("synchronise", "it fails on purpose")),
+            false => self.drain(&mut state, stream, None),
+        };
+        if done.is_err() {
+            // As on a device after a fault: what was queued is lost.
+            state.queues.clear();
+            let queued = state.queued.clone();
+            state.reached = queued;
+        }
+        done
+    }
+
+    fn begin_capture(&self) -> Result<(), DriverError> {
+        self.faults.call("begin_capture")?;
+        lock(&self.state).begin()
+    }
+
+    fn end_capture(&self) -> Result<Graph, DriverError> {
+        let ended = lock(&self.state).end();
+        if ended.is_ok() && self.faults.now() {
+            if let Ok(graph) = ended {
+                self.forget(graph);
+            }
+            return Err(call("end_capture", "it fails on purpose"));
+        }
+        ended
+    }
+
+    fn replay(&self, graph: Graph) -> Result<(), DriverError> {
+        self.faults.call("replay")?;
+        lock(&self.state).replay(graph)
+    }
+
+    fn forget(&self, graph: Graph) {
+        if let Some(slot) = lock(&self.state).graphs.get_mut(graph.0 as usize) {
+            *slot = None;
+        }
+    }
+
+    fn range(&self, name: Option<&str>) {
+        lock(&self.state).ranges.push(name.map(String::from));
+    }
+}

@@ -1,0 +1,159 @@
+//! Streams at work.
+
+use super::super::driver::{Arg, DriverError, Stream};
+use super::{call, lock, Counts, Eagerness, Emulated, Entry, Raw, Run, State, Work};
+
+impl Emulated {
+    pub(super) fn queue(&self, stream: Stream, work: Work) {
+        let mut state = lock(&self.state);
+        match &mut state.recording {
+            Some(recording) if recording.takes(stream) => recording.push(stream, work),
+            _ => state.queues.entry(stream).or_default().push_back(work),
+        }
+    }
+
+    /// Runs one stream until it is empty or, with `until`, an event has been reached.
+    pub(super) fn drain(
+        &self,
+        state: &mut State,
+        stream: Stream,
+        until: Option<(u32, u64)>,
+    ) -> Result<(), DriverError> {
+        loop {
+            if until.is_some_and(|(event, mark)| state.reached[event as usize] >= mark) {
+                return Ok(());
+            }
+            if self.eagerness == Eagerness::Eager {
+                for other in Stream::ALL {
+                    if other != stream {
+                        self.run_ready(state, other)?;
+                    }
+                }
+            }
+            let Some(work) = state.queues.entry(stream).or_default().pop_front() else { return Ok(()) };
+            if let Work::Wait { event, mark } = work {
+                if state.reached[event as usize] < mark {
+                    let holder = Stream::ALL.into_iter().find(|other| {
+                        let has =
+                            |w: &Work| matches!(w, Work::Record { event: e, mark: m } if *e == event && *m >= mark);
+                        *other != stream && state.queues.get(other).is_some_and(|q| q.iter().any(has))
+                    });
+                    let Some(holder) = holder else { return Err(call("wait", "an event that nobody will record")) };
+                    self.drain(state, holder, Some((event, mark)))?;
+                }
+                continue;
+            }
+            self.work(state, work)?;
+        }
+    }
+
+    /// Runs what a stream can run without others.
+    fn run_ready(&self, state: &mut State, stream: Stream) -> Result<(), DriverError> {
+        while let Some(work) = state.queues.entry(stream).or_default().pop_front() {
+            if let Work::Wait { event, mark } = work {
+                if state.reached[event as usize] < mark {
+                    state.queues.entry(stream).or_default().push_front(work);
+                    return Ok(());
+                }
+                continue;
+            }
+            self.work(state, work)?;
+        }
+        Ok(())
+    }
+
+    fn work(&self, state: &mut State, work: Work) -> Result<(), DriverError> {
+        match work {
+            Work::Launch { function, grid, block, shared, args } => {
+                let entry = state.entries[function].clone();
+                state.epoch += 1;
+                self.launch_now(state, &entry, grid, block, shared, &args)
+            }
+            Work::Copy { to, from, bytes } => {
+                // SAFETY: whoever queued the copy answers for both ends.
+                unsafe { lock(&self.heap).copy(to, from, bytes) }.map_err(|e| call("copy", e))
+            }
+            Work::Fill { to, byte, bytes } => {
+                lock(&self.heap).mark(to, bytes, true).map_err(|e| call("fill", e))?;
+                // SAFETY: `mark` found the range inside an allocation of this heap.
+                unsafe { std::slice::from_raw_parts_mut(to as *mut u8, bytes as usize) }.fill(byte);
+                Ok(())
+            }
+            Work::Discard { address, bytes } => {
+                lock(&self.heap).mark(address, bytes, false).map_err(|e| call("discard", e))
+            }
+            Work::Record { event, mark } => {
+                let reached = &mut state.reached[event as usize];
+                *reached = (*reached).max(mark);
+                Ok(())
+            }
+            Work::Wait { .. } => Ok(()),
+        }
+    }
+
+    fn launch_now(
+        &self,
+        state: &mut State,
+        entry: &Entry,
+        grid: u32,
+        block: u32,
+        shared: u32,
+        args: &[Arg],
+    ) -> Result<(), DriverError> {
+        let failed = |cause: String| DriverError::Launch { kernel: entry.name.clone(), cause };
+        let mut heap = lock(&self.heap);
+        let raw = args.iter().enumerate().map(|(k, arg)| {
+            let (value, bytes, words) = match *arg {
+                Arg::Pointer(0, _) => (0, 0, std::ptr::null_mut()),
+                Arg::Pointer(at, bytes) => {
+                    let words = heap.words(at, bytes).map_err(|e| failed(format!("argument {k}: {e}")))?;
+                    if words.is_none() && bytes > 0 {
+                        return Err(failed(format!("argument {k} is not memory of the device")));
+                    }
+                    (at, bytes, words.unwrap_or(std::ptr::null_mut()))
+                }
+                Arg::U32(v) => (u64::from(v), 0, std::ptr::null_mut()),
+                Arg::U64(v) => (v, 0, std::ptr::null_mut()),
+                Arg::F64(v) => (v.to_bits(), 0, std::ptr::null_mut()),
+            };
+            Ok(Raw { value, bytes, words })
+        });
+        let raw: Vec<Raw> = raw.collect::<Result<_, DriverError>>()?;
+        let mut run = Run {
+            grid,
+            threads: block,
+            shared,
+            wave: self.facts.wave,
+            epoch: state.epoch,
+            pad: 0,
+            args: raw.as_ptr(),
+            counts: Counts::default(),
+            fault: [0; 256],
+        };
+        let guard = |ranges: &[(u64, u64)], shut: i32| {
+            if let Some(guard) = entry.guard {
+                // SAFETY: whole allocations and checked parts of them; only the sanitizer's notes change.
+                ranges.iter().for_each(|&(at, bytes)| unsafe { guard(at, bytes, shut) });
+            }
+        };
+        let all = if entry.guard.is_some() { heap.ranges() } else { Vec::new() };
+        guard(&all, 1);
+        let open = args.iter().filter_map(|a| if let Arg::Pointer(at, bytes) = *a { Some((at, bytes)) } else { None });
+        guard(&open.filter(|(at, _)| *at != 0).collect::<Vec<_>>(), 0);
+        // SAFETY: the library was made from our own prelude, whose structs are these; all ranges were checked above.
+        let status = unsafe { (entry.run)(entry.kernel, &mut run) };
+        guard(&all, 0);
+        if status != 0 {
+            let end = run.fault.iter().position(|b| *b == 0).unwrap_or(run.fault.len());
+            return Err(failed(String::from_utf8_lossy(&run.fault[..end]).into_owned()));
+        }
+        let total = state.counts.entry(entry.name.clone()).or_default();
+        total.launches += 1;
+        total.read_bytes += run.counts.read_bytes;
+        total.written_bytes += run.counts.written_bytes;
+        total.fma += run.counts.fma;
+        total.activations += run.counts.activations;
+        total.shared_bytes += run.counts.shared_bytes;
+        Ok(())
+    }
+}

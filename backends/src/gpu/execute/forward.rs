@@ -1,0 +1,283 @@
+//! Forward operations: geometry, projections, layers, the fitting net.
+
+use super::super::array::Array;
+use super::super::driver::DriverError;
+use super::super::fit::{FIT_BLOCKS, FIT_ROWS};
+use super::super::launch::args;
+use super::super::weights::LayerArrays;
+use super::Executor;
+use weir_engine::plan::placement::{Place, State};
+
+impl Executor {
+    pub(super) fn geometry(&mut self) -> Result<(), DriverError> {
+        let (b, w, np) = (&self.buffers, &self.weights, self.shapes.np as u64);
+        let k = self.launcher.kernels;
+        let edges = self.layout.capacity.edges as u64;
+        self.launcher.each(
+            k.geometry,
+            edges,
+            args![
+                b.counts,
+                b.centre,
+                b.types,
+                b.slot,
+                b.vector,
+                b.distance,
+                w.statistics,
+                w.slots,
+                b.geometry,
+                b.exact,
+                b.geometry_bar
+            ],
+        )?;
+        let n = self.layout.capacity.atoms as u64;
+        self.launcher.each(k.embed_nodes, n * np, args![n as u32, b.types, b.table, b.nodes[0]])
+    }
+
+    pub(super) fn project(&mut self, layer: usize) -> Result<(), DriverError> {
+        let (b, w, s) = (&self.buffers, &self.weights.layers[layer], &self.shapes);
+        let [centre, neighbour] = b.banks[layer % b.banks.len()];
+        let (wc, wd) = (s.centre_projection(layer) as u32, s.edge_messages(layer) as u32);
+        let n = self.layout.capacity.atoms as u64;
+        let shared = self.launcher.shared.project;
+        self.launcher.over(
+            self.launcher.kernels.project,
+            n,
+            u64::from(self.rows[2]),
+            shared,
+            args![
+                n as u32,
+                b.nodes[layer],
+                wc,
+                w.centre.forward,
+                w.centre_bias,
+                wd,
+                w.neighbour.forward,
+                centre,
+                neighbour
+            ],
+        )
+    }
+
+    /// First centre of a tile, and how many.
+    pub(super) fn centres(&self, tile: usize) -> (u32, u64) {
+        let t = &self.layout.tiles[tile];
+        (t.start as u32, t.len() as u64)
+    }
+
+    pub(super) fn forward(
+        &mut self,
+        layer: usize,
+        tile: usize,
+        input: State,
+        output: State,
+        with_nodes: bool,
+    ) -> Result<(), DriverError> {
+        let (b, m, w, s) = (&self.buffers, &self.weights, &self.weights.layers[layer], &self.shapes);
+        let (first_centre, count) = self.centres(tile);
+        let [centre, neighbour] = b.banks[layer % b.banks.len()];
+        let (wc, wd, wa) =
+            (s.centre_projection(layer) as u32, s.edge_messages(layer) as u32, s.angle_messages(layer) as u32);
+        let (edges, angles) = (self.arenas.place(input.edges), self.arenas.place(input.angles));
+        let (edges_out, angles_out) = (self.arenas.place(output.edges), self.arenas.place(output.angles));
+        let first = u32::from(input.edges == Place::Initial);
+        let first_angles = u32::from(input.angles == Place::Initial);
+        let flag = Array { at: b.too_large.at + 4 * (layer as u64 + 1), bytes: 4 };
+        let (k, shared) = (self.launcher.kernels, self.launcher.shared);
+        let none = AngleNone::of(w);
+        let only_angles = !with_nodes && output.edges == Place::None;
+        if only_angles {
+            self.launcher.over(
+                k.edge_projections,
+                count,
+                1,
+                shared.edge_projections,
+                args![
+                    first_centre,
+                    b.first_edge,
+                    b.angle_edges,
+                    b.first_pair,
+                    b.geometry,
+                    first,
+                    edges,
+                    m.edge_weight,
+                    m.edge_bias,
+                    wa,
+                    none.own,
+                    none.other,
+                    b.own,
+                    b.other
+                ],
+            )?;
+        } else {
+            self.launcher.over(
+                k.edge_forward,
+                count,
+                1,
+                shared.edge_forward,
+                args![
+                    first_centre,
+                    b.first_edge,
+                    b.angle_edges,
+                    b.first_pair,
+                    b.neighbour,
+                    b.geometry,
+                    first,
+                    edges,
+                    m.edge_weight,
+                    m.edge_bias,
+                    b.nodes[layer],
+                    centre,
+                    wc,
+                    neighbour,
+                    wd,
+                    w.edge.forward,
+                    w.r_edge,
+                    w.keep[1],
+                    wa,
+                    none.own,
+                    none.other,
+                    b.own,
+                    b.other,
+                    u32::from(with_nodes),
+                    b.message_sum,
+                    b.moments,
+                    b.owed,
+                    edges_out,
+                    flag
+                ],
+            )?;
+        }
+        if let Some(a) = &w.angle {
+            self.launcher.over(
+                k.angle_forward,
+                count,
+                1,
+                shared.angle_forward,
+                args![
+                    first_centre,
+                    b.first_edge,
+                    b.angle_edges,
+                    b.first_angle,
+                    b.first_pair,
+                    b.geometry,
+                    b.vector,
+                    b.distance,
+                    first_angles,
+                    angles,
+                    edges,
+                    m.edge_weight,
+                    m.edge_bias,
+                    m.angle_weight,
+                    centre,
+                    wc,
+                    wd,
+                    a.angle.forward,
+                    wa,
+                    b.own,
+                    b.other,
+                    w.r_angle,
+                    w.keep[2],
+                    a.linear2.forward,
+                    a.bias2,
+                    w.r_second,
+                    u32::from(only_angles),
+                    b.owed,
+                    edges_out,
+                    angles_out,
+                    flag
+                ],
+            )?;
+        }
+        match with_nodes {
+            true => self.node_update(layer, tile),
+            false => Ok(()),
+        }
+    }
+
+    /// Nodes of a tile's centres leaving a layer.
+    pub(super) fn node_update(&mut self, layer: usize, tile: usize) -> Result<(), DriverError> {
+        let (b, w) = (&self.buffers, &self.weights.layers[layer]);
+        let (first_centre, count) = self.centres(tile);
+        self.launcher.over(
+            self.launcher.kernels.node_update,
+            count,
+            u64::from(self.rows[2]),
+            self.launcher.shared.node_update,
+            args![
+                first_centre,
+                count as u32,
+                b.nodes[layer],
+                b.moments,
+                b.message_sum,
+                w.node_self.forward,
+                w.node_self_bias,
+                w.sym.forward,
+                w.sym_bias,
+                w.r_self,
+                w.r_sym,
+                w.r_message,
+                w.edge_scale,
+                w.keep[0],
+                b.nodes[layer + 1]
+            ],
+        )
+    }
+
+    pub(super) fn fit(&mut self, seeded: bool) -> Result<(), DriverError> {
+        let (b, f, n) = (&self.buffers, &self.weights.fit, self.layout.capacity.atoms as u64);
+        let blocks = n.div_ceil(FIT_ROWS).min(FIT_BLOCKS);
+        let fitting = &self.model.fitting;
+        let per_atom =
+            if self.parameters.as_ref().is_some_and(|p| !p.aparam.is_empty()) { fitting.numb_aparam } else { 0 };
+        let seeds = if seeded { b.seeds } else { Array::NONE };
+        self.launcher.blocks(
+            self.launcher.kernels.fit,
+            blocks,
+            0,
+            args![
+                n as u32,
+                blocks as u32,
+                f.layers,
+                f.table,
+                f.thresholds,
+                f.numbers,
+                f.stride,
+                f.bar_at,
+                f.bar_width,
+                u32::from(f.vacuum),
+                b.nodes[self.shapes.layers],
+                b.types,
+                b.rule,
+                b.order,
+                u32::from(f.with_types),
+                b.type_table,
+                fitting.numb_fparam as u32,
+                b.frame,
+                per_atom as u32,
+                b.per_atom,
+                f.case_count,
+                f.rules,
+                seeds,
+                b.fit_work,
+                b.energy,
+                b.node_bar
+            ],
+        )
+    }
+}
+
+/// Angle maps of a layer, null pointers where it has none.
+pub(super) struct AngleNone {
+    pub(super) own: Array,
+    pub(super) other: Array,
+    pub(super) own_adjoint: Array,
+    pub(super) other_adjoint: Array,
+}
+
+impl AngleNone {
+    pub(super) fn of(w: &LayerArrays) -> Self {
+        let a = w.angle.unwrap_or_default();
+        Self { own: a.own.forward, other: a.other.forward, own_adjoint: a.own.adjoint, other_adjoint: a.other.adjoint }
+    }
+}

@@ -1,0 +1,295 @@
+//! Interprets the step program on a device: every operation is a few launches on the compute stream, or a copy beside it.
+
+mod backward;
+mod forward;
+mod label;
+mod record;
+mod sequential;
+mod step;
+
+use super::array::Writer;
+use super::buffers::{Buffers, Extent};
+use super::driver::{Driver, Memory as Where, Module, Stream};
+use super::launch::{Kernels, Launcher};
+use super::memory::{failed, Arenas, Held};
+use super::neighbours::DeviceList;
+use super::shape::fitted;
+use super::staging::Staging;
+use super::upload::Upload;
+use super::weights::ModelArrays;
+use super::{GpuError, GpuOptions};
+use crate::cpu::layout::{pairs_of, Layout};
+use crate::cpu::memory::last_uses;
+use crate::cpu::Store;
+use crate::network::Shapes;
+use record::{Key, Recorded};
+use std::sync::Arc;
+use weir_engine::backend::ComputeError;
+use weir_engine::graph::{Graph, GraphOptions, NeighbourList};
+use weir_engine::model::Model;
+use weir_engine::plan::placement::SlotId;
+use weir_engine::reference::ResolvedParameters;
+use weir_kernels::{SharedNumbers, Source};
+
+/// Where positions come from and forces go to: addresses on the device, or staging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Staging.
+    Host,
+    /// The caller's memory, N x 3 doubles each, input order.
+    Device {
+        /// Of the positions.
+        positions: u64,
+        /// Of the forces.
+        forces: u64,
+    },
+}
+
+/// Positions of a step.
+#[derive(Clone, Copy)]
+pub enum Input<'a> {
+    /// On the host, A, input order.
+    Host(&'a [[f64; 3]]),
+    /// On the device; forces go there too.
+    Device {
+        /// Address of the positions.
+        positions: u64,
+        /// Address for the forces.
+        forces: u64,
+    },
+}
+
+impl Input<'_> {
+    fn ends(&self) -> Ends {
+        match *self {
+            Input::Host(_) => Ends::Host,
+            Input::Device { positions, forces } => Ends::Device { positions, forces },
+        }
+    }
+}
+
+/// A model on a device with the memory of its step. Fields are dropped in this order: what was recorded before the memory it points to,
+/// all memory before the image.
+pub struct Executor {
+    recorded: Option<Recorded>,
+    ran: Option<Key>,
+    launcher: Launcher,
+    shapes: Shapes,
+    model: Arc<Model>,
+    weights: ModelArrays,
+    weight_memory: Held,
+    options: GpuOptions,
+    store: Store,
+    rows: [u32; 3],
+    layout: Layout,
+    buffers: Buffers,
+    buffer_memory: Option<Held>,
+    staging: Option<Staging>,
+    arenas: Arenas,
+    dead: Vec<Vec<SlotId>>,
+    upload: Upload,
+    list: Option<DeviceList>,
+    atoms_sent: bool,
+    parameters: Option<ResolvedParameters>,
+    /// How often the step was planned.
+    pub plans: usize,
+    /// Launches of the last step.
+    pub launches: u64,
+    /// How often the step was recorded.
+    pub recordings: u64,
+    /// How often a recorded step was run.
+    pub replays: u64,
+    /// What did not go as it should while kernels were looked for.
+    pub remarks: Vec<String>,
+    /// Keeps the kernels loaded.
+    _image: Loaded,
+}
+
+impl Executor {
+    /// Compiles the kernels for a model and brings its weights to the device.
+    ///
+    /// # Errors
+    /// [`GpuError`].
+    pub fn new(driver: Arc<dyn Driver>, model: Arc<Model>, options: GpuOptions) -> Result<Self, GpuError> {
+        let double = model.descriptor.options.sequential_update || !options.precision.is_single(&model);
+        let number = if double { 8 } else { 4 };
+        let shapes = Shapes::of(&model);
+        let store = options.store.of(number);
+        let shared = driver.facts().shared;
+        let most = options.shared_limit.unwrap_or(shared).min(shared);
+        let shape = fitted(&model, &shapes, options.precision, options.store, most)?;
+        let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
+        let image = Loaded { driver: driver.clone(), module: driver.load(&image)? };
+        let kernels = Kernels::of(driver.as_ref(), image.module)?;
+        let mut count = Writer::new(0, double);
+        ModelArrays::new(&mut count, &model, &shapes);
+        let weight_memory = Held::new(&driver, Where::Device, count.bytes.len() as u64)?;
+        let mut writer = Writer::new(weight_memory.array.at, double);
+        let weights = ModelArrays::new(&mut writer, &model, &shapes);
+        let (at, bytes) = (writer.bytes.as_ptr() as u64, writer.bytes.len() as u64);
+        // SAFETY: the writer's bytes live until the stream has been waited for, which happens after an error too.
+        let sent = unsafe { driver.copy(Stream::Compute, weight_memory.array.at, at, bytes) };
+        let waited = driver.synchronise(Stream::Compute);
+        sent.and(waited)?;
+        Ok(Self {
+            recorded: None,
+            ran: None,
+            launcher: Launcher {
+                driver,
+                kernels,
+                shared: SharedNumbers::of(&shape),
+                number: number as u32,
+                launches: 0,
+            },
+            rows: shape.rows,
+            shapes,
+            weights,
+            weight_memory,
+            store,
+            layout: Layout::default(),
+            buffers: Buffers::default(),
+            buffer_memory: None,
+            staging: None,
+            arenas: Arenas::default(),
+            dead: Vec::new(),
+            upload: Upload::new(double),
+            list: None,
+            atoms_sent: false,
+            parameters: None,
+            plans: 0,
+            launches: 0,
+            recordings: 0,
+            replays: 0,
+            remarks,
+            _image: image,
+            model,
+            options,
+        })
+    }
+
+    fn driver(&self) -> &dyn Driver {
+        self.launcher.driver.as_ref()
+    }
+
+    fn extent(&self, tiles: usize) -> Extent {
+        let f = &self.model.fitting;
+        Extent {
+            number: u64::from(self.launcher.number),
+            tiles: tiles as u64,
+            types: self.model.types() as u64,
+            frame: (f.numb_fparam + f.case_embd.len()) as u64,
+            per_atom: f.numb_aparam as u64,
+            smooth: self.model.descriptor.options.smooth_edge_update,
+        }
+    }
+
+    /// A new skin list, built for these positions.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn set_list(
+        &mut self,
+        list: &NeighbourList,
+        positions: &[[f64; 3]],
+        options: &GraphOptions,
+        skin: f64,
+    ) -> Result<(), ComputeError> {
+        // The old one goes before the new one comes.
+        self.recorded = None;
+        self.ran = None;
+        self.list = None;
+        self.atoms_sent = false;
+        self.list = Some(DeviceList::new(&self.launcher.driver, list, positions, options, skin).map_err(failed)?);
+        Ok(())
+    }
+
+    /// What the planner is asked for a graph.
+    pub fn question(&self, graph: &Graph) -> Layout {
+        // As many tiles as there can be: they take 28 bytes each.
+        let tiles = graph.edges() / self.options.tile_edges.max(1) * 2 + 2;
+        let (s, x, fit) = (&self.shapes, self.extent(tiles.min(graph.atoms())), &self.weights.fit);
+        let other = self.weight_memory.array.bytes + self.list.as_ref().map_or(0, DeviceList::bytes);
+        let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
+        Layout::new(s, x.number, self.options.tile_edges, &self.options.terms(), graph, &self.layout, held, 1)
+    }
+
+    /// The plan in force.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Makes plan and memory fit the graph.
+    ///
+    /// # Errors
+    /// [`ComputeError::Memory`].
+    pub fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
+        let pairs = |l: &Layout| l.tiles.iter().all(|t| pairs_of(graph, t) <= l.capacity.tile_pairs);
+        if self.layout.holds(graph) && pairs(&self.layout) {
+            return Ok(());
+        }
+        let layout = self.question(graph).planned()?;
+        // A plan is in force once its memory is there.
+        self.recorded = None;
+        self.ran = None;
+        self.layout = Layout::default();
+        self.arenas = Arenas::default();
+        self.staging = None;
+        self.buffer_memory = None;
+        self.parameters = None;
+        let program = &layout.plan.program;
+        let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len()), program.banks);
+        let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
+        let memory = Held::new(&self.launcher.driver, Where::Device, bytes).map_err(failed)?;
+        self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.weights.fit, banks).0;
+        self.buffer_memory = Some(memory);
+        let zeros = self.buffers.zeros;
+        if zeros.bytes > 0 {
+            // Waited for below, where staging is made.
+            self.launcher.driver.fill(Stream::Compute, zeros.at, 0, zeros.bytes).map_err(failed)?;
+        }
+        self.staging = Some(Staging::new(&self.launcher.driver, &self.buffers).map_err(failed)?);
+        let tiers: Vec<_> = self.options.tiers.iter().map(|t| t.memory.clone()).collect();
+        self.arenas = Arenas::new(&self.launcher.driver, &tiers, program)?;
+        self.dead = if self.options.poison { last_uses(program) } else { Vec::new() };
+        self.layout = layout;
+        self.atoms_sent = false;
+        self.plans += 1;
+        Ok(())
+    }
+
+    /// What a step leaves on the host.
+    pub fn staging(&self) -> &Staging {
+        self.staging.as_ref().expect("results come after a step")
+    }
+
+    /// The arrays of the step.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// Bytes held in each tier, by name.
+    pub fn bytes(&self) -> &[(String, u64)] {
+        &self.layout.bytes
+    }
+}
+
+/// An image on the device, until nobody needs it.
+struct Loaded {
+    driver: Arc<dyn Driver>,
+    module: Module,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.driver.unload(self.module);
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // Nothing may run while its memory goes.
+        for stream in Stream::ALL {
+            let _ = self.driver().synchronise(stream);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! A step recorded once and run again and again: a graph of the driver.
+
+use super::super::driver::{Driver, DriverError, Graph};
+use super::{Ends, Executor};
+use std::sync::Arc;
+
+/// What a recording depends on, beside plan and list, which drop it when they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    /// Where positions come from and forces go to.
+    pub ends: Ends,
+    /// Atomic parameters that the fitting net reads.
+    pub per_atom: usize,
+}
+
+/// A recorded step.
+pub(super) struct Recorded {
+    driver: Arc<dyn Driver>,
+    graph: Graph,
+    key: Key,
+    launches: u64,
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        self.driver.forget(self.graph);
+    }
+}
+
+impl Executor {
+    /// Queues a step without weights of energies: by what was recorded, by recording it where a step like it has run before, or piece by
+    /// piece. The first is never recorded: drivers prepare kernels when they are launched for the first time.
+    pub(super) fn queue_or_replay(&mut self, key: Key) -> Result<(), DriverError> {
+        if !self.options.graph {
+            return self.queue(key.ends, false);
+        }
+        if self.recorded.as_ref().is_none_or(|r| r.key != key) {
+            self.recorded = None;
+            if self.ran != Some(key) {
+                return self.queue(key.ends, false);
+            }
+            let driver = self.launcher.driver.clone();
+            driver.begin_capture()?;
+            let queued = self.queue(key.ends, false);
+            let graph = driver.end_capture();
+            let launches = self.launcher.launches;
+            // Made first, so that a graph is dropped after an error too.
+            let recorded = graph.map(|graph| Recorded { driver, graph, key, launches });
+            queued?;
+            self.recorded = Some(recorded?);
+            self.recordings += 1;
+        }
+        let recorded = self.recorded.as_ref().expect("made above");
+        self.launcher.launches = recorded.launches;
+        recorded.driver.replay(recorded.graph)?;
+        self.replays += 1;
+        Ok(())
+    }
+}

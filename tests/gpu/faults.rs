@@ -1,0 +1,118 @@
+//! Whatever call of the driver fails: a typed error, nothing left behind, and a calculator that can go on.
+
+use super::common::bits;
+use super::placed::{options, tight, Case};
+use std::sync::Arc;
+use weir_backends::cpu::{Permission, PrecisionChoice};
+use weir_backends::gpu::driver::Driver;
+use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Live, Watch};
+use weir_backends::gpu::{create, GpuCalculator, GpuError, GpuOptions};
+use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
+
+fn step(case: &Case, c: &mut GpuCalculator) -> Result<Vec<u64>, ComputeError> {
+    let mut out = Results::default();
+    let request = Request::default();
+    c.compute(&case.x, Some(&case.cell), &FrameParameters::default(), request, &mut out).map(|()| bits(&out))
+}
+
+/// Steps of a run: piece by piece, recorded, run again.
+const STEPS: usize = 3;
+
+#[test]
+fn every_failing_call_is_an_error_that_leaves_nothing_behind() {
+    let case = Case::with(4, 3, 3.0, [[6.9, 0.0, 0.0], [0.3, 6.8, 0.0], [-0.5, 0.2, 7.1]]);
+    let device = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
+    let base = GpuOptions {
+        tile_edges: 1 << 17,
+        poison: false,
+        rebuild: Permission::Forbidden,
+        ..options(PrecisionChoice::F32)
+    };
+    let options = tight(&case, device, &base);
+    let expected = step(&case, &mut case.calculator(device, &options)).unwrap();
+    let (mut refused, mut broken) = (0u64, [0u64; STEPS]);
+    let mut n = 0;
+    loop {
+        let driver = Arc::new(Emulated::new(device));
+        driver.fail(Some(n));
+        match create(driver.clone(), case.model.clone(), &case.types, &options) {
+            Err(e) => {
+                assert!(matches!(e, GpuError::Driver(_)), "call {n}: {e}");
+                refused += 1;
+            }
+            Ok(mut c) => {
+                for at in 0..STEPS {
+                    match step(&case, &mut c) {
+                        Ok(got) => assert_eq!(got, expected, "call {n}, step {at}"),
+                        Err(e) => {
+                            assert!(
+                                matches!(e, ComputeError::Memory(_)) && driver.failed(),
+                                "call {n}, step {at}: {e}"
+                            );
+                            broken[at] += 1;
+                            assert_eq!(step(&case, &mut c).unwrap(), expected, "the step after call {n}");
+                            break;
+                        }
+                    }
+                }
+                let p = &c.plan().unwrap().prediction;
+                assert!(p.out_bytes.iter().sum::<u64>() > 0, "a plan that moves nothing has no events");
+            }
+        }
+        assert_eq!((driver.live(), driver.held()), (Live::default(), 0), "call {n}");
+        if !driver.failed() {
+            break;
+        }
+        n += 1;
+    }
+    // Weights and kernels; the pieces of a step, twice where it is recorded; almost nothing where it is run again.
+    assert!(refused >= 30 && broken[0] > 100 && broken[1] > 100 && broken[2] >= 2, "{refused} {broken:?}");
+}
+
+#[test]
+fn a_call_that_cannot_be_recorded_spoils_the_recording() {
+    use weir_backends::gpu::driver::{Memory, Stream};
+    let d = Emulated::new(EmulatedOptions::default());
+    let at = d.allocate(Memory::Device, 64).unwrap();
+    let event = d.event().unwrap();
+    let fill = |stream| d.fill(stream, at, 1, 64).unwrap();
+    // Memory is taken; somebody waits; a stream is never waited for; an event from outside.
+    let spoils: [&dyn Fn(); 4] = [
+        &|| assert!(d.allocate(Memory::Device, 64).is_err()),
+        &|| assert!(d.synchronise(Stream::Compute).is_err()),
+        &|| {
+            d.record(event, Stream::Compute).unwrap();
+            d.wait(Stream::Out, event).unwrap();
+            fill(Stream::Out);
+        },
+        &|| {
+            d.record(event, Stream::In).unwrap();
+            assert!(d.wait(Stream::Compute, event).is_err());
+        },
+    ];
+    for spoil in spoils {
+        d.begin_capture().unwrap();
+        fill(Stream::Compute);
+        spoil();
+        assert!(d.end_capture().is_err());
+    }
+    // What is whole runs as often as it is asked to.
+    d.begin_capture().unwrap();
+    d.record(event, Stream::Compute).unwrap();
+    d.wait(Stream::Out, event).unwrap();
+    fill(Stream::Out);
+    d.record(event, Stream::Out).unwrap();
+    d.wait(Stream::Compute, event).unwrap();
+    let graph = d.end_capture().unwrap();
+    for _ in 0..2 {
+        d.fill(Stream::Compute, at, 7, 64).unwrap();
+        d.replay(graph).unwrap();
+        let mut byte = 0u8;
+        // SAFETY: both ends hold a byte until the stream has been waited for.
+        unsafe { d.copy(Stream::Compute, (&raw mut byte) as u64, at + 63, 1) }.unwrap();
+        d.synchronise(Stream::Compute).unwrap();
+        assert_eq!(byte, 1);
+    }
+    d.forget(graph);
+    assert!(d.replay(graph).is_err());
+}

@@ -1,0 +1,218 @@
+//! One answer wherever kept states lie, whatever is rebuilt, and however late copies run.
+
+use super::common::{bits, system};
+use std::sync::Arc;
+use weir_allocators::faults::Faults;
+use weir_allocators::kind::{Ledger, System};
+use weir_backends::cpu::{Checkpoint, Permission, PrecisionChoice, Store};
+use weir_backends::gpu::driver::Memory;
+use weir_backends::gpu::emulated::{Eagerness, Emulated, EmulatedOptions, Watch};
+use weir_backends::gpu::{create, hbm, GpuCalculator, GpuOptions, GpuTier, TierMemory};
+use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
+use weir_engine::model::{new_model, Model};
+use weir_engine::plan::placement::{smallest_feasible, TierSpec};
+
+pub struct Case {
+    pub model: Arc<Model>,
+    pub cell: [[f64; 3]; 3],
+    pub x: Vec<[f64; 3]>,
+    pub types: Vec<i32>,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]])
+    }
+
+    /// Six layers, so that there is something to place.
+    pub fn of(atoms: usize, side: f64, cell: [[f64; 3]; 3]) -> Self {
+        Self::with(6, atoms, side, cell)
+    }
+
+    /// So many layers, six at most.
+    pub fn with(layers: usize, atoms: usize, side: f64, cell: [[f64; 3]; 3]) -> Self {
+        let mut model = new_model("tiny", 5).unwrap();
+        let d = &mut model.descriptor;
+        d.layers.extend(d.layers.clone());
+        d.layers.truncate(layers);
+        d.options.nlayers = d.layers.len();
+        let (x, types) = system(atoms, side, 17, 2);
+        Self { model: Arc::new(model), cell, x, types }
+    }
+
+    pub fn calculator(&self, device: EmulatedOptions, options: &GpuOptions) -> GpuCalculator {
+        create(Arc::new(Emulated::new(device)), self.model.clone(), &self.types, options).unwrap()
+    }
+
+    pub fn run(&self, c: &mut GpuCalculator) -> Result<Results, String> {
+        let mut out = Results::default();
+        c.compute(&self.x, Some(&self.cell), &FrameParameters::default(), Request::default(), &mut out)
+            .map_err(|e| e.to_string())?;
+        Ok(out)
+    }
+}
+
+pub fn options(precision: PrecisionChoice) -> GpuOptions {
+    GpuOptions {
+        precision,
+        tile_edges: 120,
+        tiers: vec![hbm(1 << 30)],
+        poison: true,
+        cache_dir: super::kept(),
+        ..Default::default()
+    }
+}
+
+/// Tiers of which the first is as small as it can be, so that states move between them.
+pub fn tight(case: &Case, device: EmulatedOptions, base: &GpuOptions) -> GpuOptions {
+    let with = |budget| GpuOptions { tiers: vec![hbm(budget), pinned()], ..base.clone() };
+    let problem = case.calculator(device, &with(1 << 40)).problem(&case.x, Some(&case.cell)).unwrap();
+    with(smallest_feasible(&problem).unwrap())
+}
+
+fn slow(name: &str, memory: TierMemory) -> GpuTier {
+    let spec = TierSpec {
+        name: name.into(),
+        capacity: 1 << 30,
+        out_rate: 4e9,
+        in_rate: 5e9,
+        both: 0.6,
+        latency: 1e-6,
+        overlap: 0.9,
+    };
+    GpuTier { spec, memory }
+}
+
+pub fn pinned() -> GpuTier {
+    slow("pinned", TierMemory::Driver(Memory::Pinned))
+}
+
+fn host() -> GpuTier {
+    let ledger = Ledger::new("system", "WEIR_HOST_BUDGET", 1 << 30);
+    slow("system", TierMemory::Host(Arc::new(System::new(ledger, None, Vec::new(), Faults::none()))))
+}
+
+#[test]
+fn same_answer_under_every_plan() {
+    let case = Case::new();
+    let base = options(PrecisionChoice::F32);
+    let watched = EmulatedOptions::default();
+    let expected = bits(&case.run(&mut case.calculator(watched, &base)).unwrap());
+    let everything = {
+        let mut c = case.calculator(watched, &base);
+        case.run(&mut c).unwrap();
+        c.peak_bytes()[0].1
+    };
+    let (mut spilled, mut rebuilt) = (0, 0);
+    for slow in [vec![], vec![pinned()], vec![host()]] {
+        for checkpoint in [Checkpoint::Auto, Checkpoint::All, Checkpoint::Every(2)] {
+            let with = |budget| {
+                let mut tiers = vec![hbm(budget)];
+                tiers.extend(slow.clone());
+                GpuOptions { tiers, checkpoint, ..base.clone() }
+            };
+            let problem = case.calculator(watched, &with(1 << 40)).problem(&case.x, Some(&case.cell)).unwrap();
+            let least = smallest_feasible(&problem).unwrap();
+            for budget in [(everything + least) / 2, least] {
+                for eagerness in [Eagerness::Lazy, Eagerness::Eager] {
+                    let device = EmulatedOptions { eagerness, ..watched };
+                    let mut c = case.calculator(device, &with(budget.max(least)));
+                    let got = bits(&case.run(&mut c).unwrap());
+                    assert_eq!(got, expected, "{} slow tiers, {checkpoint}, {budget}, {eagerness:?}", slow.len());
+                    let peak = &c.peak_bytes()[0];
+                    assert!(peak.1 <= budget.max(least), "{peak:?} of {budget}");
+                    let p = &c.plan().unwrap().prediction;
+                    spilled += u32::from(p.out_bytes.iter().sum::<u64>() > 0);
+                    rebuilt += u32::from(p.rebuild > 0.0);
+                }
+            }
+        }
+    }
+    assert!(spilled >= 6 && rebuilt >= 6, "{spilled} plans spill, {rebuilt} rebuild");
+}
+
+#[test]
+fn rounded_states_have_the_same_bits_in_every_tier() {
+    let case = Case::new();
+    for (precision, store) in
+        [(PrecisionChoice::F64, Store::F32), (PrecisionChoice::F32, Store::F16), (PrecisionChoice::F32, Store::Bf16)]
+    {
+        let base = GpuOptions { store, ..options(precision) };
+        let watched = EmulatedOptions::default();
+        let expected = case.run(&mut case.calculator(watched, &base)).unwrap();
+        let exact = case.run(&mut case.calculator(watched, &options(precision))).unwrap();
+        assert_ne!(bits(&expected), bits(&exact), "{store} rounds");
+        let got = case.run(&mut case.calculator(watched, &tight(&case, watched, &base))).unwrap();
+        assert_eq!(bits(&got), bits(&expected), "{store}");
+    }
+}
+
+#[test]
+fn waves_and_shared_memory_leave_no_trace() {
+    let case = Case::new();
+    let base = options(PrecisionChoice::F64);
+    let expected = bits(&case.run(&mut case.calculator(EmulatedOptions::default(), &base)).unwrap());
+    let waves = EmulatedOptions { wave: 64, ..Default::default() };
+    assert_eq!(bits(&case.run(&mut case.calculator(waves, &base)).unwrap()), expected);
+    let small = GpuOptions { shared_limit: Some(40 << 10), ..base.clone() };
+    assert_eq!(bits(&case.run(&mut case.calculator(EmulatedOptions::default(), &small)).unwrap()), expected);
+    let unwatched = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
+    assert_eq!(bits(&case.run(&mut case.calculator(unwatched, &base)).unwrap()), expected);
+}
+
+#[test]
+fn a_budget_below_the_smallest_is_an_error_before_any_work() {
+    let case = Case::new();
+    let base = options(PrecisionChoice::F32);
+    let problem = case.calculator(EmulatedOptions::default(), &base).problem(&case.x, Some(&case.cell)).unwrap();
+    let least = smallest_feasible(&problem).unwrap();
+    let short = GpuOptions { tiers: vec![hbm(least - 1)], ..base.clone() };
+    let e = case.run(&mut case.calculator(EmulatedOptions::default(), &short)).unwrap_err();
+    assert!(e.contains("tier hbm lacks"), "{e}");
+    // A device that is really smaller than its budget says.
+    let weights = 1 << 20;
+    let device = EmulatedOptions { memory: weights + (least - weights) / 2, ..Default::default() };
+    let e = case.run(&mut case.calculator(device, &base)).unwrap_err();
+    assert!(e.contains("device memory"), "{e}");
+}
+
+#[test]
+fn updates_in_turn_have_the_same_bits_under_every_plan() {
+    let mut case = Case::with(4, 10, 5.0, [[5.4, 0.0, 0.0], [0.8, 5.1, 0.0], [-1.2, 0.6, 5.6]]);
+    let mut model = (*case.model).clone();
+    model.descriptor.options.sequential_update = true;
+    case.model = Arc::new(model);
+    let watched = EmulatedOptions::default();
+    let base = GpuOptions { tile_edges: 60, ..options(PrecisionChoice::Model) };
+    let refused = |o: GpuOptions| create(Arc::new(Emulated::new(watched)), case.model.clone(), &case.types, &o).err();
+    assert!(refused(GpuOptions { precision: PrecisionChoice::F32, ..base.clone() })
+        .unwrap()
+        .to_string()
+        .contains("f64"));
+    let store = refused(GpuOptions { store: Store::F32, ..base.clone() }).unwrap().to_string();
+    assert!(store.contains("WEIR_STORE"), "{store}");
+    let mut everything = case.calculator(watched, &base);
+    let expected = bits(&case.run(&mut everything).unwrap());
+    assert!(everything.plan().unwrap().prediction.rebuild == 0.0);
+    for (rebuild, checkpoint) in
+        [(Permission::Forbidden, Checkpoint::Auto), (Permission::Allowed, Checkpoint::Every(2))]
+    {
+        let options = tight(&case, watched, &GpuOptions { rebuild, checkpoint, ..base.clone() });
+        for eagerness in [Eagerness::Lazy, Eagerness::Eager] {
+            let mut c = case.calculator(EmulatedOptions { eagerness, ..watched }, &options);
+            assert_eq!(bits(&case.run(&mut c).unwrap()), expected, "{checkpoint}, {eagerness:?}");
+            let p = &c.plan().unwrap().prediction;
+            assert!(p.out_bytes.iter().sum::<u64>() > 0 || p.rebuild > 0.0, "{checkpoint}");
+        }
+    }
+}
+
+#[test]
+fn what_may_not_be_rebuilt_is_not() {
+    let case = Case::new();
+    let base = GpuOptions { rebuild: Permission::Forbidden, ..options(PrecisionChoice::F32) };
+    let mut c = case.calculator(EmulatedOptions::default(), &base);
+    case.run(&mut c).unwrap();
+    assert_eq!(c.plan().unwrap().prediction.rebuild, 0.0);
+    assert!(c.launches() > 0);
+}
