@@ -8,6 +8,12 @@ use std::path::{Path, PathBuf};
 
 const LIBRARY: &str = "libdeepmd_c.so";
 const HEADERS: [&str; 2] = ["c_api.h", "deepmd.hpp"];
+/// Our own stand-in for DeePMD-kit's C++ class, and a CMake package for it.
+const SHIM: [(&str, &str); 3] = [
+    ("include/deepmd/DeepPot.h", include_str!("../ffi/deepmd-c/shim/DeepPot.h")),
+    ("lib/cmake/DeePMD/DeePMDConfig.cmake", include_str!("../ffi/deepmd-c/shim/DeePMDConfig.cmake")),
+    ("lib/cmake/DeePMD/DeePMDConfigVersion.cmake", include_str!("../ffi/deepmd-c/shim/DeePMDConfigVersion.cmake")),
+];
 
 /// Where the library may lie, by the binary's folder: beside it (a build), or in a prefix.
 fn places(folder: &Path) -> [PathBuf; 4] {
@@ -70,6 +76,12 @@ pub fn run(args: &InstallArgs) -> Result<()> {
     for place in ["plugin", "lib"] {
         copy(&found, &folder.join(place).join(LIBRARY))?;
     }
+    for (name, text) in SHIM {
+        let path = folder.join(name);
+        let into = path.parent().expect("below the folder");
+        fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     if let Some(headers) = &args.headers {
         for header in HEADERS {
             copy(&headers.join(header), &folder.join("include/deepmd").join(header))?;
@@ -97,6 +109,8 @@ fn told(folder: &Path, args: &InstallArgs) -> String {
             &format!("  mkdir -p {at}/include/deepmd && cp DEEPMD/source/api_c/include/*.h* {at}/include/deepmd/\n");
     }
     text += &format!("  cmake -S DEEPMD/source -B build -DDEEPMD_C_ROOT={at} -DLAMMPS_SOURCE_ROOT=LAMMPS -DCMAKE_INSTALL_PREFIX=PREFIX\n\n");
+    text += "Programs for DeePMD-kit's C++ class deepmd::DeepPot without lists of their own (a fork of GROMACS):\n";
+    text += &format!("  cmake ... -DDeePMD_ROOT={at}             # package DeePMD, target DeePMD::deepmd_cc\n\n");
     text += "Settings come from WEIR_ variables (WEIR_HEAD, WEIR_THREADS, WEIR_HBM_BUDGET, ...): docs/environment.md, docs/lammps.md\n";
     text
 }
@@ -139,6 +153,8 @@ mod tests {
         let read = |name: &str| fs::read_to_string(args.folder.join(name)).unwrap();
         assert_eq!((read("plugin/libdeepmd_c.so"), read("lib/libdeepmd_c.so")), ("newer".into(), "newer".into()));
         assert_eq!((read("plugin/dpplugin.so"), read("include/deepmd/deepmd.hpp")), ("newer".into(), "hpp".into()));
+        assert!(read("include/deepmd/DeepPot.h").contains("class DeepPot"));
+        assert!(read("lib/cmake/DeePMD/DeePMDConfig.cmake").contains("DeePMD::deepmd_cc"));
         args.library = Some(folder.path().join("none.so"));
         assert!(run(&args).unwrap_err().to_string().contains("no such file"));
     }
