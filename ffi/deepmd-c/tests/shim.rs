@@ -1,5 +1,5 @@
 //! A program written for DeePMD-kit's C++ class gets the engine's numbers through the header that `weir install-deepmd` lays out.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::undocumented_unsafe_blocks)]
 
 mod common;
 
