@@ -4,9 +4,9 @@ use super::super::array::Array;
 use super::super::buffers::SUM_ROWS;
 use super::super::driver::DriverError;
 use super::super::launch::args;
-use super::forward::AngleNone;
+use super::layer::{AngleBackward, EdgeBackward, Features};
 use super::Executor;
-use weir_engine::plan::placement::{Place, State};
+use weir_engine::plan::placement::State;
 
 impl Executor {
     pub(super) fn clear(&mut self, layer: usize) -> Result<(), DriverError> {
@@ -25,140 +25,27 @@ impl Executor {
         input: State,
         adjoint: State,
     ) -> Result<(), DriverError> {
-        let (b, w, s) = (&self.buffers, &self.weights.layers[layer], &self.shapes);
-        let (first_centre, count) = self.centres(tile);
-        let [centre, neighbour] = b.banks[layer % b.banks.len()];
-        let (wc, wd, wa) =
-            (s.centre_projection(layer) as u32, s.edge_messages(layer) as u32, s.angle_messages(layer) as u32);
-        let (edges, angles) = (self.arenas.place(input.edges), self.arenas.place(input.angles));
-        let (e_bar, a_bar) = (self.arenas.place(adjoint.edges), self.arenas.place(adjoint.angles));
-        let first = u32::from(input.edges == Place::Initial);
-        let first_angles = u32::from(input.angles == Place::Initial);
-        let (k, shared, none) = (self.launcher.kernels, self.launcher.shared, AngleNone::of(w));
-        self.node_adjoint(layer, tile, first, edges)?;
-        let (b, m, w, s) = (&self.buffers, &self.weights, &self.weights.layers[layer], &self.shapes);
+        let (edges, angles) = self.inputs(input);
+        let [e_bar, a_bar] = [adjoint.edges, adjoint.angles].map(|p| self.arenas.place(p));
+        self.node_adjoint(layer, tile, edges)?;
+        let (b, w) = (&self.buffers, &self.weights.layers[layer]);
+        let (centre_bar, starts) = (b.centre_bar, !self.shapes.updates_edges(layer));
         // Edges outside the angle set owe something to the second map only where their own feature feeds it.
         let s_bar = if w.angle.is_some() { b.s_bar } else { Array::NONE };
-        if let Some(a) = &w.angle {
-            self.launcher.over(
-                k.edge_projections,
-                count,
-                1,
-                shared.edge_projections,
-                args![
-                    first_centre,
-                    b.first_edge,
-                    b.angle_edges,
-                    b.first_pair,
-                    b.geometry,
-                    first,
-                    edges,
-                    m.edge_weight,
-                    m.edge_bias,
-                    wa,
-                    a.own.forward,
-                    a.other.forward,
-                    b.own,
-                    b.other
-                ],
-            )?;
-            self.launcher.over(
-                k.angle_backward,
-                count,
-                1,
-                shared.angle_backward,
-                args![
-                    first_centre,
-                    b.first_edge,
-                    b.angle_edges,
-                    b.first_angle,
-                    b.first_pair,
-                    b.geometry,
-                    b.vector,
-                    b.distance,
-                    first_angles,
-                    angles,
-                    edges,
-                    m.edge_weight,
-                    m.edge_bias,
-                    m.angle_weight,
-                    centre,
-                    wc,
-                    wd,
-                    a.angle.forward,
-                    a.angle.adjoint,
-                    wa,
-                    b.own,
-                    b.other,
-                    w.r_angle,
-                    w.keep[2],
-                    a.linear2.forward,
-                    a.linear2.adjoint,
-                    a.bias2,
-                    w.r_second,
-                    e_bar,
-                    a_bar,
-                    b.own_bar,
-                    b.other_bar,
-                    s_bar,
-                    b.centre_bar,
-                    b.geometry_bar
-                ],
-            )?;
+        let (_, _, wa) = self.widths(layer);
+        let (r_message, r_edge, moment_bar) = (w.r_message, w.r_edge, b.moment_bar);
+        let last = EdgeBackward { input: edges, r_message, r_edge, moment_bar, wa, s_bar, starts, e_bar, centre_bar };
+        if w.angle.is_some() {
+            let (r_angle, r_second, state) = (w.r_angle, w.r_second, edges.state);
+            let part = AngleBackward { angles, edges: state, r_angle, r_second, e_bar, a_bar, centre_bar };
+            self.edge_projections(layer, tile, edges)?;
+            self.angle_backward(layer, tile, part)?;
         }
-        self.launcher.over(
-            k.edge_backward,
-            count,
-            1,
-            shared.edge_backward,
-            args![
-                first_centre,
-                b.first_edge,
-                b.angle_edges,
-                b.first_pair,
-                b.neighbour,
-                b.geometry,
-                b.exact,
-                first,
-                edges,
-                m.edge_weight,
-                m.edge_bias,
-                b.nodes[layer],
-                centre,
-                wc,
-                neighbour,
-                wd,
-                w.edge.forward,
-                w.edge.adjoint,
-                w.r_message,
-                w.edge_scale,
-                w.r_edge,
-                w.keep[1],
-                wa,
-                none.own_adjoint,
-                none.other_adjoint,
-                b.own_bar,
-                b.other_bar,
-                s_bar,
-                b.node_bar,
-                b.moment_bar,
-                u32::from(!s.updates_edges(layer)),
-                e_bar,
-                b.owed,
-                b.centre_bar,
-                b.geometry_bar
-            ],
-        )
+        self.edge_backward(layer, tile, last)
     }
 
     /// Adjoint of a tile's node update, its moments made again from these edges.
-    pub(super) fn node_adjoint(
-        &mut self,
-        layer: usize,
-        tile: usize,
-        first: u32,
-        edges: Array,
-    ) -> Result<(), DriverError> {
+    pub(super) fn node_adjoint(&mut self, layer: usize, tile: usize, edges: Features) -> Result<(), DriverError> {
         let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
         let (first_centre, count) = self.centres(tile);
         let (k, shared, nodes) = (self.launcher.kernels, self.launcher.shared, u64::from(self.rows[2]));
@@ -173,8 +60,8 @@ impl Executor {
                 b.angle_edges,
                 b.neighbour,
                 b.geometry,
-                first,
-                edges,
+                edges.first,
+                edges.state,
                 m.edge_weight,
                 m.edge_bias,
                 b.nodes[layer],

@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::driver::DriverError;
 use super::super::fit::{FIT_BLOCKS, FIT_ROWS};
 use super::super::launch::args;
-use super::super::weights::LayerArrays;
+use super::layer::AngleForward;
 use super::Executor;
 use weir_engine::plan::placement::{Place, State};
 
@@ -73,121 +73,19 @@ impl Executor {
         output: State,
         with_nodes: bool,
     ) -> Result<(), DriverError> {
-        let (b, m, w, s) = (&self.buffers, &self.weights, &self.weights.layers[layer], &self.shapes);
-        let (first_centre, count) = self.centres(tile);
-        let [centre, neighbour] = b.banks[layer % b.banks.len()];
-        let (wc, wd, wa) =
-            (s.centre_projection(layer) as u32, s.edge_messages(layer) as u32, s.angle_messages(layer) as u32);
-        let (edges, angles) = (self.arenas.place(input.edges), self.arenas.place(input.angles));
-        let (edges_out, angles_out) = (self.arenas.place(output.edges), self.arenas.place(output.angles));
-        let first = u32::from(input.edges == Place::Initial);
-        let first_angles = u32::from(input.angles == Place::Initial);
-        let flag = Array { at: b.too_large.at + 4 * (layer as u64 + 1), bytes: 4 };
-        let (k, shared) = (self.launcher.kernels, self.launcher.shared);
-        let none = AngleNone::of(w);
+        let (edges, angles) = self.inputs(input);
+        let [edges_out, angles_out] = [output.edges, output.angles].map(|p| self.arenas.place(p));
         let only_angles = !with_nodes && output.edges == Place::None;
         if only_angles {
-            self.launcher.over(
-                k.edge_projections,
-                count,
-                1,
-                shared.edge_projections,
-                args![
-                    first_centre,
-                    b.first_edge,
-                    b.angle_edges,
-                    b.first_pair,
-                    b.geometry,
-                    first,
-                    edges,
-                    m.edge_weight,
-                    m.edge_bias,
-                    wa,
-                    none.own,
-                    none.other,
-                    b.own,
-                    b.other
-                ],
-            )?;
+            self.edge_projections(layer, tile, edges)?;
         } else {
-            self.launcher.over(
-                k.edge_forward,
-                count,
-                1,
-                shared.edge_forward,
-                args![
-                    first_centre,
-                    b.first_edge,
-                    b.angle_edges,
-                    b.first_pair,
-                    b.neighbour,
-                    b.geometry,
-                    first,
-                    edges,
-                    m.edge_weight,
-                    m.edge_bias,
-                    b.nodes[layer],
-                    centre,
-                    wc,
-                    neighbour,
-                    wd,
-                    w.edge.forward,
-                    w.r_edge,
-                    w.keep[1],
-                    wa,
-                    none.own,
-                    none.other,
-                    b.own,
-                    b.other,
-                    u32::from(with_nodes),
-                    b.message_sum,
-                    b.moments,
-                    b.owed,
-                    edges_out,
-                    flag
-                ],
-            )?;
+            let (_, _, wa) = self.widths(layer);
+            self.edge_forward(layer, tile, edges, wa, with_nodes, edges_out)?;
         }
-        if let Some(a) = &w.angle {
-            self.launcher.over(
-                k.angle_forward,
-                count,
-                1,
-                shared.angle_forward,
-                args![
-                    first_centre,
-                    b.first_edge,
-                    b.angle_edges,
-                    b.first_angle,
-                    b.first_pair,
-                    b.geometry,
-                    b.vector,
-                    b.distance,
-                    first_angles,
-                    angles,
-                    edges,
-                    m.edge_weight,
-                    m.edge_bias,
-                    m.angle_weight,
-                    centre,
-                    wc,
-                    wd,
-                    a.angle.forward,
-                    wa,
-                    b.own,
-                    b.other,
-                    w.r_angle,
-                    w.keep[2],
-                    a.linear2.forward,
-                    a.bias2,
-                    w.r_second,
-                    u32::from(only_angles),
-                    b.owed,
-                    edges_out,
-                    angles_out,
-                    flag
-                ],
-            )?;
+        if self.weights.layers[layer].angle.is_some() {
+            let (edges, unfinished) = (edges.state, self.buffers.owed);
+            let part = AngleForward { angles, edges, unfinished, only_angles, edges_out, angles_out };
+            self.angle_forward(layer, tile, part)?;
         }
         match with_nodes {
             true => self.node_update(layer, tile),
@@ -264,20 +162,5 @@ impl Executor {
                 b.node_bar
             ],
         )
-    }
-}
-
-/// Angle maps of a layer, null pointers where it has none.
-pub(super) struct AngleNone {
-    pub(super) own: Array,
-    pub(super) other: Array,
-    pub(super) own_adjoint: Array,
-    pub(super) other_adjoint: Array,
-}
-
-impl AngleNone {
-    pub(super) fn of(w: &LayerArrays) -> Self {
-        let a = w.angle.unwrap_or_default();
-        Self { own: a.own.forward, other: a.other.forward, own_adjoint: a.own.adjoint, other_adjoint: a.other.adjoint }
     }
 }

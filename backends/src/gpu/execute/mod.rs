@@ -3,6 +3,7 @@
 mod backward;
 mod forward;
 mod label;
+mod layer;
 mod record;
 mod sequential;
 mod step;
