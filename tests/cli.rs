@@ -1,6 +1,10 @@
 //! Promises of the command line, on the built program.
 #![allow(missing_docs)]
 
+#[path = "common/program.rs"]
+mod program;
+
+use program::program;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -17,22 +21,8 @@ fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parity/tiny/model.dp")
 }
 
-/// The program with a clean environment.
-fn weir(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command.current_dir(folder).args(arguments);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WEIR_") {
-            command.env_remove(name);
-        }
-    }
-    // Whatever this machine has.
-    command.env("WEIR_BACKEND", "cpu");
-    command
-}
-
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    weir(folder, arguments).output().unwrap()
+    program(folder, arguments).output().unwrap()
 }
 
 /// Four molecules in a periodic cell smaller than twice the cutoff, and a single-precision model.
@@ -217,7 +207,7 @@ fn flags_beat_the_environment() {
     let precision = |arguments: &[&str]| {
         let mut all = vec!["eval", "model.dp", "water.extxyz", "--json", "-", "-q"];
         all.extend(arguments);
-        let output = weir(folder.path(), &all).env("WEIR_PRECISION", "f32").output().unwrap();
+        let output = program(folder.path(), &all).env("WEIR_PRECISION", "f32").output().unwrap();
         serde_json::from_str::<serde_json::Value>(&out(&output)).unwrap()["precision"].clone()
     };
     assert_eq!(precision(&[]), "f32");
@@ -228,7 +218,7 @@ fn flags_beat_the_environment() {
 fn wrong_usage_ends_with_code_two_and_a_hint() {
     let folder = folder();
     let with = |name: &str, value: &str| {
-        let output = weir(folder.path(), &["eval", "model.dp", "water.extxyz"]).env(name, value).output().unwrap();
+        let output = program(folder.path(), &["eval", "model.dp", "water.extxyz"]).env(name, value).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         err(&output)
     };
@@ -237,7 +227,7 @@ fn wrong_usage_ends_with_code_two_and_a_hint() {
         let text = with("WEIR_BACKEND", "emulated");
         assert!(text.contains("WEIR_BACKEND") && text.contains("--features emulated"), "{text}");
     }
-    assert!(weir(folder.path(), &["eval", "model.dp", "water.extxyz", "-q"])
+    assert!(program(folder.path(), &["eval", "model.dp", "water.extxyz", "-q"])
         .env("WEIR_ROOT", "/opt")
         .status()
         .unwrap()
@@ -285,7 +275,7 @@ fn a_closed_pipe_ends_in_silence() {
     let folder = folder();
     let many = WATER.repeat(2000);
     fs::write(folder.path().join("many.extxyz"), many).unwrap();
-    let mut child = weir(folder.path(), &["eval", "model.dp", "many.extxyz", "--frames", "all", "-q"])
+    let mut child = program(folder.path(), &["eval", "model.dp", "many.extxyz", "--frames", "all", "-q"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -399,7 +389,7 @@ fn a_run_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() {
         finished(whole.path(), &["md", "run.toml"]);
         let mut kills = 0;
         for attempt in 0u64.. {
-            let mut child = weir(parts.path(), &["md", "run.toml", "--resume", "-q"]).spawn().unwrap();
+            let mut child = program(parts.path(), &["md", "run.toml", "--resume", "-q"]).spawn().unwrap();
             // Different moments: before the first restart file, amid steps, amid writing.
             std::thread::sleep(Duration::from_millis(20 + 23 * attempt));
             if child.try_wait().unwrap().is_some() {
@@ -423,7 +413,7 @@ fn signals_stop_a_run_with_a_restart_file() {
     finished(whole.path(), &["md", "run.toml"]);
     for name in ["TERM", "INT", "USR1"] {
         // No periodic restart: the one at the signal must do.
-        let child = weir(parts.path(), &["md", "run.toml", "--resume", "--set", "output.restart_minutes=60"])
+        let child = program(parts.path(), &["md", "run.toml", "--resume", "--set", "output.restart_minutes=60"])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -528,7 +518,7 @@ fn a_gpu_that_cannot_be_used_is_an_error_and_none_at_all_is_the_cpu() {
     let folder = folder();
     let path = folder.path();
     let with = |backend: Option<&str>| {
-        let mut command = weir(path, &["eval", "model.dp", "water.extxyz", "--json", "-", "-q"]);
+        let mut command = program(path, &["eval", "model.dp", "water.extxyz", "--json", "-", "-q"]);
         command.env("LD_LIBRARY_PATH", path).env_remove("WEIR_BACKEND");
         backend.map(|b| command.env("WEIR_BACKEND", b));
         command.output().unwrap()
@@ -576,7 +566,7 @@ fn a_gpu_without_kernels_is_taken_and_then_an_error_that_names_the_cpu() {
     let with = |backend: &str| {
         let arguments =
             ["eval", "model.dp", "water.extxyz", "--json", "-", "--log-format", "json", "--host-budget", "64MiB"];
-        let mut command = weir(path, &arguments);
+        let mut command = program(path, &arguments);
         command.env("LD_LIBRARY_PATH", path).env("WEIR_BACKEND", backend).env("WEIR_CACHE_DIR", path.join("cache"));
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", err(&output));

@@ -1,6 +1,10 @@
 //! Promises of the commands around placement: hardware, traces, profiles.
 #![allow(missing_docs)]
 
+#[path = "common/program.rs"]
+mod program;
+
+use program::program;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,15 +20,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn weir(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command.current_dir(folder).args(arguments);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WEIR_") {
-            command.env_remove(name);
-        }
-    }
-    // Whatever this machine has.
-    command.env("WEIR_BACKEND", "cpu");
+    let mut command = program(folder, arguments);
     command.env("WEIR_CACHE_DIR", folder.join("cache")).env("WEIR_SCRATCH_DIR", folder);
     command.envs(variables.iter().copied()).output().unwrap()
 }

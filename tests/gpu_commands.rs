@@ -2,6 +2,10 @@
 #![cfg(feature = "emulated")]
 #![allow(missing_docs)]
 
+#[path = "common/program.rs"]
+mod program;
+
+use program::program;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,13 +26,7 @@ fn parity(name: &str) -> String {
 
 /// The program on the emulated device. Compiled kernels are kept beside the build: their keys hold all that shapes them.
 fn weir(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command.current_dir(folder).args(arguments);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WEIR_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = program(folder, arguments);
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated-kernels");
     command.env("WEIR_BACKEND", "emulated").env("WEIR_CACHE_DIR", cache).env("WEIR_HOST_BUDGET", "256MiB");
     command

@@ -3,11 +3,15 @@
 
 mod common;
 
+#[path = "common/program.rs"]
+mod program;
+
 use common::{data, load_model, shared};
+use program::program;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 use weir_backends::cpu::{
     create_cpu, Checkpoint, CpuCalculator, CpuOptions, Neighbours, Outline, PrecisionChoice, Terms,
@@ -25,15 +29,7 @@ fn example(name: &str) -> String {
 
 /// The program in a folder, with a clean environment and a cache of its own.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command.current_dir(folder).args(arguments);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WEIR_") {
-            command.env_remove(name);
-        }
-    }
-    // Whatever this machine has.
-    command.env("WEIR_BACKEND", "cpu");
+    let mut command = program(folder, arguments);
     command.env("WEIR_CACHE_DIR", folder.join("cache"));
     command.output().unwrap()
 }

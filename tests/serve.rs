@@ -1,6 +1,10 @@
 //! `weir serve` against servers written here: the numbers of `weir eval`, and what happens when a server speaks nonsense.
 #![allow(missing_docs)]
 
+#[path = "common/program.rs"]
+mod program;
+
+use program::program;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
@@ -14,13 +18,7 @@ const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/water/model.d
 const WATER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/water/start.extxyz");
 
 fn weir() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WEIR_") {
-            command.env_remove(name);
-        }
-    }
-    command
+    program(Path::new("."), &[])
 }
 
 fn serve(address: &str, structure: &Path) -> Child {

@@ -1,6 +1,10 @@
 //! Promises of placement on the whole program: budgets, tiers and their failures as a user meets them.
 #![allow(missing_docs)]
 
+#[path = "common/program.rs"]
+mod program;
+
+use program::program;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -12,15 +16,7 @@ fn example(name: &str) -> PathBuf {
 
 /// The program in a folder, with a clean environment and a cache of its own.
 fn weir(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command.current_dir(folder).args(arguments);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WEIR_") {
-            command.env_remove(name);
-        }
-    }
-    // Whatever this machine has.
-    command.env("WEIR_BACKEND", "cpu");
+    let mut command = program(folder, arguments);
     command.env("WEIR_CACHE_DIR", folder.join("cache"));
     command
 }
