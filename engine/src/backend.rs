@@ -169,7 +169,12 @@ pub trait Calculator: Send {
     /// Fixes the order in which atoms are summed to the space-filling curve through these positions.
     ///
     /// The order is part of the bits of a result; MD calls this at fixed step numbers so that a resumed run sums as the first did.
-    fn reorder(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>);
+    fn reorder(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) {
+        // Bad positions are reported by the next compute.
+        if let Ok(order) = crate::graph::summation_order(positions, cell) {
+            self.set_order(&order);
+        }
+    }
 
     /// The current order: input indices along the curve (empty before the first step).
     fn order(&self) -> &[u32];

@@ -394,13 +394,6 @@ impl Calculator for CpuCalculator {
         "cpu"
     }
 
-    fn reorder(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) {
-        // Bad positions are reported by the next compute.
-        if let Ok(order) = summation_order(positions, cell) {
-            self.set_order(&order);
-        }
-    }
-
     fn order(&self) -> &[u32] {
         &self.order
     }
