@@ -139,6 +139,10 @@ pub trait Driver: Send + Sync {
     fn name(&self) -> &'static str;
     /// The device.
     fn facts(&self) -> &DeviceFacts;
+    /// Its number, as the driver counts.
+    fn index(&self) -> u32 {
+        0
+    }
     /// Options that images for this device are compiled with, beside those of the chip.
     fn compile_flags(&self) -> &[&str] {
         &[]

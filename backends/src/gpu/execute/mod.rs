@@ -90,6 +90,8 @@ pub struct Executor {
     dead: Vec<Vec<SlotId>>,
     upload: Upload,
     list: Option<DeviceList>,
+    /// Translations of images, for lists that number them.
+    table: Option<Held>,
     atoms_sent: bool,
     parameters: Option<ResolvedParameters>,
     /// How often the step was planned.
@@ -155,6 +157,7 @@ impl Executor {
             dead: Vec::new(),
             upload: Upload::new(double),
             list: None,
+            table: None,
             atoms_sent: false,
             parameters: None,
             plans: 0,
@@ -184,7 +187,7 @@ impl Executor {
         }
     }
 
-    /// A new skin list, built for these positions.
+    /// A new skin list, built for these positions. Where the old one's memory holds it, its addresses stay, and so does what was recorded.
     ///
     /// # Errors
     /// The driver's.
@@ -195,12 +198,37 @@ impl Executor {
         options: &GraphOptions,
         skin: f64,
     ) -> Result<(), ComputeError> {
-        // The old one goes before the new one comes.
+        // Order and types of the atoms may have changed with it.
+        self.atoms_sent = false;
+        if let Some(old) = self.list.take().filter(|old| old.holds(list, options, skin)) {
+            let sent = old.send(&self.launcher.driver, list, positions, options);
+            if sent.is_ok() {
+                self.list = Some(old);
+                return Ok(());
+            }
+            self.forget();
+            return sent.map_err(failed);
+        }
+        // The old one goes before the new one comes, and what was recorded before both.
         self.recorded = None;
         self.ran = None;
-        self.list = None;
-        self.atoms_sent = false;
         self.list = Some(DeviceList::new(&self.launcher.driver, list, positions, options, skin).map_err(failed)?);
+        Ok(())
+    }
+
+    /// Makes room for so many translations that pairs of a given list may number.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn reserve_table(&mut self, rows: usize) -> Result<(), ComputeError> {
+        let bytes = 24 * rows as u64;
+        if self.table.as_ref().is_none_or(|t| t.array.bytes < bytes) {
+            self.recorded = None;
+            self.ran = None;
+            self.table = None;
+            let held = Held::new(&self.launcher.driver, Where::Device, bytes + bytes / 16 + 256 * 24);
+            self.table = Some(held.map_err(failed)?);
+        }
         Ok(())
     }
 
@@ -209,7 +237,8 @@ impl Executor {
         // As many tiles as there can be: they take 28 bytes each.
         let tiles = graph.edges() / self.options.tile_edges.max(1) * 2 + 2;
         let (s, x, fit) = (&self.shapes, self.extent(tiles.min(graph.atoms())), &self.weights.fit);
-        let other = self.weight_memory.array.bytes + self.list.as_ref().map_or(0, DeviceList::bytes);
+        let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
+        let other = self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
         Layout::new(s, x.number, self.options.tile_edges, &self.options.terms(), graph, &self.layout, held, 1)
     }
