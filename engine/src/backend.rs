@@ -60,7 +60,9 @@ pub enum ComputeError {
     #[error("the backend {0} takes no neighbour lists from outside")]
     GivenList(&'static str),
     /// Addresses of a device's memory were given to a backend that has no device.
-    #[error("the backend {0} computes in host memory: positions and forces of a device's memory need a GPU (WEIR_BACKEND)")]
+    #[error(
+        "the backend {0} computes in host memory: positions and forces of a device's memory need a GPU (WEIR_BACKEND)"
+    )]
     NoDevice(&'static str),
     /// Memory for the step could not be had.
     #[error("{0}")]

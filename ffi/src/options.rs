@@ -65,9 +65,9 @@ pub fn outlook() -> String {
     }
     let wanted = |name: &str| backend == Backend::Auto || name == backend.to_string();
     // Drivers without a library or a device do not count.
-    let there = gpu::devices().into_iter().filter(|(name, device)| {
-        wanted(name) && !matches!(device, Err(DriverError::Absent { .. }))
-    });
+    let there = gpu::devices()
+        .into_iter()
+        .filter(|(name, device)| wanted(name) && !matches!(device, Err(DriverError::Absent { .. })));
     let there: Vec<_> = there.collect();
     // The first vendor that has any.
     let first: Vec<_> = there.iter().filter(|d| d.0 == there[0].0).collect();

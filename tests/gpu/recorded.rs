@@ -50,8 +50,8 @@ fn a_recorded_step_has_the_same_bits_and_is_recorded_anew_when_the_plan_changes(
         assert_eq!(same(&x, &cell, one), (1, 4));
         assert_eq!(driver.allocations(), taken, "a step took memory");
         // Too far for the list: the recorded step says so, and serves the new list, which lies where the old one lay.
-        for at in 0..3 {
-            x[3 + at][0] += 0.4;
+        for (at, far) in [0.4, -0.4, 0.4].into_iter().enumerate() {
+            x[3][0] += far;
             assert_eq!(same(&x, &cell, one), (1, 6 + 2 * at as u64));
         }
         assert_eq!(driver.allocations(), taken, "a list took memory");

@@ -13,6 +13,7 @@ pub mod driver;
 pub mod emulated;
 mod execute;
 mod fit;
+mod forecast;
 pub mod hip;
 mod launch;
 mod memory;
@@ -26,8 +27,10 @@ mod upload;
 mod weights;
 
 pub use calculator::GpuCalculator;
+pub use forecast::{tile_choices, GpuOutline};
+pub use launch::{Class, KernelUse};
 pub use memory::{Refused, TierMemory};
-pub use rates::estimated_rates;
+pub use rates::{estimated_rates, keep_rates, kept_rates};
 pub use shape::{precompiled, shared_memory};
 pub use tiers::{open_tiers, GpuTierError, Opened};
 
@@ -82,6 +85,8 @@ pub struct GpuOptions {
     pub graph: bool,
     /// Whether operations are marked for the vendors' profilers (NVTX, roctx). What was recorded shows as one: switch `graph` off.
     pub ranges: bool,
+    /// Whether launches are timed (see [`GpuCalculator::kernels`]); steps are then not recorded.
+    pub kernels: bool,
     /// Bytes of shared memory that a block may use; none: all that the device has.
     pub shared_limit: Option<u32>,
     /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
@@ -106,6 +111,7 @@ impl Default for GpuOptions {
             threads: 0,
             graph: true,
             ranges: false,
+            kernels: false,
             shared_limit: None,
             kernel_dir: None,
             cache_dir: None,

@@ -152,7 +152,11 @@ pub unsafe extern "C" fn weir_create_from_bytes(
         // SAFETY: the caller's promise.
         let (bytes, name) = unsafe { (std::slice::from_raw_parts(bytes.cast::<u8>(), size), text::take(name)) };
         // SAFETY: the caller's promise.
-        Potential::open(Source::Bytes(bytes, name.as_deref().unwrap_or("model")), &unsafe { layer(head, options) }?, None)
+        Potential::open(
+            Source::Bytes(bytes, name.as_deref().unwrap_or("model")),
+            &unsafe { layer(head, options) }?,
+            None,
+        )
     };
     create(&open, units)
 }

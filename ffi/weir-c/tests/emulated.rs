@@ -89,8 +89,12 @@ fn pairs(x: &[f64]) -> (Vec<u64>, Vec<i32>, Vec<i32>) {
     let around = [-2i32, -1, 0, 1, 2];
     for i in 0..ATOMS {
         for j in 0..ATOMS {
-            for n in around.iter().flat_map(|a| around.iter().flat_map(move |b| around.iter().map(move |c| [*a, *b, *c]))) {
-                let d = |a: usize| x[3 * j + a] - x[3 * i + a] + (0..3).map(|v| f64::from(n[v]) * CELL[3 * v + a]).sum::<f64>();
+            for n in
+                around.iter().flat_map(|a| around.iter().flat_map(move |b| around.iter().map(move |c| [*a, *b, *c])))
+            {
+                let d = |a: usize| {
+                    x[3 * j + a] - x[3 * i + a] + (0..3).map(|v| f64::from(n[v]) * CELL[3 * v + a]).sum::<f64>()
+                };
                 let r = (0..3).map(|a| d(a) * d(a)).sum::<f64>().sqrt();
                 if r < 6.0 && r > 0.0 {
                     neighbour.push(j as i32);
@@ -116,12 +120,7 @@ fn a_c_program_gets_the_same_numbers_from_a_gpu_with_lists_and_with_device_point
     near(&own, &compute(cpu, &x, null()));
     // A given list has the bits of the device's own.
     let (first, neighbour, shift) = pairs(&x);
-    let list = Neighbours {
-        atoms: ATOMS,
-        first: first.as_ptr(),
-        neighbour: neighbour.as_ptr(),
-        shift: shift.as_ptr(),
-    };
+    let list = Neighbours { atoms: ATOMS, first: first.as_ptr(), neighbour: neighbour.as_ptr(), shift: shift.as_ptr() };
     assert_eq!(compute(gpu, &x, &list), own);
     assert_eq!(on_device(gpu, &x).unwrap(), own);
     for _ in 0..3 {

@@ -11,7 +11,8 @@ mod step;
 use super::array::Writer;
 use super::buffers::{Buffers, Extent};
 use super::driver::{Driver, Memory as Where, Module, Stream};
-use super::launch::{Kernels, Launcher};
+use super::forecast::most_tiles;
+use super::launch::{KernelUse, Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::DeviceList;
 use super::shape::fitted;
@@ -143,6 +144,8 @@ impl Executor {
                 shared: SharedNumbers::of(&shape),
                 number: number as u32,
                 launches: 0,
+                queued: Vec::new(),
+                times: options.kernels.then(Vec::new),
             },
             rows: shape.rows,
             shapes,
@@ -175,16 +178,8 @@ impl Executor {
         self.launcher.driver.as_ref()
     }
 
-    fn extent(&self, tiles: usize) -> Extent {
-        let f = &self.model.fitting;
-        Extent {
-            number: u64::from(self.launcher.number),
-            tiles: tiles as u64,
-            types: self.model.types() as u64,
-            frame: (f.numb_fparam + f.case_embd.len()) as u64,
-            per_atom: f.numb_aparam as u64,
-            smooth: self.model.descriptor.options.smooth_edge_update,
-        }
+    fn extent(&self, tiles: u64) -> Extent {
+        Extent::of(&self.model, u64::from(self.launcher.number), tiles)
     }
 
     /// A new skin list, built for these positions. Where the old one's memory holds it, its addresses stay, and so does what was recorded.
@@ -234,9 +229,8 @@ impl Executor {
 
     /// What the planner is asked for a graph.
     pub fn question(&self, graph: &Graph) -> Layout {
-        // As many tiles as there can be: they take 28 bytes each.
-        let tiles = graph.edges() / self.options.tile_edges.max(1) * 2 + 2;
-        let (s, x, fit) = (&self.shapes, self.extent(tiles.min(graph.atoms())), &self.weights.fit);
+        let tiles = most_tiles(graph.edges() as u64, self.options.tile_edges as u64, graph.atoms() as u64);
+        let (s, x, fit) = (&self.shapes, self.extent(tiles), &self.weights.fit);
         let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
         let other = self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
@@ -267,7 +261,7 @@ impl Executor {
         self.buffer_memory = None;
         self.parameters = None;
         let program = &layout.plan.program;
-        let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len()), program.banks);
+        let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len() as u64), program.banks);
         let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
         let memory = Held::new(&self.launcher.driver, Where::Device, bytes).map_err(failed)?;
         self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.weights.fit, banks).0;
@@ -285,6 +279,14 @@ impl Executor {
         self.atoms_sent = false;
         self.plans += 1;
         Ok(())
+    }
+
+    /// How much the last step that was queued piece by piece used each kernel.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn uses(&self) -> Result<Vec<KernelUse>, ComputeError> {
+        self.launcher.uses().map_err(failed)
     }
 
     /// What a step leaves on the host.
