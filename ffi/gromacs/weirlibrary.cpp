@@ -284,6 +284,11 @@ void Potential::setAtomicNumbers(const int* numbers, std::size_t atoms)
 
 const Evaluation& Potential::compute(const std::vector<double>& positions, const double* box, bool virial)
 {
+    if (handle_->numbers.empty() || positions.size() != 3 * handle_->numbers.size())
+    {
+        throw std::runtime_error("Weir: " + std::to_string(positions.size() / 3) + " positions for "
+                                 + std::to_string(handle_->numbers.size()) + " atoms.");
+    }
     Undisturbed undisturbed;
     Evaluation& e = handle_->evaluation;
     e.forces.resize(positions.size());
