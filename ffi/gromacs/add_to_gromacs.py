@@ -90,17 +90,14 @@ def edits(form):
         ),
         ("src/gromacs/mdrun/runner.cpp", '#include "runner.h"\n', '+#include "gromacs/applied_forces/nnpot/weirlibrary.h"\n'),
     ]
-    keep = "        // Weir's device memory is freed later than this.\n        if (!weir::mayHoldDevice())\n"
+    release = " " * (12 if form == 2025 else 16) + "releaseDevice();\n"
+    out.append(("src/gromacs/mdrun/runner.cpp", release, "            // Weir's device memory is freed later than this.\n            if (!weir::mayHoldDevice())\n"))
     if form == 2025:
-        out += [
-            (options, "    NNPotTopologyPreprocessor topPrep(params_.inpIndices_);\n", check),
-            ("src/gromacs/mdrun/runner.cpp", "        if (!haveDetectedOrForcedCudaAwareMpi)\n", keep),
-        ]
+        out.append((options, "    NNPotTopologyPreprocessor topPrep(params_.inpIndices_);\n", check))
     else:
         box = ("box_", "positions_") if form == 2026 else ("box", "positions")
         out += [
             (options, "            top, params_.nnpIndices_, params_.embeddingScheme_, params_.nnpCharge_, *logger_, wi_);\n", "+" + check),
-            ("src/gromacs/mdrun/runner.cpp", "        if (GMX_GPU && !GMX_TORCH)\n", keep),
             (
                 provider,
                 "    // get link atom info\n",

@@ -123,12 +123,8 @@ fn synthetic(root: &Path, form: u32) {
              void NNPotOptions::readParamsFromKvt(const KeyValueTreeObject& tree)\n{{\n}}\n"
         ),
     );
-    let release = if form == 2025 {
-        "        if (!haveDetectedOrForcedCudaAwareMpi)\n"
-    } else {
-        "        if (GMX_GPU && !GMX_TORCH)\n"
-    };
-    put("src/gromacs/mdrun/runner.cpp", &format!("#include \"runner.h\"\n{release}        {{\n        }}\n"));
+    let release = if form == 2025 { "            releaseDevice();\n" } else { "                releaseDevice();\n" };
+    put("src/gromacs/mdrun/runner.cpp", &format!("#include \"runner.h\"\n{release}"));
 }
 
 /// All files of a folder with their contents.
@@ -203,7 +199,7 @@ fn the_script_refuses_trees_that_it_does_not_know_and_changes_nothing() {
     assert!(code == 1 && said.contains("nnpotmodel.h"), "{said}");
 
     let lost = [
-        ("src/gromacs/mdrun/runner.cpp", "GMX_GPU && !GMX_TORCH", "GMX_GPU"),
+        ("src/gromacs/mdrun/runner.cpp", "releaseDevice();", "keepDevice();"),
         ("src/gromacs/applied_forces/nnpot/nnpotoptions.cpp", "    checkNNPotModel();", "    checkAnything();"),
         ("src/gromacs/applied_forces/nnpot/nnpotforceprovider.cpp", "model_->evaluateModel(", "model_->evaluate("),
         ("src/gromacs/applied_forces/nnpot/nnpotmodel.h", "matrix* /* box */", "Box box"),
