@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -402,5 +403,7 @@ if form >= 2026:
 refusals(count)
 if structures:
     protein()
+if not failed:
+    shutil.rmtree(work)
 print(f"gromacs-native: {passed} passed, {failed} failed")
 sys.exit(failed > 0)

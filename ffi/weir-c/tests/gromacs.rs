@@ -61,7 +61,8 @@ fn the_library_class_opens_libweir_and_gets_the_engines_numbers_in_gromacs_units
     let told: Vec<f64> = text(&done.stdout).split_whitespace().map(|w| w.parse().unwrap()).collect();
 
     let model = Arc::new(load(&model, &LoadOptions::default()).unwrap());
-    let mut calculator = create(model, &[1, 0], &CpuOptions::default()).unwrap();
+    // Hydrogen and oxygen in the model's H C N O S.
+    let mut calculator = create(model, &[0, 3], &CpuOptions::default()).unwrap();
     let (x, cell) = ([[0.1, 0.2, 0.3], [1.1, 0.4, 0.2]], [[9.0, 0.0, 0.0], [1.0, 9.0, 0.0], [0.0, 1.0, 9.0]]);
     let mut r = Results::default();
     calculator.compute(&x, Some(&cell), &FrameParameters::default(), Request::default(), &mut r).unwrap();
