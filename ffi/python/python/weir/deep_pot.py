@@ -127,8 +127,8 @@ class DeepPot:
                 return part(slice(None), workers[0])
             pieces = [(order, part(order, workers[0]))]
         else:
-            # Small enough shares that no worker waits long for the last.
-            shares = np.array_split(order, min(nframes, 8 * len(workers)))
+            # Small enough that no worker waits long for the last, and Ctrl-C not for all.
+            shares = np.array_split(order, min(nframes, max(8 * len(workers), -(-nframes // 64))))
             free, lock = list(workers), threading.Lock()
 
             def work(share):
