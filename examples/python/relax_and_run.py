@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from ase import units
 from ase.io import Trajectory, read
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
@@ -21,19 +20,21 @@ WATER = Path(__file__).resolve().parents[1] / "water"
 out = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 
 atoms = read(WATER / "start.extxyz")
-atoms.calc = weir.Calculator(WATER / "model.dp", precision="f64")
+atoms.calc = weir.Calculator(WATER / "model.dp")
 before = np.abs(atoms.get_forces()).max()
 BFGS(atoms, logfile=None).run(fmax=0.05, steps=20)
 print(f"largest force component {before:.3f} -> {np.abs(atoms.get_forces()).max():.3f} eV/A")
 
-MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(2026))
-Stationary(atoms)
-dynamics = VelocityVerlet(atoms, 0.25 * units.fs)
+# Momenta of 300 K, without drift.
+spread = np.sqrt(units.kB * 300 * atoms.get_masses())[:, None]
+momenta = np.random.default_rng(2026).normal(size=(len(atoms), 3)) * spread
+atoms.set_momenta(momenta - momenta.mean(axis=0))
+dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
 dynamics.attach(Trajectory(out / "water.traj", "w", atoms).write, interval=10)
 rows = []
 dynamics.attach(lambda: rows.append((dynamics.get_time() / units.fs, atoms.get_potential_energy(), atoms.get_total_energy())))
 for _ in range(5):
-    dynamics.run(40)
+    dynamics.run(20)
     pressure = -atoms.get_stress()[:3].mean() / units.GPa
     print(f"{rows[-1][0]:5.1f} fs  total energy {rows[-1][2]:.4f} eV  {atoms.get_temperature():5.1f} K  pressure without momenta {pressure:.2f} GPa")
 print(atoms.calc.plan())

@@ -122,9 +122,7 @@ def test_settings_are_keywords(calculator):
         calculator(threads="many")
     with pytest.raises(weir.SettingError, match="argument hbm_budget"):
         calculator(hbm_budget=12)
-    with pytest.raises(weir.ModelError, match="H2O_A"):
-        calculator(MULTITASK)
-    with pytest.raises(weir.ModelError, match='no head "ice"'):
+    with pytest.raises(weir.ModelError, match='no head "ice".*H2O_A'):
         calculator(MULTITASK, head="ice")
     assert calculator(placement=["hbm", "system"], hbm_budget="1GiB", host_budget="1GiB").parameters["hbm_budget"] == "1GiB"
 
