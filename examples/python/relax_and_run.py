@@ -42,7 +42,7 @@ print("most bytes held:", atoms.calc.memory())
 
 # A picture without any library: both energies from their first value on.
 time, potential, total = np.array(rows).T
-low, high = min((potential - potential[0]).min(), -0.1), max((total - total[0]).max(), 0.1)
+low, high = min((potential - potential[0]).min(), (total - total[0]).min()), max((potential - potential[0]).max(), (total - total[0]).max())
 scale = lambda e: 230 - 210 * (e - low) / (high - low)
 curve = lambda e, colour: '<polyline fill="none" stroke="{}" points="{}"/>'.format(
     colour, " ".join(f"{60 + 520 * t / time[-1]:.1f},{scale(v - e[0]):.1f}" for t, v in zip(time, e))
@@ -53,6 +53,6 @@ text = lambda x, y, words, colour="black": f'<text x="{x}" y="{y}" font-family="
     + f'<line x1="60" x2="580" y1="{scale(0):.1f}" y2="{scale(0):.1f}" stroke="#ccc"/>'
     + curve(potential, "#c0504d") + curve(total, "#1f4e79")
     + text(64, 20, "energy minus its first value, eV: ") + text(270, 20, "potential", "#c0504d") + text(340, 20, "total", "#1f4e79")
-    + text(5, scale(low), f"{low:.1f}") + text(5, scale(0), "0.0") + text(5, 28, f"{high:.1f}") + text(500, 252, f"{time[-1]:.0f} fs")
+    + text(5, scale(0), "0.0") + text(5, 34, f"{high:.1f}") + text(500, 252, f"{time[-1]:.0f} fs")
     + "</svg>\n"
 )
