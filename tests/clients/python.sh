@@ -32,12 +32,22 @@ export WEIR_PROGRAM=$CARGO_TARGET_DIR/release/weir
 results=$clients/python.xml
 status=0
 "$venv/bin/python" -m pytest -q -p no:cacheprovider --junitxml="$results" ffi/python/tests "$@" || status=$?
-"$venv/bin/python" - "$results" <<'COUNT'
+# Both examples count as a test.
+examples=$clients/python-examples
+rm -rf "$examples" && mkdir "$examples"
+bad=0
+for example in relax_and_run batch; do
+  (cd "$examples" && "$venv/bin/python" -W ignore "$OLDPWD/examples/python/$example.py" >"$example.txt" 2>&1) || { bad=$((bad + 1)); cat "$examples/$example.txt"; }
+done
+grep -q '<polyline' "$examples/energy.svg" || { bad=$((bad + 1)); status=1; }
+test $bad -eq 0 || status=1
+"$venv/bin/python" - "$results" $bad <<'COUNT'
 import sys
 import xml.etree.ElementTree as tree
 
 suite = tree.parse(sys.argv[1]).getroot().find("testsuite")
-bad = int(suite.get("failures")) + int(suite.get("errors"))
-print(f"python: {int(suite.get('tests')) - bad - int(suite.get('skipped'))} passed, {bad} failed")
+bad, examples = int(suite.get("failures")) + int(suite.get("errors")), int(sys.argv[2])
+good = int(suite.get("tests")) - bad - int(suite.get("skipped"))
+print(f"python: {good + max(0, 2 - examples)} passed, {bad + examples} failed")
 COUNT
 exit $status
