@@ -27,7 +27,7 @@ case $(basename "$wheel") in
   *) echo "python: the wheel is not tagged cp39-abi3-manylinux" >&2; exit 1 ;;
 esac
 "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --force-reinstall "$wheel"
-for name in $(env | sed -n 's/^\(WEIR_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+for name in $(env | sed -n 's/^\(WEIR_[A-Z_]*\)=.*/\1/p'); do [ "$name" = WEIR_SHARED ] || unset "$name"; done
 export WEIR_PROGRAM=$CARGO_TARGET_DIR/release/weir
 results=$clients/python.xml
 status=0

@@ -14,6 +14,8 @@ MODEL = ROOT / "examples/water/model.dp"
 WATER = ROOT / "examples/water/start.extxyz"
 TINY = ROOT / "tests/data/models/tiny.dp"
 MULTITASK = ROOT / "tests/data/models/multitask.pt"
+# Fixtures that are not part of the project; tests that need them skip themselves.
+SHARED = Path(os.environ.get("WEIR_SHARED", ROOT.parent / "shared"))
 PROGRAM = os.environ.get("WEIR_PROGRAM", "weir")
 # A setting of the machine's must not decide a test, and no WEIR_ variable may be unknown.
 for name in [n for n in os.environ if n.startswith("WEIR_")]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import MULTITASK, TINY, evaluate, molecule, water
+from conftest import MULTITASK, SHARED, TINY, evaluate, molecule, water
 
 import weir
 
@@ -133,3 +133,34 @@ def test_facts_of_the_model(deep_pot):
     assert "hbm peak" in dp.plan() and dp.memory()["hbm"] > 0 and "f32 arithmetic" in dp.summary()
     assert weir.DeepPot(TINY, backend="cpu").get_type_map() == ["H", "C", "N", "O", "S"]
     assert weir.__version__.count(".") == 2
+
+
+@pytest.mark.parametrize("name", ["fparam_aparam", "default_fparam", "chg_spin"])
+def test_parameters_have_the_bits_of_eval(tmp_path, name):
+    model = SHARED / "fixtures/models" / name / "model.dp"
+    if not model.exists():
+        pytest.skip("the fixtures are not here")
+    atoms = molecule()
+    atoms.calc = weir.Calculator(model, backend="cpu")
+    native, flags = atoms.calc.potential.native, []
+    if native.dim_fparam:
+        atoms.info["fparam"] = [0.25 * (k + 1) for k in range(native.dim_fparam)]
+        flags += ["--fparam", ",".join(map(repr, atoms.info["fparam"]))]
+    if native.dim_aparam:
+        atoms.arrays["aparam"] = np.random.default_rng(1).random((3, native.dim_aparam))
+        (tmp_path / "aparam").write_text("\n".join(" ".join(map(repr, row)) for row in atoms.arrays["aparam"].tolist()))
+        flags += ["--aparam", str(tmp_path / "aparam")]
+    if native.has_charge_spin:
+        atoms.info["charge_spin"] = (1, 2)
+        flags += ["--charge-spin", "1,2"]
+    expected = evaluate(tmp_path, atoms, *flags, model=model)
+    same(expected, atoms.get_potential_energy(), atoms.get_forces(), atoms.calc.results["virial"])
+    # Each frame may have its own, and a change in atoms.info is seen.
+    types = [native.type_map.index(s) for s in atoms.symbols]
+    given = {key: [atoms.info[key], np.ones(np.shape(atoms.info[key]))] for key in ("fparam", "charge_spin") if key in atoms.info}
+    e, f, v = weir.DeepPot(model, backend="cpu").eval(
+        np.repeat(atoms.positions[None], 2, axis=0), None, types, aparam=atoms.arrays.get("aparam"), **given
+    )
+    same(expected, e[0, 0], f[0], v[0])
+    atoms.info.update({key: values[1] for key, values in given.items()})
+    assert atoms.get_potential_energy() == e[1, 0] != e[0, 0]
