@@ -274,9 +274,6 @@ fn states_in_a_file_have_the_same_bits_queued_recorded_and_run_again() {
             let plan = c.plan().unwrap();
             let at = plan.tiers.iter().position(|t| t == "file").unwrap();
             assert!(plan.prediction.out_bytes[at] > 8 * 4096, "{:?}", plan.prediction.out_bytes);
-            if slower.len() == 2 {
-                assert!(plan.prediction.out_bytes[1] > 0, "pinned memory goes unused");
-            }
             drop(c);
             assert_eq!(driver.live(), Default::default());
         }
