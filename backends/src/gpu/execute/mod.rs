@@ -7,6 +7,7 @@ mod layer;
 mod record;
 mod sequential;
 mod step;
+mod trace;
 
 use super::array::Writer;
 use super::buffers::{Buffers, Extent};
@@ -25,6 +26,7 @@ use crate::cpu::Store;
 use crate::network::Shapes;
 use record::{Key, Recorded};
 use std::sync::Arc;
+use trace::Trace;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::{Graph, GraphOptions, NeighbourList};
 use weir_engine::model::Model;
@@ -80,6 +82,8 @@ pub struct Executor {
     weights: ModelArrays,
     weight_memory: Held,
     options: GpuOptions,
+    /// Largest number of edges in a tile now.
+    tile_edges: usize,
     store: Store,
     rows: [u32; 3],
     layout: Layout,
@@ -88,6 +92,7 @@ pub struct Executor {
     staging: Option<Staging>,
     arenas: Arenas,
     dead: Vec<Vec<SlotId>>,
+    trace: Option<Trace>,
     upload: Upload,
     list: Option<DeviceList>,
     atoms_sent: bool,
@@ -153,6 +158,7 @@ impl Executor {
             staging: None,
             arenas: Arenas::default(),
             dead: Vec::new(),
+            trace: None,
             upload: Upload::new(double),
             list: None,
             atoms_sent: false,
@@ -164,6 +170,10 @@ impl Executor {
             remarks,
             _image: image,
             model,
+            tile_edges: match options.tile_edges {
+                0 => super::TILE,
+                edges => edges,
+            },
             options,
         })
     }
@@ -206,12 +216,34 @@ impl Executor {
 
     /// What the planner is asked for a graph.
     pub fn question(&self, graph: &Graph) -> Layout {
+        self.question_in(graph, self.tile_edges, &self.layout)
+    }
+
+    /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
+    fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout) -> Layout {
         // As many tiles as there can be: they take 28 bytes each.
-        let tiles = graph.edges() / self.options.tile_edges.max(1) * 2 + 2;
+        let tiles = graph.edges() / tile_edges.max(1) * 2 + 2;
         let (s, x, fit) = (&self.shapes, self.extent(tiles.min(graph.atoms())), &self.weights.fit);
         let other = self.weight_memory.array.bytes + self.list.as_ref().map_or(0, DeviceList::bytes);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
-        Layout::new(s, x.number, self.options.tile_edges, &self.options.terms(), graph, &self.layout, held, 1)
+        Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1)
+    }
+
+    /// A plan for the graph; where none fits, smaller tiles are tried, whose live states and scratch are smaller. The error is that of the
+    /// smallest: the budget that it names is enough.
+    fn planned(&mut self, graph: &Graph) -> Result<Layout, ComputeError> {
+        let mut answer = self.question(graph).planned();
+        if answer.is_ok() || self.options.tile_edges != 0 {
+            return answer;
+        }
+        for edges in super::tile_choices().filter(|&n| n < self.tile_edges) {
+            answer = self.question_in(graph, edges, &Layout::default()).planned();
+            if answer.is_ok() {
+                self.tile_edges = edges;
+                break;
+            }
+        }
+        answer
     }
 
     /// The plan in force.
@@ -228,7 +260,7 @@ impl Executor {
         if self.layout.holds(graph) && pairs(&self.layout) {
             return Ok(());
         }
-        let layout = self.question(graph).planned()?;
+        let layout = self.planned(graph)?;
         // A plan is in force once its memory is there.
         self.recorded = None;
         self.ran = None;
@@ -237,6 +269,7 @@ impl Executor {
         self.staging = None;
         self.buffer_memory = None;
         self.parameters = None;
+        self.trace = None;
         let program = &layout.plan.program;
         let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len()), program.banks);
         let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
@@ -250,7 +283,9 @@ impl Executor {
         }
         self.staging = Some(Staging::new(&self.launcher.driver, &self.buffers).map_err(failed)?);
         let tiers: Vec<_> = self.options.tiers.iter().map(|t| t.memory.clone()).collect();
-        self.arenas = Arenas::new(&self.launcher.driver, &tiers, program)?;
+        let (slot, profile) = (self.options.file_slot, self.options.profile);
+        self.arenas = Arenas::new(&self.launcher.driver, &tiers, program, slot, profile)?;
+        self.trace = profile.map(|zero| Trace::new(&self.launcher.driver, program, zero)).transpose()?;
         self.dead = if self.options.poison { last_uses(program) } else { Vec::new() };
         self.layout = layout;
         self.atoms_sent = false;
