@@ -134,7 +134,7 @@ pub struct GromacsPrepareArgs {
     /// What the parameters are for, where --mdp gives none.
     #[arg(long, default_value = "nvt")]
     pub ensemble: Ensemble,
-    /// No periodic images, whatever box the structure has.
+    /// In vacuum, whatever box the structure has: a box with 2 nm to the next image.
     #[arg(long)]
     pub vacuum: bool,
     /// Folder of topology files, such as GROMACS' share/top; may be repeated. GMXLIB is searched too.

@@ -76,7 +76,11 @@ fn known(structure: &Structure, type_map: &[String]) -> Result<()> {
 
 fn write(folder: &Path, force: bool, files: &[(&str, String)]) -> Result<()> {
     if let Some(there) = files.iter().map(|(name, _)| folder.join(name)).find(|p| p.exists() && !force) {
-        return Err(Usage(format!("{} is there already; name another folder with --out, or give --force", there.display())).into());
+        return Err(Usage(format!(
+            "{} is there already; name another folder with --out, or give --force",
+            there.display()
+        ))
+        .into());
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for (name, text) in files {

@@ -58,7 +58,11 @@ pub(super) fn write(model: &Path, head: Option<&str>, atoms: &[(usize, &str)], g
         let _ = writeln!(text, "group {}", ranges(&all).join(" "));
     }
     let mut symbols: Vec<&str> = Vec::new();
-    atoms.iter().for_each(|a| if !symbols.contains(&a.1) { symbols.push(a.1) });
+    atoms.iter().for_each(|a| {
+        if !symbols.contains(&a.1) {
+            symbols.push(a.1)
+        }
+    });
     for symbol in symbols {
         let own: Vec<usize> = atoms.iter().filter(|a| a.1 == symbol).map(|a| a.0).collect();
         text += &lines(&format!("element {symbol}"), &ranges(&own));

@@ -7,6 +7,9 @@ use weir_engine::structure::Structure;
 /// nm of an A.
 const NM: f64 = 0.1;
 
+/// A between the atoms and the wall of a box that was made, however the molecule turns: twice that, to the next image, is more than a cutoff.
+const GAP: f64 = 10.0;
+
 /// Name and residue of an atom, as they stand in structure and topology.
 pub(super) fn label(s: &Structure, atom: usize) -> (i64, &str, &str) {
     let residue = s.residues.get(atom).map_or("SYS", |r| r.as_str());
@@ -14,7 +17,7 @@ pub(super) fn label(s: &Structure, atom: usize) -> (i64, &str, &str) {
     (s.residue_numbers.get(atom).copied().unwrap_or(1), if residue.is_empty() { "UNK" } else { residue }, name)
 }
 
-/// The frame; without a cell, a box 1 nm wider than the atoms on each side, with the atoms in its middle.
+/// The frame; without a cell, in the middle of a cube in which it can turn and stay 1 nm from the walls.
 ///
 /// # Errors
 /// Cells that are not lower triangular with positive diagonal, atoms too far away for the columns.
@@ -28,14 +31,15 @@ pub(super) fn write(s: &Structure) -> Result<String> {
             cell
         }
         None => {
-            let mut cell = [[0.0; 3]; 3];
-            for a in 0..3 {
+            let axis = |a: usize| {
                 let ends = s.positions.iter().map(|x| x[a]);
-                let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-                cell[a][a] = high - low + 20.0;
-                shift[a] = 10.0 - low;
-            }
-            cell
+                ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)))
+            };
+            let middle: [f64; 3] = std::array::from_fn(|a| 0.5 * (axis(a).0 + axis(a).1));
+            let far = |x: &[f64; 3]| (0..3).map(|a| (x[a] - middle[a]).powi(2)).sum::<f64>().sqrt();
+            let side = 2.0 * (s.positions.iter().map(far).fold(0.0, f64::max) + GAP);
+            shift = middle.map(|m| 0.5 * side - m);
+            [[side, 0.0, 0.0], [0.0, side, 0.0], [0.0, 0.0, side]]
         }
     };
     let mut text = format!("written by weir gromacs prepare\n{:5}\n", s.len());
@@ -50,7 +54,9 @@ pub(super) fn write(s: &Structure) -> Result<String> {
             let _ = write!(text, "{x:11.6}");
         }
         if let Some(v) = &s.velocities {
-            v[atom].iter().for_each(|v| drop(write!(text, "{:11.7}", v * NM)));
+            for v in &v[atom] {
+                let _ = write!(text, "{:11.7}", v * NM);
+            }
         }
         text.push('\n');
     }
@@ -59,7 +65,9 @@ pub(super) fn write(s: &Structure) -> Result<String> {
     if c[1][0] != 0.0 || c[2][0] != 0.0 || c[2][1] != 0.0 {
         sides.extend([0.0, 0.0, c[1][0], 0.0, c[2][0], c[2][1]]);
     }
-    sides.iter().for_each(|x| drop(write!(text, "{x:12.7}")));
+    for x in sides {
+        let _ = write!(text, "{x:12.7}");
+    }
     text.push('\n');
     Ok(text)
 }
@@ -87,14 +95,17 @@ mod tests {
         };
         let r = back(&s);
         assert_eq!((&r.symbols, &r.names, &r.residue_numbers), (&s.symbols, &s.names, &s.residue_numbers));
-        let near = |a: &[[f64; 3]], b: &[[f64; 3]]| a.as_flattened().iter().zip(b.as_flattened()).all(|(x, y)| (x - y).abs() < 1e-5);
+        let near = |a: &[[f64; 3]], b: &[[f64; 3]]| {
+            a.as_flattened().iter().zip(b.as_flattened()).all(|(x, y)| (x - y).abs() < 1e-5)
+        };
         assert!(near(&r.positions, &s.positions) && near(&r.velocities.unwrap(), s.velocities.as_ref().unwrap()));
         assert!(near(&r.cell.unwrap(), &s.cell.unwrap()));
-        // Without a cell everything lies inside a box, 1 nm from its walls.
+        // Without a cell everything lies in a cube, at least 1 nm from its walls.
         s.cell = None;
         let r = back(&s);
-        let low = r.positions.iter().map(|x| x[1]).fold(f64::INFINITY, f64::min);
-        assert!((low - 10.0).abs() < 1e-5 && (r.cell.unwrap()[1][1] - 24.5).abs() < 1e-5, "{r:?}");
+        let side = r.cell.unwrap()[0][0];
+        assert!(r.positions.iter().flatten().all(|x| *x > 10.0 - 1e-5 && *x < side - 10.0 + 1e-5), "{r:?}");
+        assert!(side < 20.0 + 2.0 * 10.0, "{side}");
         s.cell = Some([[0.0, 20.0, 0.0], [20.0, 0.0, 0.0], [0.0, 0.0, 20.0]]);
         assert!(write(&s).unwrap_err().to_string().contains("rotate the structure"));
     }

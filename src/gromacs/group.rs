@@ -21,7 +21,12 @@ const LIMIT: f64 = 0.9;
 /// Everything for a run with a group.
 pub(super) fn prepare(job: &Job, reader: &Reader, selection: &str) -> Result<Made> {
     let need = |what: &str| Usage(format!("--group needs {what}"));
-    let top = job.args.read.topology.as_ref().ok_or_else(|| need("the topology of the classical run: --topology topol.top"))?;
+    let top = job
+        .args
+        .read
+        .topology
+        .as_ref()
+        .ok_or_else(|| need("the topology of the classical run: --topology topol.top"))?;
     let text = job.mdp.as_ref().ok_or_else(|| need("the parameters of the classical run: --mdp md.mdp"))?;
     if job.args.read.select.is_some() || job.args.vacuum {
         return Err(Usage("--select and --vacuum are for whole systems: with --group all atoms stay".into()).into());
@@ -53,7 +58,9 @@ pub(super) fn prepare(job: &Job, reader: &Reader, selection: &str) -> Result<Mad
     ];
     let mut remarks = Vec::new();
     if ["steep", "cg", "l-bfgs"].contains(&mdp::value(text, "integrator").unwrap_or("md")) {
-        remarks.push("GROMACS' minimisers do not see the model's energy: minimise with the classical topology before".into());
+        remarks.push(
+            "GROMACS' minimisers do not see the model's energy: minimise with the classical topology before".into(),
+        );
     }
     let summary = format!(
         "{} of {atoms} atoms by the model (molecule type {}), the rest as before; charges and Lennard-Jones of the group towards the rest stay",
@@ -203,7 +210,10 @@ fn change(lines: &[Line], group: &HashSet<usize>) -> Result<Vec<Line>> {
             bail!("[ {} ] binds the group to the rest of its molecule (atoms {own:?}): take the whole molecule, or {INSTEAD}", line.section);
         } else if line.section == "bonds" && !restraint {
             // A connection without energy keeps the molecule whole across the box.
-            out.push(Line { text: format!("{} {} 5 ; the model's: {}", own[0], own[1], line.text.trim()), ..line.clone() });
+            out.push(Line {
+                text: format!("{} {} 5 ; the model's: {}", own[0], own[1], line.text.trim()),
+                ..line.clone()
+            });
         } else {
             out.push(Line { text: format!("; the model's: {}", line.text.trim()), ..line.clone() });
         }
@@ -253,7 +263,10 @@ mod tests {
         // The first kind is as it was.
         assert!(text.starts_with(TOP.split("[ system ]").next().unwrap()), "{text}");
         let again = topology(&text);
-        assert_eq!(again.kinds().iter().map(|k| (k.name.as_str(), k.atoms)).collect::<Vec<_>>(), [("PRO", 3), ("LIG", 3), ("LIG_weir", 3)]);
+        assert_eq!(
+            again.kinds().iter().map(|k| (k.name.as_str(), k.atoms)).collect::<Vec<_>>(),
+            [("PRO", 3), ("LIG", 3), ("LIG_weir", 3)]
+        );
     }
 
     #[test]
@@ -265,7 +278,9 @@ mod tests {
 
     #[test]
     fn what_stock_gromacs_cannot_do_is_refused_with_the_way_out() {
-        for (group, told) in [(vec![0, 1], "cuts the bond between atoms 2 and 3"), (vec![3, 4, 5, 6], "several molecules")] {
+        for (group, told) in
+            [(vec![0, 1], "cuts the bond between atoms 2 and 3"), (vec![3, 4, 5, 6], "several molecules")]
+        {
             let said = excised(TOP, &group, 12).unwrap_err();
             assert!(said.contains(told) && said.contains("gromacs-native.md"), "{said}");
         }
@@ -280,6 +295,9 @@ mod tests {
         };
         narrow(&part, 0.8).unwrap();
         let said = narrow(&part, 0.7).unwrap_err().to_string();
-        assert!(said.contains("atoms 5 and 10") && said.contains("0.630 of 0.7 nm") && said.contains("gromacs-native.md"), "{said}");
+        assert!(
+            said.contains("atoms 5 and 10") && said.contains("0.630 of 0.7 nm") && said.contains("gromacs-native.md"),
+            "{said}"
+        );
     }
 }

@@ -49,7 +49,10 @@ mod tests {
     fn keys_are_set_in_their_place_and_the_rest_stays() {
         let text = "; mine\nCoulombType = PME ; long range\nrvdw=1.2\ndt = 0.001\nRVDW = 1.4\n";
         let out = set(text, &[("coulombtype", "Cut-off"), ("rvdw", "0.3"), ("disp-corr", "no")]);
-        assert_eq!((value(&out, "coulombtype"), value(&out, "rvdw"), value(&out, "dt")), (Some("Cut-off"), Some("0.3"), Some("0.001")));
+        assert_eq!(
+            (value(&out, "coulombtype"), value(&out, "rvdw"), value(&out, "dt")),
+            (Some("Cut-off"), Some("0.3"), Some("0.001"))
+        );
         assert!(out.starts_with("; mine\n") && out.contains("; was: PME") && out.contains("; RVDW = 1.4"), "{out}");
         assert_eq!((value(&out, "Disp_Corr"), value(&out, "nsteps")), (Some("no"), None));
         assert_eq!(value(text, "rvdw"), Some("1.4"));

@@ -101,8 +101,12 @@ impl Topology {
                         bail!("{}: #endif without #ifdef", path.display());
                     }
                 }
-                "#define" if active => drop(self.defined.insert(word)),
-                "#undef" if active => drop(self.defined.remove(&word)),
+                "#define" if active => {
+                    self.defined.insert(word);
+                }
+                "#undef" if active => {
+                    self.defined.remove(&word);
+                }
                 "#include" => {
                     let name = bare["#include".len()..].trim().trim_matches(['"', '<', '>']).to_string();
                     if let Some(found) = self.find(&name, path) {

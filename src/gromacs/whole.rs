@@ -12,23 +12,22 @@ use weir_engine::structure::{is_polymer, Structure};
 const CUTOFF: &str = "0.3";
 
 /// What the run must have, whatever the user's file says.
-fn demanded(periodic: bool) -> Vec<(&'static str, &'static str)> {
-    vec![
-        ("cutoff-scheme", "Verlet"),
-        ("coulombtype", "Cut-off"),
-        ("rcoulomb", CUTOFF),
-        ("vdwtype", "Cut-off"),
-        ("rvdw", CUTOFF),
-        ("dispcorr", "no"),
-        ("constraints", "none"),
-        ("pbc", if periodic { "xyz" } else { "no" }),
-    ]
-}
+const DEMANDED: [(&str, &str); 8] = [
+    ("cutoff-scheme", "Verlet"),
+    ("coulombtype", "Cut-off"),
+    ("rcoulomb", CUTOFF),
+    ("vdwtype", "Cut-off"),
+    ("rvdw", CUTOFF),
+    ("dispcorr", "no"),
+    ("constraints", "none"),
+    // GROMACS' pair lists want a box; in vacuum it is wide, and no image is within the cutoff.
+    ("pbc", "xyz"),
+];
 
 /// A file to begin with.
-fn fresh(ensemble: Ensemble, periodic: bool, velocities: bool) -> String {
+fn fresh(ensemble: Ensemble, velocities: bool) -> String {
     let mut text = String::from("; whole system by Weir: gmx mdrun -plumed weir.dat\n");
-    let mut line = |key: &str, value: &str| drop(writeln!(text, "{key:<22} = {value}"));
+    let mut line = |key: &str, value: &str| text += &format!("{key:<22} = {value}\n");
     for (key, value) in [
         ("integrator", "md"),
         ("dt", "0.0005"),
@@ -37,7 +36,7 @@ fn fresh(ensemble: Ensemble, periodic: bool, velocities: bool) -> String {
         ("nstenergy", "100"),
         ("nstlog", "1000"),
         ("nstlist", "20"),
-        ("comm-mode", if periodic { "Linear" } else { "Angular" }),
+        ("comm-mode", "Linear"),
     ] {
         line(key, value);
     }
@@ -73,19 +72,24 @@ pub(super) fn prepare(job: &Job) -> Result<Made> {
     let periodic = s.cell.is_some();
     let mut remarks = Vec::new();
     if job.args.ensemble == Ensemble::Npt && !periodic {
-        bail!("--ensemble npt needs a periodic box: there is none{}", if job.args.vacuum { " with --vacuum" } else { "" });
+        bail!(
+            "--ensemble npt needs a periodic box: there is none{}",
+            if job.args.vacuum { " with --vacuum" } else { "" }
+        );
     }
     let text = match &job.mdp {
-        None => fresh(job.args.ensemble, periodic, s.velocities.is_some()),
+        None => fresh(job.args.ensemble, s.velocities.is_some()),
         Some(given) => {
             if let Some(dt) = mdp::value(given, "dt").and_then(|t| t.parse::<f64>().ok()).filter(|dt| *dt > 0.001) {
                 remarks.push(format!("dt = {dt} ps: bonds to hydrogen are free, take 0.0005 (at most 0.001)"));
             }
             if mdp::value(given, "define").is_some_and(|d| !d.is_empty()) {
-                remarks.push("the topology has no conditional parts: define (-DPOSRES and the like) has no effect".into());
+                remarks
+                    .push("the topology has no conditional parts: define (-DPOSRES and the like) has no effect".into());
             }
             if mdp::value(given, "integrator").is_some_and(|i| ["steep", "cg", "l-bfgs"].contains(&i)) {
-                remarks.push("GROMACS' minimisers do not see the model's energy: relax with weir minimize instead".into());
+                remarks
+                    .push("GROMACS' minimisers do not see the model's energy: relax with weir minimize instead".into());
             }
             given.clone()
         }
@@ -95,13 +99,13 @@ pub(super) fn prepare(job: &Job) -> Result<Made> {
         ("conf.gro", gro::write(s)?),
         ("topol.top", topology(s)?),
         ("index.ndx", index(s.len())),
-        ("weir.dat", configuration::write(job.model, job.head, &all, false, periodic)),
-        ("grompp.mdp", mdp::set(&text, &demanded(periodic))),
+        ("weir.dat", configuration::write(job.model, job.head, &all, false, true)),
+        ("grompp.mdp", mdp::set(&text, &DEMANDED)),
     ];
     let summary = format!(
         "{} atoms, all by the model, {}; no charges, no Lennard-Jones, no bonds in the topology",
         s.len(),
-        if periodic { "periodic" } else { "in vacuum" }
+        if periodic { "periodic" } else { "in vacuum (a box with 2 nm to the next image)" }
     );
     Ok(Made { files, remarks, summary, grompp: "-c conf.gro".into() })
 }
@@ -178,11 +182,19 @@ fn topology(s: &Structure) -> Result<String> {
         }
     }
     for (name, atoms) in &kinds {
-        let _ = write!(text, "\n[ moleculetype ]\n; name nrexcl\n{name} 0\n\n[ atoms ]\n; nr type resnr residue atom cgnr charge mass\n");
+        let _ = write!(
+            text,
+            "\n[ moleculetype ]\n; name nrexcl\n{name} 0\n\n[ atoms ]\n; nr type resnr residue atom cgnr charge mass\n"
+        );
         for (nr, atom) in atoms.clone().enumerate() {
             let ((number, residue, name), symbol) = (label(s, atom), &s.symbols[atom]);
             let mass = mass(symbol).unwrap_or_default();
-            let _ = writeln!(text, "{:6} {symbol:<4} {number:6} {residue:<5.5} {name:<5.5} {:6} 0.0 {mass:10.4}", nr + 1, nr + 1);
+            let _ = writeln!(
+                text,
+                "{:6} {symbol:<4} {number:6} {residue:<5.5} {name:<5.5} {:6} 0.0 {mass:10.4}",
+                nr + 1,
+                nr + 1
+            );
         }
     }
     text += "\n[ system ]\nby Weir\n\n[ molecules ]\n";
@@ -222,7 +234,10 @@ mod tests {
     #[test]
     fn chains_stay_together_and_alike_molecules_are_one_type() {
         let text = topology(&system()).unwrap();
-        assert!(text.ends_with("[ molecules ]\nChain        1\nSOL          2\nNA           1\nSOL          1\n"), "{text}");
+        assert!(
+            text.ends_with("[ molecules ]\nChain        1\nSOL          2\nNA           1\nSOL          1\n"),
+            "{text}"
+        );
         assert_eq!(text.matches("[ moleculetype ]").count(), 3);
         let charges_and_masses: Vec<(f64, f64)> = text
             .lines()
@@ -241,8 +256,8 @@ mod tests {
 
     #[test]
     fn the_given_parameters_lose_pme_and_constraints() {
-        let text = mdp::set("coulombtype = PME\nconstraints = h-bonds\npbc = xyz\n", &demanded(false));
-        for (key, value) in [("coulombtype", "Cut-off"), ("constraints", "none"), ("pbc", "no"), ("DispCorr", "no")] {
+        let text = mdp::set("coulombtype = PME\nconstraints = h-bonds\npbc = xyz\n", &DEMANDED);
+        for (key, value) in [("coulombtype", "Cut-off"), ("constraints", "none"), ("pbc", "xyz"), ("DispCorr", "no")] {
             assert_eq!(mdp::value(&text, key), Some(value), "{text}");
         }
     }

@@ -96,7 +96,12 @@ impl Client {
     }
 
     /// A step in double precision.
-    fn step(&self, step: c_long, x: &[[f64; 3]], cell: &[[f64; 3]; 3]) -> Result<(Vec<[f64; 3]>, [[f64; 3]; 3]), String> {
+    fn step(
+        &self,
+        step: c_long,
+        x: &[[f64; 3]],
+        cell: &[[f64; 3]; 3],
+    ) -> Result<(Vec<[f64; 3]>, [[f64; 3]; 3]), String> {
         let (mut forces, mut virial) = (vec![[7.0; 3]; x.len()], [[3.0; 3]; 3]);
         self.cmd("setStepLong", &step)?;
         self.cmd("setPositions", x)?;
@@ -219,7 +224,8 @@ fn a_run_that_goes_on_appends_to_the_log_from_its_checkpoint() {
 fn a_structure_tells_the_elements_and_an_index_file_the_group() {
     let [a, b] = symbols();
     let (folder, path) = file("structure s.xyz\nindex i.ndx\ngroup Pair\npbc no\n");
-    let rows = [&a, &b, &b, &a].iter().zip(X).map(|(s, x)| format!("{s} {} {} {}\n", x[0], x[1], x[2])).collect::<String>();
+    let rows =
+        [&a, &b, &b, &a].iter().zip(X).map(|(s, x)| format!("{s} {} {} {}\n", x[0], x[1], x[2])).collect::<String>();
     std::fs::write(folder.path().join("s.xyz"), format!("4\n\n{rows}")).unwrap();
     std::fs::write(folder.path().join("i.ndx"), "[ System ]\n1 2 3 4\n[ Pair ]\n1 2\n").unwrap();
     let client = Client::start(8, &path, 4, false).unwrap();
@@ -266,7 +272,10 @@ fn what_is_wrong_reaches_the_md_code() {
     }
     assert!(client.cmd("setRealPrecision", &(2 as c_int)).unwrap_err().contains("2 bytes"));
     assert!(client.raw("setForces", std::ptr::null()).unwrap_err().contains("the value is null"));
-    assert!(client.raw("setPlumedDat", c"/no/such/weir.dat".as_ptr().cast()).unwrap_err().contains("/no/such/weir.dat"));
+    assert!(client
+        .raw("setPlumedDat", c"/no/such/weir.dat".as_ptr().cast())
+        .unwrap_err()
+        .contains("/no/such/weir.dat"));
     // Null objects and handlers that nobody calls are harmless.
     // SAFETY: null is allowed.
     unsafe { plumed_plumedmain_finalize(std::ptr::null_mut()) };
@@ -345,7 +354,11 @@ fn a_c_program_that_opens_the_library_as_gromacs_does_gets_the_numbers_and_the_e
     assert!(said(&done.stderr).contains("did you mean \"model\"?"), "{}", said(&done.stderr));
     let (_folder, path) = file(&format!("element {a} 1\nelement {b} 2\n"));
     let done = run(&program, &["table", path.to_str().unwrap(), "ranks"], &[]);
-    assert!(said(&done.stdout).contains("error 20200 at setMPIComm") || said(&done.stdout).contains("one rank only"), "{}", said(&done.stdout));
+    assert!(
+        said(&done.stdout).contains("error 20200 at setMPIComm") || said(&done.stdout).contains("one rank only"),
+        "{}",
+        said(&done.stdout)
+    );
 }
 
 #[test]
@@ -382,12 +395,18 @@ fn a_real_kernel_behind_gets_every_command_and_adds_its_forces() {
         assert!(told.ends_with("doCheckPoint\nfinalize\n") && told.matches("performCalc").count() == 2, "{told}");
         if kind == "table" {
             let fails = Path::new("init");
-            let done = run(&program, &["table", path.to_str().unwrap()], &[("BEHIND_LOG", &log), ("BEHIND_FAILS", fails)]);
-            assert!(said(&done.stdout).contains("error 20200 at init: Weir: PLUMED, init: no such action"), "{}", said(&done.stdout));
+            let done =
+                run(&program, &["table", path.to_str().unwrap()], &[("BEHIND_LOG", &log), ("BEHIND_FAILS", fails)]);
+            assert!(
+                said(&done.stdout).contains("error 20200 at init: Weir: PLUMED, init: no such action"),
+                "{}",
+                said(&done.stdout)
+            );
         }
     }
     // Weir behind Weir would go round for ever.
-    let (_folder, path) = file(&format!("element {a} 1\nelement {b} 2\nplumed_kernel {}\nplumed_file p.dat\n", library().display()));
+    let (_folder, path) =
+        file(&format!("element {a} 1\nelement {b} 2\nplumed_kernel {}\nplumed_file p.dat\n", library().display()));
     let (folder, _) = file("");
     let program = folder.path().join("mdcode");
     if compile("mdcode.c", &program, &[]) {

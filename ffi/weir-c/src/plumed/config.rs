@@ -99,8 +99,7 @@ impl Config {
     /// # Errors
     /// Unknown keys (with the nearest valid one), keys said twice, values that are none, keys that miss another.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Error> {
-        let mut config =
-            Config { energy_log: Some("weir_energy.xvg".into()), energy_every: 100, ..Config::default() };
+        let mut config = Config { energy_log: Some("weir_energy.xvg".into()), energy_every: 100, ..Config::default() };
         let (mut seen, mut kernel, mut input) = (Vec::new(), None, None);
         for (k, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or("").trim();
@@ -158,11 +157,10 @@ impl Config {
                 },
                 "energy_log" => config.energy_log = (value != "off").then(|| value.into()),
                 "energy_every" => {
-                    config.energy_every = value
-                        .parse()
-                        .ok()
-                        .filter(|n| *n > 0)
-                        .ok_or_else(|| at(format!("energy_every \"{value}\" is not a number of steps (1 or more)")))?;
+                    config.energy_every =
+                        value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                            at(format!("energy_every \"{value}\" is not a number of steps (1 or more)"))
+                        })?;
                 }
                 // A bare name is looked for by the loader, as PLUMED_KERNEL is.
                 "plumed_kernel" => kernel = if value.contains('/') { file() } else { Some(value.into()) },
@@ -184,7 +182,9 @@ impl Config {
     fn complete(self) -> Result<Self, Error> {
         let refuse = |text: &str| Err(Error::Argument(text.into()));
         match (&self.structure, self.element.is_empty()) {
-            (None, true) => refuse("what the atoms are is missing: structure FILE, or lines such as: element O 1-300:3"),
+            (None, true) => {
+                refuse("what the atoms are is missing: structure FILE, or lines such as: element O 1-300:3")
+            }
             (Some(_), false) => refuse("\"structure\" and \"element\" both tell the elements: keep one"),
             (None, false) if self.topology.is_some() || self.elements.is_some() => {
                 refuse("\"topology\" and \"elements\" help to read a structure: name it with \"structure\"")
@@ -231,7 +231,8 @@ mod tests {
         assert_eq!((c.group, c.periodic), (Group::Atoms(vec![0, 1, 2]), Periodic::No));
         assert_eq!(c.forward, Some(("libplumedKernel.so".into(), "/run/p.dat".into())));
         assert_eq!(c.parameters.charge_spin, Some([1.0, 0.0]));
-        let c = parse("options head=B\nmodel /abs/m.dp\nstructure s.gro\nindex i.ndx\ngroup Protein\nenergy_log off").unwrap();
+        let c = parse("options head=B\nmodel /abs/m.dp\nstructure s.gro\nindex i.ndx\ngroup Protein\nenergy_log off")
+            .unwrap();
         assert_eq!((c.model, c.energy_log, c.energy_every), ("/abs/m.dp".into(), None, 100));
         assert_eq!((c.group, c.settings.head.unwrap().value), (Group::Named("Protein".into()), "B".to_string()));
     }

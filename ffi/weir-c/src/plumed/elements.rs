@@ -37,13 +37,20 @@ pub(super) fn resolve(config: &Config, atoms: usize, type_map: &[String]) -> Res
         }
         match symbols[atom].as_deref() {
             None => {
-                let text = format!("atom {} has no element: add it to an \"element\" line (X: not seen by the model)", atom + 1);
+                let text = format!(
+                    "atom {} has no element: add it to an \"element\" line (X: not seen by the model)",
+                    atom + 1
+                );
                 return Err(Error::Argument(text));
             }
             Some("X") => {}
             Some(symbol) => {
                 let Some(t) = type_map.iter().position(|s| s == symbol) else {
-                    let text = format!("atom {} is {symbol}, which the model does not know; it knows: {}", atom + 1, type_map.join(" "));
+                    let text = format!(
+                        "atom {} is {symbol}, which the model does not know; it knows: {}",
+                        atom + 1,
+                        type_map.join(" ")
+                    );
                     return Err(Error::Argument(text));
                 };
                 out.rows.push(atom as u32);

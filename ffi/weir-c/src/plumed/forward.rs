@@ -51,7 +51,9 @@ impl Forward {
             Some(t) => (t.create, t.cmd, t.finalize),
             // SAFETY: functions of PLUMED's interface, with these arguments since PLUMED 2.5.
             None => unsafe {
-                let missing = |_| told("no PLUMED kernel: it has neither plumed_symbol_table nor plumed_plumedmain_create".into());
+                let missing = |_| {
+                    told("no PLUMED kernel: it has neither plumed_symbol_table nor plumed_plumedmain_create".into())
+                };
                 (
                     *library.get::<Create>(b"plumed_plumedmain_create\0").map_err(missing)?,
                     *library.get::<Cmd>(b"plumed_plumedmain_cmd\0").map_err(missing)?,

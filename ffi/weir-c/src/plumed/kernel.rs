@@ -368,7 +368,8 @@ impl Kernel {
             run.positions.extend(run.place.iter().map(x));
         }
         // SAFETY: nine reals.
-        let cell: Rows = unsafe { std::array::from_fn(|r| std::array::from_fn(|a| self.real(arrays.cell, 3 * r + a) * scale)) };
+        let cell: Rows =
+            unsafe { std::array::from_fn(|r| std::array::from_fn(|a| self.real(arrays.cell, 3 * r + a) * scale)) };
         let zero = cell.iter().flatten().all(|x| *x == 0.0);
         let cell = match run.config.periodic {
             Periodic::No => None,
@@ -379,7 +380,9 @@ impl Kernel {
         let wide = if run.started { None } else { self.wide };
         let parameters = &run.config.parameters;
         with(wide.as_ref(), || {
-            run.potential.compute(&run.atoms.types, &run.positions, cell.as_ref(), parameters, Request::default()).map(|_| ())
+            run.potential
+                .compute(&run.atoms.types, &run.positions, cell.as_ref(), parameters, Request::default())
+                .map(|_| ())
         })?;
         if !run.started {
             run.started = true;

@@ -12,7 +12,9 @@ const MOST: usize = i32::MAX as usize;
 pub(super) fn parse(text: &str) -> Result<Vec<usize>, Error> {
     let mut atoms = Vec::new();
     for word in text.split(|c: char| c.is_whitespace() || c == ',').filter(|w| !w.is_empty()) {
-        let bad = || Error::Argument(format!("\"{word}\" is not a range of atoms: write 7, 1-596 or 1-1000:3, counting from 1"));
+        let bad = || {
+            Error::Argument(format!("\"{word}\" is not a range of atoms: write 7, 1-596 or 1-1000:3, counting from 1"))
+        };
         let number = |t: &str| t.parse::<usize>().ok().filter(|n| (1..=MOST).contains(n)).ok_or_else(bad);
         let (range, step) = match word.split_once(':') {
             Some((range, step)) => (range, number(step)?),
