@@ -10,7 +10,6 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_backends::cpu::{self, CpuCalculator, CpuOptions};
-use weir_backends::gpu::GpuTierError;
 use weir_backends::session::{Session, SessionError};
 use weir_engine::backend::{Calculator, FrameParameters};
 use weir_engine::model::{self, LoadOptions, Model};
@@ -35,11 +34,9 @@ impl Deref for Engine {
 
 fn usage(error: SessionError) -> anyhow::Error {
     match error {
-        SessionError::Backend { .. }
-        | SessionError::Plain(_)
-        | SessionError::Precision { .. }
-        | SessionError::Trace { .. }
-        | SessionError::GpuTier(GpuTierError::File { .. }) => Usage(error.to_string()).into(),
+        SessionError::Backend { .. } | SessionError::Plain(_) | SessionError::Precision { .. } => {
+            Usage(error.to_string()).into()
+        }
         other => other.into(),
     }
 }

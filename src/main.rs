@@ -4,6 +4,7 @@ mod backend;
 mod cli;
 mod compare;
 mod eval;
+mod gromacs;
 mod hardware;
 mod install_deepmd;
 mod kernels;
@@ -25,7 +26,7 @@ mod trace;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command, ComputeArgs, KernelsCommand, ModelArgs, ModelCommand};
+use cli::{Cli, Command, ComputeArgs, GromacsCommand, KernelsCommand, ModelArgs, ModelCommand};
 use log::{Level, Log};
 use problem::{one_line, OutputClosed, Usage};
 use settings::Sources;
@@ -87,6 +88,10 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
         Command::Kernels(KernelsCommand::Build(args)) => kernels::build_all(args, log),
         Command::Kernels(KernelsCommand::List { folder, json }) => kernels::list_all(folder, *json),
         Command::InstallDeepmd(args) => install_deepmd::run(args),
+        Command::Gromacs(GromacsCommand::Prepare(args)) => {
+            let engine = engine(&args.model, &ComputeArgs::default(), Sources::look, &sources, log)?;
+            gromacs::prepare(args, &engine, log)
+        }
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }

@@ -29,7 +29,11 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
-    fn options(&self) -> Result<ReadOptions<'_>> {
+    /// The options as the readers take them.
+    ///
+    /// # Errors
+    /// An unknown format.
+    pub fn options(&self) -> Result<ReadOptions<'_>> {
         let format = self.args.format.as_deref().map(|name| {
             Format::named(&name.to_lowercase()).ok_or_else(|| {
                 let known: Vec<&str> = Format::ALL.iter().map(|f| f.name()).collect();

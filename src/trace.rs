@@ -5,7 +5,9 @@ use crate::log::Log;
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
 use std::path::PathBuf;
+use weir_allocators::kind::Tier;
 use weir_allocators::policy::Policy;
+use weir_allocators::stream::Record;
 use weir_engine::backend::Calculator;
 use weir_engine::plan::placement::{Op, Place, Plan, SlotId, State};
 use weir_engine::plan::profile::{Profile, Span};
@@ -18,6 +20,9 @@ const EVENTS: usize = 400_000;
 const COMPUTE: u32 = 1;
 const OUT: u32 = 2;
 const IN: u32 = 3;
+/// Between a GPU's page-locked slots and a file.
+const FILE_OUT: u32 = 4;
+const FILE_IN: u32 = 5;
 
 /// The trace of a run.
 pub struct Trace {
@@ -37,12 +42,11 @@ impl Trace {
         let path = setting.value.clone();
         // Found now, not after the run.
         std::fs::File::create(&path).with_context(|| format!("{}: cannot write {}", setting.origin, path.display()))?;
-        let name = |tid: u32, name: &str| json!({ "ph": "M", "pid": 1, "tid": tid, "name": "thread_name", "args": { "name": name } });
         let events = vec![
             json!({ "ph": "M", "pid": 1, "name": "process_name", "args": { "name": format!("weir {}", env!("CARGO_PKG_VERSION")) } }),
-            name(COMPUTE, "compute"),
-            name(OUT, "copies out"),
-            name(IN, "copies in"),
+            row(COMPUTE, "compute"),
+            row(OUT, "copies out"),
+            row(IN, "copies in"),
         ];
         Ok(Some(Trace { path, events, steps: 0, seen: 0 }))
     }
@@ -52,6 +56,9 @@ impl Trace {
         self.seen += 1;
         let (Some(plan), Some(profile)) = (calculator.plan(), calculator.profile()) else { return };
         if self.steps < STEPS && self.events.len() + 3 * profile.spans.len() < EVENTS {
+            if self.steps == 0 && profile.copies.iter().any(|c| matches!(lane(c), FILE_OUT | FILE_IN)) {
+                self.events.extend([row(FILE_OUT, "file, written"), row(FILE_IN, "file, read")]);
+            }
             self.steps += 1;
             self.events.extend(events(plan, &profile));
         }
@@ -126,6 +133,20 @@ pub fn memory(plan: &Plan) -> Vec<Vec<u64>> {
     change[..ops.len()].iter().map(add).collect()
 }
 
+fn row(tid: u32, name: &str) -> Value {
+    json!({ "ph": "M", "pid": 1, "tid": tid, "name": "thread_name", "args": { "name": name } })
+}
+
+/// Row of a copy.
+fn lane(copy: &Record) -> u32 {
+    match (copy.from, copy.to) {
+        (Tier::Hbm, _) => OUT,
+        (_, Tier::Hbm) => IN,
+        (_, Tier::File) => FILE_OUT,
+        _ => FILE_IN,
+    }
+}
+
 fn block(name: &str, class: &str, tid: u32, begin: f64, end: f64, args: Value) -> Value {
     json!({ "ph": "X", "pid": 1, "tid": tid, "name": name, "cat": class, "ts": begin * 1e6, "dur": (end - begin) * 1e6, "args": args })
 }
@@ -153,10 +174,9 @@ fn events(plan: &Plan, profile: &Profile) -> Vec<Value> {
         }
     }
     for c in &profile.copies {
-        let tid = if c.from == weir_allocators::kind::Tier::Hbm { OUT } else { IN };
         let rate = c.bytes as f64 / (c.end - c.begin).max(1e-12) / 1e9;
         let args = json!({ "bytes": c.bytes, "GB/s": rate });
-        events.push(block(&format!("{} to {}", c.from, c.to), "copy", tid, c.begin, c.end, args));
+        events.push(block(&format!("{} to {}", c.from, c.to), "copy", lane(c), c.begin, c.end, args));
     }
     events
 }

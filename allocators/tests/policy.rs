@@ -9,7 +9,7 @@ use weir_allocators::kind::{FileSystem, Tier};
 use weir_allocators::policy::{
     read, resolve, Budget, CheckpointRule, Device, Layer, Placement, Policy, PolicyError, Surroundings, NAMES,
 };
-use weir_allocators::topology::Topology;
+use weir_allocators::topology::{tasks_on_device, Topology};
 
 fn disk(name: &str, in_memory: bool, network: bool) -> FileSystem {
     FileSystem { name: name.into(), in_memory, network, free: 1000 * GIB }
@@ -42,7 +42,7 @@ fn refused(pairs: &[(&str, &str)], words: &[&str]) {
 }
 
 fn gh(free: u64) -> Device {
-    Device::Discrete { name: "GH200".into(), free, node: Some(0), coherent: true }
+    Device::Discrete { name: "GH200".into(), free, tasks: 1, node: Some(0), coherent: true }
 }
 
 fn close(bytes: u64, share: f64, of: u64) {
@@ -202,7 +202,7 @@ fn a_coherent_device_overflows_into_its_own_node_and_hbm_nodes_never_count() {
     assert!(message.contains("device's memory") && message.contains("[0]"), "{message}");
     assert!(ask(&topology, gh(90 * GIB), &[("WEIR_NUMA_NODE", "7")], false).is_err());
     // Even where the driver names its own HBM node as the nearest.
-    let odd = Device::Discrete { name: "GH200".into(), free: GIB, node: Some(1), coherent: true };
+    let odd = Device::Discrete { name: "GH200".into(), free: GIB, tasks: 1, node: Some(1), coherent: true };
     assert_eq!(ask(&topology, odd, &[], false).unwrap().shares.node.value, Some(0));
 }
 
@@ -210,7 +210,7 @@ fn a_coherent_device_overflows_into_its_own_node_and_hbm_nodes_never_count() {
 fn tasks_divide_the_host_share_and_bound_tasks_share_only_their_own_node() {
     let four = [("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", "2")];
     let tree = quad_gh200();
-    let device = || Device::Discrete { name: "GH200".into(), free: 90 * GIB, node: Some(2), coherent: true };
+    let device = || Device::Discrete { name: "GH200".into(), free: 90 * GIB, tasks: 1, node: Some(2), coherent: true };
     let loose = ask(&tree.read(65_536, &four), device(), &[], false).unwrap();
     assert_eq!((loose.shares.node.value, loose.shares.host), (Some(2), 108 * GIB / 4));
     assert!(loose.shares.host_why.contains("divided by 4 tasks (SLURM_NTASKS_PER_NODE)"), "{}", loose.shares.host_why);
@@ -218,6 +218,61 @@ fn tasks_divide_the_host_share_and_bound_tasks_share_only_their_own_node() {
     tree.file("proc/self/status", "Cpus_allowed_list:\t144-215\nMems_allowed_list:\t0-3\n");
     let bound = ask(&tree.read(65_536, &four), device(), &[], false).unwrap();
     assert_eq!(bound.shares.host, 108 * GIB);
+}
+
+#[test]
+fn tasks_that_share_a_device_divide_what_it_has_free_and_say_so() {
+    let tree = server();
+    let card = |tasks| Device::Discrete { name: "H100".into(), free: 80 * GIB, tasks, node: Some(1), coherent: false };
+    let of = |tasks, pairs: &[(&str, &str)]| ask(&tree.read(4096, &[]), card(tasks), pairs, false);
+    let two = of(2, &[]).unwrap();
+    close(two.bytes(Tier::Hbm), 0.9, 40 * GIB);
+    let line = two.explain().into_iter().find(|l| l.name == "WEIR_HBM_BUDGET").unwrap();
+    assert_eq!(line.value, "36.00 GiB (90 % of 80.00 GiB free / 2 tasks on this device)");
+    let alone = of(1, &[]).unwrap();
+    close(alone.bytes(Tier::Hbm), 0.9, 80 * GIB);
+    assert!(!alone.explain().iter().any(|l| l.value.contains("tasks on this device")));
+    close(of(4, &[("WEIR_HBM_BUDGET", "50%")]).unwrap().bytes(Tier::Hbm), 0.5, 20 * GIB);
+    let message = of(2, &[("WEIR_HBM_BUDGET", "41GiB")]).unwrap_err().to_string();
+    assert!(message.contains("2 tasks on this device") && message.contains("40.00 GiB"), "{message}");
+}
+
+#[test]
+fn tasks_share_a_device_only_where_there_are_more_of_them_than_devices() {
+    // Tasks, devices of the node, devices seen, rank: sharers.
+    for (tasks, devices, visible, rank, expected) in [
+        (1, 4, 4, Some(0), 1),
+        (4, 4, 4, Some(3), 1),
+        // Each sees the one that its launcher gave it.
+        (4, 4, 1, Some(2), 1),
+        // Five on four: the first device has two.
+        (5, 4, 4, Some(0), 2),
+        (5, 4, 4, Some(4), 2),
+        (5, 4, 4, Some(1), 1),
+        (8, 4, 1, Some(5), 2),
+        (8, 4, 4, None, 2),
+        (3, 0, 1, Some(1), 3),
+        (2, 0, 0, None, 2),
+    ] {
+        let got = tasks_on_device(tasks, devices, visible, rank);
+        assert_eq!(got, expected, "{tasks} tasks, {devices} devices, {visible} seen, rank {rank:?}");
+    }
+    let tree = server();
+    for card in 0..4 {
+        tree.file(&format!("proc/driver/nvidia/gpus/0000:0{card}:00.0/information"), "Model: NVIDIA H100\n");
+        let simds = if card == 0 { 0 } else { 440 };
+        tree.file(
+            &format!("sys/class/kfd/kfd/topology/nodes/{card}/properties"),
+            &format!("cpu_cores_count 1\nsimd_count {simds}\n"),
+        );
+    }
+    let four = [("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", "1")];
+    let topology = tree.read(4096, &four);
+    assert_eq!((topology.devices.nvidia, topology.devices.amd), (4, 3));
+    assert_eq!(topology.tasks_on_device(1, topology.devices.nvidia, false), 1, "bound, one each");
+    // The job has one of the machine's four.
+    let all: Vec<_> = four.into_iter().chain([("SLURM_GPUS_ON_NODE", "1")]).collect();
+    assert_eq!(tree.read(4096, &all).tasks_on_device(1, 4, false), 4);
 }
 
 #[test]
@@ -237,7 +292,7 @@ fn the_cgroup_caps_the_host_share() {
 
 #[test]
 fn a_device_on_a_bus_pins_and_a_shared_memory_has_one_pool() {
-    let card = Device::Discrete { name: "H100".into(), free: 78 * GIB, node: Some(1), coherent: false };
+    let card = Device::Discrete { name: "H100".into(), free: 78 * GIB, tasks: 1, node: Some(1), coherent: false };
     let policy =
         ask(&server().read(4096, &[]), card, &[("WEIR_FILE_BUDGET", "50GiB"), ("WEIR_SCRATCH_DIR", "/nvme")], false);
     let policy = policy.unwrap();

@@ -5,7 +5,7 @@ mod stub;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use stub::{Stub, BOTH};
-use weir_backends::gpu::driver::{Arg, Launch, Memory, Stream};
+use weir_backends::gpu::driver::{Arg, HostWork, Launch, Memory, Stream};
 
 struct Counting;
 
@@ -30,6 +30,9 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
+
+/// Nothing.
+unsafe extern "C" fn rest(_: *mut std::ffi::c_void) {}
 
 #[test]
 fn a_step_takes_no_memory_from_the_system() {
@@ -56,6 +59,8 @@ fn a_step_takes_no_memory_from_the_system() {
             // SAFETY: both ends lie in the 1024 bytes.
             unsafe { driver.copy(Stream::Out, memory + 512, memory, 256) }.unwrap();
             driver.fill(Stream::In, memory, 0, 64).unwrap();
+            // SAFETY: it does nothing with its argument.
+            unsafe { driver.host(Stream::In, HostWork { function: rest, data: 0 }) }.unwrap();
             driver.replay(graph).unwrap();
             driver.record(b, Stream::Compute).unwrap();
             driver.wait(Stream::Out, b).unwrap();

@@ -5,7 +5,7 @@ mod stub;
 use std::path::Path;
 use stub::{Stub, Vendor, BOTH};
 use weir_backends::gpu::driver::{
-    Arg, DriverError, Function, FunctionFacts, Launch, Memory, Module, Shared, Side, Stream,
+    Arg, DriverError, Function, FunctionFacts, HostWork, Launch, Memory, Module, Shared, Side, Stream,
 };
 use weir_backends::gpu::{compile_options, cuda, devices, hip};
 use weir_kernels::Chip;
@@ -134,7 +134,7 @@ fn no_device_is_absent_and_a_broken_or_old_driver_is_unusable() {
 #[test]
 fn a_missing_symbol_is_an_error_that_names_it() {
     type Use = fn(&Shared) -> Result<(), DriverError>;
-    let uses: [(&str, &str, Use); 12] = [
+    let uses: [(&str, &str, Use); 13] = [
         ("cuMemAlloc_v2", "hipMalloc", |d| d.allocate(Memory::Device, 8).map(drop)),
         ("cuMemHostAlloc", "hipHostMalloc", |d| d.allocate(Memory::Pinned, 8).map(drop)),
         ("cuMemAllocManaged", "hipMallocManaged", |d| d.allocate(Memory::Managed, 8).map(drop)),
@@ -149,6 +149,10 @@ fn a_missing_symbol_is_an_error_that_names_it() {
         ("cuMemsetD8Async", "hipMemsetD8Async", |d| d.fill(Stream::Out, 1, 0, 1)),
         // SAFETY: never reached, the function is not there.
         ("cuMemcpyAsync", "hipMemcpyAsync", |d| unsafe { d.copy(Stream::Out, 1, 2, 1) }),
+        // SAFETY: never reached, the function is not there.
+        ("cuLaunchHostFunc", "hipLaunchHostFunc", |d| unsafe {
+            d.host(Stream::In, HostWork { function: add, data: 0 })
+        }),
         ("cuStreamBeginCapture_v2", "hipStreamBeginCapture", |d| d.begin_capture()),
         ("cuStreamSynchronize", "hipStreamSynchronize", |d| d.synchronise(Stream::In)),
     ];
@@ -351,6 +355,39 @@ fn recorded_work_runs_when_it_is_replayed_and_not_before() {
         stub.fail(stub.name("cuStreamEndCapture", "hipStreamEndCapture"), 901);
         driver.begin_capture().unwrap();
         assert!(driver.end_capture().is_err());
+    }
+}
+
+/// Adds one to a number.
+unsafe extern "C" fn add(number: *mut std::ffi::c_void) {
+    // SAFETY: the tests below hand it the address of a number.
+    unsafe { *number.cast::<u64>() += 1 };
+}
+
+#[test]
+fn work_of_the_host_runs_in_its_stream_and_in_what_was_recorded() {
+    for vendor in BOTH {
+        let stub = Stub::new(vendor, &[]);
+        let driver = stub.open(0).unwrap();
+        let mut count = 0u64;
+        let work = HostWork { function: add, data: (&raw mut count) as u64 };
+        let read = || {
+            // SAFETY: alive, and nothing runs: the stub works at once.
+            unsafe { (work.data as *const u64).read_volatile() }
+        };
+        // SAFETY: the number outlives the driver's use of it.
+        unsafe { driver.host(Stream::Out, work) }.unwrap();
+        assert_eq!(read(), 1);
+        driver.begin_capture().unwrap();
+        // SAFETY: as above.
+        unsafe { driver.host(Stream::Compute, work) }.unwrap();
+        let graph = driver.end_capture().unwrap();
+        assert_eq!(read(), 1, "recorded, not run");
+        for n in 2..4 {
+            driver.replay(graph).unwrap();
+            assert_eq!(read(), n);
+        }
+        driver.forget(graph);
     }
 }
 

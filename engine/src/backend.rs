@@ -67,6 +67,14 @@ pub enum ComputeError {
     /// Memory for the step could not be had.
     #[error("{0}")]
     Memory(String),
+    /// Domains could not exchange what they owe each other.
+    #[error("exchange of ghost atoms at layer {layer}: {cause}")]
+    Exchange {
+        /// Layer whose input was exchanged.
+        layer: usize,
+        /// The exchange's word.
+        cause: String,
+    },
     /// A feature is too large for the form in which states are stored.
     #[error("a feature entering layer {layer} is {value:e}, beyond what {store} holds; set WEIR_STORE=exact or, for its range, bf16")]
     Stored {

@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod backend;
 pub mod element;
+pub mod exchange;
 pub mod graph;
 pub mod md;
 pub mod minimize;

@@ -1,5 +1,6 @@
 //! What the libraries for MD codes share. The libraries themselves (`weir-c`, `deepmd-c`) only turn pointers into slices and back.
 
+pub mod affinity;
 pub mod catch;
 pub mod error;
 pub mod ghosts;

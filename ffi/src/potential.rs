@@ -200,6 +200,31 @@ impl Potential {
         Ok(unsafe { c.calculator.compute_on_device(positions, forces, cell, &parameters) }?)
     }
 
+    /// As [`Potential::compute`], but the order of summation is fixed anew by these positions: the bits are those of `weir eval`, whatever
+    /// was computed before. The neighbour list is made anew as well.
+    ///
+    /// # Errors
+    /// As [`Potential::compute`].
+    pub fn compute_afresh(
+        &mut self,
+        types: &[i32],
+        positions: &[[f64; 3]],
+        cell: Option<&Rows>,
+        parameters: &FrameParameters,
+        request: Request,
+    ) -> Result<&Results, Error> {
+        // Atoms numbered otherwise than the client's are summed otherwise.
+        if self.given != types || self.current.as_ref().is_some_and(|c| !c.row.is_sorted()) {
+            self.forget();
+        }
+        self.choose(types, positions.len())?;
+        self.gather(positions);
+        if let Some(c) = &mut self.current {
+            c.calculator.reorder(&self.positions, cell);
+        }
+        self.compute(types, positions, cell, parameters, request)
+    }
+
     /// Takes a neighbour list over for [`Potential::compute_given`]: pairs between the client's indices, both directions.
     ///
     /// # Errors

@@ -1,12 +1,8 @@
 """The cases of ipi.sh: ASE and i-PI with forces by `weir serve`. `weir`, `i-pi` and `python` with ASE are on PATH."""
 
-import json
 import os
 import subprocess
 import sys
-import tempfile
-import traceback
-from pathlib import Path
 
 import numpy as np
 from ase import units
@@ -15,33 +11,11 @@ from ase.io import read, write
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
+from sockets import MODEL, ROOT, WATER, WORK, case, end, evaluate, table
 
-ROOT = Path(__file__).resolve().parents[2]
-MODEL = ROOT / "examples/water/model.dp"
-WATER = ROOT / "examples/water/start.extxyz"
-WORK = Path(tempfile.mkdtemp(prefix="weir-ipi-"))
 # ASE's hartree (CODATA 2014) over ours (2022): 8e-9 of 30,000 eV would show.
 HARTREE = 27.211386245981
 SCALE = units.Hartree / HARTREE
-PASSED, FAILED = [], []
-
-
-def case(run):
-    try:
-        run()
-        PASSED.append(run.__name__)
-        print(f"ok    {run.__name__}", flush=True)
-    except Exception:
-        FAILED.append(run.__name__)
-        print(f"FAIL  {run.__name__}\n{traceback.format_exc()}", flush=True)
-
-
-def evaluate(atoms):
-    path = WORK / "eval.extxyz"
-    write(path, atoms, columns=["symbols", "positions"], write_results=False)
-    command = ["weir", "eval", MODEL, path, "--precision", "f64", "--json", "-", "--quiet"]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return found["energy"], np.array(found["forces"]), np.array(found["virial"])
 
 
 class Served:
@@ -114,10 +88,6 @@ def ase_conserves_energy():
     assert np.ptp(energies) < 0.02, np.ptp(energies)
 
 
-def table(path):
-    return np.loadtxt(path, comments="#", ndmin=2)
-
-
 def i_pi_conserves_energy_and_starts_from_the_energy_of_eval():
     subprocess.run([ROOT / "examples/ipi/run.sh", "nve", WORK], check=True, timeout=600, env={**os.environ, "WEIR_PRECISION": "f64"})
     rows = table(WORK / "nve.out")
@@ -170,5 +140,4 @@ for run in (
     i_pi_runs_a_path_integral_with_two_drivers,
 ):
     case(run)
-print(f"ipi: {len(PASSED)} passed, {len(FAILED)} failed")
-sys.exit(bool(FAILED))
+end("ipi")

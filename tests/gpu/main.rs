@@ -47,12 +47,11 @@ fn kept() -> Option<PathBuf> {
 
 fn make(watch: Watch, wave: u32, model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
     let driver = Arc::new(Emulated::new(EmulatedOptions { watch, wave, ..Default::default() }));
-    let tile_edges = if s.tile_edges == 0 { 1 << 17 } else { s.tile_edges };
     let options = GpuOptions {
         precision: s.precision,
         checkpoint: s.checkpoint,
         skin: s.skin,
-        tile_edges,
+        tile_edges: s.tile_edges,
         poison: watch == Watch::Memory,
         cache_dir: kept(),
         ..Default::default()

@@ -1,9 +1,10 @@
 //! One answer wherever kept states lie, whatever is rebuilt, and however late copies run.
 
 use super::common::{bits, system};
+use std::path::Path;
 use std::sync::Arc;
-use weir_allocators::faults::Faults;
-use weir_allocators::kind::{Ledger, System};
+use weir_allocators::faults::{Faults, Operation};
+use weir_allocators::kind::{File, Ledger, System};
 use weir_backends::cpu::{Checkpoint, Permission, PrecisionChoice, Store};
 use weir_backends::gpu::driver::Memory;
 use weir_backends::gpu::emulated::{Eagerness, Emulated, EmulatedOptions, Watch};
@@ -215,4 +216,139 @@ fn what_may_not_be_rebuilt_is_not() {
     case.run(&mut c).unwrap();
     assert_eq!(c.plan().unwrap().prediction.rebuild, 0.0);
     assert!(c.launches() > 0);
+}
+
+fn file(folder: &Path, faults: Faults) -> GpuTier {
+    let ledger = Ledger::new("file", "WEIR_FILE_BUDGET", 1 << 30);
+    slow("file", TierMemory::Host(Arc::new(File::new(ledger, folder, faults).unwrap())))
+}
+
+/// Everything kept and nothing rebuilt, in as little memory of the device as that takes, with slots that hold a fraction of a state.
+fn spilling(case: &Case, device: EmulatedOptions, slower: &[GpuTier]) -> GpuOptions {
+    let base = GpuOptions {
+        poison: false,
+        rebuild: Permission::Forbidden,
+        checkpoint: Checkpoint::All,
+        file_slot: 4096,
+        ..options(PrecisionChoice::F32)
+    };
+    let with = |budget| {
+        let mut tiers = vec![hbm(budget)];
+        tiers.extend_from_slice(slower);
+        GpuOptions { tiers, ..base.clone() }
+    };
+    let problem = case.calculator(device, &with(1 << 40)).problem(&case.x, Some(&case.cell)).unwrap();
+    with(smallest_feasible(&problem).unwrap())
+}
+
+fn scratch() -> tempfile::TempDir {
+    // Beside the build, not in the temporary folder, which may be memory.
+    tempfile::Builder::new().prefix("scratch").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+#[test]
+fn states_in_a_file_have_the_same_bits_queued_recorded_and_run_again() {
+    let case = Case::new();
+    let folder = scratch();
+    let expected =
+        bits(&case.run(&mut case.calculator(EmulatedOptions::default(), &options(PrecisionChoice::F32))).unwrap());
+    for (watch, eagerness) in
+        [(Watch::Nothing, Eagerness::Lazy), (Watch::Nothing, Eagerness::Eager), (Watch::Memory, Eagerness::Lazy)]
+    {
+        let device = EmulatedOptions { watch, eagerness, ..Default::default() };
+        let mut little = pinned();
+        little.spec.capacity = 64 << 10;
+        for slower in [vec![file(folder.path(), Faults::none())], vec![little, file(folder.path(), Faults::none())]] {
+            let options = spilling(&case, device, &slower);
+            let driver = Arc::new(Emulated::new(device));
+            let mut c = create(driver.clone(), case.model.clone(), &case.types, &options).unwrap();
+            let mut taken = 0;
+            for step in 0..4 {
+                assert_eq!(bits(&case.run(&mut c).unwrap()), expected, "step {step}, {watch:?}, {eagerness:?}");
+                if step == 1 {
+                    taken = driver.allocations();
+                }
+            }
+            assert_eq!(c.recordings(), (1, 3));
+            assert_eq!(driver.allocations(), taken, "a step took memory");
+            let plan = c.plan().unwrap();
+            let at = plan.tiers.iter().position(|t| t == "file").unwrap();
+            assert!(plan.prediction.out_bytes[at] > 8 * 4096, "{:?}", plan.prediction.out_bytes);
+            drop(c);
+            assert_eq!(driver.live(), Default::default());
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "scratch is left");
+}
+
+#[test]
+fn a_file_that_fails_ends_its_step_with_its_error_and_the_next_step_is_a_good_one() {
+    let case = Case::with(3, 10, 5.0, [[5.4, 0.0, 0.0], [0.8, 5.1, 0.0], [-1.2, 0.6, 5.6]]);
+    let folder = scratch();
+    let device = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
+    let counting = Faults::counting();
+    let options = |faults: &Faults| spilling(&case, device, &[file(folder.path(), faults.clone())]);
+    let mut c = case.calculator(device, &options(&counting));
+    let expected = bits(&case.run(&mut c).unwrap());
+    let first = [Operation::Write, Operation::Read].map(|o| counting.seen(o));
+    for _ in 0..2 {
+        assert_eq!(bits(&case.run(&mut c).unwrap()), expected);
+    }
+    drop(c);
+    for (operation, first) in [Operation::Write, Operation::Read].into_iter().zip(first) {
+        let all = counting.seen(operation);
+        assert!(first > 4 && all == 3 * first, "{operation}: {first}, {all}");
+        // Of a step queued piece by piece, of the recorded one, of one that is run again.
+        for n in [1, first / 2, first, first + 2, 2 * first, all] {
+            let driver = Arc::new(Emulated::new(device));
+            let faults = Faults::fail(operation, n);
+            let mut c = create(driver.clone(), case.model.clone(), &case.types, &options(&faults)).unwrap();
+            let mut failed = 0;
+            for _ in 0..4 {
+                match case.run(&mut c) {
+                    Ok(got) => assert_eq!(bits(&got), expected, "{operation} {n}"),
+                    Err(e) => {
+                        assert!(e.contains(&format!("{operation} number {n} was made to fail")), "{e}");
+                        failed += 1;
+                    }
+                }
+            }
+            assert_eq!(failed, 1, "{operation} {n}");
+            drop(c);
+            assert_eq!(driver.live(), Default::default(), "{operation} {n}");
+        }
+    }
+    // The disk is full before the first step.
+    let e = case.run(&mut case.calculator(device, &options(&Faults::fail(Operation::Touch, 1)))).unwrap_err();
+    assert!(e.contains("was made to fail"), "{e}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "scratch is left");
+}
+
+#[test]
+fn where_memory_is_short_smaller_tiles_are_taken_and_leave_no_trace() {
+    // About seventy edges an atom: three tiles of the smallest size.
+    let case = Case::with(3, 150, 12.4, [[12.9, 0.0, 0.0], [0.9, 12.6, 0.0], [-1.2, 0.6, 13.0]]);
+    let device = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
+    let base = GpuOptions { poison: false, rebuild: Permission::Forbidden, ..options(PrecisionChoice::F32) };
+    let with = |tile_edges, budget| GpuOptions { tile_edges, tiers: vec![hbm(budget)], ..base.clone() };
+    let least = |tile_edges| {
+        let problem = case.calculator(device, &with(tile_edges, 1 << 40)).problem(&case.x, Some(&case.cell)).unwrap();
+        (smallest_feasible(&problem).unwrap(), problem.tiles.len())
+    };
+    let ((large, one), (small, many)) = (least(0), least(4096));
+    assert!(one == 1 && many > 2 && small < large, "{one} tiles: {large}, {many}: {small}");
+    let run = |tile_edges, budget| case.run(&mut case.calculator(device, &with(tile_edges, budget)));
+    let expected = bits(&run(0, 1 << 30).unwrap());
+    // Fixed tiles do not fit; chosen ones shrink, and not further than they must.
+    assert!(run(1 << 17, large - 1).unwrap_err().contains("tier hbm lacks"));
+    for budget in [large - 1, small] {
+        let mut c = case.calculator(device, &with(0, budget));
+        assert_eq!(bits(&case.run(&mut c).unwrap()), expected, "{budget}");
+        let tiles: u32 = c.plan().unwrap().groups.iter().map(|g| g.tiles).sum();
+        assert!(tiles > 1 && (budget == large - 1) == (tiles < many as u32), "{tiles} tiles in {budget}");
+        assert!(c.peak_bytes()[0].1 <= budget);
+    }
+    // Below, the error is that of the smallest tiles: what it asks for is enough.
+    let e = run(0, small - 1).unwrap_err();
+    assert!(e.contains("tier hbm lacks 1 B of") && e.contains("WEIR_HBM_BUDGET="), "{e}");
 }

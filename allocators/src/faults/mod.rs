@@ -1,4 +1,4 @@
-//! Faults on purpose: the n-th allocation, touch, copy or file write fails, so that tests can try every n.
+//! Faults on purpose: the n-th allocation, touch, copy, file write or file read fails, so that tests can try every n.
 //!
 //! A [`Faults`] is handed to kinds and streams; there is no global switch.
 
@@ -17,11 +17,14 @@ pub enum Operation {
     Copy,
     /// Bytes go to a scratch file.
     Write,
+    /// Bytes come from a scratch file.
+    Read,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Operation; 4] = [Operation::Allocation, Operation::Touch, Operation::Copy, Operation::Write];
+    pub const ALL: [Operation; 5] =
+        [Operation::Allocation, Operation::Touch, Operation::Copy, Operation::Write, Operation::Read];
 }
 
 impl fmt::Display for Operation {
@@ -31,6 +34,7 @@ impl fmt::Display for Operation {
             Operation::Touch => "touch",
             Operation::Copy => "copy",
             Operation::Write => "file write",
+            Operation::Read => "file read",
         })
     }
 }
@@ -47,7 +51,7 @@ pub struct Injected {
 
 #[derive(Debug)]
 struct Counters {
-    seen: [AtomicU64; 4],
+    seen: [AtomicU64; 5],
     fail: Option<(Operation, u64)>,
 }
 

@@ -177,11 +177,12 @@ impl Region {
         staging: Option<&mut Staging>,
     ) -> Result<(), AllocError> {
         self.check(offset, bytes as u64)?;
-        let Store::File { scratch, .. } = &self.store else {
+        let Store::File { scratch, faults } = &self.store else {
             // SAFETY: the range was checked; the caller vouches for `to` and for peace.
             unsafe { std::ptr::copy(self.at(offset), to, bytes) };
             return Ok(());
         };
+        faults.check(Operation::Read)?;
         let broken = |e| self.broken("read", offset, bytes as u64, e);
         if !scratch.direct() || whole_blocks(to, bytes) {
             // SAFETY: the caller vouches for `to`; reading fills it.

@@ -41,7 +41,9 @@ impl Policy {
             if tier.tier.is_host() && std::mem::replace(&mut host_said, true) {
                 continue;
             }
-            let value = format!("{} ({} of {})", show_bytes(tier.bytes), tier.setting.value, show_bytes(tier.of));
+            let shared = self.shares.hbm_why.clone().filter(|_| tier.tier == Tier::Hbm);
+            let of = shared.unwrap_or_else(|| show_bytes(tier.of));
+            let value = format!("{} ({} of {of})", show_bytes(tier.bytes), tier.setting.value);
             let origin = tier.setting.origin.clone();
             lines.push(Line { name: tier.tier.option().into(), value, origin });
         }

@@ -230,7 +230,8 @@ impl Asked {
                         0 => String::new(),
                         kept => format!(" beside {} for the MD engine", show_bytes(kept)),
                     };
-                    budget(tier, &self.hbm, 0.9, shares.hbm, format!("fast memory{kept}"))
+                    let shared = shares.hbm_why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+                    budget(tier, &self.hbm, 0.9, shares.hbm, format!("fast memory{shared}{kept}"))
                 }
                 Tier::File => {
                     let (folder, origin) = (&self.scratch.value, &self.scratch.origin);

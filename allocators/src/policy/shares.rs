@@ -15,8 +15,10 @@ pub enum Device {
     Discrete {
         /// For people.
         name: String,
-        /// What its driver has free for this process, bytes; already divided where processes share the device.
+        /// What its driver has free, bytes.
         free: u64,
+        /// Processes of the job that share it ([`crate::topology::Topology::tasks_on_device`]): each gets a part.
+        tasks: usize,
         /// Its own NUMA node for host memory.
         node: Option<usize>,
         /// Whether it reads ordinary host memory in place at full rate (ATS), so that nothing need be pinned.
@@ -63,6 +65,8 @@ pub struct Shares {
     pub host_why: String,
     /// What budgets of `hbm` are parts of, bytes.
     pub hbm: u64,
+    /// How that came about, for people, where other processes have parts of their own.
+    pub hbm_why: Option<String>,
     /// What all tiers in memory may take together, bytes; none where `hbm` is a memory of its own.
     pub pool: Option<u64>,
     /// Left to an MD engine, bytes.
@@ -74,13 +78,27 @@ pub fn shares(layers: &[Layer], around: &Surroundings) -> Result<Shares, PolicyE
     let (host, host_why) = host(around.topology, node.value);
     let free = match around.device {
         Device::Cpu => host,
-        Device::Discrete { free, .. } => *free,
+        Device::Discrete { free, tasks, .. } => free / (*tasks).max(1) as u64,
         Device::Shared { cap, .. } => host.min(cap.unwrap_or(u64::MAX)),
+    };
+    let hbm_why = match around.device {
+        Device::Discrete { free, tasks: tasks @ 2.., .. } => {
+            Some(format!("{} free / {tasks} tasks on this device", show_bytes(*free)))
+        }
+        _ => None,
     };
     // On a small machine the engine gets half.
     let kept = if around.in_client { CLIENT.min(free / 2) } else { 0 };
     let pool = (!matches!(around.device, Device::Discrete { .. })).then(|| host - kept.min(host));
-    Ok(Shares { node, host: host - pool.map_or(0, |_| kept.min(host)), host_why, hbm: free - kept, pool, kept })
+    Ok(Shares {
+        node,
+        host: host - pool.map_or(0, |_| kept.min(host)),
+        host_why,
+        hbm: free - kept,
+        hbm_why,
+        pool,
+        kept,
+    })
 }
 
 /// Nodes that may give host memory to this process.

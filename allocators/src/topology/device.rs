@@ -19,6 +19,25 @@ pub enum Coherent {
     Driver,
 }
 
+/// Devices of the machine, by vendor, as far as files tell; also those that this process does not see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// NVIDIA's, from `/proc/driver/nvidia/gpus`.
+    pub nvidia: usize,
+    /// AMD's, from the nodes of `/sys/class/kfd` that have compute units.
+    pub amd: usize,
+}
+
+pub fn devices(root: &Path) -> Devices {
+    let entries = |path: &str| std::fs::read_dir(root.join(path)).into_iter().flatten().flatten();
+    let computes = |properties: String| {
+        properties.lines().any(|l| l.split_once(' ').is_some_and(|(k, v)| k == "simd_count" && v.trim() != "0"))
+    };
+    let nodes = "sys/class/kfd/kfd/topology/nodes";
+    let amd = entries(nodes).filter(|e| std::fs::read_to_string(e.path().join("properties")).is_ok_and(computes));
+    Devices { nvidia: entries("proc/driver/nvidia/gpus").count(), amd: amd.count() }
+}
+
 /// The processor's name. ARM kernels print numbers only; those of known machines are translated.
 pub fn processor(root: &Path) -> Option<String> {
     let table = text(root, "proc/cpuinfo")?;

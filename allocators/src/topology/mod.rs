@@ -12,10 +12,10 @@ mod tasks;
 
 pub use cgroup::Cgroup;
 pub use cores::parse_list;
-pub use device::{Coherent, Pool};
+pub use device::{Coherent, Devices, Pool};
 pub use memory::{HugePages, Memory};
 pub use nodes::Node;
-pub use tasks::{local_rank, tasks_on_node, Launcher};
+pub use tasks::{devices_on_node, local_rank, tasks_on_device, tasks_on_node, Launcher};
 
 use std::path::Path;
 
@@ -42,6 +42,10 @@ pub struct Topology {
     pub tasks: Launcher,
     /// Number of this process among them, and who says so; none outside of a launcher.
     pub rank: Option<Launcher>,
+    /// Devices that the job may use on this machine, where the launcher says.
+    pub job_devices: Option<Launcher>,
+    /// Devices of the machine.
+    pub devices: Devices,
     /// Why all tiers share one memory, where they do.
     pub pool: Option<Pool>,
     /// How the memory of an NVIDIA device that is coherent with the CPU is managed; none without one.
@@ -70,6 +74,8 @@ impl Topology {
             cgroup: cgroup::read(root),
             tasks: tasks_on_node(environment),
             rank: local_rank(environment),
+            job_devices: devices_on_node(environment),
+            devices: device::devices(root),
             pool: device::pool(root, processor.as_deref()),
             coherent: device::coherent(root, &nodes),
             kernel: text(root, "proc/sys/kernel/osrelease"),
@@ -85,6 +91,14 @@ impl Topology {
     /// This machine and this process.
     pub fn here() -> Self {
         Topology::read(Path::new("/"), crate::page_bytes() as u64, &|name| std::env::var(name).ok())
+    }
+
+    /// Processes of the job that share a device: `visible` are those that this process sees, `there` those of the kind on the machine as far
+    /// as is known, `chosen` whether the device was told and not taken by rank.
+    pub fn tasks_on_device(&self, visible: usize, there: usize, chosen: bool) -> usize {
+        let devices = self.job_devices.as_ref().map_or(there, |d| d.value);
+        let rank = self.rank.as_ref().map(|r| r.value).filter(|_| !chosen);
+        tasks_on_device(self.tasks.value, devices, visible, rank)
     }
 
     /// Node with this number.

@@ -52,6 +52,28 @@ pub fn local_rank(environment: &dyn Fn(&str) -> Option<String>) -> Option<Launch
     })
 }
 
+/// Devices of the node that the job may use, where the launcher says.
+pub fn devices_on_node(environment: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
+    let origin = "SLURM_GPUS_ON_NODE";
+    let value = environment(origin)?.trim().parse().ok().filter(|&n| n > 0)?;
+    Some(Launcher { value, origin })
+}
+
+/// Processes that share a device, this one among them: `tasks` on a node of `devices`, of which this process sees `visible` and takes
+/// number `rank` modulo those; none where it was told a device. Where every task can have its own, as a launcher that binds devices gives
+/// it, nobody shares.
+pub fn tasks_on_device(tasks: usize, devices: usize, visible: usize, rank: Option<usize>) -> usize {
+    let devices = devices.max(visible).max(1);
+    if tasks <= devices {
+        return 1;
+    }
+    match rank.filter(|&r| visible == devices && r < tasks) {
+        // Ranks that leave the same rest.
+        Some(rank) => (tasks - 1 - rank % devices) / devices + 1,
+        None => tasks.div_ceil(devices),
+    }
+}
+
 /// Slurm's list `4(x2),3`: four tasks on each of two nodes, three on the next.
 fn per_node(text: &str, node: usize) -> Option<usize> {
     let mut first = 0;

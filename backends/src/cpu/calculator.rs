@@ -8,6 +8,7 @@ use super::{CpuError, CpuOptions};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
+use weir_engine::exchange::GhostExchange;
 use weir_engine::graph::{
     check_positions, summation_order, Cell, GivenList, Graph, GraphError, GraphOptions, Images, NeighbourList,
 };
@@ -46,6 +47,10 @@ pub(super) trait Compute: Send {
     }
     /// Makes plan and memory fit a graph.
     fn place(&mut self, graph: &Graph) -> Result<(), ComputeError>;
+    /// Exchanges ghosts with other domains; false where there is no place for it.
+    fn set_exchange(&mut self, _: Box<dyn GhostExchange>) -> bool {
+        false
+    }
 }
 
 impl<T: Real> Compute for Executor<T> {
@@ -61,8 +66,9 @@ impl<T: Real> Compute for Executor<T> {
         let parameters = resolve(model, graph.atoms(), parameters)?;
         self.forward(graph, &parameters)?;
         results.atomic_energy.resize(graph.atoms(), 0.0);
+        let owned = self.exchange.owned(graph.atoms());
         for (e, &input) in self.buffers.energies.iter().zip(&graph.order) {
-            results.atomic_energy[input as usize] = *e;
+            results.atomic_energy[input as usize] = if (input as usize) < owned { *e } else { 0.0 };
         }
         results.energy = tree_sum(graph.atoms(), &|i| [results.atomic_energy[i]])[0];
         self.backward(graph, |_| 1.0)?;
@@ -115,6 +121,11 @@ impl<T: Real> Compute for Executor<T> {
 
     fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
         Executor::place(self, graph)
+    }
+
+    fn set_exchange(&mut self, exchange: Box<dyn GhostExchange>) -> bool {
+        self.exchange = exchange;
+        true
     }
 }
 
@@ -182,6 +193,18 @@ impl CpuCalculator {
             builds: 0,
             peak_at: None,
         })
+    }
+
+    /// Makes this calculator one domain of several: the atoms behind those that it owns are ghosts. Their energies are zero, their rows of
+    /// the forces are what this domain owes to their owners. Neighbours must be given ([`Calculator::take_list`]), with none for ghosts.
+    ///
+    /// # Errors
+    /// [`CpuError::NoExchange`] for models that run on the plain path.
+    pub fn set_exchange(&mut self, exchange: Box<dyn GhostExchange>) -> Result<(), CpuError> {
+        match self.compute.set_exchange(exchange) {
+            true => Ok(()),
+            false => Err(CpuError::NoExchange),
+        }
     }
 
     /// How often the skin list was built.

@@ -24,6 +24,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use weir_engine::backend::ComputeError;
+use weir_engine::exchange::{Alone, GhostExchange, NodeRows};
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Op, Place, State};
@@ -39,6 +40,7 @@ pub struct Executor<T> {
     shapes: Shapes,
     model: Arc<Model>,
     layers: Vec<LayerWeights<T>>,
+    pub(super) exchange: Box<dyn GhostExchange>,
     activator: Activator<T>,
     embedding: Embedding<T>,
     fit: FitNet,
@@ -78,6 +80,12 @@ fn parallel<S: Send>(
     });
 }
 
+/// Node features or their adjoints as the exchange sees them.
+fn node_rows<'a, T: Real>(values: &'a mut [T], s: &Shapes, graph: &'a Graph) -> NodeRows<'a> {
+    let values = T::numbers(&mut values[..graph.atoms() * s.np]);
+    NodeRows { values, stride: s.np, width: s.n, order: &graph.order }
+}
+
 /// The surroundings of a phase. A macro, because it borrows single fields while the phase writes others.
 macro_rules! context {
     ($executor:ident, $buffers:ident, $graph:ident) => {
@@ -108,6 +116,7 @@ impl<T: Real> Executor<T> {
             arch,
             shapes,
             layers,
+            exchange: Box::new(Alone),
             activator: Activator::new(model.descriptor.options.activation),
             embedding: Embedding::new(&model),
             fit: FitNet::new(arch, &model),
@@ -215,7 +224,13 @@ impl<T: Real> Executor<T> {
         self.memory.begin();
         self.spans.clear();
         for at in 0..self.layout.plan.program.forward.len() {
-            self.timed(self.layout.plan.program.forward[at], graph)?;
+            let op = self.layout.plan.program.forward[at];
+            // The forward part projects every layer once, before anything else reads its input.
+            if let Op::Project { layer: layer @ 1.. } = op {
+                let rows = node_rows(&mut self.buffers.nodes[layer], &self.shapes, graph);
+                self.exchange.features(layer, rows)?;
+            }
+            self.timed(op, graph)?;
         }
         Ok(())
     }
@@ -227,8 +242,9 @@ impl<T: Real> Executor<T> {
     /// What a copy between tiers met.
     pub fn backward(&mut self, graph: &Graph, weight: impl Fn(usize) -> f64) -> Result<(), ComputeError> {
         let (np, n) = (self.shapes.np, self.shapes.n);
+        let owned = self.exchange.owned(graph.atoms());
         for i in 0..graph.atoms() {
-            let w = weight(i);
+            let w = if (graph.order[i] as usize) < owned { weight(i) } else { 0.0 };
             let row = &mut self.buffers.node_bar[i * np..(i + 1) * np];
             row.fill(T::default());
             for (x, g) in row.iter_mut().zip(&self.buffers.seed[i * n..(i + 1) * n]) {
@@ -237,7 +253,12 @@ impl<T: Real> Executor<T> {
         }
         self.buffers.geometry_bar[..graph.edges()].fill([0.0; 5]);
         for at in 0..self.layout.plan.program.backward.len() {
-            self.timed(self.layout.plan.program.backward[at], graph)?;
+            let op = self.layout.plan.program.backward[at];
+            self.timed(op, graph)?;
+            if let Op::Finish { layer: layer @ 1.. } = op {
+                let rows = node_rows(&mut self.buffers.node_bar, &self.shapes, graph);
+                self.exchange.adjoints(layer, rows)?;
+            }
         }
         Ok(())
     }

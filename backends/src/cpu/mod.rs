@@ -207,6 +207,9 @@ pub enum CpuError {
     /// The plain path exists in double precision only.
     #[error("this model uses sequential_update, which runs in double precision only; use --precision f64, or WEIR_PRECISION=f64")]
     PlainPrecision,
+    /// The plain path computes a whole system at once.
+    #[error("this model uses sequential_update, whose path exchanges no ghost atoms between domains")]
+    NoExchange,
     /// The plain path keeps everything: there is nothing to plan.
     #[error("this model uses sequential_update, whose path keeps everything in memory: there is nothing to plan")]
     NotPlanned,

@@ -426,7 +426,7 @@ impl Calculator for GpuCalculator {
     }
 
     fn profile(&self) -> Option<Profile> {
-        None
+        self.executor.profile()
     }
 
     fn peak_bytes(&self) -> Vec<(String, u64)> {

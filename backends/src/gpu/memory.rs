@@ -1,20 +1,34 @@
 //! The memory of a plan on a device: an arena per tier, copies between them on two streams.
 
 use super::array::Array;
+use super::disk::Disk;
 use super::driver::{Driver, DriverError, Event, Memory as Where, Side, Stream};
 use std::sync::Arc;
+use std::time::Instant;
 use thiserror::Error;
 use weir_allocators::kind::{AllocError, Kind, Region, Tier};
+use weir_allocators::stream::Record;
 use weir_engine::backend::ComputeError;
-use weir_engine::plan::placement::{Place, Program, Slot, SlotId, Ticket};
+use weir_engine::plan::placement::{Op, Place, Program, Slot, SlotId, Ticket};
 
 /// What stands behind a slow tier.
 #[derive(Clone)]
 pub enum TierMemory {
     /// The driver's.
     Driver(Where),
-    /// A kind of host memory that copies can reach.
+    /// A kind of host memory that copies can reach, or of files, which they reach through the host.
     Host(Arc<dyn Kind>),
+}
+
+impl TierMemory {
+    fn tier(&self) -> Tier {
+        match self {
+            TierMemory::Driver(Where::Device) => Tier::Hbm,
+            TierMemory::Driver(Where::Pinned) => Tier::Pinned,
+            TierMemory::Driver(Where::Managed) => Tier::Managed,
+            TierMemory::Host(kind) => kind.tier(),
+        }
+    }
 }
 
 /// Device memory that is given back when nobody needs it.
@@ -43,13 +57,18 @@ impl Drop for Held {
 }
 
 /// An event that is dropped when nobody needs it.
-struct Mark {
+pub struct Mark {
     driver: Arc<dyn Driver>,
-    event: Event,
+    /// Its number.
+    pub event: Event,
 }
 
 impl Mark {
-    fn new(driver: &Arc<dyn Driver>) -> Result<Self, ComputeError> {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn new(driver: &Arc<dyn Driver>) -> Result<Self, ComputeError> {
         let event = driver.event().map_err(failed)?;
         Ok(Self { driver: driver.clone(), event })
     }
@@ -78,7 +97,7 @@ pub enum Refused {
     #[error(transparent)]
     Kind(#[from] AllocError),
     /// No address to copy to.
-    #[error("a GPU cannot copy to tier {0} yet; use WEIR_PLACEMENT=hbm,pinned or hbm,system")]
+    #[error("tier {0} has no address for a GPU; use WEIR_PLACEMENT=hbm,pinned or hbm,system")]
     Unreachable(Tier),
 }
 
@@ -124,8 +143,13 @@ impl Arena {
 #[derive(Default)]
 pub struct Arenas {
     arenas: Vec<Arena>,
+    /// The tier that is a file, where states lie in one.
+    disk: Option<(u8, Disk)>,
     slots: Vec<Slot>,
     tickets: Vec<Mark>,
+    /// Where copies begin, for a profile.
+    begins: Vec<Mark>,
+    kinds: Vec<Tier>,
     ready: Option<Mark>,
     /// The last copy of each stream.
     last: [Option<Ticket>; 2],
@@ -137,20 +161,38 @@ pub fn failed(e: DriverError) -> ComputeError {
 }
 
 impl Arenas {
-    /// Memory for a program; `tiers[0]` is the device's.
+    /// Memory for a program; `tiers[0]` is the device's. `slot` and `profile` as in [`Disk::new`].
     ///
     /// # Errors
     /// What driver or kinds answer.
-    pub fn new(driver: &Arc<dyn Driver>, tiers: &[TierMemory], program: &Program) -> Result<Self, ComputeError> {
-        let mut arenas = Vec::new();
-        for (tier, &bytes) in tiers.iter().zip(&program.arena_bytes) {
-            arenas.push(Arena::take(driver, tier, bytes).map_err(|e| ComputeError::Memory(e.to_string()))?);
+    pub fn new(
+        driver: &Arc<dyn Driver>,
+        tiers: &[TierMemory],
+        program: &Program,
+        slot: u64,
+        profile: Option<Instant>,
+    ) -> Result<Self, ComputeError> {
+        let (mut arenas, mut disk) = (Vec::new(), None);
+        for (k, (tier, &bytes)) in tiers.iter().zip(&program.arena_bytes).enumerate() {
+            match tier {
+                TierMemory::Host(kind) if kind.tier() == Tier::File && bytes > 0 => {
+                    let file = kind.allocate(bytes).map_err(|e| ComputeError::Memory(e.to_string()))?;
+                    disk = Some((k as u8, Disk::new(driver, file, k as u8, program, slot, profile)?));
+                    arenas.push(Arena::None);
+                }
+                _ => arenas.push(Arena::take(driver, tier, bytes).map_err(|e| ComputeError::Memory(e.to_string()))?),
+            }
         }
         let tickets: Result<_, _> = (0..program.tickets).map(|_| Mark::new(driver)).collect();
+        let timed = if profile.is_some() { program.tickets } else { 0 };
+        let begins: Result<_, _> = (0..timed).map(|_| Mark::new(driver)).collect();
         Ok(Self {
             arenas,
+            disk,
             slots: program.slots.clone(),
             tickets: tickets?,
+            begins: begins?,
+            kinds: tiers.iter().map(TierMemory::tier).collect(),
             ready: if program.tickets > 0 { Some(Mark::new(driver)?) } else { None },
             last: [None; 2],
         })
@@ -175,14 +217,75 @@ impl Arenas {
     /// The driver's.
     pub fn copy(&mut self, driver: &dyn Driver, from: SlotId, to: SlotId, ticket: Ticket) -> Result<(), DriverError> {
         let stream = if self.slots[from.0 as usize].tier == 0 { Stream::Out } else { Stream::In };
-        let (a, b) = (self.array(from), self.array(to));
+        let (here, there) = if stream == Stream::Out { (from, to) } else { (to, from) };
         let ready = self.ready.as_ref().expect("a program with copies has an event for them").event;
         driver.record(ready, Stream::Compute)?;
         driver.wait(stream, ready)?;
-        // SAFETY: both ends are slots of arenas that live as long as the plan, which waits before it lets go of them.
-        unsafe { driver.copy(stream, b.at, a.at, a.bytes.min(b.bytes)) }?;
+        if let Some(begin) = self.begins.get(ticket as usize) {
+            driver.record(begin.event, stream)?;
+        }
+        match &self.disk {
+            Some((tier, disk)) if *tier == self.slots[there.0 as usize].tier => {
+                disk.queue(driver, stream, ticket, self.array(here))?;
+            }
+            _ => {
+                let (a, b) = (self.array(from), self.array(to));
+                // SAFETY: both ends are slots of arenas that live as long as the plan, which waits before it lets go of them.
+                unsafe { driver.copy(stream, b.at, a.at, a.bytes.min(b.bytes)) }?;
+            }
+        }
         self.last[usize::from(stream == Stream::In)] = Some(ticket);
         driver.record(self.tickets[ticket as usize].event, stream)
+    }
+
+    /// Starts a step; none is under way.
+    pub fn begin(&self) {
+        if let Some((_, disk)) = &self.disk {
+            disk.begin();
+        }
+    }
+
+    /// The end of a step that was waited for.
+    ///
+    /// # Errors
+    /// What a file met.
+    pub fn settle(&self) -> Result<(), ComputeError> {
+        self.disk.as_ref().map_or(Ok(()), |(_, disk)| disk.settle())
+    }
+
+    /// Copies of a step that was waited for, those out first: by events counted from `base`, which stands at `offset` s; then what went
+    /// between slots and a file. A copy to a file ends for the device when it is handed over.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn records(
+        &self,
+        driver: &dyn Driver,
+        base: Event,
+        offset: f64,
+        program: &Program,
+        into: &mut Vec<Record>,
+    ) -> Result<(), DriverError> {
+        for out in [true, false] {
+            let mut number = 0;
+            for op in program.forward.iter().chain(&program.backward) {
+                let (from, to, ticket) = match *op {
+                    Op::Save { from, to, ticket } if out => (from, to, ticket),
+                    Op::Load { from, to, ticket } if !out => (from, to, ticket),
+                    _ => continue,
+                };
+                number += 1;
+                let time = |mark: &Mark| Ok(offset + driver.elapsed(base, mark.event)?);
+                let tier = |id: SlotId| self.kinds[usize::from(self.slots[id.0 as usize].tier)];
+                let bytes = self.slots[from.0 as usize].bytes.min(self.slots[to.0 as usize].bytes);
+                let (begin, end) = (time(&self.begins[ticket as usize])?, time(&self.tickets[ticket as usize])?);
+                into.push(Record { number, from: tier(from), to: tier(to), bytes, begin, end });
+            }
+        }
+        if let Some((_, disk)) = &self.disk {
+            disk.records(into);
+        }
+        Ok(())
     }
 
     /// Kernels wait for a copy.

@@ -8,6 +8,7 @@ mod buffers;
 mod calculator;
 mod compile;
 pub mod cuda;
+mod disk;
 pub mod driver;
 #[cfg(feature = "emulated")]
 pub mod emulated;
@@ -38,6 +39,7 @@ use crate::cpu::{PrecisionChoice, Store, Terms};
 use driver::{DeviceFacts, Driver, DriverError, Memory};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 use thiserror::Error;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
@@ -46,6 +48,11 @@ use weir_kernels::Chip;
 
 /// Edges of a tile: enough centres for every multiprocessor, few enough for a tile's scratch to stay small.
 const TILE: usize = 1 << 17;
+/// Fewest edges of a tile: about forty centres, below which most multiprocessors have nothing to do.
+const LEAST_TILE: usize = 4096;
+
+/// Long enough that a disk reaches its rate, short enough that two slots fill while it works.
+const FILE_SLOT: u64 = 4 << 20;
 
 /// A memory tier: what the planner knows of it, and what hands it out.
 #[derive(Clone)]
@@ -77,12 +84,17 @@ pub struct GpuOptions {
     pub poison: bool,
     /// Skin of the neighbour list, A.
     pub skin: f64,
-    /// Largest number of edges in a tile.
+    /// Largest number of edges in a tile; 0 = chosen, and smaller where memory is short.
     pub tile_edges: usize,
     /// Threads of the host's neighbour search; 0 = all that affinity and cgroup allow, or `OMP_NUM_THREADS`.
     pub threads: usize,
     /// Whether a step is recorded and run again as a whole (`WEIR_GRAPH`); the bits of results do not depend on it.
     pub graph: bool,
+    /// Bytes of a page-locked slot between the device and a file; each direction has two.
+    pub file_slot: u64,
+    /// Zero of the times of a profile (see [`weir_engine::backend::Calculator::profile`]); none: nothing is timed. Steps that are timed are
+    /// queued piece by piece: events of a recording tell no times.
+    pub profile: Option<Instant>,
     /// Whether operations are marked for the vendors' profilers (NVTX, roctx). What was recorded shows as one: switch `graph` off.
     pub ranges: bool,
     /// Whether launches are timed (see [`GpuCalculator::kernels`]); steps are then not recorded.
@@ -107,9 +119,11 @@ impl Default for GpuOptions {
             rates: None,
             poison: false,
             skin: 1.0,
-            tile_edges: TILE,
+            tile_edges: 0,
             threads: 0,
             graph: true,
+            file_slot: FILE_SLOT,
+            profile: None,
             ranges: false,
             kernels: false,
             shared_limit: None,
@@ -208,6 +222,11 @@ pub fn create(
         options.tiers.push(hbm(free / 10 * 9));
     }
     GpuCalculator::new(driver, model, types, options)
+}
+
+/// Largest edge counts of a tile that a calculator tries until a plan fits, in this order.
+pub fn tile_choices() -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(TILE), |n| Some(n / 2)).take_while(|&n| n >= LEAST_TILE)
 }
 
 /// Every device of every driver; a driver that is not there has one entry that says so. No device is touched.

@@ -3,13 +3,13 @@
 use super::driver::{Driver, DriverError, Memory, Stream};
 use super::memory::{Arena, Held, Refused, TierMemory};
 use super::{hbm, GpuTier};
-use crate::cpu::tiers::capacities;
+use crate::cpu::tiers::{capacities, measured_links, TierError};
 use std::sync::Arc;
 use std::time::Instant;
 use thiserror::Error;
 use weir_allocators::faults::Faults;
-use weir_allocators::kind::{show_bytes, Ledger, System, Tier};
-use weir_allocators::policy::{Policy, TierBudget};
+use weir_allocators::kind::{show_bytes, File, Kind, Ledger, System, Tier};
+use weir_allocators::policy::Policy;
 use weir_allocators::topology::Topology;
 use weir_engine::plan::placement::TierSpec;
 
@@ -38,12 +38,9 @@ pub struct Opened {
 /// Why the memory of a policy cannot be used with a GPU.
 #[derive(Debug, Error)]
 pub enum GpuTierError {
-    /// Files.
-    #[error("{origin}: a GPU cannot move states to the tier file yet; use WEIR_PLACEMENT=hbm,pinned or hbm,system")]
-    File {
-        /// Who asked for it.
-        origin: String,
-    },
+    /// The scratch folder, or its links.
+    #[error(transparent)]
+    File(#[from] TierError),
     /// The driver has not, or refuses, what a tier needs.
     #[error("tier {tier}: {error}; choose other tiers with WEIR_PLACEMENT")]
     Refused {
@@ -68,16 +65,24 @@ struct Link {
 /// # Errors
 /// [`GpuTierError`].
 pub fn open_tiers(policy: &Policy, topology: &Topology, driver: &Arc<dyn Driver>) -> Result<Opened, GpuTierError> {
-    if let Some(file) = policy.tier(Tier::File) {
-        return Err(GpuTierError::File { origin: origin(policy, file) });
-    }
-    let capacity = capacities(policy, &vec![u64::MAX; policy.tiers.len()]);
+    let file = match policy.tier(Tier::File) {
+        Some(budget) => {
+            let ledger = Ledger::new(Tier::File.name(), Tier::File.option(), budget.bytes);
+            Some(File::new(ledger, &policy.scratch_dir.value, Faults::none()).map_err(TierError::Kind)?)
+        }
+        None => None,
+    };
+    let most = |tier: Tier| file.as_ref().filter(|_| tier == Tier::File).map_or(u64::MAX, |f| f.capacity());
+    let capacity = capacities(policy, &policy.tiers.iter().map(|t| most(t.tier)).collect::<Vec<_>>());
     let mut opened = Opened { tiers: vec![hbm(capacity[0])], remarks: Vec::new() };
     for (budget, capacity) in policy.tiers.iter().zip(capacity).skip(1) {
         let tier = budget.tier;
         if capacity == 0 {
-            let why = "gets nothing: other tiers have taken the memory that they share";
-            opened.remarks.push(format!("tier {tier} {why}; set WEIR_HBM_BUDGET or {}", tier.option()));
+            let why = match tier {
+                Tier::File => "gets nothing: its folder has no room; set WEIR_SCRATCH_DIR or",
+                _ => "gets nothing: other tiers have taken the memory that they share; set WEIR_HBM_BUDGET or",
+            };
+            opened.remarks.push(format!("tier {tier} {why} {}", tier.option()));
             continue;
         }
         let memory = memory(policy, topology, tier, capacity);
@@ -92,6 +97,14 @@ pub fn open_tiers(policy: &Policy, topology: &Topology, driver: &Arc<dyn Driver>
                 ASSUMED
             }
             Err(error) => return Err(GpuTierError::Refused { tier, error }),
+        };
+        let (link, memory) = match &file {
+            Some(file) if tier == Tier::File => {
+                let (disk, remarks) = disk_link(policy, topology)?;
+                opened.remarks.extend(remarks);
+                (link.through(&disk), TierMemory::Host(Arc::new(file.clone())))
+            }
+            _ => (link, memory),
         };
         let facts = driver.facts();
         let staged = tier == Tier::System && !facts.host_page_tables;
@@ -113,14 +126,33 @@ pub fn open_tiers(policy: &Policy, topology: &Topology, driver: &Arc<dyn Driver>
     Ok(opened)
 }
 
-fn origin(policy: &Policy, file: &TierBudget) -> String {
-    match policy.placement.is_automatic() {
-        true => file.setting.origin.clone(),
-        false => policy.placement.origin.clone(),
+impl Link {
+    /// Two links one behind the other, both at work at once: the slower one's rates, what both cost.
+    fn through(self, other: &Link) -> Link {
+        Link {
+            out: self.out.min(other.out),
+            into: self.into.min(other.into),
+            both: self.both.min(other.both),
+            latency: self.latency + other.latency,
+        }
     }
 }
 
-/// What hands out a tier. Ordinary memory is bound to the node of the policy, which is the device's own unless somebody says otherwise.
+/// Rates between host memory and the scratch folder, as the CPU backend measures and keeps them, with what the user should know.
+fn disk_link(policy: &Policy, topology: &Topology) -> Result<(Link, Vec<String>), TierError> {
+    let mut alone = policy.clone();
+    alone.tiers.retain(|t| matches!(t.tier, Tier::Hbm | Tier::File));
+    let (table, remarks) = measured_links(&alone, topology, false)?;
+    let link = table.link(Tier::File).map_or(ASSUMED, |l| Link {
+        out: l.write,
+        into: l.read,
+        both: (l.both_write / l.write).min(l.both_read / l.read).clamp(0.05, 1.0),
+        latency: l.latency.0.max(l.latency.1),
+    });
+    Ok((link, remarks))
+}
+
+/// What hands out a tier, or for a file the slots between it and the device. Ordinary memory is bound to the node of the policy, which is the device's own unless somebody says otherwise.
 fn memory(policy: &Policy, topology: &Topology, tier: Tier, capacity: u64) -> TierMemory {
     match tier {
         Tier::Managed => TierMemory::Driver(Memory::Managed),

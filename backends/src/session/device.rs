@@ -62,14 +62,21 @@ impl Device {
     }
 
     /// As the placement policy sees it.
-    fn memory(&self) -> Result<Memory, DriverError> {
+    fn memory(&self, topology: &Topology, index: &Setting<usize>) -> Result<Memory, DriverError> {
         let (free, all) = self.driver.memory()?;
+        let there = match self.driver.name() {
+            "cuda" => topology.devices.nvidia,
+            "hip" => topology.devices.amd,
+            _ => 0,
+        };
+        let by_rank = topology.rank.as_ref().is_some_and(|r| r.origin == index.origin);
+        let tasks = topology.tasks_on_device(self.driver.devices() as usize, there, !by_rank);
         let f = self.facts();
         let (name, node) = (f.name.clone(), f.host_node.map(|n| n as usize));
         Ok(match f.integrated {
             // Its driver counts the page cache as used; what it has in all is the limit.
-            true => Memory::Shared { name, cap: Some(all), node },
-            false => Memory::Discrete { name, free, node, coherent: f.host_page_tables },
+            true => Memory::Shared { name, cap: Some(all / tasks as u64), node },
+            false => Memory::Discrete { name, free, tasks, node, coherent: f.host_page_tables },
         })
     }
 }
@@ -135,7 +142,9 @@ pub fn settle(layers: &[Layer], in_client: bool) -> Result<(Policy, Topology, Op
     let device = choose(&backend, index.value)?;
     let memory = match &device {
         None => Memory::Cpu,
-        Some(d) => d.memory().map_err(|error| SessionError::Device { origin: backend.origin.clone(), error })?,
+        Some(d) => d
+            .memory(&topology, &index)
+            .map_err(|error| SessionError::Device { origin: backend.origin.clone(), error })?,
     };
     let around = Surroundings {
         topology: &topology,

@@ -48,12 +48,6 @@ pub enum SessionError {
         /// Its name.
         precision: String,
     },
-    /// Traces are taken on the CPU.
-    #[error("{origin}: steps of a GPU leave no trace yet; unset it, or set WEIR_BACKEND=cpu")]
-    Trace {
-        /// Who asked for one.
-        origin: String,
-    },
     /// The plain path keeps everything in ordinary memory: what it cannot follow is refused.
     #[error("{0}: this model uses sequential_update, whose path keeps everything exactly, in memory, and follows no budget: unset it")]
     Plain(String),

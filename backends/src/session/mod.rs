@@ -108,9 +108,6 @@ impl Session {
     /// Tiers that cannot be opened, settings that GPUs do not have yet.
     pub fn gpu_options(&self, device: &Device) -> Result<(GpuOptions, Vec<String>), SessionError> {
         let p = &self.policy;
-        if let Some(profile) = &p.profile {
-            return Err(SessionError::Trace { origin: profile.origin.clone() });
-        }
         if matches!(p.precision.value, Precision::Tf32x3 | Precision::Tf32 | Precision::Bf16) {
             let (origin, precision) = (p.precision.origin.clone(), p.precision.value.to_string());
             return Err(SessionError::Precision { origin, precision });
@@ -135,6 +132,8 @@ impl Session {
             rates: Some(rates.unwrap_or_else(estimated)),
             threads: p.threads.value,
             graph: p.graph.value,
+            profile: p.profile.as_ref().map(|_| self.zero),
+            ranges: p.profile.is_some(),
             kernel_dir: p.kernel_dir.as_ref().map(|s| s.value.clone()),
             cache_dir: p.cache_dir.as_ref().map(|s| s.value.clone()),
             ..GpuOptions::default()

@@ -56,7 +56,8 @@ static void *object(void) { live++; return calloc(1, 4096); }
 static int gone(void *object) { live--; free(object); return 0; }
 
 static int run(struct operation o) {
-  if (o.kind == 0) memmove((void *)o.to, (void *)o.from, o.bytes);
+  if (o.kind == 2) ((void (*)(void *))o.to)((void *)o.from);
+  else if (o.kind == 0) memmove((void *)o.to, (void *)o.from, o.bytes);
   else memset((void *)o.to, (int)o.from, o.bytes);
   return 0;
 }
@@ -138,6 +139,7 @@ F(cuMemPrefetchAsync_v2, hipMemPrefetchAsync_v2)(uint64_t p, size_t n, struct lo
 }
 
 F(cuMemsetD8Async, hipMemsetD8Async)(uint64_t to, unsigned char b, size_t n, void *s) { ENTER(cuMemsetD8Async, hipMemsetD8Async, "%u, %zu", b, n); return queue((struct operation){1, to, b, n}); }
+F(cuLaunchHostFunc, hipLaunchHostFunc)(void *s, void (*f)(void *), void *p) { ENTER(cuLaunchHostFunc, hipLaunchHostFunc, ""); return queue((struct operation){2, (uint64_t)f, (uint64_t)p, 0}); }
 F(cuStreamCreate, hipStreamCreateWithFlags)(void **s, unsigned f) { ENTER(cuStreamCreate, hipStreamCreateWithFlags, "%u", f); *s = object(); return 0; }
 F(cuStreamDestroy_v2, hipStreamDestroy)(void *s) { ENTER(cuStreamDestroy_v2, hipStreamDestroy, ""); return gone(s); }
 F(cuStreamSynchronize, hipStreamSynchronize)(void *s) { ENTER(cuStreamSynchronize, hipStreamSynchronize, ""); return fault; }

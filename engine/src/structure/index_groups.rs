@@ -7,14 +7,19 @@ use std::path::Path;
 use super::error::StructureError;
 use super::lines::Lines;
 
-/// A group: name and atom indices from 0.
-pub(crate) struct Group {
-    pub(crate) name: String,
-    pub(crate) atoms: Vec<usize>,
+/// A group of an index file.
+pub struct Group {
+    /// As written between the brackets.
+    pub name: String,
+    /// Atom indices from 0, in the file's order.
+    pub atoms: Vec<usize>,
 }
 
 /// All groups of an index file, in order.
-pub(crate) fn read_groups(path: &Path) -> Result<Vec<Group>, StructureError> {
+///
+/// # Errors
+/// A file that cannot be read, numbers before the first group, what is no atom number.
+pub fn read_groups(path: &Path) -> Result<Vec<Group>, StructureError> {
     let file = File::open(path).map_err(|e| StructureError::io_path(path, e))?;
     let mut lines = Lines::new(Box::new(BufReader::new(file)), &path.display().to_string());
     let mut groups: Vec<Group> = Vec::new();

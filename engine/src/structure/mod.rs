@@ -33,8 +33,10 @@ mod xdr;
 
 pub use error::StructureError;
 pub use format::Format;
+pub use index_groups::{read_groups, Group};
 pub use open::{frames, read, read_bytes, Frames, ReadOptions};
 pub use read_extxyz::ASE_VELOCITY;
+pub use residues::is_polymer;
 pub use trajectory::{ExtxyzWriter, TrajectoryWriter, XtcWriter};
 pub use write_extxyz::write_extxyz;
 

@@ -62,6 +62,11 @@ pub(crate) fn is_nucleic(residue: &str) -> bool {
         || residue.strip_suffix(['5', '3']).is_some_and(|r| NUCLEIC.contains(&r))
 }
 
+/// Amino acid or nucleotide: such residues are linked to chains.
+pub fn is_polymer(residue: &str) -> bool {
+    is_protein(residue) || is_nucleic(residue)
+}
+
 /// Water of any model.
 pub(crate) fn is_water(residue: &str) -> bool {
     WATER.contains(&residue.to_ascii_uppercase().as_str())

@@ -1,7 +1,9 @@
-//! `libweir.so`: the C API of `ffi/include/weir.h`, which documents every function.
+//! `libweir.so`: the C API of `ffi/include/weir.h`, which documents every function, and the entry points of a PLUMED kernel (`plumed`), through
+//! which an unmodified GROMACS calls.
 
 mod compute;
 mod handle;
+pub mod plumed;
 mod report;
 
 pub use compute::*;

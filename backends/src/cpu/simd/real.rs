@@ -3,6 +3,7 @@
 use super::groups::each;
 use bytemuck::Pod;
 use pulp::Simd;
+use weir_engine::exchange::Numbers;
 
 /// A multiple of every lane count (16 lanes of f32 with AVX-512).
 pub use crate::network::PAD;
@@ -17,6 +18,8 @@ pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'st
     fn from_f64(x: f64) -> Self;
     /// Widens to double precision.
     fn to_f64(self) -> f64;
+    /// Numbers of a type that is told at run time.
+    fn numbers(values: &mut [Self]) -> Numbers<'_>;
     /// `a + b` of two numbers.
     fn plus(self, b: Self) -> Self;
     /// `a b` of two numbers.
@@ -135,6 +138,9 @@ macro_rules! lanes_of {
 }
 
 impl Real for f32 {
+    fn numbers(values: &mut [f32]) -> Numbers<'_> {
+        Numbers::F32(values)
+    }
     lanes_of!(
         f32,
         f32s,
@@ -185,6 +191,9 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    fn numbers(values: &mut [f64]) -> Numbers<'_> {
+        Numbers::F64(values)
+    }
     lanes_of!(
         f64,
         f64s,

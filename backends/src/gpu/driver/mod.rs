@@ -4,6 +4,7 @@ mod error;
 
 pub use error::DriverError;
 
+use std::ffi::c_void;
 use std::sync::Arc;
 use weir_kernels::Chip;
 
@@ -89,6 +90,16 @@ pub struct Launch<'a> {
     pub args: &'a [Arg],
 }
 
+/// Work of the host in a queue of the device: a function and what it is called with. It runs on a thread of the driver, may wait for other
+/// threads of the host but for nothing on the device, calls no driver, and does not unwind.
+#[derive(Clone, Copy, Debug)]
+pub struct HostWork {
+    /// The function.
+    pub function: unsafe extern "C" fn(*mut c_void),
+    /// Its argument.
+    pub data: u64,
+}
+
 /// What a kernel needs, as the driver tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FunctionFacts {
@@ -142,6 +153,10 @@ pub trait Driver: Send + Sync {
     /// Its number, as the driver counts.
     fn index(&self) -> u32 {
         0
+    }
+    /// Devices of this kind that the process sees.
+    fn devices(&self) -> u32 {
+        1
     }
     /// Options that images for this device are compiled with, beside those of the chip.
     fn compile_flags(&self) -> &[&str] {
@@ -206,6 +221,14 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// The driver's.
     fn fill(&self, stream: Stream, to: u64, byte: u8, bytes: u64) -> Result<(), DriverError>;
+    /// Queues work of the host.
+    ///
+    /// # Safety
+    /// The function may be called with its argument as often as the work runs: once, or at every replay of what it was recorded in.
+    ///
+    /// # Errors
+    /// The driver's; [`DriverError::Unsupported`] where it has no such call.
+    unsafe fn host(&self, stream: Stream, work: HostWork) -> Result<(), DriverError>;
     /// Says that the contents of device memory are of no use any more. Only the emulated driver cares: reading them is an error then.
     ///
     /// # Errors
@@ -230,7 +253,7 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// The driver's.
     fn wait(&self, stream: Stream, event: Event) -> Result<(), DriverError>;
-    /// Seconds between two marks that were reached.
+    /// Seconds from one mark to another, both reached.
     ///
     /// # Errors
     /// The driver's.

@@ -1,7 +1,8 @@
 //! The interface that the executor sees.
 
 use super::super::driver::{
-    DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, Launch, Memory, Module, Side, Stream,
+    DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, HostWork, Launch, Memory, Module, Side,
+    Stream,
 };
 use super::{call, lock, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
 use libloading::Library;
@@ -155,11 +156,18 @@ impl Driver for Emulated {
         Ok(())
     }
 
+    unsafe fn host(&self, stream: Stream, work: HostWork) -> Result<(), DriverError> {
+        self.faults.call("host")?;
+        self.queue(stream, Work::Host(work));
+        Ok(())
+    }
+
     fn event(&self) -> Result<Event, DriverError> {
         self.faults.call("event")?;
         let mut state = lock(&self.state);
         state.queued.push(0);
         state.reached.push(0);
+        state.times.push(None);
         state.events += 1;
         Ok(Event(state.queued.len() as u32 - 1))
     }
@@ -197,8 +205,15 @@ impl Driver for Emulated {
         Ok(())
     }
 
-    fn elapsed(&self, _from: Event, _to: Event) -> Result<f64, DriverError> {
-        self.faults.call("elapsed").map(|()| 0.0)
+    fn elapsed(&self, from: Event, to: Event) -> Result<f64, DriverError> {
+        self.faults.call("elapsed")?;
+        let state = lock(&self.state);
+        let time = |event: Event| state.times.get(event.0 as usize).copied().flatten();
+        match (time(from), time(to)) {
+            (Some(from), Some(to)) if to < from => Ok(-(from - to).as_secs_f64()),
+            (Some(from), Some(to)) => Ok((to - from).as_secs_f64()),
+            _ => Err(call("elapsed", "an event that was not reached")),
+        }
     }
 
     fn synchronise(&self, stream: Stream) -> Result<(), DriverError> {

@@ -10,13 +10,14 @@ mod memory;
 mod queue;
 mod record;
 
-use super::driver::{Arg, DeviceFacts, DriverError, Stream};
+use super::driver::{Arg, DeviceFacts, DriverError, HostWork, Stream};
 use faults::Faults;
 use libloading::Library;
 use memory::{Heap, Word};
 use record::Recording;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use weir_kernels::Chip;
 
 /// When other streams run.
@@ -148,6 +149,7 @@ enum Work {
     Copy { to: u64, from: u64, bytes: u64 },
     Fill { to: u64, byte: u8, bytes: u64 },
     Discard { address: u64, bytes: u64 },
+    Host(HostWork),
     Record { event: u32, mark: u64 },
     Wait { event: u32, mark: u64 },
 }
@@ -160,6 +162,8 @@ struct State {
     /// Marks of each event that were queued, and reached.
     queued: Vec<u64>,
     reached: Vec<u64>,
+    /// When each event was last reached.
+    times: Vec<Option<Instant>>,
     events: usize,
     recording: Option<Recording>,
     graphs: Vec<Option<Vec<(Stream, Work)>>>,

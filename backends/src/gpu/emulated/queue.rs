@@ -1,7 +1,8 @@
 //! Streams at work.
 
-use super::super::driver::{Arg, DriverError, Stream};
+use super::super::driver::{Arg, DriverError, HostWork, Stream};
 use super::{call, lock, Counts, Eagerness, Emulated, Entry, Raw, Run, State, Work};
+use std::time::Instant;
 
 impl Emulated {
     pub(super) fn queue(&self, stream: Stream, work: Work) {
@@ -85,6 +86,12 @@ impl Emulated {
             Work::Record { event, mark } => {
                 let reached = &mut state.reached[event as usize];
                 *reached = (*reached).max(mark);
+                state.times[event as usize] = Some(Instant::now());
+                Ok(())
+            }
+            Work::Host(HostWork { function, data }) => {
+                // SAFETY: whoever queued it answers for function and argument.
+                unsafe { function(data as *mut std::ffi::c_void) };
                 Ok(())
             }
             Work::Wait { .. } => Ok(()),

@@ -7,6 +7,7 @@ mod layer;
 mod record;
 mod sequential;
 mod step;
+mod trace;
 
 use super::array::Writer;
 use super::buffers::{Buffers, Extent};
@@ -26,6 +27,7 @@ use crate::cpu::Store;
 use crate::network::Shapes;
 use record::{Key, Recorded};
 use std::sync::Arc;
+use trace::Trace;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::{Graph, GraphOptions, NeighbourList};
 use weir_engine::model::Model;
@@ -81,6 +83,8 @@ pub struct Executor {
     weights: ModelArrays,
     weight_memory: Held,
     options: GpuOptions,
+    /// Largest number of edges in a tile now.
+    tile_edges: usize,
     store: Store,
     rows: [u32; 3],
     layout: Layout,
@@ -89,6 +93,7 @@ pub struct Executor {
     staging: Option<Staging>,
     arenas: Arenas,
     dead: Vec<Vec<SlotId>>,
+    trace: Option<Trace>,
     upload: Upload,
     list: Option<DeviceList>,
     /// Translations of images, for lists that number them.
@@ -158,6 +163,7 @@ impl Executor {
             staging: None,
             arenas: Arenas::default(),
             dead: Vec::new(),
+            trace: None,
             upload: Upload::new(double),
             list: None,
             table: None,
@@ -170,6 +176,10 @@ impl Executor {
             remarks,
             _image: image,
             model,
+            tile_edges: match options.tile_edges {
+                0 => super::TILE,
+                edges => edges,
+            },
             options,
         })
     }
@@ -229,12 +239,34 @@ impl Executor {
 
     /// What the planner is asked for a graph.
     pub fn question(&self, graph: &Graph) -> Layout {
-        let tiles = most_tiles(graph.edges() as u64, self.options.tile_edges as u64, graph.atoms() as u64);
+        self.question_in(graph, self.tile_edges, &self.layout)
+    }
+
+    /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
+    fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout) -> Layout {
+        let tiles = most_tiles(graph.edges() as u64, tile_edges as u64, graph.atoms() as u64);
         let (s, x, fit) = (&self.shapes, self.extent(tiles), &self.weights.fit);
         let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
         let other = self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
-        Layout::new(s, x.number, self.options.tile_edges, &self.options.terms(), graph, &self.layout, held, 1)
+        Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1)
+    }
+
+    /// A plan for the graph; where none fits, smaller tiles are tried, whose live states and scratch are smaller. The error is that of the
+    /// smallest: the budget that it names is enough.
+    fn planned(&mut self, graph: &Graph) -> Result<Layout, ComputeError> {
+        let mut answer = self.question(graph).planned();
+        if answer.is_ok() || self.options.tile_edges != 0 {
+            return answer;
+        }
+        for edges in super::tile_choices().filter(|&n| n < self.tile_edges) {
+            answer = self.question_in(graph, edges, &Layout::default()).planned();
+            if answer.is_ok() {
+                self.tile_edges = edges;
+                break;
+            }
+        }
+        answer
     }
 
     /// The plan in force.
@@ -251,7 +283,7 @@ impl Executor {
         if self.layout.holds(graph) && pairs(&self.layout) {
             return Ok(());
         }
-        let layout = self.question(graph).planned()?;
+        let layout = self.planned(graph)?;
         // A plan is in force once its memory is there.
         self.recorded = None;
         self.ran = None;
@@ -260,6 +292,7 @@ impl Executor {
         self.staging = None;
         self.buffer_memory = None;
         self.parameters = None;
+        self.trace = None;
         let program = &layout.plan.program;
         let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len() as u64), program.banks);
         let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
@@ -273,7 +306,9 @@ impl Executor {
         }
         self.staging = Some(Staging::new(&self.launcher.driver, &self.buffers).map_err(failed)?);
         let tiers: Vec<_> = self.options.tiers.iter().map(|t| t.memory.clone()).collect();
-        self.arenas = Arenas::new(&self.launcher.driver, &tiers, program)?;
+        let (slot, profile) = (self.options.file_slot, self.options.profile);
+        self.arenas = Arenas::new(&self.launcher.driver, &tiers, program, slot, profile)?;
+        self.trace = profile.map(|zero| Trace::new(&self.launcher.driver, program, zero)).transpose()?;
         self.dead = if self.options.poison { last_uses(program) } else { Vec::new() };
         self.layout = layout;
         self.atoms_sent = false;

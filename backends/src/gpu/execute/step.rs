@@ -6,6 +6,7 @@ use super::super::memory::failed;
 use super::super::neighbours::Flags;
 use super::label::Label;
 use super::record::Key;
+use super::trace::Trace;
 use super::{Ends, Executor, Input};
 use crate::cpu::Store;
 use weir_engine::backend::ComputeError;
@@ -29,6 +30,7 @@ impl Executor {
         seeds: Option<&[f64]>,
     ) -> Result<Flags, ComputeError> {
         self.launcher.launches = 0;
+        self.arenas.begin();
         let queued = self.send(graph, input, images, parameters, seeds);
         // Waited for after an error too: what was queued reads memory of ours.
         let waited = self.driver().synchronise(Stream::Compute);
@@ -36,10 +38,19 @@ impl Executor {
             self.forget();
             return Err(failed(e));
         }
+        // Before the flags: what was computed from bytes that never came says nothing.
+        if let Err(e) = self.arenas.settle() {
+            self.forget();
+            return Err(e);
+        }
         self.launches = self.launcher.launches;
         let staging = self.staging.as_ref().expect("a step comes after its plan");
         let flags = Flags::from(staging.read::<[u16; 4]>(staging.flags)[0]);
         if flags == Flags::default() {
+            if let Err(e) = self.read_trace() {
+                self.forget();
+                return Err(failed(e));
+            }
             if seeds.is_none() {
                 self.ran = Some(self.key(input.ends(), images));
             }
@@ -142,9 +153,12 @@ impl Executor {
                 self.arenas.discard(device, SlotId(k as u32))?;
             }
         }
+        let mark = |trace: &Option<Trace>, at| trace.as_ref().map_or(Ok(()), |t| t.mark(device, at));
+        mark(&self.trace, 0)?;
         let program = std::mem::take(&mut self.layout.plan.program);
         let done = program.forward.iter().chain(&program.backward).enumerate().try_for_each(|(at, op)| {
             self.named(op, seeded)?;
+            mark(&self.trace, at + 1)?;
             for &id in self.dead.get(at).into_iter().flatten() {
                 self.arenas.discard(device, id)?;
             }
@@ -161,7 +175,7 @@ impl Executor {
         {
             copy(to, from)?;
         }
-        Ok(())
+        self.trace.as_ref().map_or(Ok(()), |t| t.end(device))
     }
 
     /// An operation, between marks for profilers where they are wanted.

@@ -110,6 +110,7 @@ calls! {
     prefetch_at "cuMemPrefetchAsync_v2" "hipMemPrefetchAsync_v2" (u64, usize, Location, c_uint, Handle);
     copy "cuMemcpyAsync" "" (u64, u64, usize, Handle);
     copy_kind "" "hipMemcpyAsync" (u64, u64, usize, c_int, Handle);
+    host_function "cuLaunchHostFunc" "hipLaunchHostFunc" (Handle, unsafe extern "C" fn(*mut c_void), *mut c_void);
     fill "cuMemsetD8Async" "hipMemsetD8Async" (u64, u8, usize, Handle);
     stream_create "cuStreamCreate" "hipStreamCreateWithFlags" (*mut Handle, c_uint);
     stream_destroy "cuStreamDestroy_v2" "hipStreamDestroy" (Handle);

@@ -4,7 +4,8 @@ use super::library::call;
 use super::vendor::flag;
 use super::Native;
 use crate::gpu::driver::{
-    DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, Launch, Memory, Module, Side, Stream,
+    DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, HostWork, Launch, Memory, Module, Side,
+    Stream,
 };
 use std::sync::atomic::Ordering;
 
@@ -26,6 +27,10 @@ impl Driver for Native {
 
     fn facts(&self) -> &DeviceFacts {
         &self.facts
+    }
+
+    fn devices(&self) -> u32 {
+        self.api.devices
     }
 
     fn memory(&self) -> Result<(u64, u64), DriverError> {
@@ -86,13 +91,23 @@ impl Driver for Native {
         call!(&self.api, fill(to, byte, size, self.stream(stream)))
     }
 
+    unsafe fn host(&self, stream: Stream, work: HostWork) -> Result<(), DriverError> {
+        let _here = self.enter()?;
+        let data = work.data as *mut std::ffi::c_void;
+        call!(
+            &self.api,
+            host_function(self.stream(stream), work.function, data),
+            "use WEIR_PLACEMENT=hbm,pinned or hbm,system"
+        )
+    }
+
     fn event(&self) -> Result<Event, DriverError> {
         let _here = self.enter()?;
         let mut event = 0;
         call!(&self.api, event_create(&mut event, flag::EVENT))?;
         let mut state = self.state();
-        let free = state.events.iter().position(|e| *e == 0);
-        let at = free.unwrap_or_else(|| {
+        // Traces have tens of thousands of them: a free number is not searched for.
+        let at = state.free_events.pop().unwrap_or_else(|| {
             state.events.push(0);
             state.events.len() - 1
         });
@@ -101,7 +116,15 @@ impl Driver for Native {
     }
 
     fn drop_event(&self, event: Event) {
-        let handle = self.state().events.get_mut(event.0 as usize).map_or(0, std::mem::take);
+        let at = event.0 as usize;
+        let handle = {
+            let mut state = self.state();
+            let handle = state.events.get_mut(at).map_or(0, std::mem::take);
+            if handle != 0 {
+                state.free_events.push(at);
+            }
+            handle
+        };
         if handle != 0 {
             if let Ok(_here) = self.enter() {
                 drop(call!(&self.api, event_destroy(handle)));

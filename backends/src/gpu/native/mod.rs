@@ -43,6 +43,8 @@ struct State {
     modules: Vec<Handle>,
     functions: Vec<Function>,
     events: Vec<Handle>,
+    /// Numbers of events that were dropped.
+    free_events: Vec<usize>,
     /// Instantiated; 0 once forgotten.
     graphs: Vec<Handle>,
     /// The last kernel queued on each stream, for messages: faults show at the next wait.

@@ -1,0 +1,15 @@
+from . import errors as errors
+from ._native import __version__ as __version__
+from .calculator import Calculator as Calculator
+from .deep_pot import DeepPot as DeepPot
+from .errors import ArgumentError as ArgumentError
+from .errors import BudgetError as BudgetError
+from .errors import ComputeError as ComputeError
+from .errors import InternalError as InternalError
+from .errors import ModelError as ModelError
+from .errors import ModelNotFoundError as ModelNotFoundError
+from .errors import SettingError as SettingError
+from .errors import UnsupportedError as UnsupportedError
+from .errors import WeirError as WeirError
+from .heads import Head as Head
+from .heads import heads as heads

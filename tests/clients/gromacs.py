@@ -1,0 +1,267 @@
+"""The cases of gromacs.sh: an unmodified GROMACS on Weir's libweir.so against `weir eval`.
+
+    gromacs.py FOLDER        FOLDER has weir and libweir.so; GMX (and GMX_MPI) name the programs, GMXLIB the force fields
+"""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+BUILT = Path(sys.argv[1])
+WEIR, KERNEL = BUILT / "weir", BUILT / "libweir.so"
+GMX, GMX_MPI = os.environ["GMX"], os.environ.get("GMX_MPI")
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "examples/water/model.dp"
+WATER = ROOT / "examples/water/start.extxyz"
+PROTEIN = ROOT / "examples/proteins/1YRF.extxyz"
+WORK = Path(tempfile.mkdtemp(prefix="weir-gromacs-"))
+KJ_MOL = 96.48533212
+# kJ/mol/nm^3 in bar.
+BAR = 16.6053906717
+PASSED, FAILED = [], []
+
+
+def call(command, folder, env=None, limit=560, text_in=None):
+    variables = dict(os.environ, PLUMED_KERNEL=str(KERNEL), WEIR_PRECISION="f64", WEIR_THREADS="2", GMX_MAXBACKUP="-1")
+    variables.update(env or {})
+    done = subprocess.run([str(c) for c in command], cwd=folder, env=variables, capture_output=True, text=True, input=text_in, timeout=limit)
+    return done.returncode, done.stdout + done.stderr
+
+
+def good(command, folder, **options):
+    code, output = call(command, folder, **options)
+    assert code == 0, output[-2500:]
+    return output
+
+
+def weir(*arguments):
+    return good([WEIR, "--quiet", *arguments], WORK)
+
+
+def prepared(name, *arguments, mdp=None, dat=None):
+    """A folder of `weir gromacs prepare`, with keys of the mdp and of weir.dat set, and its topol.tpr."""
+    folder = WORK / name
+    good([WEIR, "--quiet", "gromacs", "prepare", *arguments, "--out", folder], WORK)
+    if mdp:
+        lines = (folder / "grompp.mdp").read_text().splitlines()
+        keep = [line for line in lines if line.split("=")[0].strip() not in mdp]
+        (folder / "grompp.mdp").write_text("\n".join(keep + [f"{k} = {v}" for k, v in mdp.items()]) + "\n")
+    if dat:
+        lines = (folder / "weir.dat").read_text().splitlines()
+        keep = [line for line in lines if line.split()[0] not in dat]
+        (folder / "weir.dat").write_text("\n".join(keep + [f"{k} {v}" for k, v in dat.items()]) + "\n")
+    grompp(folder)
+    return folder
+
+
+def grompp(folder, conf="conf.gro", out="topol.tpr", mdp="grompp.mdp", top="topol.top"):
+    good([GMX, "grompp", "-f", mdp, "-c", conf, "-p", top, "-o", out], folder)
+
+
+def mdrun(folder, *more, program=GMX, ntmpi=True, env=None):
+    ranks = ["-ntmpi", "1"] if ntmpi else []
+    return call([program, "mdrun", *ranks, "-ntomp", "1", "-plumed", "weir.dat", *more], folder, env=env)
+
+
+def ran(folder, *more, **options):
+    code, output = mdrun(folder, *more, **options)
+    assert code == 0, output[-2500:]
+    return output
+
+
+def xvg(path):
+    rows = [line.split() for line in path.read_text().splitlines() if line and line[0] not in "#@"]
+    return np.array([[float(w) for w in row] for row in rows])
+
+
+def energies(folder, *terms, edr="ener.edr"):
+    good([GMX, "energy", "-f", edr, "-o", "terms.xvg", "-xvg", "none", "-dp"], folder, text_in="\n".join(terms) + "\n\n")
+    return xvg(folder / "terms.xvg")
+
+
+def trr(path):
+    """Frames of a .trr in single or double precision: step, box, x, v, f (nm, kJ/mol/nm), as they are there."""
+    data, at, frames = path.read_bytes(), 0, []
+    while at < len(data):
+        assert struct.unpack_from(">i", data, at)[0] == 1993
+        length = struct.unpack_from(">i", data, at + 8)[0]
+        at += 12 + (length + 3) // 4 * 4
+        sizes = struct.unpack_from(">10i", data, at)
+        at += 40
+        natoms, step = struct.unpack_from(">2i", data, at)
+        at += 12
+        box, vir, pres, x, v, f = sizes[2], sizes[3], sizes[4], sizes[7], sizes[8], sizes[9]
+        real = 8 if (box or x or v or f) in (72, natoms * 24) else 4
+        at += 2 * real
+        frame = {"step": step}
+        for key, size in (("box", box), ("vir", vir), ("pres", pres), ("x", x), ("v", v), ("f", f)):
+            if size:
+                frame[key] = np.frombuffer(data, f">f{real}", size // real, at).astype(float).reshape(-1, 3)
+            at += size
+        frames.append(frame)
+    return frames
+
+
+def evaluate(symbols, x, cell, model=MODEL):
+    """`weir eval` of positions in nm: energy, forces, virial in kJ/mol and nm."""
+    path = WORK / "frame.extxyz"
+    lattice = "" if cell is None else 'Lattice="' + " ".join(repr(float(v) * 10) for v in np.ravel(cell)) + '" pbc="T T T" '
+    lines = [str(len(x)), lattice + "Properties=species:S:1:pos:R:3"]
+    lines += [f"{s} {p[0] * 10!r} {p[1] * 10!r} {p[2] * 10!r}" for s, p in zip(symbols, x.tolist())]
+    path.write_text("\n".join(lines) + "\n")
+    r = json.loads(good([WEIR, "--quiet", "eval", model, path, "--json", "-", "--precision", "f64"], WORK, env={"WEIR_PRECISION": ""}))
+    return r["energy"] * KJ_MOL, np.array(r["forces"]) * KJ_MOL * 10, np.array(r["virial"]) * KJ_MOL
+
+
+def symbols_of(path):
+    return [line.split()[0] for line in path.read_text().splitlines()[2:]]
+
+
+def same(what, a, b, bound):
+    worst = np.max(np.abs(np.asarray(a) - np.asarray(b)))
+    assert worst < bound, f"{what}: {worst:.3g} is not below {bound:.3g}"
+    return f"{what} {worst:.1e}"
+
+
+def case(function):
+    try:
+        print(f"ok    {function.__name__}: {function()}", flush=True)
+        PASSED.append(function.__name__)
+    except Exception as e:
+        print(f"FAIL  {function.__name__}: {type(e).__name__}: {e}", flush=True)
+        FAILED.append(function.__name__)
+
+
+STEPS = {"nstxout": 10, "nstfout": 10, "nstvout": 0, "nstenergy": 1, "nstcalcenergy": 1, "nstlog": 100}
+
+
+def every_frame_has_the_forces_energy_and_pressure_of_weir_eval():
+    folder = prepared("frames", MODEL, WATER, "--ensemble", "nve", mdp=dict(STEPS, nsteps=20), dat={"energy_every": 1})
+    ran(folder)
+    symbols, rows, told = symbols_of(WATER), xvg(folder / "weir_energy.xvg"), []
+    terms = energies(folder, "Pressure", "Kinetic-En.", "Pres-XX", "Pres-YY", "Pres-ZZ")
+    for frame in trr(folder / "traj.trr"):
+        energy, forces, virial = evaluate(symbols, frame["x"], frame["box"])
+        k = frame["step"]
+        told.append(same(f"step {k}: forces", frame["f"], forces, 2e-3 * max(1, np.abs(forces).max() / 1000)))
+        # Positions of the trajectory are single precision, as those that were computed from.
+        same("energy", rows[k, 1], energy, 0.02)
+        same("virial", rows[k, 2:5], np.diag(virial), 0.5)
+        # 2 K + virial over the volume, GROMACS' kinetic energy being of the same step.
+        pressure = (2 * terms[k, 2] + np.trace(virial)) / (3 * np.linalg.det(frame["box"])) * BAR
+        told.append(same("pressure (bar)", terms[k, 1], pressure, 2.0 + 2e-3 * abs(pressure)))
+    return ", ".join(told)
+
+
+def energy_is_conserved():
+    folder = prepared("nve", MODEL, WATER, "--ensemble", "nve", mdp=dict(STEPS, nsteps=100, dt=0.00025, nstxout=0, nstfout=0), dat={"energy_every": 1})
+    ran(folder)
+    kinetic, own = energies(folder, "Kinetic-En."), xvg(folder / "weir_energy.xvg")
+    total = kinetic[:, 1] + own[:, 1]
+    swing, drift = np.ptp(own[:, 1]), np.ptp(total)
+    assert swing > 20, swing
+    assert drift < 0.03 * swing, f"total {total[0]:.4f} -> {total[-1]:.4f}, range {drift:.4f}, potential moved {swing:.2f}"
+    return f"{total[0]:.3f} -> {total[-1]:.3f} kJ/mol, range {drift:.3f}, potential moved by {swing:.1f}"
+
+
+def the_box_responds_to_the_models_pressure():
+    mdp = dict(STEPS, nsteps=60, nstxout=60, nstfout=60)
+    mdp.update({"tau-p": 0.05, "nstpcouple": 5, "compressibility": "4.5e-4"})
+    folder = prepared("npt", MODEL, WATER, "--ensemble", "npt", mdp=mdp)
+    ran(folder)
+    terms = energies(folder, "Volume", "Pressure")
+    frame = trr(folder / "traj.trr")[-1]
+    _, forces, _ = evaluate(symbols_of(WATER), frame["x"], frame["box"])
+    assert abs(terms[-1, 1] - terms[0, 1]) > 1e-5 * terms[0, 1], terms[:, 1]
+    return f"volume {terms[0, 1]:.5f} -> {terms[-1, 1]:.5f} nm^3; " + same("forces in the last box", frame["f"], forces, 5e-3 * max(1, np.abs(forces).max() / 1000))
+
+
+def a_restart_continues_run_and_log():
+    mdp = dict(STEPS, nsteps=20, nstxout=0, nstfout=0, nstvout=0)
+    whole = prepared("whole", MODEL, WATER, "--ensemble", "nve", mdp=mdp, dat={"energy_every": 1})
+    ran(whole)
+    halves = WORK / "halves"
+    shutil.copytree(whole, halves, ignore=shutil.ignore_patterns("*.xvg", "*.cpt", "*.edr", "*.log", "*.trr"))
+    ran(halves, "-nsteps", "12", "-cpo", "state.cpt")
+    ran(halves, "-cpi", "state.cpt", "-nsteps", "8")
+    a, b = xvg(whole / "weir_energy.xvg"), xvg(halves / "weir_energy.xvg")
+    assert len(a) == len(b) == 21, (len(a), len(b))
+    same("times", a[:, 0], b[:, 0], 1e-9)
+    return same("energies (kJ/mol)", a[:, 1], b[:, 1], 0.05)
+
+
+def several_ranks_are_refused():
+    folder = WORK / "nve"
+    code, output = call([GMX, "mdrun", "-ntmpi", "2", "-ntomp", "1", "-s", "topol.tpr", "-deffnm", "two", "-plumed", "weir.dat"], folder)
+    assert code != 0 and "rank" in output, output[-1500:]
+    return "refused"
+
+
+def what_is_wrong_is_a_clean_error_of_gromacs():
+    folder, told = WORK / "nve", []
+    right = (folder / "weir.dat").read_text()
+    for change, words in [
+        (lambda t: t.replace("model ", "modle "), ['unknown key "modle", did you mean "model"?']),
+        (lambda t: t.replace(str(MODEL), "/no/such/model.dp"), ["/no/such/model.dp"]),
+        (lambda t: t.replace("element O", "element Xe"), ["which the model does not know"]),
+    ]:
+        (folder / "weir.dat").write_text(change(right))
+        code, output = mdrun(folder, "-s", "topol.tpr", "-deffnm", "wrong")
+        assert code == 1 and all(w in output.replace("\n", " ") for w in words) and "Weir" in output, (code, output[-1500:])
+        told.append("exit 1")
+    (folder / "weir.dat").write_text(right)
+    return ", ".join(told)
+
+
+def a_protein_in_vacuum_runs():
+    model = WORK / "tiny.dp"
+    weir("model", "new", "--preset", "tiny", "--seed", "3", "-o", model)
+    folder = prepared("protein", model, PROTEIN, "--vacuum", "--ensemble", "nve", mdp=dict(STEPS, nsteps=4, nstxout=2, nstfout=2), dat={"energy_every": 1})
+    ran(folder)
+    frames = trr(folder / "traj.trr")
+    assert [f["step"] for f in frames] == [0, 2, 4]
+    _, forces, _ = evaluate(symbols_of(PROTEIN), frames[-1]["x"], None, model=model)
+    return same("forces after 4 steps", frames[-1]["f"], forces, 5e-3 * max(1, np.abs(forces).max() / 1000))
+
+
+def threads_are_not_all_on_the_core_that_mdrun_pins():
+    folder = WORK / "nve"
+    ran(folder, "-s", "topol.tpr", "-deffnm", "pinned", "-nsteps", "4", "-pin", "on")
+    return "runs pinned"
+
+
+def the_mpi_program_runs_on_one_rank():
+    if not GMX_MPI or not Path(GMX_MPI).exists():
+        return "skipped: no gmx_mpi"
+    folder = prepared("mpi", MODEL, WATER, "--ensemble", "nve", mdp=dict(STEPS, nsteps=4), dat={"energy_every": 1})
+    code, output = mdrun(folder, program=GMX_MPI, ntmpi=False, env={"OMPI_MCA_plm": "isolated", "OPAL_PREFIX": os.environ.get("OPAL_PREFIX", "")})
+    if code != 0 and ("opal_init" in output or "orte_init" in output or "prte" in output.lower() or "MPI_INIT" in output):
+        return "skipped: Open MPI does not start here: " + " ".join(output.split()[-20:])
+    assert code == 0, output[-2000:]
+    assert len(xvg(folder / "weir_energy.xvg")) == 5
+    return "5 steps"
+
+
+for function in (
+    every_frame_has_the_forces_energy_and_pressure_of_weir_eval,
+    energy_is_conserved,
+    the_box_responds_to_the_models_pressure,
+    a_restart_continues_run_and_log,
+    several_ranks_are_refused,
+    what_is_wrong_is_a_clean_error_of_gromacs,
+    a_protein_in_vacuum_runs,
+    threads_are_not_all_on_the_core_that_mdrun_pins,
+    the_mpi_program_runs_on_one_rank,
+):
+    case(function)
+if not FAILED:
+    shutil.rmtree(WORK)
+print(f"gromacs: {len(PASSED)} passed, {len(FAILED)} failed")
+sys.exit(bool(FAILED))

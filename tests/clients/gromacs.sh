@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs an unmodified GROMACS (2025.2, Debian's package of trixie) on Weir's libweir.so as its PLUMED kernel and compares with `weir eval`.
+#
+#     tests/clients/gromacs.sh
+#
+# Needs apt-get, dpkg, python3 with venv; a network at the first run (about 150 MB), 800 MB in WEIR_CLIENTS (default: clients/ in cargo's target
+# folder). Nothing is installed: packages are unpacked there and run through their own loader. GMX=/path/to/gmx takes a GROMACS that is there already
+# (GMX_MPI likewise). WEIR_CLIENT_PROFILE=release takes release builds (default: debug). The last line is "gromacs: N passed, M failed".
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+target=${CARGO_TARGET_DIR:-target}
+profile=${WEIR_CLIENT_PROFILE:-debug}
+clients=${WEIR_CLIENTS:-$target/clients}
+flag=(); [ "$profile" = release ] && flag=(--release)
+[ -n "${WEIR_CLIENT_BUILT:-}" ] || cargo build -q "${flag[@]}" -p weir -p weir-c
+mkdir -p "$clients"
+clients=$(realpath "$clients")
+gromacs=$clients/gromacs
+if [ -z "${GMX:-}" ]; then
+  if [ ! -x "$gromacs/gmx" ]; then
+    rm -rf "$gromacs"
+    mkdir -p "$gromacs/apt/lists/partial" "$gromacs/apt/archives/partial" "$gromacs/debs" "$gromacs/root"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$gromacs/apt/sources"
+    # A state of its own: the system's packages are not touched.
+    apt=(-o "Dir::State::Lists=$gromacs/apt/lists" -o "Dir::Etc::sourcelist=$gromacs/apt/sources" -o Dir::Etc::sourceparts=- -o "Dir::Cache=$gromacs/apt"
+      -o Dir::State::status=/dev/null -o APT::Sandbox::User=root -o Debug::NoLocking=1)
+    apt-get "${apt[@]}" -q update >"$gromacs/log" 2>&1
+    # What belongs to an installed system, not to a program's libraries, stays away.
+    apt-get "${apt[@]}" install --no-install-recommends -s gromacs gromacs-data 2>>"$gromacs/log" | awk '/^Inst/ {print $2 "/trixie"}' |
+      grep -vE '^(fonts-|libjs-|adduser|passwd|login|debconf|perl|cron|base-passwd|libpam|libsemanage|dpkg|tar/)|-support/' >"$gromacs/packages"
+    (cd "$gromacs/debs" && xargs apt-get "${apt[@]}" -q download <../packages >>../log 2>&1) || { tail -5 "$gromacs/log" >&2; exit 1; }
+    for package in "$gromacs"/debs/*.deb; do dpkg -x "$package" "$gromacs/root"; done
+    rm -rf "$gromacs/debs" "$gromacs/apt"
+    loader=$(find "$gromacs/root" -name 'ld-linux-x86-64.so.2' -type f | head -1)
+    folders=$(find "$gromacs/root/usr/lib" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
+    for name in gmx gmx_mpi; do
+      printf '#!/bin/sh\nexec %s --library-path %s %s "$@"\n' "$loader" "$folders" "$gromacs/root/usr/bin/$name" >"$gromacs/$name.new"
+      chmod +x "$gromacs/$name.new"
+      mv "$gromacs/$name.new" "$gromacs/$name"
+    done
+  fi
+  export GMX=$gromacs/gmx GMX_MPI=$gromacs/gmx_mpi GMXLIB=$gromacs/root/usr/share/gromacs/top
+fi
+if [ ! -x "$clients/vg/bin/python" ]; then
+  python3 -m venv "$clients/vg"
+  "$clients/vg/bin/pip" install -q --disable-pip-version-check numpy
+fi
+# Variables of whoever calls must not decide a test.
+for name in $(env | sed -n 's/^\(WEIR_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+exec "$clients/vg/bin/python" tests/clients/gromacs.py "$(realpath "$target/$profile")"

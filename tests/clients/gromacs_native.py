@@ -1,0 +1,409 @@
+"""Runs gmx with Weir's NNPot backend and compares with `weir eval`: gromacs_native.py GMX TOPOLOGIES TARGET [STRUCTURES].
+
+GMX: a gmx built with the backend. TOPOLOGIES: GROMACS' share/top. TARGET: folder of weir and libweir.so. See gromacs_native.sh.
+"""
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+gmx, top_folder, target = (Path(a).resolve() for a in sys.argv[1:4])
+structures = Path(sys.argv[4]).resolve() if len(sys.argv) > 4 else None
+weir = target / "weir"
+water = Path(__file__).resolve().parents[2] / "examples/water/model.dp"
+work = Path(tempfile.mkdtemp(prefix="gromacs-native-"))
+EV = 96.48533212
+# kJ/mol/nm3 in bar.
+BAR = 16.6053907
+environment = {
+    **os.environ,
+    "GMXLIB": str(top_folder),
+    "GMX_WEIR_LIBRARY": str(target / "libweir.so"),
+    "GMX_NN_DEVICE": "cpu",
+    "GMX_MAXBACKUP": "-1",
+    "OMP_NUM_THREADS": "1",
+    "WEIR_THREADS": "2",
+}
+passed = failed = 0
+
+
+def check(what, good, detail=""):
+    global passed, failed
+    passed, failed = passed + bool(good), failed + (not good)
+    print(f"{'ok    ' if good else 'FAILED'} {what}{': ' + detail if detail else ''}", flush=True)
+
+
+def run(*args, env=None, text=None, good=True, seconds=1800):
+    done = subprocess.run([str(a) for a in args], cwd=work, env={**environment, **(env or {})}, input=text, text=True, capture_output=True, timeout=seconds)
+    if good and done.returncode:
+        sys.exit(f"{' '.join(map(str, args))} failed:\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}")
+    return done
+
+
+def write(name, text):
+    (work / name).write_text(text)
+    return name
+
+
+# --- structures ---
+
+
+def read_gro(name):
+    """Box (three vectors, nm), and for every atom (columns 1 to 20, position)."""
+    lines = (work / name).read_text().splitlines()
+    atoms = []
+    for line in lines[2 : 2 + int(lines[1])]:
+        width = line.index(".", line.index(".") + 1) - line.index(".")
+        atoms.append((line[:20], [float(line[20 + width * k : 20 + width * (k + 1)]) for k in range(3)]))
+    b = [float(w) for w in lines[2 + int(lines[1])].split()] + [0.0] * 6
+    return [[b[0], b[3], b[4]], [b[5], b[1], b[6]], [b[7], b[8], b[2]]], atoms
+
+
+def write_gro(name, box, atoms):
+    b = [box[0][0], box[1][1], box[2][2], box[0][1], box[0][2], box[1][0], box[1][2], box[2][0], box[2][1]]
+    rows = [f"{head}{x[0]:12.7f}{x[1]:12.7f}{x[2]:12.7f}" for head, x in atoms]
+    return write(name, "\n".join(["t", str(len(atoms)), *rows, " ".join(f"{v:.7f}" for v in b)]) + "\n")
+
+
+def scaled(box, atoms, factor):
+    return [[v * factor for v in row] for row in box], [(head, [v * factor for v in x]) for head, x in atoms]
+
+
+def volume(b):
+    return b[0][0] * b[1][1] * b[2][2]
+
+
+def evaluate(model, box, elements, positions):
+    """Energy (kJ/mol), forces (kJ/mol/nm) and virial (kJ/mol) of `weir eval`; box None: isolated."""
+    cell = f'Lattice="{" ".join(repr(10 * v) for row in box for v in row)}" pbc="T T T"' if box else 'pbc="F F F"'
+    rows = [f"{e} {10 * x[0]!r} {10 * x[1]!r} {10 * x[2]!r}" for e, x in zip(elements, positions)]
+    write("eval.extxyz", "\n".join([str(len(rows)), f"Properties=species:S:1:pos:R:3 {cell}", *rows]) + "\n")
+    out = json.loads(run(weir, "eval", model, "eval.extxyz", "--json", "-", "-q", env={"WEIR_BACKEND": "cpu"}).stdout.splitlines()[-1])
+    return out["energy"] * EV, [[f * EV * 10 for f in row] for row in out["forces"]], [[v * EV for v in row] for row in out["virial"]]
+
+
+# --- runs ---
+
+def mdp(name, model=None, group=None, cut=0.9, **options):
+    """An .mdp file: one step of the whole system with all its forces, unless options say otherwise."""
+    lines = {
+        "cutoff-scheme": "Verlet",
+        "coulombtype": "PME",
+        "rcoulomb": cut,
+        "rvdw": cut,
+        "pbc": "xyz",
+        "constraints": "none",
+        "integrator": "md",
+        "dt": 0.0005,
+        "nsteps": 0,
+        "nstcalcenergy": 1,
+        "nstenergy": 1,
+        "nstfout": 1,
+    }
+    lines.update({k.replace("_", "-"): v for k, v in options.items()})
+    if model:
+        lines.update({"nnpot-active": "yes", "nnpot-modelfile": model, "nnpot-input-group": group})
+    return write(name, "".join(f"{k} = {v}\n" for k, v in lines.items()))
+
+
+def grompp(mdp_file, gro, top, tpr, ndx="groups.ndx", good=True, env=None):
+    return run(gmx, "grompp", "-f", mdp_file, "-c", gro, "-r", gro, "-p", top, "-n", ndx, "-o", tpr, "-po", "out.mdp", good=good, env=env)
+
+
+def mdrun(name, tpr, *more, good=True, env=None):
+    ranks = () if "-ntmpi" in more else ("-ntmpi", 1)
+    return run(gmx, "mdrun", "-s", tpr, "-deffnm", name, "-nb", "cpu", "-ntomp", 1, *ranks, *more, good=good, env=env)
+
+
+def terms(name, *wanted):
+    """Rows of the energy file in full single precision, in the order asked for (gmx energy has its own)."""
+    run(gmx, "energy", "-f", f"{name}.edr", "-o", "e.xvg", "-dp", text="\n".join(wanted) + "\n\n")
+    lines = (work / "e.xvg").read_text().splitlines()
+    legends = [re.search(r'legend "(.*)"', line).group(1).replace(" ", "-") for line in lines if re.match(r"@ s\d+ legend", line)]
+    assert sorted(legends) == sorted(wanted), (legends, wanted)
+    columns = [1 + legends.index(w) for w in wanted]
+    return [[float(line.split()[c]) for c in columns] for line in lines if line[0] not in "#@"]
+
+
+def forces(name):
+    out = run(gmx, "dump", "-f", f"{name}.trr").stdout
+    return [[float(w) for w in m.split(",")] for m in re.findall(r"^ *f\[ *\d+\]=\{([^}]*)\}", out, re.M)]
+
+
+def largest(a, b):
+    """Largest difference between two lists of vectors."""
+    return max(abs(x - y) for p, q in zip(a, b) for x, y in zip(p, q))
+
+
+def minus(a, b):
+    return [[x - y for x, y in zip(p, q)] for p, q in zip(a, b)]
+
+
+VIRIAL = ["Vir-XX", "Vir-XY", "Vir-XZ", "Vir-YX", "Vir-YY", "Vir-YZ", "Vir-ZX", "Vir-ZY", "Vir-ZZ"]
+
+
+def single(name, model, group, gro="start.gro", top="topol.top", *more, env=None, **options):
+    """One step: NN energy, virial (9), forces of all atoms, volume and pressure."""
+    grompp(mdp(f"{name}.mdp", model=model, group=group, **options), gro, top, f"{name}.tpr")
+    mdrun(name, f"{name}.tpr", *more, env=env)
+    row = terms(name, "NN-Potential", *VIRIAL, "Pressure")[0]
+    return row[0], row[1:10], forces(name), row[10]
+
+
+def elements_of(atoms):
+    return [re.sub(r"\d", "", head[10:15]).strip()[0] for head, _ in atoms]
+
+
+# --- a peptide in water ---
+
+PEPTIDE = """ATOM      1  CH3 ACE A   1       2.000   2.090   0.000
+ATOM      2  C   ACE A   1       3.427   2.641   0.000
+ATOM      3  O   ACE A   1       4.391   1.877   0.000
+ATOM      4  N   ALA A   2       3.555   3.970   0.000
+ATOM      5  CA  ALA A   2       4.853   4.614   0.000
+ATOM      6  CB  ALA A   2       5.661   4.221  -1.232
+ATOM      7  C   ALA A   2       4.713   6.129   0.000
+ATOM      8  O   ALA A   2       3.601   6.653   0.000
+ATOM      9  N   NME A   3       5.846   6.835   0.000
+ATOM     10  CH3 NME A   3       5.846   8.284   0.000
+"""
+
+
+def hold(n):
+    """posre.itp with all atoms of the group. A random model has no bonds: without springs, hydrogen falls into the next oxygen of the water in 10 fs."""
+    write("posre.itp", "[ position_restraints ]\n" + "".join(f"{i + 1} 1 200000 200000 200000\n" for i in range(n)))
+
+
+def peptide():
+    write("p.pdb", PEPTIDE)
+    run(gmx, "pdb2gmx", "-f", "p.pdb", "-o", "p.gro", "-p", "topol.top", "-ff", "amber99sb-ildn", "-water", "tip3p", "-ignh")
+    hold(sum("SOL" not in head for head, _ in read_gro("p.gro")[1]))
+    run(gmx, "editconf", "-f", "p.gro", "-o", "boxed.gro", "-box", 2.6, 2.6, 2.6, "-c")
+    run(gmx, "solvate", "-cp", "boxed.gro", "-cs", "spc216.gro", "-o", "solvated.gro", "-p", "topol.top")
+    box, atoms = read_gro("solvated.gro")
+    n = sum("SOL" not in head for head, _ in atoms)
+    names = [head[10:15].strip() for head, _ in atoms[:n]]
+    side = [i + 1 for i, name in enumerate(names) if name in ("CB", "HB1", "HB2", "HB3")]
+    write(
+        "groups.ndx",
+        "[ System ]\n" + "\n".join(str(i + 1) for i in range(len(atoms))) + "\n[ Peptide ]\n" + " ".join(str(i + 1) for i in range(n))
+        + "\n[ Side ]\n" + " ".join(map(str, side)) + "\n",
+    )
+    grompp(mdp("em.mdp", integrator="steep", nsteps=100, nstfout=0), "solvated.gro", "topol.top", "em.tpr")
+    mdrun("em", "em.tpr")
+    box, atoms = read_gro("em.gro")
+    write_gro("start.gro", box, atoms)
+    return n, side
+
+
+def model(name, seed):
+    run(weir, "model", "new", "--preset", "tiny", "--seed", seed, "--out", name, "-q")
+    return name
+
+
+def hybrid(n):
+    box, atoms = read_gro("start.gro")
+    elements, positions = elements_of(atoms)[:n], [x for _, x in atoms[:n]]
+    a, b = (single(name, f"{name}.weir", "Peptide") for name in ("a", "b"))
+    ea, eb = (evaluate(f"{name}.weir", box, elements, positions) for name in ("a", "b"))
+    check("NN energy in the energy file is that of weir eval", abs(a[0] - ea[0]) < 1e-6 * abs(ea[0]), f"{a[0]:.4f} {ea[0]:.4f} kJ/mol")
+    # Two models in the same classical surroundings: what differs is the models' alone.
+    ours, theirs = minus(ea[1], eb[1]), minus(a[2], b[2])
+    scale = max(abs(f) for row in ours for f in row)
+    whole = max(abs(f) for row in a[2] for f in row)
+    check("forces of the group are those of weir eval", largest(ours, theirs[:n]) < 3e-5 * whole, f"differ by {largest(ours, theirs[:n]):.2g} of {scale:.3g} kJ/mol/nm (classical up to {whole:.3g})")
+    rest = max(abs(f) for row in theirs[n:] for f in row)
+    check("water feels nothing of the model", rest < 3e-5 * whole, f"{rest:.2g}")
+    told = [x - y for x, y in zip(a[1], b[1])]
+    expected = [-0.5 * (x - y) for p, q in zip(ea[2], eb[2]) for x, y in zip(p, q)]
+    off = max(abs(x - y) for x, y in zip(told, expected))
+    check("virial is that of weir eval", off < 0.02 + 1e-3 * max(map(abs, expected)), f"differs by {off:.2g} of {max(map(abs, expected)):.3g} kJ/mol")
+    two = single("a2", "a.weir", "Peptide", "start.gro", "topol.top", "-ntmpi", 2)
+    check("two ranks: same energy, forces, pressure", abs(two[0] - a[0]) < 1e-6 * abs(a[0]) and largest(two[2], a[2]) < 3e-5 * whole and abs(two[3] - a[3]) < 0.5, f"forces differ by {largest(two[2], a[2]):.2g}, pressure {two[3]:.2f} {a[3]:.2f} bar")
+    return a
+
+
+def pressure(group, name):
+    """Pressure's difference between two models against -dE/dV of their energies."""
+    box, atoms = read_gro("start.gro")
+    at = {}
+    for step in (-1, 0, 1):
+        write_gro("scaled.gro", *scaled(box, atoms, 1 + 0.004 * step))
+        at[step] = [single("fd", f"{m}.weir", group, "scaled.gro") for m in ("a", "b")]
+    energy = {s: at[s][0][0] - at[s][1][0] for s in at}
+    v = volume(box)
+    told = at[0][0][3] - at[0][1][3]
+    expected = -(energy[1] - energy[-1]) / (v * (1.004**3 - 0.996**3)) * BAR
+    check(f"pressure is -dE/dV ({name})", abs(told - expected) < 0.03 * abs(expected) + 0.3, f"{told:.3f} {expected:.3f} bar")
+
+
+def links(side):
+    box, atoms = read_gro("start.gro")
+    ca = next(i for i, (head, _) in enumerate(atoms) if head[10:15].strip() == "CA")
+    cb = side[0] - 1
+    bond = [p - q for p, q in zip(atoms[ca][1], atoms[cb][1])]
+    length = math.sqrt(sum(d * d for d in bond))
+    elements = [elements_of(atoms)[i - 1] for i in side] + ["H"]
+
+    def expected(m, distance):
+        link = [q + distance * d / length for q, d in zip(atoms[cb][1], bond)]
+        return evaluate(m, box, elements, [atoms[i - 1][1] for i in side] + [link])
+
+    a, b = (single(f"l{m}", f"{m}.weir", "Side") for m in "ab")
+    ea, eb = (expected(f"{m}.weir", 0.1) for m in "ab")
+    check("link atom: energy of the capped group", abs(a[0] - ea[0]) < 1e-6 * abs(ea[0]), f"{a[0]:.4f} {ea[0]:.4f}")
+    f, whole = minus(ea[1], eb[1]), max(abs(f) for row in a[2] for f in row)
+    unit = [d / length for d in bond]
+    along = sum(u * v for u, v in zip(unit, f[4]))
+    on_ca = [0.1 / length * (v - along * u) for u, v in zip(unit, f[4])]
+    want = [[x + y - z for x, y, z in zip(f[0], f[4], on_ca)], *f[1:4], on_ca]
+    told = minus(a[2], b[2])
+    off = largest(want, [told[i - 1] for i in side] + [told[ca]])
+    check("link atom: its force is spread over both ends", off < 3e-5 * whole, f"differ by {off:.2g} of {max(abs(v) for row in f for v in row):.3g}")
+    far = single("l11", "a.weir", "Side", nnpot_link_distance=0.11)
+    e11 = expected("a.weir", 0.11)[0]
+    check("nnpot-link-distance is followed", abs(far[0] - e11) < 1e-6 * abs(e11) and abs(e11 - ea[0]) > 1e-5 * abs(e11), f"{far[0]:.4f} {e11:.4f}")
+    # The wall of the box goes through the cut bond.
+    middle = [0.5 * (p + q) for p, q in zip(atoms[ca][1], atoms[cb][1])]
+    moved = [(head, [(v - m) % box[k][k] for k, (v, m) in enumerate(zip(x, middle))]) for head, x in atoms]
+    write_gro("wall.gro", box, moved)
+    wall = single("lw", "a.weir", "Side", "wall.gro")
+    check("a cut bond across the wall of the box", abs(wall[0] - ea[0]) < 1e-5 * abs(ea[0]), f"{wall[0]:.4f} {ea[0]:.4f}")
+    pressure("Side", "link atom")
+    two = mdrun("l2", "la.tpr", "-ntmpi", 2, good=False)
+    check("link atoms on two ranks: computed or refused with a sentence", two.returncode == 0 or "need a single rank" in " ".join(two.stderr.split()), f"exit code {two.returncode}")
+
+
+def conserved(what, steps, gro, top, group, ndx="groups.ndx", judged=True, **options):
+    options = {"gen_vel": "yes", "gen_temp": 300, "gen_seed": 7, "verlet_buffer_tolerance": "0.0005", "define": "-DPOSRES", "comm_mode": "None", **options}
+    grompp(mdp("nve.mdp", nsteps=steps, nstfout=0, model="a.weir", group=group, **options), gro, top, "nve.tpr", ndx)
+    mdrun("nve", "nve.tpr")
+    rows = terms("nve", "NN-Potential", "Potential", "Kinetic-En.", "Total-Energy")
+    total = [r[3] for r in rows]
+    moved, _, swing, spread = (max(column) - min(column) for column in zip(*rows))
+    said = f"total {total[0]:.2f} to {total[-1]:.2f}, spread {spread:.2f}; kinetic swings by {swing:.1f}, NN by {moved:.3f} kJ/mol"
+    if judged:
+        check(f"energy is conserved ({what}, {steps} steps of 0.5 fs)", len(rows) == steps + 1 and spread < 0.01 * swing and moved > 0, said)
+    else:
+        print(f"       {what}, {steps} steps of 0.5 fs: {said}", flush=True)
+
+
+def npt():
+    grompp(mdp("npt.mdp", dt=0.001, nsteps=100, nstfout=0, model="a.weir", group="Peptide", gen_vel="yes", gen_temp=300, gen_seed=7, tcoupl="v-rescale", tc_grps="System", tau_t="0.1", ref_t="300", pcoupl="c-rescale", tau_p="1", ref_p="1", compressibility="4.5e-5"), "start.gro", "topol.top", "npt.tpr")
+    mdrun("npt", "npt.tpr")
+    rows = terms("npt", "Pressure", "Volume")
+    check("constant pressure runs and the box answers", len(rows) == 101 and abs(rows[-1][1] - rows[0][1]) > 1e-6 and all(math.isfinite(r[0]) for r in rows), f"volume {rows[0][1]:.4f} to {rows[-1][1]:.4f} nm3")
+
+
+def refusals(n):
+    def refused(what, text, **kw):
+        done = grompp(kw.pop("mdp_file"), "start.gro", "topol.top", "x.tpr", good=False, **kw)
+        # gmx breaks lines of its messages.
+        said = " ".join(done.stderr.split())
+        check(what, done.returncode == 1 and text in said, said[said.find("Error"):][:200] if text not in said else "")
+
+    (work / "bad.dp").write_text("nothing of a model\n")
+    refused("a file that is no model", "bad.dp", mdp_file=mdp("r.mdp", model="bad.dp", group="Peptide"))
+    refused("a model without the group's elements", "Weir:", mdp_file=mdp("r.mdp", model=str(water), group="Peptide"))
+    refused("a library that is not there", "GMX_WEIR_LIBRARY", mdp_file=mdp("r.mdp", model="a.weir", group="Peptide"), env={"GMX_WEIR_LIBRARY": "/nonexistent/libweir.so"})
+    refused("electrostatic embedding", "electrostatic embedding", mdp_file=mdp("r.mdp", model="a.weir", group="Peptide", nnpot_embedding="electrostatic-model"))
+    for ranks in (1, 2):
+        done = mdrun("r", "a.tpr", "-ntmpi", ranks, good=False, env={"GMX_WEIR_LIBRARY": "/nonexistent/libweir.so"})
+        check(f"mdrun without the library ends with the reason ({ranks} ranks)", done.returncode != 0 and "GMX_WEIR_LIBRARY" in done.stderr, f"exit code {done.returncode}")
+    done = mdrun("r", "a.tpr", good=False, env={"GMX_NN_DEVICE": "banana"})
+    check("an unknown GMX_NN_DEVICE", done.returncode != 0 and "banana" in done.stderr)
+    box, atoms = read_gro("start.gro")
+    write_gro("inside.gro", box, [(head, [v % box[k][k] for k, v in enumerate(x)]) for head, x in atoms])
+    grompp(mdp("xy.mdp", model="a.weir", group="Peptide", pbc="xy", coulombtype="cut-off", rlist=0.9, verlet_buffer_tolerance=-1, nwall=2, wall_type="12-6", wall_atomtype="CT CT", wall_r_linpot=1), "inside.gro", "topol.top", "xy.tpr")
+    done = mdrun("xy", "xy.tpr", good=False)
+    check("periodic in two directions", done.returncode != 0 and "pbc = xyz or no" in " ".join(done.stderr.split()))
+    run(weir, "model", "convert", "a.weir", "--out", "a.dp")
+    dp = single("dp", "a.dp", "Peptide")
+    check("the same model as .dp", abs(dp[0] - terms("a", "NN-Potential")[0][0]) < 1e-6 * abs(dp[0]))
+
+
+# --- 1YRF in water ---
+
+
+def protein():
+    for name in ("1YRF_solvated.gro", "1YRF.ndx"):
+        (work / name).write_bytes((structures / name).read_bytes())
+    top = write("yrf.top", (structures / "1YRF_top/topol.top").read_text())
+    box, atoms = read_gro("1YRF_solvated.gro")
+    n = 582
+    hold(n)
+    elements, positions = elements_of(atoms)[:n], [x for _, x in atoms[:n]]
+    grompp(mdp("y.mdp", model="a.weir", group="Protein", cut=0.7), "1YRF_solvated.gro", top, "y.tpr", "1YRF.ndx")
+    check("1YRF: grompp without -maxwarn", True)
+    mdrun("y", "y.tpr")
+    grompp(mdp("yb.mdp", model="b.weir", group="Protein", cut=0.7), "1YRF_solvated.gro", top, "yb.tpr", "1YRF.ndx")
+    mdrun("yb", "yb.tpr")
+    ea, eb = (evaluate(f"{m}.weir", box, elements, positions) for m in "ab")
+    told = terms("y", "NN-Potential")[0][0]
+    check("1YRF: NN energy is that of weir eval", abs(told - ea[0]) < 1e-6 * abs(ea[0]), f"{told:.3f} {ea[0]:.3f} kJ/mol")
+    ours, theirs, fa = minus(ea[1], eb[1]), None, forces("y")
+    theirs = minus(fa, forces("yb"))
+    whole = max(abs(f) for row in fa for f in row)
+    off = largest(ours, theirs[:n])
+    check("1YRF: forces of the group are those of weir eval", off < 3e-5 * whole, f"differ by {off:.2g} of {max(abs(f) for row in ours for f in row):.3g} kJ/mol/nm (classical up to {whole:.3g})")
+    # With the force field's charges, energy jumps whenever a pair of the group crosses the cutoff (docs/gromacs-native.md): told, not judged.
+    conserved("1YRF", 200, "1YRF_solvated.gro", top, "Protein", "1YRF.ndx", judged=False, cut=0.7)
+    write("even.top", re.sub(r"^( +\d+ +\S+ +\d+ +\S+ +\S+ +\d+ +)-?[\d.]+( +[\d.]+)", r"\g<1>0.0034364\2", (work / top).read_text(), flags=re.M))
+    conserved("1YRF, its charge spread evenly", 200, "1YRF_solvated.gro", "even.top", "Protein", "1YRF.ndx", cut=0.7)
+    residue(top, box, atoms, n, ea)
+
+
+def residue(top, box, atoms, n, expected):
+    """What PME leaves between atoms of the group beyond the cutoff: the isolated group, all of it in the NNPot group, beside a direct sum."""
+    text = (work / top).read_text()
+    write("alone.top", re.sub(r"^(SOL|NA|CL)\s+\d+\s*$", "", text, flags=re.M))
+    write_gro("alone.gro", box, atoms[:n])
+    write("alone.ndx", "[ System ]\n" + " ".join(str(i + 1) for i in range(n)) + "\n")
+    charges = [float(line.split()[6]) for line in re.search(r"\[ atoms \]\n(.*?)\n\[", text, re.S).group(1).splitlines() if line.strip() and line.split()[0].isdigit()]
+    assert len(charges) == n
+    for cut in (0.7, 1.2):
+        done = grompp(mdp("alone.mdp", model="a.weir", group="System", cut=cut), "alone.gro", "alone.top", "alone.tpr", "alone.ndx", good=False)
+        if done.returncode:
+            # The protein alone is charged, which grompp warns of; PME adds a neutralising background.
+            run(gmx, "grompp", "-f", "alone.mdp", "-c", "alone.gro", "-p", "alone.top", "-n", "alone.ndx", "-o", "alone.tpr", "-po", "out.mdp", "-maxwarn", 1)
+        mdrun("alone", "alone.tpr")
+        nn, total = terms("alone", "NN-Potential", "Potential")[0]
+        told = minus(forces("alone"), expected[1])
+        energy, direct = 0.0, [[0.0] * 3 for _ in range(n)]
+        for i in range(n):
+            for j in range(i):
+                d = [p - q for p, q in zip(atoms[i][1], atoms[j][1])]
+                r = math.sqrt(sum(v * v for v in d))
+                if r >= cut:
+                    e = 138.935458 * charges[i] * charges[j] / r
+                    energy += e
+                    for k in range(3):
+                        direct[i][k] += e * d[k] / r**2
+                        direct[j][k] -= e * d[k] / r**2
+        rms, off = (math.sqrt(sum(v * v for row in f for v in row) / (3 * n)) for f in (told, minus(told, direct)))
+        check(f"what PME leaves in the isolated group is the Coulomb part beyond {cut} nm", off < 0.5 * rms, f"{total - nn:.1f} kJ/mol (direct sum {energy:.1f}), forces rms {rms:.1f} (off by {off:.1f}), largest {max(abs(v) for row in told for v in row):.1f} kJ/mol/nm")
+
+
+print(f"in {work}", flush=True)
+count, side_chain = peptide()
+model("a.weir", 1)
+model("b.weir", 2)
+hybrid(count)
+pressure("Peptide", "whole molecule")
+conserved("peptide", 200, "start.gro", "topol.top", "Peptide")
+npt()
+form = int(re.search(r"GMX_WEIR_INTERFACE (\d+)", (top_folder.parents[1] / "src/gromacs/applied_forces/nnpot/weirinterface.h").read_text()).group(1))
+if form >= 2026:
+    links(side_chain)
+refusals(count)
+if structures:
+    protein()
+if not failed:
+    shutil.rmtree(work)
+print(f"gromacs-native: {passed} passed, {failed} failed")
+sys.exit(failed > 0)
