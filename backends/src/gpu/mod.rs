@@ -14,7 +14,6 @@ pub mod driver;
 pub mod emulated;
 mod execute;
 mod fit;
-mod forecast;
 pub mod hip;
 mod launch;
 mod memory;
@@ -28,10 +27,8 @@ mod upload;
 mod weights;
 
 pub use calculator::GpuCalculator;
-pub use forecast::{tile_choices, GpuOutline};
-pub use launch::{Class, KernelUse};
 pub use memory::{Refused, TierMemory};
-pub use rates::{estimated_rates, keep_rates, kept_rates};
+pub use rates::estimated_rates;
 pub use shape::{precompiled, shared_memory};
 pub use tiers::{open_tiers, GpuTierError, Opened};
 
@@ -97,8 +94,6 @@ pub struct GpuOptions {
     pub profile: Option<Instant>,
     /// Whether operations are marked for the vendors' profilers (NVTX, roctx). What was recorded shows as one: switch `graph` off.
     pub ranges: bool,
-    /// Whether launches are timed (see [`GpuCalculator::kernels`]); steps are then not recorded.
-    pub kernels: bool,
     /// Bytes of shared memory that a block may use; none: all that the device has.
     pub shared_limit: Option<u32>,
     /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
@@ -125,7 +120,6 @@ impl Default for GpuOptions {
             file_slot: FILE_SLOT,
             profile: None,
             ranges: false,
-            kernels: false,
             shared_limit: None,
             kernel_dir: None,
             cache_dir: None,

@@ -121,15 +121,12 @@ impl Session {
                 self.gpu_tiers.get_or_init(|| opened.tiers).clone()
             }
         };
-        let (rates, message) = gpu::kept_rates(&self.model, self.precision(), p, device.facts());
-        remarks.extend(message);
-        let estimated = || gpu::estimated_rates(&self.model, self.choice(), device.facts());
         let options = GpuOptions {
             precision: self.choice(),
             checkpoint: self.checkpoint(),
             store: self.store(),
             tiers,
-            rates: Some(rates.unwrap_or_else(estimated)),
+            rates: Some(gpu::estimated_rates(&self.model, self.choice(), device.facts())),
             threads: p.threads.value,
             graph: p.graph.value,
             profile: p.profile.as_ref().map(|_| self.zero),
@@ -197,11 +194,8 @@ impl Session {
 
     /// Whether plans rest on rates that a profile has measured here, and not on an estimate.
     pub fn rates_measured(&self) -> bool {
-        let (model, precision, policy) = (&self.model, self.precision(), &self.policy);
-        match &self.device {
-            None => cpu::kept_rates(model, precision, policy, &self.topology).0.is_some(),
-            Some(device) => gpu::kept_rates(model, precision, policy, device.facts()).0.is_some(),
-        }
+        self.device.is_none()
+            && cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology).0.is_some()
     }
 
     /// How states are stored.

@@ -12,8 +12,7 @@ mod trace;
 use super::array::Writer;
 use super::buffers::{Buffers, Extent};
 use super::driver::{Driver, Memory as Where, Module, Stream};
-use super::forecast::most_tiles;
-use super::launch::{KernelUse, Kernels, Launcher};
+use super::launch::{Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::DeviceList;
 use super::shape::fitted;
@@ -149,8 +148,6 @@ impl Executor {
                 shared: SharedNumbers::of(&shape),
                 number: number as u32,
                 launches: 0,
-                queued: Vec::new(),
-                times: options.kernels.then(Vec::new),
             },
             rows: shape.rows,
             shapes,
@@ -244,8 +241,9 @@ impl Executor {
 
     /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
     fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout) -> Layout {
-        let tiles = most_tiles(graph.edges() as u64, tile_edges as u64, graph.atoms() as u64);
-        let (s, x, fit) = (&self.shapes, self.extent(tiles), &self.weights.fit);
+        // As many tiles as there can be: they take 28 bytes each.
+        let tiles = (graph.edges() / tile_edges.max(1) * 2 + 2).min(graph.atoms());
+        let (s, x, fit) = (&self.shapes, self.extent(tiles as u64), &self.weights.fit);
         let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
         let other = self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
@@ -314,14 +312,6 @@ impl Executor {
         self.atoms_sent = false;
         self.plans += 1;
         Ok(())
-    }
-
-    /// How much the last step that was queued piece by piece used each kernel.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn uses(&self) -> Result<Vec<KernelUse>, ComputeError> {
-        self.launcher.uses().map_err(failed)
     }
 
     /// What a step leaves on the host.

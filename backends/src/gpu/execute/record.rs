@@ -33,8 +33,8 @@ impl Executor {
     /// Queues a step without weights of energies: by what was recorded, by recording it where a step like it has run before, or piece by
     /// piece. The first is never recorded: drivers prepare kernels when they are launched for the first time.
     pub(super) fn queue_or_replay(&mut self, key: Key) -> Result<(), DriverError> {
-        // What is recorded runs as one: its launches cannot be timed, and events of a recording tell no times.
-        if !self.options.graph || self.options.kernels || self.trace.is_some() {
+        // Events of a recording tell no times.
+        if !self.options.graph || self.trace.is_some() {
             return self.queue(key, false);
         }
         if self.recorded.as_ref().is_none_or(|r| r.key != key) {
