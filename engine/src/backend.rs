@@ -38,6 +38,15 @@ pub struct Results {
     pub atomic_virial: Option<Vec<[f64; 9]>>,
 }
 
+/// Sums over all atoms.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Totals {
+    /// eV.
+    pub energy: f64,
+    /// eV, row-major, as in [`Results`].
+    pub virial: [[f64; 3]; 3],
+}
+
 /// Why a step could not be computed.
 #[derive(Debug, Error)]
 pub enum ComputeError {
@@ -50,6 +59,11 @@ pub enum ComputeError {
     /// A list was given to a backend that finds neighbours by itself.
     #[error("the backend {0} takes no neighbour lists from outside")]
     GivenList(&'static str),
+    /// Addresses of a device's memory were given to a backend that has no device.
+    #[error(
+        "the backend {0} computes in host memory: positions and forces of a device's memory need a GPU (WEIR_BACKEND)"
+    )]
+    NoDevice(&'static str),
     /// Memory for the step could not be had.
     #[error("{0}")]
     Memory(String),
@@ -143,6 +157,25 @@ pub trait Calculator: Send {
         _results: &mut Results,
     ) -> Result<(), ComputeError> {
         Err(ComputeError::GivenList(self.name()))
+    }
+
+    /// As [`Calculator::compute`] with positions (A) and forces (eV/A) in the device's memory, N x 3 doubles each in input order; energy
+    /// and virial are returned. The host sees positions only when it looks for neighbours. The step is over when this returns.
+    ///
+    /// # Safety
+    /// Both addresses hold 24 N bytes on the calculator's device until this returns, apart from each other; everything that writes the
+    /// positions, or still reads the forces, on a stream of the caller is done.
+    ///
+    /// # Errors
+    /// As [`Calculator::compute`], and forces are of no use then; [`ComputeError::NoDevice`] where there is none.
+    unsafe fn compute_on_device(
+        &mut self,
+        _positions: u64,
+        _forces: u64,
+        _cell: Option<&[[f64; 3]; 3]>,
+        _parameters: &FrameParameters,
+    ) -> Result<Totals, ComputeError> {
+        Err(ComputeError::NoDevice(self.name()))
     }
 
     /// Brings everything that a step at these positions needs (neighbour list, plan, memory), so that what cannot fit is an error before

@@ -1,4 +1,4 @@
-/* Weir: DPA3 interatomic potentials. C interface, version 1.
+/* Weir: DPA3 interatomic potentials. C interface, version 2.
  *
  * A potential is a model behind a handle. Set a system once, then compute as often as positions change.
  *
@@ -10,7 +10,8 @@
  *
  * Handles are independent of each other. Calls for one handle from several threads wait for each other.
  * A call never ends the process and never throws; after an error the handle can be used again.
- * All pointers are to host memory. Device pointers are not part of this version.
+ * Where a potential computes is said by WEIR_BACKEND and WEIR_DEVICE, or by options of the same names: the first GPU that is visible, else the
+ * CPU. All pointers are to host memory, but those that weir_compute_device says are not.
  */
 #ifndef WEIR_H
 #define WEIR_H
@@ -23,7 +24,7 @@ extern "C" {
 #endif
 
 /* Grows when something is added; nothing is taken away or changes its meaning within a shared library name. */
-#define WEIR_API_VERSION 1
+#define WEIR_API_VERSION 2
 
 /* What functions return. */
 #define WEIR_OK 0
@@ -52,7 +53,9 @@ const char* weir_version(void);
  *          WEIR_CONFIG names; NULL: nothing
  * units    WEIR_UNITS_METAL or WEIR_UNITS_GROMACS
  *
- * Returns NULL where it fails; weir_last_error(NULL, ...) says why. Unknown WEIR_ variables are told once on standard error. */
+ * Returns NULL where it fails; weir_last_error(NULL, ...) says why. A GPU that is visible and cannot be used is such a failure: WEIR_BACKEND=cpu
+ * computes without it. Inside an MD code 2 GiB of the device's memory stay free for it. Unknown WEIR_ variables are told once on standard
+ * error. */
 weir_potential* weir_create(const char* path, const char* head, const char* options, int units);
 
 /* As weir_create, from the bytes of a model file (copied); name stands in messages. */
@@ -102,6 +105,23 @@ typedef struct weir_results {
  * neighbours  NULL: Weir finds neighbours itself, and keeps its list from step to step. A given list is read during the call only. */
 int weir_compute(weir_potential* p, const double* positions, const double* box, const weir_neighbours* neighbours, weir_results* results);
 
+/* Since version 2. As weir_compute, with positions and forces in the memory of the device that the handle computes on (weir_device); neighbours
+ * are found by Weir. Everything that writes positions or still uses forces on a stream of the caller must be done; the step is over when this
+ * returns. Best with the same addresses every time: a recorded step serves them.
+ *
+ * positions   on the device: 3 doubles an atom, A
+ * box         on the host: 9 numbers, or NULL
+ * forces      on the device, apart from the positions: 3 doubles an atom, eV/A; of no use after an error
+ * energy      on the host: 1 number, eV, or NULL
+ * virial      on the host: 9 numbers, eV, or NULL
+ *
+ * WEIR_ERROR_UNSUPPORTED where the handle computes on the CPU or has other units than WEIR_UNITS_METAL, and for a system with a group or with
+ * atoms that the model does not see. */
+int weir_compute_device(weir_potential* p, const double* positions, const double* box, double* forces, double* energy, double* virial);
+
+/* Since version 2. Number of the device that the handle computes on, as its driver counts; -1 on the CPU, and for NULL. */
+int weir_device(const weir_potential* p);
+
 /* Cutoff of the neighbour search in units of the handle; 0 for NULL. */
 double weir_cutoff(const weir_potential* p);
 
@@ -112,12 +132,14 @@ double weir_cutoff(const weir_potential* p);
  * weir_type_map    names of the types in order, separated by blanks
  * weir_summary     model, settings and memory
  * weir_plan        what the planner chose; empty before the first step
- * weir_memory      largest number of bytes held so far: a line "tier bytes" for each */
+ * weir_memory      largest number of bytes held so far: a line "tier bytes" for each
+ * weir_backend     what computes: cpu, cuda, hip or emulated (since version 2) */
 size_t weir_last_error(const weir_potential* p, char* out, size_t size);
 size_t weir_type_map(const weir_potential* p, char* out, size_t size);
 size_t weir_summary(const weir_potential* p, char* out, size_t size);
 size_t weir_plan(const weir_potential* p, char* out, size_t size);
 size_t weir_memory(const weir_potential* p, char* out, size_t size);
+size_t weir_backend(const weir_potential* p, char* out, size_t size);
 
 #ifdef __cplusplus
 }

@@ -2,16 +2,19 @@
 
 use crate::Error;
 pub use weir_allocators::policy::Layer;
-use weir_allocators::policy::{read_process, resolve_here, Policy};
+use weir_allocators::policy::{asked_device, read_process, Backend, Policy};
 use weir_allocators::topology::Topology;
-use weir_backends::session::check_backend;
+use weir_backends::gpu::{self, driver::DriverError};
+use weir_backends::session::{settle, Device};
 
 /// Settings, the machine, and what the user should know.
 pub struct Resolved {
     /// How to compute.
     pub policy: Policy,
-    /// Where.
+    /// The machine.
     pub topology: Topology,
+    /// Where to compute; none: on the CPU.
+    pub device: Option<Device>,
     /// Unknown variables and other remarks, a sentence each.
     pub remarks: Vec<String>,
 }
@@ -33,17 +36,46 @@ pub fn parse(text: &str) -> Result<Layer, Error> {
     Ok(layer)
 }
 
-/// Reads environment and configuration file and settles everything. An unknown variable is a remark: it may be meant for another version.
+/// Reads environment and configuration file and settles everything, the device too. An unknown variable is a remark: it may be meant for
+/// another version. `gpu_rank` is the device that the client proposes, where no setting names one; it counts modulo the devices.
 ///
 /// # Errors
-/// Wrong values, contradictions, a backend that this version does not have.
-pub fn resolve(own: &Layer) -> Result<Resolved, Error> {
+/// Wrong values, contradictions, a device that was asked for and is not there, one that is there and cannot be used.
+pub fn resolve(own: &Layer, gpu_rank: Option<usize>) -> Result<Resolved, Error> {
     let found = read_process()?;
-    let (policy, topology) = resolve_here(&[own.clone(), found.environment, found.file], true)?;
-    check_backend(&policy, "this library")?;
+    let mut layers = vec![own.clone(), found.environment, found.file];
+    if let Some(rank) = gpu_rank {
+        let mut proposed = Layer::default();
+        proposed.set("device", "gpu_rank", &rank.to_string())?;
+        layers.push(proposed);
+    }
+    let (policy, topology, device) = settle(&layers, true)?;
     let mut remarks: Vec<String> = found.unknown.iter().map(ToString::to_string).collect();
     remarks.extend(policy.warnings.iter().cloned());
-    Ok(Resolved { policy, topology, remarks })
+    Ok(Resolved { policy, topology, device, remarks })
+}
+
+/// Where a potential will compute, for people; no device is opened.
+pub fn outlook() -> String {
+    let Ok(found) = read_process() else { return "whatever its settings say, which cannot be read".into() };
+    let (backend, index) = asked_device(&[found.environment, found.file], &Topology::here());
+    let backend = backend.value;
+    if matches!(backend, Backend::Cpu | Backend::Emulated) {
+        return if backend == Backend::Cpu { "the CPU".into() } else { "an emulated GPU".into() };
+    }
+    let wanted = |name: &str| backend == Backend::Auto || name == backend.to_string();
+    // Drivers without a library or a device do not count.
+    let there = gpu::devices()
+        .into_iter()
+        .filter(|(name, device)| wanted(name) && !matches!(device, Err(DriverError::Absent { .. })));
+    let there: Vec<_> = there.collect();
+    // The first vendor that has any.
+    let first: Vec<_> = there.iter().filter(|d| d.0 == there[0].0).collect();
+    match first.get(index.value % first.len().max(1)) {
+        Some((name, Ok(facts))) => format!("{} ({}, {name} {})", facts.name, facts.chip, facts.driver),
+        Some((_, Err(error))) => format!("no device ({error})"),
+        None => "the CPU".into(),
+    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use weir_allocators::policy::Layer;
-use weir_backends::cpu::CpuCalculator;
-use weir_backends::session::Session;
-use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
+use weir_backends::session::{Device, Session};
+use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results, Totals};
 use weir_engine::graph::{GivenList, Images, Pair};
 use weir_engine::model::{load, load_bytes, LoadOptions, Model};
 
@@ -26,7 +25,7 @@ pub type Rows = [[f64; 3]; 3];
 
 /// The calculator in use and how its atoms are numbered.
 struct Current {
-    calculator: CpuCalculator,
+    calculator: Box<dyn Calculator>,
     /// Types in the calculator's order, none negative.
     types: Vec<i32>,
     /// The client's index of each of them.
@@ -45,12 +44,13 @@ pub struct Potential {
 }
 
 impl Potential {
-    /// Reads a model. `own` are settings that stand before the environment's. Remarks go to standard error, unless `WEIR_LOG=error`.
+    /// Reads a model. `own` are settings that stand before the environment's; `gpu_rank` is a device to take where they name none. Remarks
+    /// go to standard error, unless `WEIR_LOG=error`.
     ///
     /// # Errors
-    /// Unreadable models, missing heads, wrong settings.
-    pub fn open(source: Source, own: &Layer) -> Result<Self, Error> {
-        let Resolved { policy, topology, remarks } = resolve(own)?;
+    /// Unreadable models, missing heads, wrong settings, a GPU that is there and cannot be used.
+    pub fn open(source: Source, own: &Layer, gpu_rank: Option<usize>) -> Result<Self, Error> {
+        let Resolved { policy, topology, device, remarks } = resolve(own, gpu_rank)?;
         let warns = match policy.log.as_ref().map(|l| (l.value.to_lowercase(), &l.origin)) {
             None => true,
             Some((level, _)) if ["warn", "info", "debug"].contains(&level.as_str()) => true,
@@ -65,10 +65,15 @@ impl Potential {
             Source::File(path) => load(path, &options)?,
             Source::Bytes(bytes, name) => load_bytes(bytes, name, &options)?,
         };
-        let session = Session::new(Arc::new(model), policy, topology);
+        let session = Session::new(Arc::new(model), policy, topology).on(device);
         let (given, positions, results) = Default::default();
         let potential = Potential { session, given, current: None, positions, results, warns };
         potential.tell(remarks.iter().chain(&potential.session.model.source.remarks));
+        if potential.session.device().is_some() {
+            // Without atoms: kernels are compiled and loaded and links measured now, so that what a GPU lacks is told before any step.
+            let (_, remarks) = potential.session.calculator(&[])?;
+            potential.tell(&remarks);
+        }
         Ok(potential)
     }
 
@@ -90,8 +95,9 @@ impl Potential {
     pub fn summary(&self) -> String {
         let s = &self.session.model.source;
         let head = s.head.as_deref().map_or(String::new(), |h| format!(", head {h}"));
+        let place = self.session.device().map_or("the CPU".to_string(), Device::title);
         format!(
-            "weir {}: {} ({}{head}), sha256 {}\n{} arithmetic on the CPU, {} threads; {}\n",
+            "weir {}: {} ({}{head}), sha256 {}\n{} arithmetic on {place}, {} threads; {}\n",
             env!("CARGO_PKG_VERSION"),
             s.path,
             s.format,
@@ -100,6 +106,14 @@ impl Potential {
             self.session.policy.threads.value,
             self.session.policy.summary()
         )
+    }
+
+    /// Backend that computes (`cpu`, `cuda`, `hip`, `emulated`), and the number of its device as the driver counts; none on the CPU.
+    pub fn backend(&self) -> (&'static str, Option<usize>) {
+        match self.session.device() {
+            None => ("cpu", None),
+            Some(device) => (device.driver().name(), Some(device.index())),
+        }
     }
 
     /// The plan in force, a sentence; none before the first step.
@@ -147,6 +161,43 @@ impl Potential {
         }
         self.scatter(request);
         Ok(&self.results)
+    }
+
+    /// As [`Potential::compute`] with positions (A) and forces (eV/A) in the memory of the device, N x 3 doubles each in the client's order.
+    ///
+    /// # Safety
+    /// As [`Calculator::compute_on_device`].
+    ///
+    /// # Errors
+    /// As [`Potential::compute`]; [`Error::Unsupported`] on the CPU, and for atoms that the model does not see.
+    pub unsafe fn compute_on_device(
+        &mut self,
+        types: &[i32],
+        positions: u64,
+        forces: u64,
+        cell: Option<&Rows>,
+        parameters: &FrameParameters,
+    ) -> Result<Totals, Error> {
+        if self.session.device().is_none() {
+            let text = format!("device pointers: {}", ComputeError::NoDevice("cpu"));
+            return Err(Error::Unsupported(text));
+        }
+        if let Some(atom) = types.iter().position(|&t| t < 0) {
+            return Err(Error::Unsupported(format!(
+                "device pointers: the model does not see atom {atom}, and rows on a device are not sorted out: pass host memory"
+            )));
+        }
+        self.choose(types, types.len())?;
+        let sorted = |c: &Current| c.row.iter().enumerate().all(|(k, &row)| k as u32 == row);
+        if self.current.as_ref().is_some_and(|c| !sorted(c)) {
+            // The same atoms in another order than when they were numbered.
+            self.forget();
+            self.choose(types, types.len())?;
+        }
+        let parameters = self.own(parameters)?;
+        let Some(c) = &mut self.current else { return Ok(Totals::default()) };
+        // SAFETY: the caller's promise.
+        Ok(unsafe { c.calculator.compute_on_device(positions, forces, cell, &parameters) }?)
     }
 
     /// As [`Potential::compute`], but the order of summation is fixed anew by these positions: the bits are those of `weir eval`, whatever
@@ -271,7 +322,7 @@ impl Potential {
             if real > 0 {
                 let row: Vec<u32> = (0..types.len() as u32).filter(|&k| types[k as usize] >= 0).collect();
                 let own: Vec<i32> = row.iter().map(|&k| types[k as usize]).collect();
-                let (calculator, remarks) = self.session.cpu_calculator(&own)?;
+                let (calculator, remarks) = self.session.calculator(&own)?;
                 self.tell(&remarks);
                 self.current = Some(Current { calculator, types: own, row });
             }

@@ -21,17 +21,23 @@ KERNEL(watch)(u32 atoms, IN(double) positions, IN(double) reference, double limi
 }
 EXPORT(watch)
 
-// Candidates of a centre: vector (3) and squared distance, negative beyond the cutoff. A thread a pair.
-KERNEL(measure)(u32 pairs, IN(u32) pair_centre, IN(u32) pair_owner, IN(int) pair_image, IN(u32) order, IN(double) positions,
-                IN(double) cell, OUT(double) candidates, OUT(u16) flags) {
+// Candidates of a centre: vector (3) and squared distance, negative beyond the cutoff. A thread a pair; there are as many as the list says
+// in memory, so that a launch for all that there is room for serves every list. Images are multiples of the cell's vectors, or, with a
+// table of translations, its rows.
+KERNEL(measure)(u32 atoms, IN(u32) first_candidate, IN(u32) pair_centre, IN(u32) pair_owner, IN(int) pair_image, IN(u32) order,
+                IN(double) positions, IN(double) cell, IN(double) table, OUT(double) candidates, OUT(u16) flags) {
   u32 p = block() * THREADS + thread();
-  if (p >= pairs) return;
+  if (p >= first_candidate[atoms]) return;
   u64 i = order[pair_centre[p]], j = order[pair_owner[p]];
   double r2 = 0.0, d[3];
   for (int k = 0; k < 3; k++) {
     double t = 0.0;
-    // The sum over lattice vectors as the host forms it.
-    for (int a = 0; a < 3; a++) t += double(int(pair_image[u64(p) * 3 + a])) * cell[a * 3 + k];
+    if (table) {
+      t = table[u64(u32(int(pair_image[u64(p) * 3]))) * 3 + k];
+    } else {
+      // The sum over lattice vectors as the host forms it.
+      for (int a = 0; a < 3; a++) t += double(int(pair_image[u64(p) * 3 + a])) * cell[a * 3 + k];
+    }
     d[k] = (positions[j * 3 + k] - positions[i * 3 + k]) + t;
   }
   r2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];

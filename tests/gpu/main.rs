@@ -10,6 +10,7 @@ mod parity;
 mod promises;
 
 mod faults;
+mod given;
 mod placed;
 mod ranges;
 mod recorded;

@@ -37,7 +37,7 @@ fn positions_and_forces_on_the_device_give_the_bits_of_the_host() {
     let mut x = case.x.clone();
     // The third step is one recorded; the fourth needs a new list; the last has its forces elsewhere.
     for (at, to, recordings) in
-        [(0, forces, (0, 0)), (1, forces, (1, 1)), (2, forces, (1, 2)), (3, forces, (1, 3)), (4, elsewhere, (1, 3))]
+        [(0, forces, (0, 0)), (1, forces, (1, 1)), (2, forces, (1, 2)), (3, forces, (1, 4)), (4, elsewhere, (1, 4))]
     {
         x[5][1] += if at == 3 { 0.5 } else { 0.01 };
         send(&driver, positions, &x);

@@ -5,6 +5,7 @@ use super::array::{Array, Bump};
 use super::fit::{FitArrays, FIT_BLOCKS, FIT_ROWS};
 use crate::cpu::buffers::Capacity;
 use crate::network::Shapes;
+use weir_engine::model::Model;
 
 /// The arrays. E edges, N atoms, both as capacities.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +100,21 @@ pub struct Extent {
     pub per_atom: u64,
     /// `smooth_edge_update`.
     pub smooth: bool,
+}
+
+impl Extent {
+    /// Of a model with numbers of so many bytes, in so many tiles.
+    pub fn of(model: &Model, number: u64, tiles: u64) -> Self {
+        let f = &model.fitting;
+        Extent {
+            number,
+            tiles,
+            types: model.types() as u64,
+            frame: (f.numb_fparam + f.case_embd.len()) as u64,
+            per_atom: f.numb_aparam as u64,
+            smooth: model.descriptor.options.smooth_edge_update,
+        }
+    }
 }
 
 /// Rows that one block of `sum_rows` adds.

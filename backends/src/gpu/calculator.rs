@@ -10,20 +10,31 @@ use crate::cpu::default_threads;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::borrow::Cow;
 use std::sync::Arc;
-use weir_engine::backend::{Calculator, ComputeError, DeviceMemory, FrameParameters, Request, Results};
-use weir_engine::graph::{check_positions, summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
+use weir_engine::backend::{Calculator, ComputeError, DeviceMemory, FrameParameters, Request, Results, Totals};
+use weir_engine::graph::{
+    check_positions, summation_order, Cell, GivenList, Graph, GraphError, GraphOptions, Images, NeighbourList,
+};
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
 use weir_engine::plan::profile::Profile;
 use weir_engine::reference::ResolvedParameters;
 
-/// Sums over all atoms.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Totals {
-    /// eV.
-    pub energy: f64,
-    /// eV, row-major, as in [`Results`].
-    pub virial: [[f64; 3]; 3],
+/// Where the neighbours of a step come from.
+#[derive(Clone, Copy)]
+enum Neighbours<'a> {
+    /// A list of ours; rows of the cell.
+    Own(Option<&'a Cell>),
+    /// The list that was given; what its image numbers mean.
+    Given(Images<'a>),
+}
+
+impl<'a> Neighbours<'a> {
+    fn images(self) -> Images<'a> {
+        match self {
+            Neighbours::Own(cell) => Images::from(cell),
+            Neighbours::Given(images) => images,
+        }
+    }
 }
 
 /// A model on a fixed set of atoms on a device.
@@ -36,6 +47,10 @@ pub struct GpuCalculator {
     pool: Arc<ThreadPool>,
     executor: Executor,
     list: NeighbourList,
+    /// Whether the list was made by somebody else.
+    taken: bool,
+    /// Whether a plan was made for a graph of this list.
+    placed: bool,
     order: Vec<u32>,
     /// Of some step of this list: counts, order and types.
     graph: Graph,
@@ -72,6 +87,8 @@ impl GpuCalculator {
             driver,
             model,
             list: NeighbourList::default(),
+            taken: false,
+            placed: false,
             order: Vec::new(),
             graph: Graph::default(),
             cell: None,
@@ -114,28 +131,52 @@ impl GpuCalculator {
         Ok(self.executor.question(&self.graph).problem)
     }
 
-    /// Whether the neighbours of these atoms have to be looked for on the host.
-    fn needs_list(&self, cell: Option<&[[f64; 3]; 3]>) -> bool {
-        self.order.len() != self.types.len() || self.list.order.is_empty() || self.cell.as_ref() != cell
+    fn check_count(&self, positions: &[[f64; 3]]) -> Result<(), GraphError> {
+        match positions.len() == self.types.len() {
+            true => Ok(()),
+            false => Err(GraphError::Count { got: positions.len(), expected: self.types.len() }),
+        }
+    }
+
+    /// Whether the neighbours of these atoms have to be looked for on the host, or a given list still has no plan.
+    fn needs_host(&self, neighbours: Neighbours) -> bool {
+        match neighbours {
+            Neighbours::Own(cell) => {
+                let same = self.cell.as_ref() == cell.map(|c| &c.rows);
+                self.taken || self.order.len() != self.types.len() || self.list.order.is_empty() || !same
+            }
+            Neighbours::Given(_) => !self.placed,
+        }
     }
 
     /// A list for these positions where there is none or the cell has changed; a plan for the graph.
-    fn make_ready(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
-        if positions.len() != self.types.len() {
-            return Err(GraphError::Count { got: positions.len(), expected: self.types.len() }.into());
-        }
+    fn make_ready(&mut self, positions: &[[f64; 3]], neighbours: Neighbours) -> Result<(), ComputeError> {
+        self.check_count(positions)?;
         check_positions(positions)?;
+        let cell = match neighbours {
+            Neighbours::Own(cell) => cell,
+            Neighbours::Given(images) => {
+                if let Images::Table(rows) = images {
+                    self.executor.reserve_table(rows.len())?;
+                }
+                if !self.placed {
+                    self.plan_for(positions, images)?;
+                }
+                return Ok(());
+            }
+        };
+        let rows = cell.map(|c| &c.rows);
         if self.order.len() != positions.len() {
-            self.order = summation_order(positions, cell)?;
+            self.order = summation_order(positions, rows)?;
             self.list = NeighbourList::default();
         }
-        if self.needs_list(cell) {
+        if self.needs_host(neighbours) {
             self.list = NeighbourList::default();
             let cutoff = self.graph_options.edge_cutoff;
             let (types, order, skin, pool) = (&self.types, &self.order, self.skin, self.pool.clone());
-            let list = pool.install(|| NeighbourList::build(positions, cell, types, order, cutoff, skin))?;
-            self.cell = cell.copied();
-            self.fill(&list, positions, cell)?;
+            let list = pool.install(|| NeighbourList::build(positions, rows, types, order, cutoff, skin))?;
+            (self.cell, self.taken) = (rows.copied(), false);
+            self.fill(&list, positions, neighbours.images())?;
             if !positions.is_empty() {
                 self.executor.set_list(&list, positions, &self.graph_options, self.skin)?;
                 self.executor.place(&self.graph)?;
@@ -143,6 +184,23 @@ impl GpuCalculator {
             self.list = list;
             self.builds += 1;
         }
+        Ok(())
+    }
+
+    /// The graph at these positions on the host, and a plan that holds it.
+    fn plan_for(&mut self, positions: &[[f64; 3]], images: Images) -> Result<(), ComputeError> {
+        let list = std::mem::take(&mut self.list);
+        let mut done = self.fill(&list, positions, images);
+        if done.is_ok() {
+            self.placed = false;
+            done = self.executor.place(&self.graph);
+        }
+        // A list that was given has no other copy; one of ours is made anew, with a plan.
+        if self.taken || done.is_ok() {
+            self.list = list;
+        }
+        done?;
+        self.placed = true;
         Ok(())
     }
 
@@ -159,15 +217,9 @@ impl GpuCalculator {
     }
 
     /// The graph on the host: for planning, for atomic virials, and for the words of an error.
-    fn fill(
-        &mut self,
-        list: &NeighbourList,
-        positions: &[[f64; 3]],
-        cell: Option<&[[f64; 3]; 3]>,
-    ) -> Result<(), ComputeError> {
-        let prepared = cell.map(Cell::new).transpose()?;
+    fn fill(&mut self, list: &NeighbourList, positions: &[[f64; 3]], images: Images) -> Result<(), ComputeError> {
         let (graph, types, options) = (&mut self.graph, &self.types, &self.graph_options);
-        self.pool.install(|| graph.fill(list, positions, prepared.as_ref(), types, options))?;
+        self.pool.install(|| graph.fill(list, positions, images, types, options))?;
         Ok(())
     }
 
@@ -175,31 +227,70 @@ impl GpuCalculator {
     fn step(
         &mut self,
         input: Input,
-        cell: Option<&[[f64; 3]; 3]>,
+        neighbours: Neighbours,
         parameters: &ResolvedParameters,
         seeds: Option<&[f64]>,
     ) -> Result<(), ComputeError> {
+        let images = neighbours.images();
         // A list of these very positions and a plan for their counts: the third try cannot need a fourth.
         for _ in 0..3 {
             // Positions on the device are looked at by the device, which finds the same faults.
-            if matches!(input, Input::Host(_)) || self.needs_list(cell) {
+            if matches!(input, Input::Host(_)) || self.needs_host(neighbours) {
                 let positions = self.host_positions(input)?;
-                self.make_ready(&positions, cell)?;
+                self.make_ready(&positions, neighbours)?;
             }
-            let flags = self.executor.step(&self.graph, input, cell, parameters, seeds)?;
+            let flags = self.executor.step(&self.graph, input, images, parameters, seeds)?;
             if flags == Flags::default() {
                 return Ok(());
             }
-            let list = std::mem::take(&mut self.list);
-            if flags.moved == 0 {
+            if flags.moved > 0 && !self.taken {
+                self.list = NeighbourList::default();
+            } else {
                 // Errors are worded by the host's filter; an overflow needs its counts.
                 let positions = self.host_positions(input)?;
-                self.fill(&list, &positions, cell)?;
-                self.executor.place(&self.graph)?;
-                self.list = list;
+                check_positions(&positions)?;
+                self.plan_for(&positions, images)?;
             }
         }
         Err(ComputeError::Memory("broken plan: a step overflows the plan made for it".into()))
+    }
+
+    /// A step with results on the host. Atomic virials refer to `wrapped`.
+    fn step_on_host(
+        &mut self,
+        positions: &[[f64; 3]],
+        neighbours: Neighbours,
+        wrapped: &dyn Fn() -> Vec<[f64; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        let resolved = ResolvedParameters::new(&self.model, positions.len(), parameters)
+            .map_err(|e| ComputeError::Parameter(e.to_string()))?;
+        results.atomic_virial = None;
+        if positions.is_empty() && self.types.is_empty() {
+            *results = Results { atomic_virial: request.atomic_virial.then(Vec::new), ..Results::default() };
+            return Ok(());
+        }
+        self.step(Input::Host(positions), neighbours, &resolved, None)?;
+        self.read(results);
+        if request.atomic_virial {
+            let wrapped = wrapped();
+            let list = std::mem::take(&mut self.list);
+            let filled = self.fill(&list, positions, neighbours.images());
+            self.list = list;
+            filled?;
+            let g = self.gradient()?;
+            let mut p: [Vec<[f64; 3]>; 3] = Default::default();
+            for (l, p) in p.iter_mut().enumerate() {
+                let seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
+                self.step(Input::Host(positions), neighbours, &resolved, Some(&seeds))?;
+                *p = self.gradient()?;
+            }
+            results.atomic_virial = Some(atomic_virial(&self.graph, &wrapped, &g, &p));
+        }
+        self.note_peak();
+        crate::cpu::calculator::check_finite(results)
     }
 
     fn note_peak(&mut self) {
@@ -229,42 +320,6 @@ impl GpuCalculator {
         (results.energy, results.virial) = (energy, virial);
     }
 
-    /// As [`Calculator::compute`] with positions (A) and forces (eV/A) in the device's memory, N x 3 doubles each in input order; energy
-    /// and virial are returned. The host sees positions only when it looks for neighbours. The step is over when this returns. As long as
-    /// both addresses stay, a recorded step serves them.
-    ///
-    /// # Safety
-    /// Both addresses hold 24 N bytes on the driver's device until this returns, apart from each other; everything that writes the
-    /// positions, or still reads the forces, on a stream of the caller is done.
-    ///
-    /// # Errors
-    /// As [`Calculator::compute`]; forces are of no use then.
-    pub unsafe fn compute_on_device(
-        &mut self,
-        positions: u64,
-        forces: u64,
-        cell: Option<&[[f64; 3]; 3]>,
-        parameters: &FrameParameters,
-    ) -> Result<Totals, ComputeError> {
-        let resolved = ResolvedParameters::new(&self.model, self.types.len(), parameters)
-            .map_err(|e| ComputeError::Parameter(e.to_string()))?;
-        if self.types.is_empty() {
-            return Ok(Totals::default());
-        }
-        self.step(Input::Device { positions, forces }, cell, &resolved, None)?;
-        self.note_peak();
-        let totals = self.read_totals();
-        // A force that is not a number comes of an edge's gradient, which the virial has too.
-        if !totals.energy.is_finite() || totals.virial.iter().flatten().any(|v| !v.is_finite()) {
-            let mut results = Results::default();
-            self.read(&mut results);
-            let n = self.types.len();
-            results.forces = self.executor.read(self.executor.buffers().forces, n)?;
-            crate::cpu::calculator::check_finite(&results)?;
-        }
-        Ok(totals)
-    }
-
     fn gradient(&self) -> Result<Vec<[f64; 3]>, ComputeError> {
         let g: Vec<f64> = self.executor.read(self.executor.buffers().gradient, 3 * self.graph.edges())?;
         Ok(g.chunks_exact(3).map(|g| [g[0], g[1], g[2]]).collect())
@@ -280,38 +335,81 @@ impl Calculator for GpuCalculator {
         request: Request,
         results: &mut Results,
     ) -> Result<(), ComputeError> {
-        let resolved = ResolvedParameters::new(&self.model, positions.len(), parameters)
+        let prepared = cell.map(Cell::new).transpose()?;
+        let wrapped = || match &prepared {
+            Some(cell) => positions.iter().map(|&x| cell.wrap(x).0).collect(),
+            None => positions.to_vec(),
+        };
+        self.step_on_host(positions, Neighbours::Own(prepared.as_ref()), &wrapped, parameters, request, results)
+    }
+
+    fn take_list(
+        &mut self,
+        given: &GivenList,
+        positions: &[[f64; 3]],
+        cell: Option<&[[f64; 3]; 3]>,
+    ) -> Result<(), ComputeError> {
+        self.check_count(positions)?;
+        let order = summation_order(positions, cell)?;
+        let list = NeighbourList::given(given, positions, &order, self.graph_options.edge_cutoff)?;
+        // Only what the device has too is in force.
+        (self.list, self.taken, self.placed, self.order) = (NeighbourList::default(), false, false, order);
+        if !positions.is_empty() {
+            self.executor.set_list(&list, positions, &self.graph_options, f64::INFINITY)?;
+        }
+        (self.list, self.taken) = (list, true);
+        self.builds += 1;
+        Ok(())
+    }
+
+    fn compute_given(
+        &mut self,
+        positions: &[[f64; 3]],
+        images: Images,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        self.check_count(positions)?;
+        if !self.taken {
+            return Err(ComputeError::Parameter("no neighbour list was given".into()));
+        }
+        let unwrapped = || positions.to_vec();
+        self.step_on_host(positions, Neighbours::Given(images), &unwrapped, parameters, request, results)
+    }
+
+    /// As long as both addresses stay, a recorded step serves them.
+    unsafe fn compute_on_device(
+        &mut self,
+        positions: u64,
+        forces: u64,
+        cell: Option<&[[f64; 3]; 3]>,
+        parameters: &FrameParameters,
+    ) -> Result<Totals, ComputeError> {
+        let resolved = ResolvedParameters::new(&self.model, self.types.len(), parameters)
             .map_err(|e| ComputeError::Parameter(e.to_string()))?;
-        results.atomic_virial = None;
-        if positions.is_empty() && self.types.is_empty() {
-            *results = Results { atomic_virial: request.atomic_virial.then(Vec::new), ..Results::default() };
-            return Ok(());
+        if self.types.is_empty() {
+            return Ok(Totals::default());
         }
-        self.step(Input::Host(positions), cell, &resolved, None)?;
-        self.read(results);
-        if request.atomic_virial {
-            let wrapped: Vec<[f64; 3]> = match cell.map(Cell::new).transpose()? {
-                Some(cell) => positions.iter().map(|&x| cell.wrap(x).0).collect(),
-                None => positions.to_vec(),
-            };
-            let list = std::mem::take(&mut self.list);
-            self.fill(&list, positions, cell)?;
-            self.list = list;
-            let g = self.gradient()?;
-            let mut p: [Vec<[f64; 3]>; 3] = Default::default();
-            for (l, p) in p.iter_mut().enumerate() {
-                let seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
-                self.step(Input::Host(positions), cell, &resolved, Some(&seeds))?;
-                *p = self.gradient()?;
-            }
-            results.atomic_virial = Some(atomic_virial(&self.graph, &wrapped, &g, &p));
-        }
+        let prepared = cell.map(Cell::new).transpose()?;
+        let neighbours = Neighbours::Own(prepared.as_ref());
+        self.step(Input::Device { positions, forces }, neighbours, &resolved, None)?;
         self.note_peak();
-        crate::cpu::calculator::check_finite(results)
+        let totals = self.read_totals();
+        // A force that is not a number comes of an edge's gradient, which the virial has too.
+        if !totals.energy.is_finite() || totals.virial.iter().flatten().any(|v| !v.is_finite()) {
+            let mut results = Results::default();
+            self.read(&mut results);
+            let n = self.types.len();
+            results.forces = self.executor.read(self.executor.buffers().forces, n)?;
+            crate::cpu::calculator::check_finite(&results)?;
+        }
+        Ok(totals)
     }
 
     fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
-        self.make_ready(positions, cell)
+        let prepared = cell.map(Cell::new).transpose()?;
+        self.make_ready(positions, Neighbours::Own(prepared.as_ref()))
     }
 
     fn plan(&self) -> Option<&Plan> {
@@ -346,6 +444,6 @@ impl Calculator for GpuCalculator {
 
     fn set_order(&mut self, order: &[u32]) {
         self.order = order.to_vec();
-        self.list = NeighbourList::default();
+        (self.list, self.taken) = (NeighbourList::default(), false);
     }
 }

@@ -26,7 +26,7 @@ mod tiers;
 mod upload;
 mod weights;
 
-pub use calculator::{GpuCalculator, Totals};
+pub use calculator::GpuCalculator;
 pub use memory::{Refused, TierMemory};
 pub use rates::estimated_rates;
 pub use shape::{precompiled, shared_memory};

@@ -32,6 +32,25 @@ impl From<[u16; 4]> for Flags {
     }
 }
 
+/// What a list has, or has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    atoms: u64,
+    pairs: u64,
+    types: u64,
+}
+
+impl Room {
+    /// For later lists of the same atoms: their pairs fluctuate by a few per cent.
+    fn more(self) -> Self {
+        Self { pairs: self.pairs + self.pairs / 16 + 256, ..self }
+    }
+
+    fn holds(self, other: Self) -> bool {
+        (self.atoms, self.types) == (other.atoms, other.types) && other.pairs <= self.pairs
+    }
+}
+
 /// Arrays whose size is the list's.
 #[derive(Clone, Copy, Debug, Default)]
 struct Arrays {
@@ -47,7 +66,8 @@ struct Arrays {
 }
 
 impl Arrays {
-    fn new(base: u64, atoms: u64, pairs: u64, types: u64) -> (Self, u64) {
+    fn new(base: u64, room: Room) -> (Self, u64) {
+        let Room { atoms, pairs, types } = room;
         let mut b = Bump::new(base);
         let arrays = Self {
             first: b.take(atoms + 1, 4),
@@ -64,19 +84,20 @@ impl Arrays {
     }
 }
 
-/// A list on the device.
+/// A list on the device, with room for later ones of the same atoms. Launches depend on the room only, so that a recorded step serves
+/// every list that it holds.
 pub struct DeviceList {
     memory: Held,
     arrays: Arrays,
-    pairs: u64,
-    types: u32,
+    room: Room,
     edge_slots: u32,
     angle_slots: u32,
     limit2: f64,
 }
 
 impl DeviceList {
-    /// Brings a list to the device; `positions` are those it was built for, `skin` its skin (A).
+    /// Brings a list to the device; `positions` are those it was built for, `skin` its skin (A), infinite where somebody else answers for
+    /// the list.
     ///
     /// # Errors
     /// The driver's.
@@ -87,10 +108,38 @@ impl DeviceList {
         options: &GraphOptions,
         skin: f64,
     ) -> Result<Self, DriverError> {
-        let (atoms, pairs, types) = (list.order.len() as u64, list.pairs.len() as u64, options.types as u64);
-        let (_, bytes) = Arrays::new(0, atoms, pairs, types);
-        let memory = Held::new(driver, Memory::Device, bytes)?;
-        let (arrays, _) = Arrays::new(memory.array.at, atoms, pairs, types);
+        let room = needed(list, options).more();
+        let memory = Held::new(driver, Memory::Device, Arrays::new(0, room).1)?;
+        let (arrays, _) = Arrays::new(memory.array.at, room);
+        let new = Self {
+            memory,
+            arrays,
+            room,
+            edge_slots: u32::try_from(options.edge_slots).unwrap_or(u32::MAX),
+            angle_slots: u32::try_from(options.angle_slots).unwrap_or(u32::MAX),
+            limit2: limit2(skin),
+        };
+        new.send(driver, list, positions, options)?;
+        Ok(new)
+    }
+
+    /// Whether [`DeviceList::send`] can take such a list, and a recorded step of this one serves it.
+    pub fn holds(&self, list: &NeighbourList, options: &GraphOptions, skin: f64) -> bool {
+        self.room.holds(needed(list, options)) && self.limit2 == limit2(skin)
+    }
+
+    /// Brings a list to where this one lies; there is room for it.
+    ///
+    /// # Errors
+    /// The driver's; the list is of no use then.
+    pub fn send(
+        &self,
+        driver: &Arc<dyn Driver>,
+        list: &NeighbourList,
+        positions: &[[f64; 3]],
+        options: &GraphOptions,
+    ) -> Result<(), DriverError> {
+        let arrays = &self.arrays;
         let mut centre = vec![0u32; list.pairs.len()];
         for i in 0..list.order.len() {
             centre[list.first[i] as usize..list.first[i + 1] as usize].fill(i as u32);
@@ -115,16 +164,7 @@ impl DeviceList {
         .try_for_each(|(to, data)| send(to, data));
         // Waited for even after an error: what was queued reads the vectors above.
         let waited = driver.synchronise(Stream::Compute);
-        sent.and(waited)?;
-        Ok(Self {
-            memory,
-            arrays,
-            pairs,
-            types: options.types as u32,
-            edge_slots: u32::try_from(options.edge_slots).unwrap_or(u32::MAX),
-            angle_slots: u32::try_from(options.angle_slots).unwrap_or(u32::MAX),
-            limit2: (0.5 * skin * (1.0 - 1e-9)).powi(2),
-        })
+        sent.and(waited)
     }
 
     /// Bytes on the device.
@@ -132,11 +172,12 @@ impl DeviceList {
         self.memory.array.bytes
     }
 
-    /// Queues the graph of a step: from positions in `b` to edges, angles' offsets and incoming edges.
+    /// Queues the graph of a step: from positions in `b` to edges, angles' offsets and incoming edges. `table` has the translations that
+    /// images number; none: they are multiples of lattice vectors.
     ///
     /// # Errors
     /// The driver's.
-    pub fn fill(&self, l: &mut Launcher, b: &Buffers, layout: &Layout) -> Result<(), DriverError> {
+    pub fn fill(&self, l: &mut Launcher, b: &Buffers, layout: &Layout, table: Array) -> Result<(), DriverError> {
         let (a, k, n) = (&self.arrays, l.kernels, layout.capacity.atoms as u64);
         let blocks = n.div_ceil(SCAN);
         l.driver.fill(Stream::Compute, b.flags.at, 0, b.flags.bytes)?;
@@ -144,8 +185,20 @@ impl DeviceList {
         l.each(k.watch, n, args![n as u32, b.positions, a.reference, self.limit2, b.flags])?;
         l.each(
             k.measure,
-            self.pairs,
-            args![self.pairs as u32, a.centre, a.owner, a.image, b.order, b.positions, b.cell, a.candidates, b.flags],
+            self.room.pairs,
+            args![
+                n as u32,
+                a.first,
+                a.centre,
+                a.owner,
+                a.image,
+                b.order,
+                b.positions,
+                b.cell,
+                table,
+                a.candidates,
+                b.flags
+            ],
         )?;
         l.blocks(
             k.rank,
@@ -159,7 +212,7 @@ impl DeviceList {
                 b.order,
                 b.types,
                 a.excluded,
-                self.types,
+                self.room.types as u32,
                 self.edge_slots,
                 self.angle_slots,
                 a.place,
@@ -221,4 +274,13 @@ impl DeviceList {
         l.each(k.hand_over, edges, args![b.counts, b.neighbour, b.cursor, b.unsorted])?;
         l.blocks(k.sort_incoming, n, 0, args![b.first_incoming, b.unsorted, b.incoming])
     }
+}
+
+fn needed(list: &NeighbourList, options: &GraphOptions) -> Room {
+    Room { atoms: list.order.len() as u64, pairs: list.pairs.len() as u64, types: options.types as u64 }
+}
+
+/// Square of how far an atom may go before a pair could be missing, A^2. A hair below half the skin, as on the host.
+fn limit2(skin: f64) -> f64 {
+    (0.5 * skin * (1.0 - 1e-9)).powi(2)
 }

@@ -15,6 +15,7 @@ pub struct Upload {
     atoms: Vec<u8>,
     parameters: Vec<u8>,
     seeds: Vec<u8>,
+    table: Vec<u8>,
 }
 
 /// Appends numbers and remembers where they go.
@@ -44,7 +45,7 @@ impl Parcel<'_> {
 impl Upload {
     /// For messages in f64 or f32.
     pub fn new(double: bool) -> Self {
-        Self { double, atoms: Vec::new(), parameters: Vec::new(), seeds: Vec::new() }
+        Self { double, atoms: Vec::new(), parameters: Vec::new(), seeds: Vec::new(), table: Vec::new() }
     }
 
     /// What stays while list and plan do: order and types of the atoms, tiles and their capacities.
@@ -118,6 +119,17 @@ impl Upload {
         self.seeds.clear();
         let mut p = Parcel { bytes: &mut self.seeds, parts: Vec::new() };
         p.add(b.seeds, bytemuck::cast_slice(seeds));
+        p.send(driver)
+    }
+
+    /// Translations that a given list's images number.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn table(&mut self, driver: &dyn Driver, to: Array, rows: &[[f64; 3]]) -> Result<(), DriverError> {
+        self.table.clear();
+        let mut p = Parcel { bytes: &mut self.table, parts: Vec::new() };
+        p.add(to, bytemuck::cast_slice(rows.as_flattened()));
         p.send(driver)
     }
 }

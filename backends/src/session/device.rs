@@ -34,6 +34,11 @@ impl Device {
         &self.driver
     }
 
+    /// Its number, as the driver counts.
+    pub fn index(&self) -> usize {
+        self.driver.index() as usize
+    }
+
     /// What it is.
     pub fn facts(&self) -> &DeviceFacts {
         self.driver.facts()

@@ -73,12 +73,14 @@ fn facts(models: &[Loaded]) -> Result<Facts, Error> {
 }
 
 impl Handle {
-    /// A handle of models; where they cannot be read, one that says why.
-    pub fn open(sources: &[Source]) -> *mut Handle {
+    /// A handle of models; where they cannot be read, one that says why. `gpu_rank` is the device that the client proposes.
+    pub fn open(sources: &[Source], gpu_rank: Option<c_int>) -> *mut Handle {
         let read = || {
+            // A number below 0 proposes nothing.
+            let rank = gpu_rank.and_then(|r| usize::try_from(r).ok());
             let models = sources
                 .iter()
-                .map(|&s| Ok(Loaded { potential: Potential::open(s, &Default::default())?, list: None }))
+                .map(|&s| Ok(Loaded { potential: Potential::open(s, &Default::default(), rank)?, list: None }))
                 .collect::<Result<Vec<_>, Error>>()?;
             Ok((facts(&models)?, models))
         };
@@ -157,20 +159,25 @@ pub unsafe fn check_ok(handle: *const Handle) -> *const c_char {
     text::give(message.as_bytes())
 }
 
-/// A handle of one model: bytes where there are some, else the file.
+/// A handle of one model: bytes where there are some, else the file; on the device that the client proposes, where no setting names one.
 ///
 /// # Safety
 /// `name` is a text or null; `content` has `size` bytes or is null.
-pub unsafe fn open_one(name: *const c_char, content: *const c_char, size: usize) -> *mut Handle {
+pub unsafe fn open_one(
+    name: *const c_char,
+    content: *const c_char,
+    size: usize,
+    gpu_rank: Option<c_int>,
+) -> *mut Handle {
     // SAFETY: the caller's promise.
     let name = unsafe { text::take(name) };
     if !content.is_null() && size > 0 {
         // SAFETY: the caller's promise.
         let bytes = unsafe { std::slice::from_raw_parts(content.cast::<u8>(), size) };
-        return Handle::open(&[Source::Bytes(bytes, name.as_deref().unwrap_or("model"))]);
+        return Handle::open(&[Source::Bytes(bytes, name.as_deref().unwrap_or("model"))], gpu_rank);
     }
     match name {
-        Some(name) => Handle::open(&[Source::File(Path::new(name.as_ref()))]),
+        Some(name) => Handle::open(&[Source::File(Path::new(name.as_ref()))], gpu_rank),
         None => Handle::sealed("no model is given"),
     }
 }

@@ -16,7 +16,7 @@ use weir_ffi::{text, Error, Source};
 #[no_mangle]
 pub unsafe extern "C" fn DP_NewDeepPot(c_model: *const c_char) -> *mut Handle {
     // SAFETY: the caller's promise.
-    quiet(std::ptr::null_mut(), || unsafe { open_one(c_model, null(), 0) })
+    quiet(std::ptr::null_mut(), || unsafe { open_one(c_model, null(), 0, None) })
 }
 
 /// As [`DP_NewDeepPotWithParam2`], with a content that ends with a zero byte: such files are not binary.
@@ -26,29 +26,32 @@ pub unsafe extern "C" fn DP_NewDeepPot(c_model: *const c_char) -> *mut Handle {
 #[no_mangle]
 pub unsafe extern "C" fn DP_NewDeepPotWithParam(
     c_model: *const c_char,
-    _gpu_rank: c_int,
+    gpu_rank: c_int,
     c_file_content: *const c_char,
 ) -> *mut Handle {
     // SAFETY: the caller's promise.
     quiet(std::ptr::null_mut(), || unsafe {
         let size = if c_file_content.is_null() { 0 } else { std::ffi::CStr::from_ptr(c_file_content).to_bytes().len() };
-        open_one(c_model, c_file_content, size)
+        open_one(c_model, c_file_content, size, Some(gpu_rank))
     })
 }
 
-/// A potential from the bytes of a file, or (size 0) from the file. The CPU is the only device: `gpu_rank` chooses nothing.
+/// A potential from the bytes of a file, or (size 0) from the file. `gpu_rank` counts modulo the devices and chooses one where
+/// `WEIR_DEVICE` does not; without a GPU, or with `WEIR_BACKEND=cpu`, it chooses nothing.
 ///
 /// # Safety
 /// A text, and as many bytes as said.
 #[no_mangle]
 pub unsafe extern "C" fn DP_NewDeepPotWithParam2(
     c_model: *const c_char,
-    _gpu_rank: c_int,
+    gpu_rank: c_int,
     c_file_content: *const c_char,
     size_file_content: c_int,
 ) -> *mut Handle {
     // SAFETY: the caller's promise.
-    quiet(std::ptr::null_mut(), || unsafe { open_one(c_model, c_file_content, size_file_content.max(0) as usize) })
+    quiet(std::ptr::null_mut(), || unsafe {
+        open_one(c_model, c_file_content, size_file_content.max(0) as usize, Some(gpu_rank))
+    })
 }
 
 /// Several potentials that are compared.
@@ -58,7 +61,7 @@ pub unsafe extern "C" fn DP_NewDeepPotWithParam2(
 #[no_mangle]
 pub unsafe extern "C" fn DP_NewDeepPotModelDevi(c_models: *const *const c_char, n_models: c_int) -> *mut Handle {
     // SAFETY: the caller's promise.
-    unsafe { DP_NewDeepPotModelDeviWithParam(c_models, n_models, 0, null(), 0, null()) }
+    unsafe { DP_NewDeepPotModelDeviWithParam(c_models, n_models, -1, null(), 0, null()) }
 }
 
 /// As [`DP_NewDeepPotModelDevi`], from bytes where there are any.
@@ -69,7 +72,7 @@ pub unsafe extern "C" fn DP_NewDeepPotModelDevi(c_models: *const *const c_char, 
 pub unsafe extern "C" fn DP_NewDeepPotModelDeviWithParam(
     c_model: *const *const c_char,
     n_models: c_int,
-    _gpu_rank: c_int,
+    gpu_rank: c_int,
     c_file_contents: *const *const c_char,
     n_file_contents: c_int,
     size_file_contents: *const c_int,
@@ -100,7 +103,7 @@ pub unsafe extern "C" fn DP_NewDeepPotModelDeviWithParam(
                 None => Source::File(Path::new(name.as_ref())),
             })
             .collect();
-        Handle::open(&sources)
+        Handle::open(&sources, Some(gpu_rank))
     })
 }
 

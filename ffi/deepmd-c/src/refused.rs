@@ -14,7 +14,7 @@ const SPIN: &str =
     "spin models (DeepSpin) are not supported by Weir, which computes DPA3 energy models: use pair_style deepmd";
 const TENSOR: &str = "tensor models (DeepTensor: dipoles, polarisabilities) are not supported by Weir, which computes DPA3 energy models";
 const DIPOLE: &str = "dipole charge modifiers are not supported by Weir, which computes DPA3 energy models";
-const DEVICE: &str = "device pointers are not supported by this version of Weir, which computes on the CPU: pass host memory to DP_DeepPotCompute or DP_DeepPotComputeNList";
+const DEVICE: &str = "graphs in device memory are not supported by this version of Weir: pass host memory to DP_DeepPotCompute or DP_DeepPotComputeNList, or use weir_compute_device of libweir";
 
 macro_rules! news {
     ($why:ident: $($name:ident)*) => {$(

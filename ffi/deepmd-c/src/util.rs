@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int};
 use std::io::Write;
 use std::path::Path;
 use weir_ffi::catch::quiet;
+use weir_ffi::options::outlook;
 use weir_ffi::text;
 
 /// Says what this library is, a line each behind `c_pre`.
@@ -16,7 +17,7 @@ pub unsafe extern "C" fn DP_PrintSummary(c_pre: *const c_char) {
     let pre = unsafe { text::take(c_pre) }.unwrap_or_default();
     let lines = [
         format!("Weir {} in place of DeePMD-kit: C API version 30", env!("CARGO_PKG_VERSION")),
-        "computes DPA3 models on the CPU; settings come from WEIR_ variables".to_string(),
+        format!("computes DPA3 models on {}; settings come from WEIR_ variables", quiet(String::new(), outlook)),
     ];
     // A closed standard output must not end a run.
     let mut out = std::io::stdout().lock();

@@ -135,6 +135,56 @@ pub unsafe extern "C" fn weir_compute(
     })
 }
 
+/// See `weir.h`.
+///
+/// # Safety
+/// Null or a handle; arrays as long as the header says, positions and forces in the memory of the handle's device.
+#[no_mangle]
+pub unsafe extern "C" fn weir_compute_device(
+    p: *mut Handle,
+    positions: *const f64,
+    cell: *const f64,
+    forces: *mut f64,
+    energy: *mut f64,
+    virial: *mut f64,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(handle) = (unsafe { at(p) }) else { return 1 };
+    let units = handle.units;
+    handle.run(|state| {
+        let Some(system) = &state.system else { return Err(no_system()) };
+        if state.potential.backend().1.is_some() && !matches!(units, Units::Metal) {
+            let text = "device pointers: numbers on a device are not converted: create the potential with WEIR_UNITS_METAL, or pass host memory";
+            return Err(Error::Unsupported(text.into()));
+        }
+        if system.rows.iter().enumerate().any(|(k, &row)| k as u32 != row) || system.rows.len() < system.atoms {
+            let text = "device pointers: rows on a device are not sorted out: set a system without a group, or pass host memory";
+            return Err(Error::Unsupported(text.into()));
+        }
+        if (positions.is_null() || forces.is_null()) && system.atoms > 0 {
+            return Err(Error::Argument("positions or forces are null".into()));
+        }
+        // SAFETY: 9 numbers for the box.
+        let cell: Option<Rows> = (!cell.is_null())
+            .then(|| std::array::from_fn(|r| std::array::from_fn(|a| unsafe { *cell.add(3 * r + a) })));
+        let (from, to) = (positions as u64, forces as u64);
+        // SAFETY: the caller's promise.
+        let totals = unsafe {
+            state.potential.compute_on_device(&system.types, from, to, cell.as_ref(), &system.parameters)?
+        };
+        // SAFETY: null, or one number and nine.
+        unsafe {
+            if !energy.is_null() {
+                *energy = totals.energy;
+            }
+            if !virial.is_null() {
+                totals.virial.iter().flatten().enumerate().for_each(|(k, v)| *virial.add(k) = *v);
+            }
+        }
+        Ok(())
+    })
+}
+
 /// # Safety
 /// Arrays are null or as long as the header says.
 unsafe fn hand_out(r: &Results, system: &System, units: Units, out: &Outputs) {

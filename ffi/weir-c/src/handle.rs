@@ -12,7 +12,7 @@ use weir_ffi::units::Units;
 use weir_ffi::{text, Error, Potential, Source};
 
 /// Version of the interface: `WEIR_API_VERSION` of the header.
-pub const API_VERSION: c_int = 1;
+pub const API_VERSION: c_int = 2;
 
 /// A system as last set.
 #[derive(Default)]
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn weir_create(
         let path =
             unsafe { text::take(path) }.ok_or_else(|| Error::Argument("the path of the model is null".into()))?;
         // SAFETY: the caller's promise.
-        Potential::open(Source::File(Path::new(path.as_ref())), &unsafe { layer(head, options) }?)
+        Potential::open(Source::File(Path::new(path.as_ref())), &unsafe { layer(head, options) }?, None)
     };
     create(&open, units)
 }
@@ -152,7 +152,11 @@ pub unsafe extern "C" fn weir_create_from_bytes(
         // SAFETY: the caller's promise.
         let (bytes, name) = unsafe { (std::slice::from_raw_parts(bytes.cast::<u8>(), size), text::take(name)) };
         // SAFETY: the caller's promise.
-        Potential::open(Source::Bytes(bytes, name.as_deref().unwrap_or("model")), &unsafe { layer(head, options) }?)
+        Potential::open(
+            Source::Bytes(bytes, name.as_deref().unwrap_or("model")),
+            &unsafe { layer(head, options) }?,
+            None,
+        )
     };
     create(&open, units)
 }

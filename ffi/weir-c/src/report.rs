@@ -97,3 +97,26 @@ pub unsafe extern "C" fn weir_memory(p: *const Handle, out: *mut c_char, size: u
     // SAFETY: the caller's promise.
     unsafe { tell(p, out, size, text) }
 }
+
+/// See `weir.h`.
+///
+/// # Safety
+/// Null or a handle; room for `size` bytes or null.
+#[no_mangle]
+pub unsafe extern "C" fn weir_backend(p: *const Handle, out: *mut c_char, size: usize) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { tell(p, out, size, |h| h.lock().potential.backend().0.to_string()) }
+}
+
+/// See `weir.h`.
+///
+/// # Safety
+/// Null or a handle.
+#[no_mangle]
+pub unsafe extern "C" fn weir_device(p: *const Handle) -> c_int {
+    quiet(-1, || {
+        // SAFETY: the caller's promise.
+        let device = unsafe { at(p) }.and_then(|h| h.lock().potential.backend().1);
+        device.and_then(|d| c_int::try_from(d).ok()).unwrap_or(-1)
+    })
+}

@@ -150,6 +150,10 @@ pub trait Driver: Send + Sync {
     fn name(&self) -> &'static str;
     /// The device.
     fn facts(&self) -> &DeviceFacts;
+    /// Its number, as the driver counts.
+    fn index(&self) -> u32 {
+        0
+    }
     /// Devices of this kind that the process sees.
     fn devices(&self) -> u32 {
         1

@@ -95,6 +95,8 @@ pub struct Executor {
     trace: Option<Trace>,
     upload: Upload,
     list: Option<DeviceList>,
+    /// Translations of images, for lists that number them.
+    table: Option<Held>,
     atoms_sent: bool,
     parameters: Option<ResolvedParameters>,
     /// How often the step was planned.
@@ -161,6 +163,7 @@ impl Executor {
             trace: None,
             upload: Upload::new(double),
             list: None,
+            table: None,
             atoms_sent: false,
             parameters: None,
             plans: 0,
@@ -182,19 +185,11 @@ impl Executor {
         self.launcher.driver.as_ref()
     }
 
-    fn extent(&self, tiles: usize) -> Extent {
-        let f = &self.model.fitting;
-        Extent {
-            number: u64::from(self.launcher.number),
-            tiles: tiles as u64,
-            types: self.model.types() as u64,
-            frame: (f.numb_fparam + f.case_embd.len()) as u64,
-            per_atom: f.numb_aparam as u64,
-            smooth: self.model.descriptor.options.smooth_edge_update,
-        }
+    fn extent(&self, tiles: u64) -> Extent {
+        Extent::of(&self.model, u64::from(self.launcher.number), tiles)
     }
 
-    /// A new skin list, built for these positions.
+    /// A new skin list, built for these positions. Where the old one's memory holds it, its addresses stay, and so does what was recorded.
     ///
     /// # Errors
     /// The driver's.
@@ -205,12 +200,37 @@ impl Executor {
         options: &GraphOptions,
         skin: f64,
     ) -> Result<(), ComputeError> {
-        // The old one goes before the new one comes.
+        // Order and types of the atoms may have changed with it.
+        self.atoms_sent = false;
+        if let Some(old) = self.list.take().filter(|old| old.holds(list, options, skin)) {
+            let sent = old.send(&self.launcher.driver, list, positions, options);
+            if sent.is_ok() {
+                self.list = Some(old);
+                return Ok(());
+            }
+            self.forget();
+            return sent.map_err(failed);
+        }
+        // The old one goes before the new one comes, and what was recorded before both.
         self.recorded = None;
         self.ran = None;
-        self.list = None;
-        self.atoms_sent = false;
         self.list = Some(DeviceList::new(&self.launcher.driver, list, positions, options, skin).map_err(failed)?);
+        Ok(())
+    }
+
+    /// Makes room for so many translations that pairs of a given list may number.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn reserve_table(&mut self, rows: usize) -> Result<(), ComputeError> {
+        let bytes = 24 * rows as u64;
+        if self.table.as_ref().is_none_or(|t| t.array.bytes < bytes) {
+            self.recorded = None;
+            self.ran = None;
+            self.table = None;
+            let held = Held::new(&self.launcher.driver, Where::Device, bytes + bytes / 16 + 256 * 24);
+            self.table = Some(held.map_err(failed)?);
+        }
         Ok(())
     }
 
@@ -222,9 +242,10 @@ impl Executor {
     /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
     fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout) -> Layout {
         // As many tiles as there can be: they take 28 bytes each.
-        let tiles = graph.edges() / tile_edges.max(1) * 2 + 2;
-        let (s, x, fit) = (&self.shapes, self.extent(tiles.min(graph.atoms())), &self.weights.fit);
-        let other = self.weight_memory.array.bytes + self.list.as_ref().map_or(0, DeviceList::bytes);
+        let tiles = (graph.edges() / tile_edges.max(1) * 2 + 2).min(graph.atoms());
+        let (s, x, fit) = (&self.shapes, self.extent(tiles as u64), &self.weights.fit);
+        let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
+        let other = self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
         Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1)
     }
@@ -271,7 +292,7 @@ impl Executor {
         self.parameters = None;
         self.trace = None;
         let program = &layout.plan.program;
-        let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len()), program.banks);
+        let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len() as u64), program.banks);
         let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
         let memory = Held::new(&self.launcher.driver, Where::Device, bytes).map_err(failed)?;
         self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.weights.fit, banks).0;

@@ -4,13 +4,15 @@ use super::super::driver::{Driver, DriverError, Graph};
 use super::{Ends, Executor};
 use std::sync::Arc;
 
-/// What a recording depends on, beside plan and list, which drop it when they go.
+/// What a recording depends on, beside plan and memory of the list, which drop it when they go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     /// Where positions come from and forces go to.
     pub ends: Ends,
     /// Atomic parameters that the fitting net reads.
     pub per_atom: usize,
+    /// Whether images number translations of a table.
+    pub table: bool,
 }
 
 /// A recorded step.
@@ -33,16 +35,16 @@ impl Executor {
     pub(super) fn queue_or_replay(&mut self, key: Key) -> Result<(), DriverError> {
         // Events of a recording tell no times.
         if !self.options.graph || self.trace.is_some() {
-            return self.queue(key.ends, false);
+            return self.queue(key, false);
         }
         if self.recorded.as_ref().is_none_or(|r| r.key != key) {
             self.recorded = None;
             if self.ran != Some(key) {
-                return self.queue(key.ends, false);
+                return self.queue(key, false);
             }
             let driver = self.launcher.driver.clone();
             driver.begin_capture()?;
-            let queued = self.queue(key.ends, false);
+            let queued = self.queue(key, false);
             let graph = driver.end_capture();
             let launches = self.launcher.launches;
             // Made first, so that a graph is dropped after an error too.

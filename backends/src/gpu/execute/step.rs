@@ -10,13 +10,14 @@ use super::trace::Trace;
 use super::{Ends, Executor, Input};
 use crate::cpu::Store;
 use weir_engine::backend::ComputeError;
-use weir_engine::graph::Graph;
+use weir_engine::graph::{Graph, Images};
 use weir_engine::plan::placement::{Op, SlotId};
 use weir_engine::reference::{initial_node_features, ResolvedParameters};
 
 impl Executor {
     /// One step at these positions: results wait in staging and buffers if the flags are clear; else the list or the plan has to be made
-    /// again. `graph` is one of this list, for the plan in force. `seeds` weigh the atoms' energies, in sorted order.
+    /// again. `graph` is one of this list, for the plan in force; `images` say what its image numbers mean (for a table, room was reserved).
+    /// `seeds` weigh the atoms' energies, in sorted order.
     ///
     /// # Errors
     /// [`ComputeError`].
@@ -24,13 +25,13 @@ impl Executor {
         &mut self,
         graph: &Graph,
         input: Input,
-        cell: Option<&[[f64; 3]; 3]>,
+        images: Images,
         parameters: &ResolvedParameters,
         seeds: Option<&[f64]>,
     ) -> Result<Flags, ComputeError> {
         self.launcher.launches = 0;
         self.arenas.begin();
-        let queued = self.send(graph, input, cell, parameters, seeds);
+        let queued = self.send(graph, input, images, parameters, seeds);
         // Waited for after an error too: what was queued reads memory of ours.
         let waited = self.driver().synchronise(Stream::Compute);
         if let Err(e) = queued.and(waited) {
@@ -51,7 +52,7 @@ impl Executor {
                 return Err(failed(e));
             }
             if seeds.is_none() {
-                self.ran = Some(self.key(input.ends()));
+                self.ran = Some(self.key(input.ends(), images));
             }
             self.check_stored()?;
         }
@@ -59,7 +60,7 @@ impl Executor {
     }
 
     /// After an error: nothing may run on, and nothing on the device is relied upon but what is never written again.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         for stream in Stream::ALL {
             let _ = self.driver().synchronise(stream);
         }
@@ -69,9 +70,10 @@ impl Executor {
         self.ran = None;
     }
 
-    fn key(&self, ends: Ends) -> Key {
+    fn key(&self, ends: Ends, images: Images) -> Key {
         let with = self.parameters.as_ref().is_some_and(|p| !p.aparam.is_empty());
-        Key { ends, per_atom: if with { self.model.fitting.numb_aparam } else { 0 } }
+        let per_atom = if with { self.model.fitting.numb_aparam } else { 0 };
+        Key { ends, per_atom, table: matches!(images, Images::Table(_)) }
     }
 
     /// Brings what has changed, and queues the step.
@@ -79,7 +81,7 @@ impl Executor {
         &mut self,
         graph: &Graph,
         input: Input,
-        cell: Option<&[[f64; 3]; 3]>,
+        images: Images,
         parameters: &ResolvedParameters,
         seeds: Option<&[f64]>,
     ) -> Result<(), DriverError> {
@@ -95,21 +97,29 @@ impl Executor {
             self.parameters = Some(parameters.clone());
         }
         let staging = self.staging.as_mut().expect("a step comes after its plan");
-        staging.write(staging.cell, cell.unwrap_or(&[[0.0; 3]; 3]).as_flattened());
+        let rows = match images {
+            Images::Lattice(cell) => cell.rows,
+            Images::None | Images::Table(_) => [[0.0; 3]; 3],
+        };
+        staging.write(staging.cell, rows.as_flattened());
         if let Input::Host(positions) = input {
             staging.write(staging.positions, positions.as_flattened());
         }
+        if let (Images::Table(rows), Some(table)) = (images, &self.table) {
+            self.upload.table(driver.as_ref(), table.array, rows)?;
+        }
+        let key = self.key(input.ends(), images);
         match seeds {
-            None => self.queue_or_replay(self.key(input.ends())),
+            None => self.queue_or_replay(key),
             Some(seeds) => {
                 self.upload.seeds(driver.as_ref(), &self.buffers, seeds)?;
-                self.queue(input.ends(), true)
+                self.queue(key, true)
             }
         }
     }
 
     /// The whole step, from positions to results in staging.
-    pub(super) fn queue(&mut self, ends: Ends, seeded: bool) -> Result<(), DriverError> {
+    pub(super) fn queue(&mut self, key: Key, seeded: bool) -> Result<(), DriverError> {
         let driver = self.launcher.driver.clone();
         let device = driver.as_ref();
         let copy = |to: Array, from: Array| match to.bytes.min(from.bytes) {
@@ -124,7 +134,7 @@ impl Executor {
             &self.buffers,
         );
         let [positions, cell, energy, totals, flags, too_large] = s;
-        let (from, to) = match ends {
+        let (from, to) = match key.ends {
             Ends::Host => (positions, staging.forces),
             Ends::Device { positions, forces } => {
                 let bytes = b.positions.bytes;
@@ -134,7 +144,8 @@ impl Executor {
         copy(b.positions, from)?;
         copy(b.cell, cell)?;
         let list = self.list.as_ref().expect("a step comes after its list");
-        list.fill(&mut self.launcher, &self.buffers, &self.layout)?;
+        let table = self.table.as_ref().filter(|_| key.table).map_or(Array::NONE, |t| t.array);
+        list.fill(&mut self.launcher, &self.buffers, &self.layout, table)?;
         driver.fill(Stream::Compute, self.buffers.too_large.at, 0, self.buffers.too_large.bytes)?;
         if self.options.poison {
             for k in 0..self.layout.plan.program.slots.len() {

@@ -21,6 +21,10 @@ impl Driver for Native {
         self.api.vendor.name
     }
 
+    fn index(&self) -> u32 {
+        u32::try_from(self.device).unwrap_or(0)
+    }
+
     fn facts(&self) -> &DeviceFacts {
         &self.facts
     }
