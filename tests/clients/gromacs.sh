@@ -20,7 +20,10 @@ if [ -z "${GMX:-}" ]; then
   if [ ! -x "$gromacs/gmx" ]; then
     rm -rf "$gromacs"
     mkdir -p "$gromacs/apt/lists/partial" "$gromacs/apt/archives/partial" "$gromacs/debs" "$gromacs/root"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$gromacs/apt/sources"
+    # The mirror of this system (MIRROR chooses another).
+    mirror=${MIRROR:-$(sed -n 's/^URIs: *//p; s/^deb \(\[.*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -1)}
+    [ -n "$mirror" ] || { echo "gromacs: no mirror of Debian in apt's sources; name one with MIRROR" >&2; exit 1; }
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$gromacs/apt/sources"
     # A state of its own: the system's packages are not touched.
     apt=(-o "Dir::State::Lists=$gromacs/apt/lists" -o "Dir::Etc::sourcelist=$gromacs/apt/sources" -o Dir::Etc::sourceparts=- -o "Dir::Cache=$gromacs/apt"
       -o Dir::State::status=/dev/null -o APT::Sandbox::User=root -o Debug::NoLocking=1)
