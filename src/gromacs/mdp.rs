@@ -12,7 +12,7 @@ fn pair(line: &str) -> Option<(String, &str)> {
 
 /// The value of a key, the last one where it stands twice.
 pub(super) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().filter_map(pair).filter(|(k, _)| *k == plain(key)).map(|(_, v)| v).last()
+    text.lines().filter_map(pair).filter(|(k, _)| *k == plain(key)).map(|(_, v)| v).next_back()
 }
 
 /// The file with these keys set: in their place where they are, at the end where not. Everything else stays as it is.

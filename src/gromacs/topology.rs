@@ -97,9 +97,8 @@ impl Topology {
                     None => bail!("{}: #else without #ifdef", path.display()),
                 },
                 "#endif" => {
-                    if self.conditions.pop().is_none() {
-                        bail!("{}: #endif without #ifdef", path.display());
-                    }
+                    let why = || format!("{}: #endif without #ifdef", path.display());
+                    self.conditions.pop().with_context(why)?;
                 }
                 "#define" if active => {
                     self.defined.insert(word);

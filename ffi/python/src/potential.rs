@@ -121,7 +121,7 @@ impl Handle {
             for (key, text) in &settings {
                 own.set(key, &format!("argument {key}"), text)?;
             }
-            Potential::open(Source::File(&path), &own)
+            Potential::open(Source::File(&path), &own, None)
         };
         let potential = py.detach(|| caught(open)).map_err(|e| exception(py, &e))?;
         let model = potential.model();

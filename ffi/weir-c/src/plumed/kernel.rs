@@ -308,7 +308,7 @@ impl Kernel {
             }
             (_, e) => e,
         };
-        let potential = Potential::open(Source::File(&config.model), &config.settings)?;
+        let potential = Potential::open(Source::File(&config.model), &config.settings, None)?;
         let atoms = resolve(&config, natoms, &potential.model().type_map).map_err(in_file)?;
         let place = atoms.rows.clone();
         self.run = Some(Run {
