@@ -89,9 +89,8 @@ fn pairs(x: &[f64]) -> (Vec<u64>, Vec<i32>, Vec<i32>) {
     let around = [-2i32, -1, 0, 1, 2];
     for i in 0..ATOMS {
         for j in 0..ATOMS {
-            for n in
-                around.iter().flat_map(|a| around.iter().flat_map(move |b| around.iter().map(move |c| [*a, *b, *c])))
-            {
+            for k in 0..125 {
+                let n = [around[k / 25], around[k / 5 % 5], around[k % 5]];
                 let d = |a: usize| {
                     x[3 * j + a] - x[3 * i + a] + (0..3).map(|v| f64::from(n[v]) * CELL[3 * v + a]).sum::<f64>()
                 };

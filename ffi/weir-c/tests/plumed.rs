@@ -38,6 +38,9 @@ fn direct(types: &[i32], x: &[[f64; 3]], cell: Option<[[f64; 3]; 3]>) -> (f64, V
     (r.energy * KJ_MOL, forces, r.virial.map(|row| row.map(|c| -c * KJ_MOL)))
 }
 
+/// Forces and virial that a step adds.
+type Added = (Vec<[f64; 3]>, [[f64; 3]; 3]);
+
 /// An MD code that talks through the table.
 struct Client {
     object: *mut c_void,
@@ -96,12 +99,7 @@ impl Client {
     }
 
     /// A step in double precision.
-    fn step(
-        &self,
-        step: c_long,
-        x: &[[f64; 3]],
-        cell: &[[f64; 3]; 3],
-    ) -> Result<(Vec<[f64; 3]>, [[f64; 3]; 3]), String> {
+    fn step(&self, step: c_long, x: &[[f64; 3]], cell: &[[f64; 3]; 3]) -> Result<Added, String> {
         let (mut forces, mut virial) = (vec![[7.0; 3]; x.len()], [[3.0; 3]; 3]);
         self.cmd("setStepLong", &step)?;
         self.cmd("setPositions", x)?;
