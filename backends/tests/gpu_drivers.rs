@@ -129,6 +129,13 @@ fn no_device_is_absent_and_a_broken_or_old_driver_is_unusable() {
     let stub = Stub::new(Vendor::Cuda, &[]);
     stub.fail("cuInit", 34);
     assert!(matches!(stub.open(0), Err(DriverError::Absent { .. })), "the toolkit's stand-in for linking");
+    let stub = Stub::new(Vendor::Hip, &[]);
+    stub.fail("hipInit", 101);
+    match std::path::Path::new("/dev/kfd").exists() {
+        // A runtime library alone is no device; one that the kernel drives and the runtime denies is an error.
+        false => assert!(matches!(stub.open(0), Err(DriverError::Absent { .. }))),
+        true => assert!(matches!(stub.open(0), Err(DriverError::Unusable { .. }))),
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) struct Topology {
     defined: HashSet<String>,
     conditions: Vec<bool>,
     section: String,
+    /// Section of lines whose condition does not hold, where one begins among them.
+    passed_over: Option<String>,
 }
 
 /// A molecule type: its lines and number of atoms.
@@ -65,6 +67,7 @@ impl Topology {
             defined: defines.iter().cloned().collect(),
             conditions: Vec::new(),
             section: String::new(),
+            passed_over: None,
         };
         topology.file(path, 0)?;
         if !topology.conditions.is_empty() {
@@ -119,8 +122,16 @@ impl Topology {
                 }
                 _ => {}
             }
-            if bare.starts_with('[') && active {
-                self.section = bare.trim_start_matches('[').trim_end_matches(']').trim().to_string();
+            let heading =
+                bare.starts_with('[').then(|| bare.trim_start_matches('[').trim_end_matches(']').trim().to_string());
+            match heading {
+                Some(name) if active => self.section = name,
+                // Another definition would begin a section here.
+                Some(name) => self.passed_over = Some(name),
+                None => {}
+            }
+            if active {
+                self.passed_over = None;
             }
             self.push(line, active);
         }
@@ -128,7 +139,8 @@ impl Topology {
     }
 
     fn push(&mut self, text: String, active: bool) {
-        self.lines.push(Line { text, active, section: self.section.clone() });
+        let section = self.passed_over.as_ref().unwrap_or(&self.section).clone();
+        self.lines.push(Line { text, active, section });
     }
 
     fn find(&self, name: &str, from: &Path) -> Option<PathBuf> {

@@ -55,8 +55,8 @@ fn a_given_list_has_the_bits_of_the_devices_own_and_one_recording_serves_them_al
     let options = options(PrecisionChoice::F64);
     let driver = Arc::new(Emulated::new(device));
     let mut given = create(driver.clone(), case.model.clone(), &case.types, &options).unwrap();
-    let mut cpu =
-        create_cpu(case.model.clone(), &case.types, &CpuOptions { threads: 2, ..Default::default() }).unwrap();
+    let cpu_options = CpuOptions { threads: 2, precision: PrecisionChoice::F64, ..Default::default() };
+    let mut cpu = create_cpu(case.model.clone(), &case.types, &cpu_options).unwrap();
     let (none, all) = (FrameParameters::default(), Request { atomic_virial: true });
     let mut out = Results::default();
     let e = given.compute_given(&case.x, Images::None, &none, all, &mut out).unwrap_err().to_string();

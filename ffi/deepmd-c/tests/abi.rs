@@ -329,7 +329,7 @@ fn what_is_not_computed_says_so() {
     let dp = open(&tiny());
     unsafe {
         DP_DeepPotComputeEdgesGPU(dp);
-        assert!(ok(dp).contains("device pointers are not supported"));
+        assert!(ok(dp).contains("graphs in device memory are not supported"));
         DP_DeleteDeepPot(dp);
     }
 }

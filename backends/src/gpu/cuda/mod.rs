@@ -35,7 +35,7 @@ static CUDA: Vendor = Vendor {
     },
     chip,
     // A stub library is the toolkit's stand-in for linking: there is no driver.
-    absent: &[code::NO_DEVICE, Code::CUDA_ERROR_STUB_LIBRARY as c_int],
+    absent: |c| [code::NO_DEVICE, Code::CUDA_ERROR_STUB_LIBRARY as c_int].contains(&c),
 };
 
 /// `sm_80`; from 9.0 on with the features of just that chip (`sm_90a`), which is what wgmma and its successors need.

@@ -26,7 +26,9 @@ static HIP: Vendor = Vendor {
         host_node: None,
     },
     chip,
-    absent: &[code::NO_DEVICE],
+    // Without the kernel's driver there is no device, whatever the runtime calls that: Debian's packages bring the library to machines that
+    // never had one, and its `hipInit` says "invalid device" there (5.7, 2026-11-28). With it, the code means a device that is denied.
+    absent: |c| c == code::NO_DEVICE || (c == code::INVALID_DEVICE && !Path::new(KERNEL_DRIVER).exists()),
 };
 
 fn libraries() -> Vec<PathBuf> {
@@ -36,6 +38,9 @@ fn libraries() -> Vec<PathBuf> {
     all.extend(roots.chain([PathBuf::from("/opt/rocm")]).map(|r| r.join("lib/libamdhip64.so")));
     all
 }
+
+/// How the kernel shows that it drives AMD devices.
+const KERNEL_DRIVER: &str = "/dev/kfd";
 
 /// Bytes handed to a call that fills a structure of 800 to 1500, by version.
 const PROPERTIES: usize = 16 << 10;

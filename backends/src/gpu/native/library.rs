@@ -69,7 +69,7 @@ impl Api {
         let init = api.calls.init.get(&api.title, BROKEN).map_err(|e| unusable(e.to_string()))?;
         // SAFETY: takes no pointer; may be called any number of times.
         let result = unsafe { init(0) };
-        if vendor.absent.contains(&result) {
+        if (vendor.absent)(result) {
             return Err(api.no_device(&api.word(result)));
         }
         if result != 0 {

@@ -36,8 +36,8 @@ pub struct Vendor {
     pub attributes: Attributes,
     /// What to compile for.
     pub chip: fn(&Api, c_int) -> Result<Chip, DriverError>,
-    /// Codes at start that mean that there is no device, rather than a broken one.
-    pub absent: &'static [c_int],
+    /// Whether a code at start means that there is no device, rather than a broken one.
+    pub absent: fn(c_int) -> bool,
 }
 
 /// What to do where a function is missing that every version has.
