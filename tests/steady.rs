@@ -55,23 +55,28 @@ fn a_step_allocates_nothing_and_faults_no_page() {
     let mut positions = s.positions.clone();
     let mut results = Results::default();
     let parameters = FrameParameters::default();
-    let mut faults = 0;
     let mut step = |k: usize| {
         for (i, x) in positions.iter_mut().enumerate() {
             x[i % 3] += 1e-3 * ((i + k) % 5) as f64 - 2e-3;
         }
-        if k == 3 {
-            faults = page_faults();
-            COUNTING.store(true, Ordering::SeqCst);
-        }
         calculator.compute(&positions, s.cell.as_ref(), &parameters, Request::default(), &mut results).unwrap();
     };
-    (0..43).for_each(&mut step);
-    COUNTING.store(false, Ordering::SeqCst);
-    let faults = page_faults() - faults;
-    // The kernel takes a few for its own ends (balancing of nodes); a step that touched its arena afresh would take thousands.
-    assert!(faults <= 400, "{faults} page faults in 40 steps");
-    // The thread pool's queue takes a block of 63 jobs now and then, one job a step.
-    let allocations = ALLOCATIONS.load(Ordering::SeqCst);
-    assert!(allocations <= 2, "{allocations} allocations in 40 steps");
+    (0..3).for_each(&mut step);
+    // Where cores are busy, a thread of the pool may do its first work late: what a step takes shows in every round, what a thread takes
+    // once does not (13 allocations seen on a machine with other work, 2026-11-28).
+    let mut rounds = Vec::new();
+    for _ in 0..4 {
+        let before = page_faults();
+        ALLOCATIONS.store(0, Ordering::SeqCst);
+        COUNTING.store(true, Ordering::SeqCst);
+        (0..40).for_each(&mut step);
+        COUNTING.store(false, Ordering::SeqCst);
+        rounds.push((ALLOCATIONS.load(Ordering::SeqCst), page_faults() - before));
+        // The thread pool's queue takes a block of 63 jobs now and then, one job a step. The kernel takes a few pages for its own ends
+        // (balancing of nodes); a step that touched its arena afresh would take thousands.
+        if rounds.last().is_some_and(|&(allocations, faults)| allocations <= 2 && faults <= 400) {
+            return;
+        }
+    }
+    panic!("allocations and page faults in rounds of 40 steps: {rounds:?}");
 }

@@ -82,8 +82,14 @@ def xvg(path):
 
 
 def energies(folder, *terms, edr="ener.edr"):
-    good([GMX, "energy", "-f", edr, "-o", "terms.xvg", "-xvg", "none", "-dp"], folder, text_in="\n".join(terms) + "\n\n")
-    return xvg(folder / "terms.xvg")
+    """Times and these terms, a column each: one call a term, for gmx energy has an order of its own."""
+    columns = []
+    for term in terms:
+        good([GMX, "energy", "-f", edr, "-o", "terms.xvg", "-xvg", "none", "-dp"], folder, text_in=term + "\n\n")
+        rows = xvg(folder / "terms.xvg")
+        columns += [rows[:, 1]] if columns else [rows[:, 0], rows[:, 1]]
+        (folder / "terms.xvg").unlink()
+    return np.column_stack(columns)
 
 
 def trr(path):

@@ -253,7 +253,6 @@ fn what_is_wrong_reaches_the_md_code() {
         ("element X 1-4".to_string(), "sees no atom"),
         (format!("element {a} 1-4\ngroup 1 2 2"), "atom 2 is twice in the group"),
         (format!("element {a} 1-4\ngroup 9"), "the group has atom 9"),
-        (format!("element {a} 1-4\nhead A"), "head"),
         (format!("element {a} 1-4\nplumed_kernel /none.so\nplumed_file p.dat"), "plumed_kernel /none.so"),
     ] {
         let said = refused(&text);
