@@ -179,13 +179,14 @@ def energy_is_conserved():
 
 def the_box_responds_to_the_models_pressure():
     mdp = dict(STEPS, nsteps=60, nstxout=60, nstfout=60)
-    mdp.update({"tau-p": 0.05, "nstpcouple": 5, "compressibility": "4.5e-4"})
+    mdp.update({"tau-p": 0.5, "nstpcouple": 5})
     folder = prepared("npt", MODEL, WATER, "--ensemble", "npt", mdp=mdp)
     ran(folder)
     terms = energies(folder, "Volume", "Pressure")
     frame = trr(folder / "traj.trr")[-1]
     _, forces, _ = evaluate(symbols_of(WATER), frame["x"], frame["box"])
-    assert abs(terms[-1, 1] - terms[0, 1]) > 1e-5 * terms[0, 1], terms[:, 1]
+    # 0.03 ps of a barostat with 0.5 ps, its noise in so small a box among it.
+    assert 1e-5 < abs(terms[-1, 1] / terms[0, 1] - 1) < 0.1, terms[:, 1]
     return f"volume {terms[0, 1]:.5f} -> {terms[-1, 1]:.5f} nm^3; " + same("forces in the last box", frame["f"], forces, 5e-3 * max(1, np.abs(forces).max() / 1000))
 
 
