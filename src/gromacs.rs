@@ -25,11 +25,15 @@ pub fn prepare(args: &GromacsPrepareArgs, engine: &Engine, log: &Log) -> Result<
     let reader = Reader::new(&args.read)?;
     let structure = reader.read(&args.structure)?;
     tell_remarks(&structure, &args.structure, log);
-    known(&structure, &engine.model.type_map)?;
+    // Of a group's surroundings the model need not know anything.
+    if args.group.is_none() {
+        known(&structure, &engine.model.type_map)?;
+    }
     let model = fs::canonicalize(&args.model.model).with_context(|| format!("{}", args.model.model.display()))?;
     let head = args.model.head.as_deref();
     let mdp = args.mdp.as_ref().map(|p| fs::read_to_string(p).with_context(|| format!("{}", p.display())));
-    let job = Job { args, structure: &structure, model: &model, head, mdp: mdp.transpose()? };
+    let type_map = &engine.model.type_map;
+    let job = Job { args, structure: &structure, model: &model, type_map, head, mdp: mdp.transpose()? };
     let made = match &args.group {
         None => whole::prepare(&job)?,
         Some(selection) => group::prepare(&job, &reader, selection)?,
@@ -46,6 +50,7 @@ struct Job<'a> {
     args: &'a GromacsPrepareArgs,
     structure: &'a Structure,
     model: &'a Path,
+    type_map: &'a [String],
     head: Option<&'a str>,
     /// Text of the mdp file that was given.
     mdp: Option<String>,

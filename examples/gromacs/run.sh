@@ -8,6 +8,7 @@ model=$(realpath "${1:?usage: run.sh MODEL PDB [HEAD]}")
 pdb=$(realpath "${2:?usage: run.sh MODEL PDB [HEAD]}")
 here=$(cd "$(dirname "$0")" && pwd)
 gmx=${GMX:-gmx} weir=${WEIR:-weir}
+kernel=$(realpath "${PLUMED_KERNEL:?name libweir.so}")
 short=(); [ -z "${NSTEPS:-}" ] || short=(-nsteps "$NSTEPS")
 mkdir -p run && cd run
 "$gmx" pdb2gmx -f "$pdb" -o start.gro -p topol.top -ff amber99sb-ildn -water tip3p
@@ -29,5 +30,5 @@ grep Performance md.log                                  # classical, ns/day fir
 cd by-model
 sed -i 's/^continuation .*/continuation = no/' grompp.mdp
 "$gmx" grompp -f grompp.mdp -c conf.gro -p topol.top -o topol.tpr
-PLUMED_KERNEL=${PLUMED_KERNEL:?name libweir.so} "$gmx" mdrun -ntmpi 1 -ntomp 8 -plumed weir.dat "${short[@]}"
+WEIR_THREADS=${WEIR_THREADS:-8} PLUMED_KERNEL=$kernel "$gmx" mdrun -ntmpi 1 -ntomp 1 -plumed weir.dat "${short[@]}"
 grep Performance md.log                                  # by the model

@@ -1,8 +1,8 @@
 //! A group by the model, the rest classical: the group's internal interactions leave the topology.
 //!
-//! Stock GROMACS has exclusions inside a molecule only, and grompp refuses excluded pairs that lie farther apart than 0.9 of the cutoff
-//! (`checkExclusionDistances`: an error for dynamics, whatever -maxwarn says). So a group is a whole molecule, or whole unlinked parts of one,
-//! and narrow.
+//! Stock GROMACS has exclusions inside a molecule only, and grompp refuses excluded pairs beyond the cutoff in dynamics, whatever -maxwarn
+//! says (`checkExclusionDistances`; it warns from 0.9 of the cutoff, and atoms move). So a group is a whole molecule, or whole unlinked parts
+//! of one, and narrow.
 
 use super::topology::{Kind, Line, Topology};
 use super::{configuration, mdp, Job, Made};
@@ -34,6 +34,7 @@ pub(super) fn prepare(job: &Job, reader: &Reader, selection: &str) -> Result<Mad
     let whole = job.structure;
     let options = ReadOptions { select: Some(selection.to_string()), ..reader.options()? };
     let part = structure::read(&job.args.structure, &options).context("--group")?;
+    super::known(&part, job.type_map)?;
     let group: Vec<usize> = part.original.clone();
     let cutoff = ["rvdw", "rcoulomb"].map(|key| mdp::value(text, key).map_or(Ok(1.0), str::parse::<f64>));
     let [Ok(rvdw), Ok(rcoulomb)] = cutoff else { bail!("--mdp: rvdw or rcoulomb is no number") };
@@ -87,7 +88,7 @@ fn narrow(part: &Structure, cutoff: f64) -> Result<()> {
             if d >= limit {
                 let number = |k: usize| part.original.get(k).copied().unwrap_or(k) + 1;
                 bail!(
-                    "atoms {} and {} of the group are {:.3} nm apart: grompp refuses exclusions beyond {LIMIT} of the cutoff ({:.3} of {cutoff} nm) in dynamics; {INSTEAD}",
+                    "atoms {} and {} of the group are {:.3} nm apart: grompp refuses exclusions beyond the cutoff in dynamics and warns from {LIMIT} of it ({:.3} of {cutoff} nm), and atoms move; {INSTEAD}",
                     number(j), number(i), d / 10.0, limit / 10.0
                 );
             }
@@ -221,7 +222,8 @@ fn change(lines: &[Line], group: &HashSet<usize>) -> Result<Vec<Line>> {
     let Some(at) = last_atom else { bail!("the group's molecule type has no atoms") };
     let mut members: Vec<usize> = group.iter().copied().collect();
     members.sort_unstable();
-    let mut text = String::from("\n[ exclusions ]\n; all pairs of the group");
+    // grompp takes exclusions only behind one of bonds, constraints and settles.
+    let mut text = String::from("\n[ bonds ]\n\n[ exclusions ]\n; all pairs of the group");
     for (k, a) in members.iter().enumerate().filter(|(k, _)| k + 1 < members.len()) {
         let rest: Vec<String> = members[k + 1..].iter().map(ToString::to_string).collect();
         // grompp reads lines of some thousand characters.

@@ -2,7 +2,7 @@
 
 /// Keys as grompp compares them.
 fn plain(key: &str) -> String {
-    key.trim().to_lowercase().replace('_', "-")
+    key.trim().to_lowercase().replace(['_', '-'], "")
 }
 
 fn pair(line: &str) -> Option<(String, &str)> {
@@ -20,7 +20,7 @@ pub(super) fn set(text: &str, keys: &[(&str, &str)]) -> String {
     let mut out = String::new();
     let mut done: Vec<&str> = Vec::new();
     for line in text.lines() {
-        let found = pair(line).and_then(|(key, old)| Some((keys.iter().find(|(k, _)| *k == key)?, old)));
+        let found = pair(line).and_then(|(key, old)| Some((keys.iter().find(|(k, _)| plain(k) == key)?, old)));
         match found {
             None => out += line,
             // A second line would win over ours.
@@ -47,8 +47,9 @@ mod tests {
 
     #[test]
     fn keys_are_set_in_their_place_and_the_rest_stays() {
-        let text = "; mine\nCoulombType = PME ; long range\nrvdw=1.2\ndt = 0.001\nRVDW = 1.4\n";
-        let out = set(text, &[("coulombtype", "Cut-off"), ("rvdw", "0.3"), ("disp-corr", "no")]);
+        let text = "; mine\nCoulombType = PME ; long range\nrvdw=1.2\ndt = 0.001\nRVDW = 1.4\nvdw-type = Switch\n";
+        let out =
+            set(text, &[("coulombtype", "Cut-off"), ("rvdw", "0.3"), ("disp-corr", "no"), ("vdwtype", "Cut-off")]);
         assert_eq!(
             (value(&out, "coulombtype"), value(&out, "rvdw"), value(&out, "dt")),
             (Some("Cut-off"), Some("0.3"), Some("0.001"))
@@ -56,5 +57,6 @@ mod tests {
         assert!(out.starts_with("; mine\n") && out.contains("; was: PME") && out.contains("; RVDW = 1.4"), "{out}");
         assert_eq!((value(&out, "Disp_Corr"), value(&out, "nsteps")), (Some("no"), None));
         assert_eq!(value(text, "rvdw"), Some("1.4"));
+        assert!(!out.contains("vdw-type") && value(&out, "vdw_type") == Some("Cut-off"), "{out}");
     }
 }

@@ -12,12 +12,14 @@ use weir_engine::structure::{is_polymer, Structure};
 const CUTOFF: &str = "0.3";
 
 /// What the run must have, whatever the user's file says.
-const DEMANDED: [(&str, &str); 8] = [
+const DEMANDED: [(&str, &str); 10] = [
     ("cutoff-scheme", "Verlet"),
     ("coulombtype", "Cut-off"),
     ("rcoulomb", CUTOFF),
     ("vdwtype", "Cut-off"),
     ("rvdw", CUTOFF),
+    ("coulomb-modifier", "None"),
+    ("vdw-modifier", "None"),
     ("dispcorr", "no"),
     ("constraints", "none"),
     // GROMACS' pair lists want a box; in vacuum it is wide, and no image is within the cutoff.

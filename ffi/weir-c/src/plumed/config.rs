@@ -102,7 +102,9 @@ impl Config {
         let mut config = Config { energy_log: Some("weir_energy.xvg".into()), energy_every: 100, ..Config::default() };
         let (mut seen, mut kernel, mut input) = (Vec::new(), None, None);
         for (k, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or("").trim();
+            // A file's name may have one in it.
+            let begins = |&(k, c): &(usize, char)| c == '#' && (k == 0 || line[..k].ends_with(char::is_whitespace));
+            let line = line.char_indices().find(begins).map_or(line, |(k, _)| &line[..k]).trim();
             let (key, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let value = value.trim().trim_start_matches('=').trim();
             if key.is_empty() {
