@@ -252,19 +252,22 @@ impl GhostList {
                 "owners of ghost atoms follow from the swaps, but do not stand whole box vectors apart: give a mapping (in LAMMPS: atom_modify map yes)".into(),
             ));
         }
-        self.mode = if images.is_some() { Mode::Lattice } else { Mode::Table };
-        self.images = images.unwrap_or_default();
+        let mode = if images.is_some() { Mode::Lattice } else { Mode::Table };
+        let images = images.unwrap_or_default();
         let pair = |&j: &u32| Pair {
             owner: self.owner[j as usize],
-            image: match self.mode {
-                Mode::Lattice => self.images[j as usize],
+            image: match mode {
+                Mode::Lattice => images[j as usize],
                 Mode::Table if (j as usize) < self.local => [0; 3],
                 Mode::Table => [(j as usize - self.local) as i32 + 1, 0, 0],
             },
         };
         let given = GivenList { first: self.first.clone(), pairs: self.neighbours.iter().map(pair).collect() };
-        let cell = cell.filter(|_| self.mode == Mode::Lattice);
-        potential.take_list(&self.types[..self.local], &positions[..self.local], cell, &given)
+        let cell = cell.filter(|_| mode == Mode::Lattice);
+        potential.take_list(&self.types[..self.local], &positions[..self.local], cell, &given)?;
+        // Only now: a list that was refused leaves the old one, whose images mean what they meant.
+        (self.mode, self.images) = (mode, images);
+        Ok(())
     }
 
     /// A step with the list that was handed over. A box that no longer agrees with the ghosts is no longer used.

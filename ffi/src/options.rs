@@ -49,9 +49,12 @@ pub fn resolve(own: &Layer, gpu_rank: Option<usize>) -> Result<Resolved, Error> 
         proposed.set("device", "gpu_rank", &rank.to_string())?;
         layers.push(proposed);
     }
-    let (policy, topology, device) = settle(&layers, true)?;
+    let (mut policy, topology, device) = settle(&layers, true)?;
     let mut remarks: Vec<String> = found.unknown.iter().map(ToString::to_string).collect();
     remarks.extend(policy.warnings.iter().cloned());
+    if let Some(profile) = policy.profile.take() {
+        remarks.push(format!("{}: libraries write no traces; it is passed over", profile.origin));
+    }
     Ok(Resolved { policy, topology, device, remarks })
 }
 

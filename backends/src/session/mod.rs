@@ -17,7 +17,7 @@ use weir_allocators::topology::Topology;
 use weir_engine::backend::Calculator;
 use weir_engine::model::{self, Model};
 
-/// Refuses backends that `caller` (`weir profile`, a library) cannot use.
+/// Refuses backends that `caller` (`weir profile`) cannot use.
 ///
 /// # Errors
 /// [`SessionError::Backend`].

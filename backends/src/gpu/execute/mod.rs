@@ -202,7 +202,13 @@ impl Executor {
     ) -> Result<(), ComputeError> {
         // Order and types of the atoms may have changed with it.
         self.atoms_sent = false;
-        if let Some(old) = self.list.take().filter(|old| old.holds(list, options, skin)) {
+        if !self.list.as_ref().is_some_and(|old| old.holds(list, options, skin)) {
+            // The old one goes before the new one comes, and what was recorded before both.
+            self.recorded = None;
+            self.ran = None;
+            self.list = None;
+        }
+        if let Some(old) = self.list.take() {
             let sent = old.send(&self.launcher.driver, list, positions, options);
             if sent.is_ok() {
                 self.list = Some(old);
@@ -211,9 +217,6 @@ impl Executor {
             self.forget();
             return sent.map_err(failed);
         }
-        // The old one goes before the new one comes, and what was recorded before both.
-        self.recorded = None;
-        self.ran = None;
         self.list = Some(DeviceList::new(&self.launcher.driver, list, positions, options, skin).map_err(failed)?);
         Ok(())
     }
