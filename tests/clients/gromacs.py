@@ -145,7 +145,7 @@ def case(function):
         FAILED.append(function.__name__)
 
 
-STEPS = {"nstxout": 10, "nstfout": 10, "nstvout": 0, "nstenergy": 1, "nstcalcenergy": 1, "nstlog": 100}
+STEPS = {"gen-seed": 7, "nstxout": 10, "nstfout": 10, "nstvout": 0, "nstenergy": 1, "nstcalcenergy": 1, "nstlog": 100}
 
 
 def every_frame_has_the_forces_energy_and_pressure_of_weir_eval():

@@ -21,7 +21,7 @@ if [ -z "${GMX:-}" ]; then
     rm -rf "$gromacs"
     mkdir -p "$gromacs/apt/lists/partial" "$gromacs/apt/archives/partial" "$gromacs/debs" "$gromacs/root"
     # The mirror of this system (MIRROR chooses another).
-    mirror=${MIRROR:-$(sed -n 's/^URIs: *//p; s/^deb \(\[.*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -1)}
+    mirror=${MIRROR:-$({ sed -n 's/^URIs: *//p; s/^deb \(\[.*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true; } | head -1)}
     [ -n "$mirror" ] || { echo "gromacs: no mirror of Debian in apt's sources; name one with MIRROR" >&2; exit 1; }
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$gromacs/apt/sources"
     # A state of its own: the system's packages are not touched.
