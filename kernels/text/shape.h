@@ -23,5 +23,6 @@
 #define G_X 2
 #define G_H 3
 #define G 6
-// Adjoints of an edge's geometry in f64: w, h (3), v.
-#define GB 5
+// Adjoints of an edge's geometry in f64: w, h (3), v as the receiving edge of angles, v as the other. Apart, because their order among each
+// other would depend on how many receiving edges are worked on together.
+#define GB 6

@@ -50,7 +50,8 @@ pub struct Buffers {
     pub nodes: Vec<Array>,
     pub banks: Vec<[Array; 2]>,
     pub message_sum: Array,
-    pub moments: Array,
+    /// Of every layer, where they are kept for the adjoint; else of the layer at work.
+    pub moments: Vec<Array>,
     pub node_bar: Array,
     pub self_bar: Array,
     pub centre_bar: Array,
@@ -59,7 +60,6 @@ pub struct Buffers {
     pub node_sum: Array,
     // A tile's.
     pub owed: Array,
-    pub own: Array,
     pub other: Array,
     pub own_bar: Array,
     pub other_bar: Array,
@@ -100,11 +100,14 @@ pub struct Extent {
     pub per_atom: u64,
     /// `smooth_edge_update`.
     pub smooth: bool,
+    /// Whether every layer's moments are kept for the adjoint.
+    pub keeps_moments: bool,
 }
 
 impl Extent {
-    /// Of a model with numbers of so many bytes, in so many tiles.
-    pub fn of(model: &Model, number: u64, tiles: u64) -> Self {
+    /// Of a model with numbers of so many bytes, in so many tiles. Moments are kept for the adjoint where they take no more than a part of
+    /// `budget` that nobody misses: making them again reads every edge's features once more (1.4 of the 47 GB that a step of 2PTC moved).
+    pub fn of(model: &Model, shapes: &Shapes, number: u64, atoms: u64, tiles: u64, budget: u64) -> Self {
         let f = &model.fitting;
         Extent {
             number,
@@ -113,14 +116,23 @@ impl Extent {
             frame: (f.numb_fparam + f.case_embd.len()) as u64,
             per_atom: f.numb_aparam as u64,
             smooth: model.descriptor.options.smooth_edge_update,
+            keeps_moments: shapes.layers as u64 * atoms * shapes.moments() as u64 * number <= budget / MOMENTS_SHARE,
         }
     }
 }
+
+/// What all layers' moments may take of the first tier: less than that part of it.
+const MOMENTS_SHARE: u64 = 16;
 
 /// Rows that one block of `sum_rows` adds.
 pub const SUM_ROWS: u64 = 1024;
 
 impl Buffers {
+    /// The moments of a layer.
+    pub fn moments_of(&self, layer: usize) -> Array {
+        self.moments[layer % self.moments.len()]
+    }
+
     /// Lays them out; with a base of 0 only the bytes mean something.
     pub fn new(base: u64, s: &Shapes, c: &Capacity, x: &Extent, fit: &FitArrays, banks: usize) -> (Self, u64) {
         let mut b = Bump::new(base);
@@ -163,14 +175,14 @@ impl Buffers {
             flags: b.take(4, 2),
             geometry: b.take(6 * e, r),
             exact: b.take(4 * e, 8),
-            geometry_bar: b.take(5 * e, 8),
+            geometry_bar: b.take(6 * e, 8),
             gradient: b.take(3 * e, 8),
             table: b.take(x.types * np, r),
             type_table: b.take(x.types * s.n as u64, 8),
             nodes: (0..=s.layers).map(|_| b.take(n * np, r)).collect(),
             banks: (0..banks).map(|_| [b.take(n * wc, r), b.take(n * wd, r)]).collect(),
             message_sum: b.take(n * mp, r),
-            moments: b.take(n * moments, r),
+            moments: (0..if x.keeps_moments { s.layers } else { 1 }).map(|_| b.take(n * moments, r)).collect(),
             node_bar: b.take(n * np, r),
             self_bar: b.take(n * np, r),
             centre_bar: b.take(n * wc, r),
@@ -178,9 +190,8 @@ impl Buffers {
             owed_sum: b.take(n * wd, r),
             node_sum: b.take(n * np, r),
             owed: b.take(t * wd, r),
-            own: b.take(p * wa, r),
             other: b.take(p * wa, r),
-            own_bar: b.take(p * wa, r),
+            own_bar: b.take(if wa == 0 { 0 } else { p * s.ec as u64 }, r),
             other_bar: b.take(p * wa, r),
             s_bar: if x.smooth || wa == 0 { Array::NONE } else { b.take(t * ep, r) },
             edges_one: b.take(sequential(t * ep), r),

@@ -36,38 +36,40 @@ impl Executor {
         let (r_message, r_edge, moment_bar) = (w.r_message, w.r_edge, b.moment_bar);
         let last = EdgeBackward { input: edges, r_message, r_edge, moment_bar, wa, s_bar, starts, e_bar, centre_bar };
         if w.angle.is_some() {
-            let (r_angle, r_second, state) = (w.r_angle, w.r_second, edges.state);
-            let part = AngleBackward { angles, edges: state, r_angle, r_second, e_bar, a_bar, centre_bar };
+            let (r_angle, r_second) = (w.r_angle, w.r_second);
+            let part = AngleBackward { angles, edges, r_angle, r_second, e_bar, a_bar, centre_bar };
             self.edge_projections(layer, tile, edges)?;
             self.angle_backward(layer, tile, part)?;
         }
         self.edge_backward(layer, tile, last)
     }
 
-    /// Adjoint of a tile's node update, its moments made again from these edges.
+    /// Adjoint of a tile's node update, its moments made again from these edges where they have not been kept.
     pub(super) fn node_adjoint(&mut self, layer: usize, tile: usize, edges: Features) -> Result<(), DriverError> {
         let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
         let (first_centre, count) = self.centres(tile);
         let (k, shared, nodes) = (self.launcher.kernels, self.launcher.shared, u64::from(self.rows[2]));
-        self.launcher.over(
-            k.edge_moments,
-            count,
-            1,
-            0,
-            args![
-                first_centre,
-                b.first_edge,
-                b.angle_edges,
-                b.neighbour,
-                b.geometry,
-                edges.first,
-                edges.state,
-                m.edge_weight,
-                m.edge_bias,
-                b.nodes[layer],
-                b.moments
-            ],
-        )?;
+        if b.moments.len() == 1 {
+            self.launcher.over(
+                k.edge_moments,
+                count,
+                1,
+                0,
+                args![
+                    first_centre,
+                    b.first_edge,
+                    b.angle_edges,
+                    b.neighbour,
+                    b.geometry,
+                    edges.first,
+                    edges.state,
+                    m.edge_weight,
+                    m.edge_bias,
+                    b.nodes[layer],
+                    b.moments_of(layer)
+                ],
+            )?;
+        }
         self.launcher.over(
             k.node_backward,
             count,
@@ -77,7 +79,7 @@ impl Executor {
                 first_centre,
                 count as u32,
                 b.nodes[layer],
-                b.moments,
+                b.moments_of(layer),
                 b.node_bar,
                 w.node_self.forward,
                 w.node_self_bias,

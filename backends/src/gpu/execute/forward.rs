@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::driver::DriverError;
 use super::super::fit::{FIT_BLOCKS, FIT_ROWS};
 use super::super::launch::args;
-use super::layer::AngleForward;
+use super::layer::{AngleForward, EdgeForward};
 use super::Executor;
 use weir_engine::plan::placement::{Place, State};
 
@@ -76,15 +76,18 @@ impl Executor {
         let (edges, angles) = self.inputs(input);
         let [edges_out, angles_out] = [output.edges, output.angles].map(|p| self.arenas.place(p));
         let only_angles = !with_nodes && output.edges == Place::None;
+        // Where the second message of edges outside the angle set is the same for all, their kernel adds it.
+        let finishes = self.model.descriptor.options.smooth_edge_update && self.weights.layers[layer].angle.is_some();
         if only_angles {
             self.edge_projections(layer, tile, edges)?;
         } else {
             let (_, _, wa) = self.widths(layer);
-            self.edge_forward(layer, tile, edges, wa, with_nodes, edges_out)?;
+            let part = EdgeForward { input: edges, wa, finishes, nodes: with_nodes, out: edges_out };
+            self.edge_forward(layer, tile, part)?;
         }
         if self.weights.layers[layer].angle.is_some() {
-            let (edges, unfinished) = (edges.state, self.buffers.owed);
-            let part = AngleForward { angles, edges, unfinished, only_angles, edges_out, angles_out };
+            let unfinished = self.buffers.owed;
+            let part = AngleForward { angles, edges, unfinished, only_angles, rest: !finishes, edges_out, angles_out };
             self.angle_forward(layer, tile, part)?;
         }
         match with_nodes {
@@ -106,7 +109,7 @@ impl Executor {
                 first_centre,
                 count as u32,
                 b.nodes[layer],
-                b.moments,
+                b.moments_of(layer),
                 b.message_sum,
                 w.node_self.forward,
                 w.node_self_bias,

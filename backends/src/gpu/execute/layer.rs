@@ -20,16 +20,31 @@ impl Features {
     }
 }
 
+/// What an edge kernel reads and writes.
+#[derive(Clone, Copy)]
+pub(super) struct EdgeForward {
+    pub input: Features,
+    /// Width of the angle messages. Where there are any, edges are left to be finished by their kernel: all of them, or (`finishes`)
+    /// those of angles.
+    pub wa: u32,
+    pub finishes: bool,
+    /// Whether sums for the node update are made too.
+    pub nodes: bool,
+    pub out: Array,
+}
+
 /// What an angle kernel reads and writes.
 #[derive(Clone, Copy)]
 pub(super) struct AngleForward {
     pub angles: Features,
     /// Edges whose features the messages are made of.
-    pub edges: Array,
+    pub edges: Features,
     /// Angle edges that wait for their second message.
     pub unfinished: Array,
     /// Whether edges stay as they are.
     pub only_angles: bool,
+    /// Whether edges outside the angle set wait too.
+    pub rest: bool,
     pub edges_out: Array,
     pub angles_out: Array,
 }
@@ -38,7 +53,7 @@ pub(super) struct AngleForward {
 #[derive(Clone, Copy)]
 pub(super) struct AngleBackward {
     pub angles: Features,
-    pub edges: Array,
+    pub edges: Features,
     pub r_angle: Array,
     pub r_second: Array,
     pub e_bar: Array,
@@ -102,29 +117,18 @@ impl Executor {
                 m.edge_weight,
                 m.edge_bias,
                 wa,
-                a.own.forward,
                 a.other.forward,
-                b.own,
                 b.other
             ],
         )
     }
 
-    /// Edge messages into `out`, and (`nodes`) the sums for the node update. With angle messages (`wa`) the kernel leaves its angle edges
-    /// to be finished.
-    pub(super) fn edge_forward(
-        &mut self,
-        layer: usize,
-        tile: usize,
-        input: Features,
-        wa: u32,
-        nodes: bool,
-        out: Array,
-    ) -> Result<(), DriverError> {
+    pub(super) fn edge_forward(&mut self, layer: usize, tile: usize, p: EdgeForward) -> Result<(), DriverError> {
         let ((first_centre, count), (wc, wd, _), flag) = (self.centres(tile), self.widths(layer), self.flag(layer));
         let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
         let [centre, neighbour] = b.banks[layer % b.banks.len()];
         let a = w.angle.unwrap_or_default();
+        let second = if p.finishes { [a.bias2, w.r_second] } else { [Array::NONE; 2] };
         self.launcher.over(
             self.launcher.kernels.edge_forward,
             count,
@@ -137,8 +141,8 @@ impl Executor {
                 b.first_pair,
                 b.neighbour,
                 b.geometry,
-                input.first,
-                input.state,
+                p.input.first,
+                p.input.state,
                 m.edge_weight,
                 m.edge_bias,
                 b.nodes[layer],
@@ -149,16 +153,16 @@ impl Executor {
                 w.edge.forward,
                 w.r_edge,
                 w.keep[1],
-                wa,
-                a.own.forward,
+                p.wa,
                 a.other.forward,
-                b.own,
                 b.other,
-                u32::from(nodes),
+                second[0],
+                second[1],
+                u32::from(p.nodes),
                 b.message_sum,
-                b.moments,
+                b.moments_of(layer),
                 b.owed,
-                out,
+                p.out,
                 flag
             ],
         )
@@ -186,7 +190,8 @@ impl Executor {
                 b.distance,
                 p.angles.first,
                 p.angles.state,
-                p.edges,
+                p.edges.first,
+                p.edges.state,
                 m.edge_weight,
                 m.edge_bias,
                 m.angle_weight,
@@ -195,7 +200,7 @@ impl Executor {
                 wd,
                 a.angle.forward,
                 wa,
-                b.own,
+                a.own.forward,
                 b.other,
                 w.r_angle,
                 w.keep[2],
@@ -203,6 +208,7 @@ impl Executor {
                 a.bias2,
                 w.r_second,
                 u32::from(p.only_angles),
+                u32::from(p.rest),
                 p.unfinished,
                 p.edges_out,
                 p.angles_out,
@@ -233,7 +239,8 @@ impl Executor {
                 b.distance,
                 p.angles.first,
                 p.angles.state,
-                p.edges,
+                p.edges.first,
+                p.edges.state,
                 m.edge_weight,
                 m.edge_bias,
                 m.angle_weight,
@@ -243,7 +250,8 @@ impl Executor {
                 a.angle.forward,
                 a.angle.adjoint,
                 wa,
-                b.own,
+                a.own.forward,
+                a.own.adjoint,
                 b.other,
                 p.r_angle,
                 w.keep[2],
@@ -296,7 +304,6 @@ impl Executor {
                 p.r_edge,
                 w.keep[1],
                 p.wa,
-                a.own.adjoint,
                 a.other.adjoint,
                 b.own_bar,
                 b.other_bar,

@@ -4,7 +4,7 @@
 
 use super::super::array::Array;
 use super::super::driver::{DriverError, Stream};
-use super::layer::{AngleBackward, AngleForward, EdgeBackward, Features};
+use super::layer::{AngleBackward, AngleForward, EdgeBackward, EdgeForward, Features};
 use super::Executor;
 use weir_engine::plan::placement::{Place, State};
 
@@ -27,13 +27,15 @@ impl Executor {
         let (one, spare) = (self.buffers.edges_one, self.buffers.angles_spare);
         let (e, a) = self.inputs(input);
         // No angle messages here: with them the kernel would leave its angle edges to be finished.
-        self.edge_forward(layer, tile, e, 0, false, one)?;
+        let part = EdgeForward { input: e, wa: 0, finishes: false, nodes: false, out: one };
+        self.edge_forward(layer, tile, part)?;
         self.edge_projections(layer, tile, Features::made(one))?;
         let part = AngleForward {
             angles: a,
-            edges: one,
+            edges: Features::made(one),
             unfinished: one,
             only_angles: true,
+            rest: true,
             edges_out: edges,
             angles_out: angles,
         };
@@ -60,7 +62,9 @@ impl Executor {
             true => {
                 // The angle edges are left to be finished in a place that nobody reads; only the sums are wanted.
                 let (_, _, wa) = self.widths(layer);
-                self.edge_forward(layer, tile, Features::made(edges), wa, true, Array::NONE)?;
+                let input = Features::made(edges);
+                let part = EdgeForward { input, wa, finishes: false, nodes: true, out: Array::NONE };
+                self.edge_forward(layer, tile, part)?;
                 self.node_update(layer, tile)
             }
             false => Ok(()),
@@ -91,7 +95,7 @@ impl Executor {
         let (_, _, wa) = self.widths(layer);
         let second = AngleBackward {
             angles: Features::made(angles_one),
-            edges,
+            edges: Features::made(edges),
             r_angle: zeros,
             r_second,
             e_bar,
