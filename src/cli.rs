@@ -527,7 +527,7 @@ pub enum KernelsCommand {
 #[command(after_help = "\
 Examples:
   weir kernels build --arch sm_90a --model water.dp --out kernels
-  weir kernels build --arch sm_80,sm_90a,gfx942 --preset dpa-3.1-3m --precision f32,f64 --driver 12.4 --out kernels
+  weir kernels build --arch sm_80,sm_90a,gfx942 --preset dpa-3.1-3m --precision f32,tf32x3,f64 --driver 12.4 --out kernels
   WEIR_KERNEL_DIR=kernels weir eval water.dp water.extxyz
 
 Needs NVRTC for sm_* and hiprtc or a clang with AMD's target and lld for gfx*, but no GPU. Kernels are made for one shape: widths, cutoffs and
@@ -551,7 +551,7 @@ pub struct KernelsBuildArgs {
     /// A published shape instead: dpa-3.1-3m, dpa-3.2-5m or tiny
     #[arg(long, value_name = "NAME", conflicts_with = "model")]
     pub preset: Option<String>,
-    /// Arithmetic: model, f32, f64, or several
+    /// Arithmetic: model, f32, f64, tf32x3, tf32, or several
     #[arg(long, value_name = "LIST")]
     pub precision: Option<String>,
     /// How states are stored: exact, f32, f16, bf16

@@ -9,12 +9,12 @@ use serde_json::json;
 use std::path::Path;
 use weir_allocators::policy::{Budget, Precision, Store};
 use weir_backends::cpu::{PrecisionChoice, Store as Stored};
-use weir_backends::gpu::{precompiled, shared_memory};
+use weir_backends::gpu::{precompiled, shared_memory, Arithmetic};
 use weir_backends::session::compile_flags;
 use weir_engine::model::{self, LoadOptions, Model};
 use weir_kernels::cache::{build, list, Built};
 use weir_kernels::compile::{Compiler, Options};
-use weir_kernels::{Chip, Source};
+use weir_kernels::{Chip, Products, Source};
 
 fn parsed<T: std::str::FromStr>(flag: &str, text: &str) -> Result<Vec<T>, Usage>
 where
@@ -47,11 +47,17 @@ pub fn build_all(args: &KernelsBuildArgs, log: &Log) -> Result<()> {
         };
         let shared = given.or_else(|| shared_memory(&chip)).ok_or_else(unknown)?;
         let mut sources: Vec<Source> = Vec::new();
-        for &precision in &choices {
-            let source = precompiled(&model, precision, store, shared)?;
+        for &arithmetic in choices.iter().filter(|a| a.products.on(&chip)) {
+            let source = precompiled(&model, arithmetic, store, shared)?;
             if !sources.contains(&source) {
                 sources.push(source);
             }
+        }
+        if sources.is_empty() {
+            let wanted = args.precision.as_deref().unwrap_or_default();
+            return Err(
+                Usage(format!("--precision {wanted}: {chip} has no units for it; choose model, f64 or f32")).into()
+            );
         }
         let extra = compile_flags(&chip);
         let options = Options { cuda: cuda.filter(|_| matches!(chip, Chip::Cuda(_))), extra, ..Options::here() };
@@ -92,13 +98,18 @@ fn load(args: &KernelsBuildArgs) -> Result<Model> {
     }
 }
 
-fn precisions(text: Option<&str>) -> Result<Vec<PrecisionChoice>, Usage> {
+fn precisions(text: Option<&str>) -> Result<Vec<Arithmetic>, Usage> {
     let all: Vec<Precision> = parsed("--precision", text.unwrap_or("model"))?;
+    let single = |products| Arithmetic { precision: PrecisionChoice::F32, products };
     let choice = |p: Precision| match p {
-        Precision::Model => Ok(PrecisionChoice::Model),
-        Precision::F64 => Ok(PrecisionChoice::F64),
-        Precision::F32 => Ok(PrecisionChoice::F32),
-        other => Err(Usage(format!("--precision {other}: it has no kernels yet; choose model, f64 or f32"))),
+        Precision::Model => Ok(PrecisionChoice::Model.into()),
+        Precision::F64 => Ok(PrecisionChoice::F64.into()),
+        Precision::F32 => Ok(PrecisionChoice::F32.into()),
+        Precision::Tf32x3 => Ok(single(Products::Tf32x3)),
+        Precision::Tf32 => Ok(single(Products::Tf32)),
+        Precision::Bf16 => {
+            Err(Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3 or tf32")))
+        }
     };
     all.into_iter().map(choice).collect()
 }

@@ -315,7 +315,7 @@ fn what_gpus_do_not_have_is_refused_with_the_alternative() {
         all.extend(more);
         weir(folder.path(), &all)
     };
-    fails(with(&["--precision", "tf32"]), 2, &["--precision", "no kernels yet", "f32"]);
+    fails(with(&["--precision", "bf16"]), 2, &["--precision", "no kernels yet", "tf32x3"]);
     let sequential = parity("sequential");
     let single = ["eval", &sequential, "water.extxyz", "--precision", "f32", "-q", "--json", "-"];
     fails(weir(folder.path(), &single), 1, &["sequential_update", "--precision f64"]);
@@ -323,6 +323,22 @@ fn what_gpus_do_not_have_is_refused_with_the_alternative() {
     fails(weir(folder.path(), &["profile", &tiny, "water.extxyz"]), 2, &["WEIR_BACKEND", "cpu", "emulated"]);
     // What computes nothing does not ask for a device.
     good(weir(folder.path(), &["model", "info", &tiny]));
+}
+
+#[test]
+fn matrix_units_are_chosen_by_the_precision() {
+    let folder = folder();
+    let model = parity("tiny32");
+    let run = |precision: &str| eval(folder.path(), &model, "water.extxyz", &["--precision", precision]);
+    let [double, single, three, one] = ["f64", "f32", "tf32x3", "tf32"].map(run);
+    assert_eq!((three["precision"].as_str(), one["precision"].as_str()), (Some("tf32x3"), Some("tf32")));
+    let [plain, fine, coarse] = [&single, &three, &one].map(|r| differs(r, &double, "forces"));
+    assert!(fine <= 2.0 * plain && coarse > 20.0 * plain, "f32 {plain:.1e}, tf32x3 {fine:.1e}, tf32 {coarse:.1e} eV/A");
+    fails(
+        weir(folder.path(), &["eval", &model, "water.extxyz", "--backend", "cpu", "--precision", "tf32x3", "-q"]),
+        2,
+        &["tf32x3", "needs a GPU"],
+    );
 }
 
 #[test]

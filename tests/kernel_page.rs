@@ -109,7 +109,7 @@ fn dynamic(kernel: &str, n: &SharedNumbers) -> u32 {
 /// The numbers that a text was specialised with, from its definitions.
 fn shared_numbers(chip: &Chip, precision: PrecisionChoice) -> SharedNumbers {
     let model = new_model("dpa-3.1-3m", 1).unwrap();
-    let source = precompiled(&model, precision, Store::Exact, shared_memory(chip).unwrap()).unwrap();
+    let source = precompiled(&model, precision.into(), Store::Exact, shared_memory(chip).unwrap()).unwrap();
     let number = |name: &str| -> u32 {
         source.defines.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("{name}")).1.parse().unwrap()
     };
@@ -129,6 +129,7 @@ fn shared_numbers(chip: &Chip, precision: PrecisionChoice) -> SharedNumbers {
         raw_distance: false,
         smooth: true,
         scales: [1.0; 2],
+        products: weir_kernels::Products::Plain,
         rows: ["R_EDGE", "R_ANGLE", "R_NODE"].map(number),
     };
     SharedNumbers::of(&shape)
@@ -140,21 +141,28 @@ fn the_table_of_resources_is_that_of_the_compilers() {
     let table: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
     let chips: Vec<&String> = table.keys().collect();
     let mut text = String::new();
-    for (precision, choice, number) in [("f32", PrecisionChoice::F32, 4), ("f64", PrecisionChoice::F64, 8)] {
-        let shared: Vec<SharedNumbers> = chips.iter().map(|c| shared_numbers(&c.parse().unwrap(), choice)).collect();
+    let (single, double) = (PrecisionChoice::F32, PrecisionChoice::F64);
+    // Headline, ends of the sources' names on CUDA and AMD chips, and whether kernels without products are shown.
+    let parts = [
+        ("f32", ["-f32"; 2], single, 4, true),
+        ("f64", ["-f64"; 2], double, 8, true),
+        ("f32, `tf32x3` (CUDA) or `mfma` (AMD)", ["-tf32x3", "-mfma"], single, 4, false),
+    ];
+    for (head, ends, choice, number, all) in parts {
         let heads: Vec<&str> = chips.iter().map(|c| c.as_str()).collect();
-        writeln!(text, "| {precision} | {} |\n|---|{}", heads.join(" | "), "---|".repeat(chips.len())).unwrap();
+        writeln!(text, "| {head} | {} |\n|---|{}", heads.join(" | "), "---|".repeat(chips.len())).unwrap();
         let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (chip, shared) in chips.iter().zip(&shared) {
-            let kernels = table[*chip]["kernels"].as_table().unwrap();
-            for (name, r) in kernels {
+        for chip in &chips {
+            let shared = shared_numbers(&chip.parse().unwrap(), choice);
+            for (name, r) in table[*chip]["kernels"].as_table().unwrap() {
                 let Some((source, kernel)) = name.split_once('/') else { panic!("{name}") };
-                if !source.ends_with(precision) {
+                let numbers = dynamic(kernel, &shared);
+                if !source.ends_with(ends[usize::from(chip.starts_with("gfx"))]) || (numbers == 0 && !all) {
                     continue;
                 }
                 let of = |key: &str| r.get(key).and_then(toml::Value::as_integer).unwrap_or(0) as u32;
                 let registers = of("registers") + of("accumulation");
-                let bytes = of("shared") + number * dynamic(kernel, shared);
+                let bytes = of("shared") + number * numbers;
                 let share = 100.0 * unit(chip).occupancy(registers, bytes);
                 let cell = format!("{registers} / {:.1} / {share:.0}", f64::from(bytes) / 1000.0);
                 rows.entry(kernel).or_default().push(cell);

@@ -1,5 +1,7 @@
 //! The kernel text put together for one shape and number type, ready for any compiler.
 
+use crate::chip::Chip;
+
 /// Text and macro definitions; the same source compiles for every chip.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Source {
@@ -13,10 +15,11 @@ pub struct Source {
 }
 
 /// The parts of the text, in order.
-const PARTS: [(&str, &str); 12] = [
+const PARTS: [(&str, &str); 13] = [
     ("host.h", include_str!("../text/host.h")),
     ("prelude.h", include_str!("../text/prelude.h")),
     ("math.h", include_str!("../text/math.h")),
+    ("tensor.h", include_str!("../text/tensor.h")),
     ("product.h", include_str!("../text/product.h")),
     ("state.h", include_str!("../text/state.h")),
     ("shape.h", include_str!("../text/shape.h")),
@@ -32,6 +35,63 @@ const PARTS: [(&str, &str); 12] = [
 pub const THREADS: u32 = 128;
 /// Groups of threads that rows are spread over.
 pub const ROW_LANES: u32 = THREADS / 16;
+
+/// How a kernel multiplies matrices of f32; those of f64 are always plain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Products {
+    /// Fused multiply-adds of f32.
+    #[default]
+    Plain,
+    /// One product of factors rounded to TF32 on tensor cores (CUDA, compute capability 8.0 and later): errors of 1e-3 of a product.
+    Tf32,
+    /// Three products of halves on tensor cores: about as exact as f32.
+    Tf32x3,
+    /// f32 on matrix cores (AMD, gfx90a and later).
+    Mfma,
+}
+
+impl Products {
+    /// All of them.
+    pub const ALL: [Products; 4] = [Products::Plain, Products::Tf32, Products::Tf32x3, Products::Mfma];
+
+    /// Number in the text (`tensor.h`).
+    pub fn number(self) -> u32 {
+        match self {
+            Products::Plain => 0,
+            Products::Tf32 => 1,
+            Products::Tf32x3 => 2,
+            Products::Mfma => 3,
+        }
+    }
+
+    /// Whether a chip has the units.
+    pub fn on(self, chip: &Chip) -> bool {
+        match (self, chip) {
+            (Products::Plain, _) => true,
+            // The emulated device knows every order of lanes.
+            (_, Chip::Host) => true,
+            (Products::Tf32 | Products::Tf32x3, Chip::Cuda(arch)) => {
+                let number = arch.trim_start_matches("sm_").trim_end_matches(['a', 'f']);
+                number.parse::<u32>().is_ok_and(|n| n >= 80)
+            }
+            (Products::Mfma, Chip::Hip(arch)) => {
+                arch.starts_with("gfx90a") || arch.starts_with("gfx94") || arch.starts_with("gfx95")
+            }
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Products {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Products::Plain => "plain",
+            Products::Tf32 => "tf32",
+            Products::Tf32x3 => "tf32x3",
+            Products::Mfma => "mfma",
+        })
+    }
+}
 
 /// What the text is specialised for. Widths with `padded` in their names are multiples of 16.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +126,8 @@ pub struct Shape {
     pub smooth: bool,
     /// Ne and Na.
     pub scales: [f64; 2],
+    /// How products of f32 are made.
+    pub products: Products,
     /// Rows of edges, angles and nodes in shared memory; multiples of [`ROW_LANES`], nodes at most that many.
     pub rows: [u32; 3],
 }
@@ -92,6 +154,7 @@ impl Source {
         put("EC", shape.edge_inputs.to_string());
         put("HEADS", shape.heads.to_string());
         put("AXIS", shape.axis.to_string());
+        put("PRODUCTS", shape.products.number().to_string());
         put("ACTIVATION", shape.activation.0.to_string());
         put("STORE", shape.store.to_string());
         put("EXP_SWITCH", u32::from(shape.exponential_switch).to_string());
@@ -116,7 +179,11 @@ impl Source {
             put(name, format!("{value:?}"));
         }
         let [n, e, a] = shape.widths;
-        let name = format!("dpa3-{n}-{e}-{a}-{}", if shape.double { "f64" } else { "f32" });
+        let number = if shape.double { "f64" } else { "f32" };
+        let name = match shape.products {
+            Products::Plain => format!("dpa3-{n}-{e}-{a}-{number}"),
+            other => format!("dpa3-{n}-{e}-{a}-{other}"),
+        };
         Self { name, text: joined(&PARTS), defines }
     }
 }
@@ -155,11 +222,11 @@ impl SharedNumbers {
         let mp = shape.heads * np;
         let gram = shape.axis * (ep + np);
         Self {
-            edge_forward: re * (ep + mp) + mp + 3 * (ep + np),
+            edge_forward: re * (ep + mp) + mp + 3 * (ep + np) + ep,
             edge_projections: re * ep,
             edge_backward: re * (ep + mp + ep + mp.max(ep)) + mp + ep + 4 * re,
-            angle_forward: ra * (ap + ep) + re * ep + ra,
-            angle_backward: ra * (ap + ep + ep + ap) + 2 * ROW_LANES * ep + ra,
+            angle_forward: ra * (ap + ep) + re * (ep + ep + ap) + ra,
+            angle_backward: ra * (ap + ep + ep + ap) + 2 * ROW_LANES * (ep + ep + ap) + ep + ap + ra,
             project: rn * np,
             node_update: rn * (2 * np + gram),
             node_backward: rn * (np + gram),

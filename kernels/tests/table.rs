@@ -7,8 +7,8 @@ use common::compiler;
 use std::collections::BTreeMap;
 use std::path::Path;
 use weir_kernels::compile::{HipCompiler, Options};
-use weir_kernels::resources::{read, Table};
-use weir_kernels::{Shape, Source};
+use weir_kernels::resources::{read, Resources, Table};
+use weir_kernels::{Products, Shape, Source};
 
 /// Chips, and the shared memory that a block may have on them.
 const CHIPS: [(&str, u32); 5] =
@@ -32,6 +32,7 @@ fn published(double: bool) -> Shape {
         raw_distance: false,
         smooth: true,
         scales: [120.0, 30.0],
+        products: Products::Plain,
         rows: [0; 3],
     }
 }
@@ -41,23 +42,24 @@ fn no_kernel_spills_or_needs_more_than_the_table_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("resources.toml");
     let write = std::env::var_os("WRITE_TABLE").is_some();
     let mut table = Table::parse(&std::fs::read_to_string(&path).unwrap_or_default()).unwrap();
-    for (chip, shared) in CHIPS {
-        // The version that the table was made with, where several are installed.
-        let options = Options { hip: HipCompiler::Clang, cuda: Some((12, 8)), ..Options::here() };
-        let Some(compiler) = compiler(chip, &options) else { continue };
-        let mut found = BTreeMap::new();
-        for double in [false, true] {
-            let source = Source::dpa3(&published(double).fitted(shared).unwrap());
-            let image = compiler.compile(&source, &options).unwrap_or_else(|e| panic!("{chip}: {e}"));
-            for (kernel, resources) in read(&image).unwrap() {
-                found.insert(format!("{}/{kernel}", source.name), resources);
-            }
-        }
-        assert!(found.len() >= 54, "{chip}: {} kernels", found.len());
+    // Two at a time: each compiles for minutes.
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let (even, odd): (Vec<_>, Vec<_>) = CHIPS.into_iter().enumerate().partition(|(k, _)| k % 2 == 0);
+        let some = |part: Vec<(usize, (&'static str, u32))>| {
+            scope.spawn(move || {
+                part.into_iter().filter_map(|(_, (chip, shared))| compiled(chip, shared)).collect::<Vec<_>>()
+            })
+        };
+        let (a, b) = (some(even), some(odd));
+        [a, b].into_iter().flat_map(|t| t.join().unwrap()).collect()
+    });
+    for (chip, version, kernels) in found {
+        // Plain products in both precisions, and f32 by matrix units.
+        assert!(kernels.len() >= 81, "{chip}: {} kernels", kernels.len());
         if write {
-            table.set(chip, &compiler.version(), &found);
+            table.set(chip, &version, &kernels);
         } else {
-            let faults = table.compare(chip, &compiler.version(), &found);
+            let faults = table.compare(chip, &version, &kernels);
             let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
             assert!(faults.is_empty(), "{}", text.join("\n"));
         }
@@ -65,4 +67,21 @@ fn no_kernel_spills_or_needs_more_than_the_table_says() {
     if write {
         std::fs::write(path, table.to_string()).unwrap();
     }
+}
+
+/// Compiler's version and resources of all kernels of a chip; none where no compiler is installed and none is demanded.
+fn compiled(chip: &'static str, shared: u32) -> Option<(&'static str, String, BTreeMap<String, Resources>)> {
+    // The version that the table was made with, where several are installed.
+    let options = Options { hip: HipCompiler::Clang, cuda: Some((12, 8)), ..Options::here() };
+    let compiler = compiler(chip, &options)?;
+    let mut found = BTreeMap::new();
+    let units = if chip.starts_with("sm") { Products::Tf32x3 } else { Products::Mfma };
+    for (double, products) in [(false, Products::Plain), (true, Products::Plain), (false, units)] {
+        let source = Source::dpa3(&Shape { products, ..published(double) }.fitted(shared).unwrap());
+        let image = compiler.compile(&source, &options).unwrap_or_else(|e| panic!("{chip}: {e}"));
+        for (kernel, resources) in read(&image).unwrap() {
+            found.insert(format!("{}/{kernel}", source.name), resources);
+        }
+    }
+    Some((chip, compiler.version(), found))
 }

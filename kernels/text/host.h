@@ -277,7 +277,10 @@ const size_t STACK = 128 * 1024;
 struct Fibre {
   void *top;
   char *stack;
-  bool done;
+  // At its end; at a barrier.
+  bool done, waits;
+  // Which of two places its next value for other lanes of the wave goes to.
+  u32 turn;
   void *shadow;
 };
 const u32 MOST_THREADS = 1024;
@@ -288,8 +291,12 @@ static const void *home_stack;
 static size_t home_size;
 static void (*entry)(const Raw *);
 static u32 waiting, finished;
-// Values that the lanes of a wave show each other.
-static u64 shown[MOST_THREADS];
+// Factors of a matrix product that the lanes of a wave show each other. Two places take turns, so that a lane which goes on does not
+// overwrite what others have yet to see.
+struct Shown {
+  float a[4], b[2];
+};
+static Shown shown[2][MOST_THREADS];
 
 static void yield(bool last) {
   Fibre &me = fibres[state.thread];
@@ -334,6 +341,8 @@ static void start(u32 t) {
 #endif
   f.top = top;
   f.done = false;
+  f.waits = false;
+  f.turn = 0;
 }
 
 static void resume(u32 t) {
@@ -353,10 +362,17 @@ static void run_block(Run *run) {
   finished = 0;
   while (finished < run->threads) {
     waiting = 0;
-    // Odd phases run backwards, so that an order of threads nobody promised is not relied upon.
-    for (u32 k = 0; k < run->threads; k++) {
-      u32 t = state.phase % 2 ? k : run->threads - 1 - k;
-      if (!fibres[t].done) resume(t);
+    for (u32 t = 0; t < run->threads; t++) fibres[t].waits = false;
+    // Until everybody is at the barrier; lanes that wait for others of their wave only come again. Odd phases run backwards, so that an
+    // order of threads nobody promised is not relied upon.
+    for (bool more = true; more;) {
+      more = false;
+      for (u32 k = 0; k < run->threads; k++) {
+        u32 t = state.phase % 2 ? k : run->threads - 1 - k;
+        if (fibres[t].done || fibres[t].waits) continue;
+        resume(t);
+        more |= !fibres[t].done && !fibres[t].waits;
+      }
     }
     if (waiting > 0 && finished > 0 && !state.failed) {
       state.thread = 0;
@@ -370,8 +386,45 @@ static void run_block(Run *run) {
 static void barrier_() {
   if (state.failed) throw Fault{};
   waiting++;
+  fibres[state.thread].waits = true;
   yield(false);
   if (state.failed) throw Fault{};
+}
+
+// A wave's matrix unit: s += a b, tiles spread over the lanes as the vendors' manuals say (16 x 8 x 8 in TF32 by 32 lanes; 16 x 16 x 4 in f32
+// by 64). Sums of a real unit may be rounded otherwise in their last bit.
+template <bool F32> static void matrix_multiply(float *s, const float *a, const float *b) {
+  const u32 lanes = F32 ? 64 : 32;
+  u32 t = state.thread, first = t - t % lanes, lane = t % lanes;
+  if (state.failed) throw Fault{};
+  u32 turn = fibres[t].turn ^= 1;
+  Shown &mine = shown[turn][t];
+  for (u32 k = 0; k < (F32 ? 1 : 4); k++) mine.a[k] = a[k];
+  for (u32 k = 0; k < (F32 ? 1 : 2); k++) mine.b[k] = b[k];
+  yield(false);
+  if (state.failed) throw Fault{};
+  const Shown *all = shown[turn] + first;
+  for (u32 i = 0; i < 4; i++) {
+    if (F32) {
+      u32 row = 4 * (lane / 16) + i, column = lane % 16;
+      for (u32 k = 0; k < 4; k++) s[i] = __builtin_fmaf(all[16 * k + row].a[0], all[16 * k + column].b[0], s[i]);
+    } else {
+      u32 row = lane / 4 + (i / 2) * 8, column = (lane % 4) * 2 + i % 2;
+      double sum = s[i];
+      for (u32 k = 0; k < 8; k++) {
+        float x = all[4 * (row % 8) + k % 4].a[row / 8 + 2 * (k / 4)], y = all[4 * column + k % 4].b[k / 4];
+        u32 bits[2];
+        memcpy(&bits[0], &x, 4);
+        memcpy(&bits[1], &y, 4);
+        if (x == x && y == y && ((bits[0] | bits[1]) & 0x1fff)) fault("a factor that is not in TF32", i, 4);
+        sum += double(x) * double(y);
+      }
+      s[i] = float(sum);
+    }
+  }
+#if !defined(WEIR_UNCHECKED)
+  fma += F32 ? 16 : 32;
+#endif
 }
 
 template <class P> struct From;

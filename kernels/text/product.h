@@ -5,9 +5,6 @@
 #define LANES_C 16
 #define LANES_R (THREADS / LANES_C)
 #define TC 4
-// Chains of so many products are summed by themselves. One chain over all k leaves an error that the many like edges of a liquid have in
-// common, and the f32 virial adds it up (DPA-3.1-3M, 64 molecules of water: 3e-5 eV with one chain, 2e-5 with 32, 5e-6 with 16; 2026-11-23).
-#define K_BLOCK 16
 
 // C[r][c] = sum_k a(r, k) w[k w_stride + c] for r < rows, c0 <= c < c1; `done(r, c, sum)` for each, by one thread. K rows of w.
 template <class T, int TR, class A, class W, class Done>
@@ -61,5 +58,9 @@ UNROLL
 }
 template <int TR, class A, class W, class Done>
 DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, A a, Done done) {
+#if PRODUCTS != PLAIN
+  tensor_product(rows, inputs, c0, c1, w, w_stride, a, done);
+#else
   product_of<real, TR>(rows, inputs, c0, c1, w, w_stride, a, done);
+#endif
 }

@@ -12,6 +12,7 @@ mod promises;
 mod faults;
 mod given;
 mod placed;
+mod products;
 mod ranges;
 mod recorded;
 mod resident;

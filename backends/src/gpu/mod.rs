@@ -29,7 +29,7 @@ mod weights;
 pub use calculator::GpuCalculator;
 pub use memory::{Refused, TierMemory};
 pub use rates::estimated_rates;
-pub use shape::{precompiled, shared_memory};
+pub use shape::{precompiled, shared_memory, Arithmetic};
 pub use tiers::{open_tiers, GpuTierError, Opened};
 
 use crate::cpu::{PrecisionChoice, Store, Terms};
@@ -41,7 +41,7 @@ use thiserror::Error;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
 use weir_kernels::compile::Options as CompileOptions;
-use weir_kernels::Chip;
+use weir_kernels::{Chip, Products};
 
 /// Edges of a tile: enough centres for every multiprocessor, few enough for a tile's scratch to stay small.
 const TILE: usize = 1 << 17;
@@ -65,6 +65,8 @@ pub struct GpuTier {
 pub struct GpuOptions {
     /// Compute precision.
     pub precision: PrecisionChoice,
+    /// How matrices of f32 are multiplied.
+    pub products: Products,
     /// Which layer inputs are kept.
     pub checkpoint: Checkpoint,
     /// How states are stored.
@@ -106,6 +108,7 @@ impl Default for GpuOptions {
     fn default() -> Self {
         Self {
             precision: PrecisionChoice::Model,
+            products: Products::Plain,
             checkpoint: Checkpoint::Auto,
             store: Store::Exact,
             spill: Permission::Allowed,
@@ -181,6 +184,14 @@ pub enum GpuError {
     /// The updates of such a model follow one another in double precision only, as on the CPU.
     #[error("this model uses sequential_update, which runs in double precision only; use --precision f64, or WEIR_PRECISION=f64")]
     Sequential,
+    /// A chip without such units.
+    #[error("{products} products need units that {chip} does not have; set WEIR_PRECISION=f32 or model")]
+    Products {
+        /// Wanted.
+        products: Products,
+        /// What is there.
+        chip: Chip,
+    },
     /// Between its updates nothing is rounded.
     #[error("this model uses sequential_update, whose states are kept exactly: unset WEIR_STORE")]
     SequentialStore,

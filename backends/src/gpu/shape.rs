@@ -5,7 +5,7 @@ use crate::cpu::{PrecisionChoice, Store};
 use crate::network::Shapes;
 use weir_engine::activation::Activation;
 use weir_engine::model::Model;
-use weir_kernels::{Chip, Shape, Source};
+use weir_kernels::{Chip, Products, Shape, Source};
 
 /// Bytes of shared memory that a block may have on a chip, as its driver tells; none for chips that nobody has looked up. CUDA: the
 /// programming guide's table of compute capabilities, less the kilobyte that the system keeps. AMD: local data share of a workgroup.
@@ -32,15 +32,30 @@ pub fn shared_memory(chip: &Chip) -> Option<u32> {
 ///
 /// # Errors
 /// [`GpuError::Sequential`], [`GpuError::SequentialStore`], [`GpuError::Shared`].
-pub fn precompiled(model: &Model, precision: PrecisionChoice, store: Store, shared: u32) -> Result<Source, GpuError> {
-    fitted(model, &Shapes::of(model), precision, store, shared).map(|shape| Source::dpa3(&shape))
+pub fn precompiled(model: &Model, arithmetic: Arithmetic, store: Store, shared: u32) -> Result<Source, GpuError> {
+    fitted(model, &Shapes::of(model), arithmetic, store, shared).map(|shape| Source::dpa3(&shape))
+}
+
+/// What numbers are, and how matrices of them are multiplied (f32 only).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arithmetic {
+    /// Numbers.
+    pub precision: PrecisionChoice,
+    /// Products.
+    pub products: Products,
+}
+
+impl From<PrecisionChoice> for Arithmetic {
+    fn from(precision: PrecisionChoice) -> Self {
+        Self { precision, products: Products::Plain }
+    }
 }
 
 /// The shape with its rows in shared memory.
 pub fn fitted(
     model: &Model,
     shapes: &Shapes,
-    precision: PrecisionChoice,
+    Arithmetic { precision, products }: Arithmetic,
     store: Store,
     shared: u32,
 ) -> Result<Shape, GpuError> {
@@ -53,7 +68,10 @@ pub fn fitted(
     if sequential && store != Store::Exact {
         return Err(GpuError::SequentialStore);
     }
-    shape_of(model, shapes, double, store).fitted(shared).ok_or(GpuError::Shared { bytes: shared })
+    let products = if double { Products::Plain } else { products };
+    Shape { products, ..shape_of(model, shapes, double, store) }
+        .fitted(shared)
+        .ok_or(GpuError::Shared { bytes: shared })
 }
 
 /// Number of an activation in `math.h`, and its threshold.
@@ -95,6 +113,7 @@ fn shape_of(model: &Model, s: &Shapes, double: bool, store: Store) -> Shape {
         raw_distance: o.edge_init_use_dist,
         smooth: o.smooth_edge_update,
         scales: [o.edge_scale(), o.angle_scale()],
+        products: Products::Plain,
         rows: [0; 3],
     }
 }

@@ -41,7 +41,7 @@ pub enum SessionError {
         cause: String,
     },
     /// An arithmetic without kernels.
-    #[error("{origin}: precision {precision} has no kernels yet; choose model, f64 or f32")]
+    #[error("{origin}: precision {precision} has no kernels yet; choose model, f64, f32, tf32x3 or tf32")]
     Precision {
         /// Who asked for it.
         origin: String,

@@ -16,6 +16,7 @@ use weir_allocators::policy::{Backend, CheckpointRule, Policy, Precision, Store}
 use weir_allocators::topology::Topology;
 use weir_engine::backend::Calculator;
 use weir_engine::model::{self, Model};
+use weir_kernels::Products;
 
 /// Refuses backends that `caller` (`weir profile`) cannot use.
 ///
@@ -63,12 +64,14 @@ impl Session {
         self.device.as_ref()
     }
 
-    /// The arithmetic of the messages: `f64` or `f32`.
+    /// The arithmetic of the messages: `f64` or `f32`, or f32 with the products of a GPU's matrix units, `tf32x3` or `tf32`.
     pub fn precision(&self) -> &'static str {
         let options = &self.model.descriptor.options;
         match self.policy.precision.value {
             Precision::F64 => "f64",
             Precision::F32 => "f32",
+            Precision::Tf32x3 => "tf32x3",
+            Precision::Tf32 => "tf32",
             // Sequential models have a double-precision path only.
             Precision::Model if options.sequential_update => "f64",
             Precision::Model if options.precision == model::Precision::F32 => "f32",
@@ -108,10 +111,15 @@ impl Session {
     /// Tiers that cannot be opened, settings that GPUs do not have yet.
     pub fn gpu_options(&self, device: &Device) -> Result<(GpuOptions, Vec<String>), SessionError> {
         let p = &self.policy;
-        if matches!(p.precision.value, Precision::Tf32x3 | Precision::Tf32 | Precision::Bf16) {
-            let (origin, precision) = (p.precision.origin.clone(), p.precision.value.to_string());
-            return Err(SessionError::Precision { origin, precision });
-        }
+        let products = match p.precision.value {
+            Precision::Tf32x3 => Products::Tf32x3,
+            Precision::Tf32 => Products::Tf32,
+            Precision::Bf16 => {
+                let (origin, precision) = (p.precision.origin.clone(), p.precision.value.to_string());
+                return Err(SessionError::Precision { origin, precision });
+            }
+            Precision::Model | Precision::F32 | Precision::F64 => Products::Plain,
+        };
         let mut remarks = Vec::new();
         let tiers = match self.gpu_tiers.get() {
             Some(tiers) => tiers.clone(),
@@ -123,6 +131,7 @@ impl Session {
         };
         let options = GpuOptions {
             precision: self.choice(),
+            products,
             checkpoint: self.checkpoint(),
             store: self.store(),
             tiers,
@@ -148,8 +157,8 @@ impl Session {
     pub fn choice(&self) -> PrecisionChoice {
         match self.policy.precision.value {
             Precision::F64 => PrecisionChoice::F64,
-            Precision::F32 => PrecisionChoice::F32,
-            _ => PrecisionChoice::Model,
+            Precision::F32 | Precision::Tf32x3 | Precision::Tf32 => PrecisionChoice::F32,
+            Precision::Model | Precision::Bf16 => PrecisionChoice::Model,
         }
     }
 

@@ -15,7 +15,7 @@ use super::driver::{Driver, Memory as Where, Module, Stream};
 use super::launch::{Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::DeviceList;
-use super::shape::fitted;
+use super::shape::{fitted, Arithmetic};
 use super::staging::Staging;
 use super::upload::Upload;
 use super::weights::ModelArrays;
@@ -125,7 +125,11 @@ impl Executor {
         let store = options.store.of(number);
         let shared = driver.facts().shared;
         let most = options.shared_limit.unwrap_or(shared).min(shared);
-        let shape = fitted(&model, &shapes, options.precision, options.store, most)?;
+        let (precision, products) = (options.precision, options.products);
+        if !products.on(&driver.facts().chip) {
+            return Err(GpuError::Products { products, chip: driver.facts().chip.clone() });
+        }
+        let shape = fitted(&model, &shapes, Arithmetic { precision, products }, options.store, most)?;
         let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
         let image = Loaded { driver: driver.clone(), module: driver.load(&image)? };
         let kernels = Kernels::of(driver.as_ref(), image.module)?;
@@ -185,8 +189,9 @@ impl Executor {
         self.launcher.driver.as_ref()
     }
 
-    fn extent(&self, tiles: u64) -> Extent {
-        Extent::of(&self.model, u64::from(self.launcher.number), tiles)
+    fn extent(&self, atoms: usize, tiles: u64) -> Extent {
+        let budget = self.options.tiers.first().map_or(0, |t| t.spec.capacity);
+        Extent::of(&self.model, &self.shapes, u64::from(self.launcher.number), atoms as u64, tiles, budget)
     }
 
     /// A new skin list, built for these positions. Where the old one's memory holds it, its addresses stay, and so does what was recorded.
@@ -246,7 +251,7 @@ impl Executor {
     fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout) -> Layout {
         // As many tiles as there can be: they take 28 bytes each.
         let tiles = (graph.edges() / tile_edges.max(1) * 2 + 2).min(graph.atoms());
-        let (s, x, fit) = (&self.shapes, self.extent(tiles as u64), &self.weights.fit);
+        let (s, x, fit) = (&self.shapes, self.extent(graph.atoms(), tiles as u64), &self.weights.fit);
         let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
         let other = self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
@@ -295,7 +300,7 @@ impl Executor {
         self.parameters = None;
         self.trace = None;
         let program = &layout.plan.program;
-        let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len() as u64), program.banks);
+        let (s, x, banks) = (&self.shapes, self.extent(graph.atoms(), layout.tiles.len() as u64), program.banks);
         let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
         let memory = Held::new(&self.launcher.driver, Where::Device, bytes).map_err(failed)?;
         self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.weights.fit, banks).0;

@@ -1,0 +1,73 @@
+//! Products by matrix units: as exact as they claim, and without a trace of how work is cut.
+
+use super::common::bits;
+use super::placed::{options, tight, Case};
+use weir_backends::cpu::PrecisionChoice;
+use weir_backends::gpu::emulated::{EmulatedOptions, Watch};
+use weir_backends::gpu::GpuOptions;
+use weir_engine::backend::Results;
+use weir_kernels::{Chip, Products};
+
+/// The device with the units.
+fn device(products: Products) -> EmulatedOptions {
+    EmulatedOptions { wave: if products == Products::Mfma { 64 } else { 32 }, ..Default::default() }
+}
+
+fn with(products: Products) -> GpuOptions {
+    GpuOptions { products, ..options(PrecisionChoice::F32) }
+}
+
+fn largest(a: &Results, b: &Results) -> f64 {
+    let pairs = a.forces.as_flattened().iter().zip(b.forces.as_flattened());
+    pairs.map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn matrix_units_are_as_exact_as_they_claim() {
+    let case = Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]]);
+    let run = |options: &GpuOptions| case.run(&mut case.calculator(device(options.products), options)).unwrap();
+    let exact = run(&options(PrecisionChoice::F64));
+    let scale = exact.forces.as_flattened().iter().fold(0.0, |m: f64, f| m.max(f.abs()));
+    let error = |products| largest(&run(&with(products)), &exact);
+    let plain = error(Products::Plain);
+    assert!(plain > 0.0 && plain < 1e-5 * scale, "{plain}");
+    for products in [Products::Tf32x3, Products::Mfma] {
+        let e = error(products);
+        assert!(e <= 2.0 * plain, "{products}: {e:.2e} eV/A, plain f32 {plain:.2e}");
+    }
+    // Ten bits behind the point: worse by far, and that it is shows that the factors are rounded at all.
+    let e = error(Products::Tf32);
+    assert!(
+        e > 20.0 * plain && e < 2e-2 * scale,
+        "tf32: {e:.2e} eV/A, plain f32 {plain:.2e}, largest force {scale:.2e}"
+    );
+}
+
+#[test]
+fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
+    let case = Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]]);
+    for products in [Products::Tf32x3, Products::Tf32, Products::Mfma] {
+        let (base, d) = (with(products), device(products));
+        let run = |d: EmulatedOptions, o: &GpuOptions| bits(&case.run(&mut case.calculator(d, o)).unwrap());
+        let expected = run(d, &base);
+        assert_eq!(run(d, &GpuOptions { tile_edges: 500, ..base.clone() }), expected, "{products}: tiles");
+        assert_eq!(run(d, &GpuOptions { shared_limit: Some(6 << 10), ..base.clone() }), expected, "{products}: rows");
+        assert_eq!(run(d, &tight(&case, d, &base)), expected, "{products}: placement");
+        assert_eq!(run(EmulatedOptions { watch: Watch::Nothing, ..d }, &base), expected, "{products}: unwatched");
+    }
+}
+
+#[test]
+fn chips_without_matrix_units_are_refused_by_name() {
+    let on = |products: Products, chip: &str| products.on(&chip.parse::<Chip>().unwrap());
+    assert!(on(Products::Tf32x3, "sm_80") && on(Products::Tf32x3, "sm_90a") && on(Products::Tf32, "sm_100a"));
+    assert!(on(Products::Mfma, "gfx90a") && on(Products::Mfma, "gfx942"));
+    for (products, chip) in [
+        (Products::Tf32x3, "sm_75"),
+        (Products::Tf32, "gfx942"),
+        (Products::Mfma, "sm_90a"),
+        (Products::Mfma, "gfx1100"),
+    ] {
+        assert!(!on(products, chip), "{products} on {chip}");
+    }
+}
