@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Tables and pictures of docs/performance.md and the README's table of results, from benches/results alone: no number there is typed.
+
+    scripts/performance.py            writes them anew
+    scripts/performance.py --check    fails where a page is not that of the results
+
+A table stands between `<!-- name -->` and `<!-- end -->`. Of several files of a kind the latest counts (names begin with dates).
+"""
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benches/results"
+PAGES = ("docs/performance.md", "README.md")
+COLOURS = {"rebuild": "#b3541e", "spill": "#4a6fa5", "planner": "#2e7d32"}
+WAYS = {"rebuild": "rebuild only", "spill": "spill only", "planner": "planner"}
+
+
+def lines(pattern):
+    """Objects of the latest file of JSON lines, and its name."""
+    files = sorted(RESULTS.glob(pattern))
+    if not files:
+        return [], None
+    return [json.loads(l) for l in files[-1].read_text().splitlines() if l.strip()], files[-1].name
+
+
+def latest(pattern):
+    files = sorted(RESULTS.glob(pattern))
+    return (json.loads(files[-1].read_text()), files[-1].name) if files else (None, None)
+
+
+def table(head, rows):
+    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(out + ["| " + " | ".join(str(c) for c in row) + " |" for row in rows]) + "\n"
+
+
+def digits(x, n=3):
+    """To n figures, without an exponent where it would be short."""
+    if x == 0:
+        return "0"
+    text = f"{x:.{n}g}"
+    return f"{float(text):,.0f}" if "e+" in text or abs(x) >= 10**n else text
+
+
+def gb(x):
+    return f"{x / 1e9:.2f}"
+
+
+def per_day(seconds):
+    """ns/day with a step of 1 fs."""
+    return digits(86400e-6 / seconds)
+
+
+def cases():
+    """Steps on a CPU: the latest line of every case, and the peer of the same session where there is one."""
+    found, peers = {}, {}
+    for path in sorted(RESULTS.glob("*-2cores-*.jsonl")):
+        for row in (json.loads(l) for l in path.read_text().splitlines() if l.strip()):
+            if "case" in row and "cpu_s" in row:
+                found[row["case"]] = row | {"file": path.name}
+            elif row.get("engine", "").startswith("deepmd-kit"):
+                key = (row["model"], row["structure"])
+                if key not in peers or row["cpu_s_per_call"] < peers[key]["cpu_s_per_call"]:
+                    peers[key] = row
+    return found, peers
+
+
+def cpu():
+    found, peers = cases()
+    names = {"3m_1YRF": ("3m.dp", "1YRF.extxyz"), "3m_water_192": ("3m.dp", "water_192.extxyz")}
+    rows = []
+    for name, row in sorted(found.items(), key=lambda kv: (kv[0].split("_")[0], kv[1]["atoms"], kv[0])):
+        peer = peers.get(names.get(name))
+        beside = f"{digits(peer['cpu_s_per_call'])} CPU-s, {peer['peak_rss_GB']:.1f} GB" if peer else ""
+        ratio = f"{peer['cpu_s_per_call'] / row['cpu_s']:.1f}" if peer else ""
+        rows.append([f"`{name}`", int(row["atoms"]), digits(row["cpu_s"]), digits(row["wall_s"]), digits(row["cpu_us_per_atom"]),
+                     per_day(row["cpu_s"] / row["threads"]), gb(row["peak_bytes"]), beside, ratio, row["date"]])
+    head = ["case", "atoms", "CPU-s a step", "wall s", "CPU-us/atom", "ns/day at 1 fs", "GB", "DeePMD-kit 3.2.0", "times", "date"]
+    note = "\nns/day is what two threads would reach if nobody else used the machine: CPU seconds by two. Wall seconds are as measured, some with other load.\n"
+    return table(head, rows) + note
+
+
+def profile_rows():
+    data, name = latest("*-2PTC-profile.json")
+    return data, name, [r for r in data["profile"]["rows"] if not r["infeasible"]]
+
+
+def spill():
+    data, name, rows = profile_rows()
+    p = data["profile"]
+    base = p["unlimited_s"]
+    out = []
+    for r in rows:
+        off = r["predicted_s"] / r["measured_s"] - 1
+        out.append([r["budget"], f"{r['hbm_bytes'] / 2**30:.2f} GiB", WAYS[r["way"]], digits(r["predicted_s"]), digits(r["measured_s"]),
+                    f"{100 * off:+.0f} %", f"{r['measured_s'] / base:.2f}", gb(r["out_bytes"]), gb(r["in_bytes"])])
+    head = ["budget", "fast memory", "how", "predicted s", "measured s", "off by", "times unlimited", "GB out", "GB in"]
+    text = f"{data['structure']}, {p['atoms']} atoms, {data['precision']}, {data['threads']} threads, {data['device']}; unlimited: {digits(base)} s, {gb(p['unlimited_bytes'])} GB.\n\n"
+    return text + table(head, out) + f"\n[{name}](../benches/results/{name}), `weir profile`, medians of {data['calls']}, {data['date']}.\n"
+
+
+def spill_picture():
+    """Predicted (lines) beside measured (dots): seconds over the share of fast memory."""
+    data, _, rows = profile_rows()
+    p = data["profile"]
+    w, h, left, low, top = 640, 360, 62, 44, 40
+    most = 1.1 * max(max(r["measured_s"], r["predicted_s"]) for r in rows)
+    x = lambda b: left + (w - left - 20) * min(1.0, b / p["unlimited_bytes"])
+    y = lambda s: h - low - (h - low - top) * s / most
+    text = lambda at, to, s, more="": f'<text x="{at:.1f}" y="{to:.1f}" {more}>{s}</text>'
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">',
+           f'<rect width="{w}" height="{h}" fill="white"/>',
+           text(left, 20, f"A step of {data['structure'].split('.')[0]} with less fast memory: predicted (lines), measured (dots)", 'font-size="13"')]
+    step = 10 if most > 25 else 5
+    for s in range(0, int(most) + 1, step):
+        out.append(f'<path d="M{left} {y(s):.1f}H{w - 20}" stroke="#ddd"/>' + text(left - 6, y(s) + 4, s, 'text-anchor="end"'))
+    for share in (0, 25, 50, 75, 100):
+        out.append(text(x(share / 100 * p["unlimited_bytes"]), h - low + 16, f"{share} %", 'text-anchor="middle"'))
+    out.append(text(w / 2, h - 8, "fast memory, share of what an unlimited step takes", 'text-anchor="middle"'))
+    out.append(text(14, h / 2, "seconds", f'text-anchor="middle" transform="rotate(-90 14 {h / 2})"'))
+    for k, (way, colour) in enumerate(COLOURS.items()):
+        mine = sorted((r for r in rows if r["way"] == way), key=lambda r: r["hbm_bytes"])
+        points = [(x(r["hbm_bytes"]), y(r["predicted_s"])) for r in mine] + [(x(p["unlimited_bytes"]), y(p["unlimited_s"]))]
+        out.append(f'<path d="M{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        out += [f'<circle cx="{x(r["hbm_bytes"]):.1f}" cy="{y(r["measured_s"]):.1f}" r="4" fill="{colour}"/>' for r in mine]
+        out.append(f'<path d="M{w - 170} {top + 12 + 18 * k}h24" stroke="{colour}" stroke-width="2"/>' + text(w - 140, top + 16 + 18 * k, WAYS[way]))
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
+def classes():
+    data, name = latest("*-kernels.json")
+    k = data["kernels"]
+    total = sum(c["seconds"] for c in k["classes"])
+    rows = [[c["name"], f"{c['seconds']:.2f}", f"{100 * c['seconds'] / total:.0f} %", f"{c['calls']:,}",
+             digits(c["gflop_s"]) if c.get("gflop_s") else ""] for c in k["classes"]]
+    text = f"{data['structure']}, {data['precision']}, {k['threads']} threads of {data['device']}, one step:\n\n"
+    return text + table(["class", "thread seconds", "share", "calls", "GFLOP/s a thread"], rows) + f"\n[{name}](../benches/results/{name}), `weir profile --kernels`, {data['date']}.\n"
+
+
+def traffic():
+    data, name = latest("*-traffic.json")
+    s = data["scaled"]
+    rows = []
+    for kernel, k in sorted(data["kernels"].items(), key=lambda kv: -kv[1]["scaled_gb"]):
+        if k["scaled_gb"] < 0.05:
+            continue
+        rows.append([f"`{kernel}`", k["launches"], k["per"], digits(k["read_bytes_per_step"] / 16), digits(k["written_bytes_per_step"] / 16),
+                     f"{k['scaled_gb']:.2f}"])
+    rest = s["gb"] - sum(k["scaled_gb"] for k in data["kernels"].values() if k["scaled_gb"] >= 0.05)
+    rows.append(["all others", "", "", "", "", f"{rest:.2f}"])
+    rows.append(["**sum**", s["launches"], "", "", "", f"**{s['gb']:.1f}**"])
+    a, b = data["counted_on"], data["scaled_to"]
+    text = (f"Counted on {data['structure']} ({a['atoms']} atoms, {a['edges']} edges, {a['angles']} angles), all in one tile, {data['precision']}; scaled to "
+            f"{b['atoms']} atoms, {b['edges']} edges, {b['angle_edges']} angle edges and {b['angles']} angles (2PTC): **{s['gb']:.1f} GB**, {s['launches']:.0f} launches, {s['tflop']:.2f} TFLOP in products and "
+            f"{s['activations'] / 1e9:.1f} G activations a step. At 3.35 TB/s (H100) the bytes alone would take {s['gb'] / 3.35:.1f} ms.\n\n")
+    head = ["kernel", "launches", "per", "bytes read a layer", "bytes written a layer", "GB a step"]
+    return text + table(head, rows) + f"\n[{name}](../benches/results/{name}), `cargo bench --features emulated --bench traffic`, {data['date']}, commit {data['commit']}.\n"
+
+
+def gpu():
+    found = sorted(RESULTS.glob("*-gpu-check.json"))
+    found = [(json.loads(p.read_text()), p.name) for p in found]
+    if not found:
+        return "No GPU has been measured yet. `benches/gpu/check.sh` measures one; this table is made from its file.\n"
+    out = ""
+    for data, name in found:
+        peers = {r["structure"]: r for r in data.get("peer", {}).get("rows", [])}
+        rows = []
+        for protein, r in data["proteins"].items():
+            driver = r["device_memory"]
+            peer = peers.get(protein)
+            rows.append([protein, r["natoms"], f"{r['ms_per_step']:.2f}", digits(1e3 * r["ms_per_step"] / r["natoms"]), per_day(r["ms_per_step"] / 1e3), r["launches"],
+                         gb(r["peak_bytes"]["hbm"]), json.dumps(driver), f"{peer['ms_per_step'] / r['ms_per_step']:.0f}" if peer else ""])
+        device = (data.get("device") or {}).get("device", "?")
+        out += f"{device}, [{name}](../benches/results/{name}):\n\n" + table(
+            ["structure", "atoms", "ms a step", "us/atom", "ns/day at 1 fs", "launches", "planner GB", "driver and device", "times DeePMD-kit"], rows)
+    return out
+
+
+def stored():
+    data, name = latest("*-store-drift.json")
+    rows = [[f"`{form}`", f"{r['slope_eV_per_atom_per_ps']:.1e}", f"{r['span_ps']:g}", r["steps"], f"{r['mean_K']:.0f}"] for form, r in data["forms"].items()]
+    return f"{data['system']}:\n\n" + table(["model and storage", "drift eV/atom/ps", "ps", "steps", "mean K"], rows) + f"\n[{name}](../benches/results/{name}), {data['date']}.\n"
+
+
+def readme():
+    found, peers = cases()
+    data, _, rows = profile_rows()
+    base = data["profile"]["unlimited_s"]
+    of = lambda name: found[name]
+    step = lambda name: f"{digits(of(name)['cpu_s'])} CPU-s ({digits(of(name)['wall_s'])} s wall), {gb(of(name)['peak_bytes'])} GB"
+    yrf, water = peers[("3m.dp", "1YRF.extxyz")], peers[("3m.dp", "water_192.extxyz")]
+    peer = lambda p: f"{digits(p['cpu_s_per_call'])} CPU-s ({digits(p['median_ms'] / 1e3)} s), {p['peak_rss_GB']:.1f} GB"
+    planner = [r for r in rows if r["way"] == "planner" and r["budget"] != "100%"]
+    worst = max(abs(r["predicted_s"] / r["measured_s"] - 1) for r in planner)
+    out = [["1YRF (582 atoms), DPA-3.1-3M shape, f32", step("3m_1YRF"), peer(yrf)],
+           ["the same, `--checkpoint every:4`", step("3m_1YRF_every4") + ", same bits", ""],
+           ["water, 192 atoms, same model", step("3m_water_192"), peer(water)]]
+    out += [[f"{n} ({int(of('3m_' + n)['atoms'])} atoms), same model", step("3m_" + n), ""] for n in ("1UBQ", "3LZM", "2PTC")]
+    out.append(["2PTC with " + ", ".join(f"{r['hbm_bytes'] / data['profile']['unlimited_bytes']:.0%}" for r in planner) + " of its memory as fast memory, the rest in a slower tier",
+                ", ".join(f"{r['measured_s'] / base:.2f}" for r in planner) + f" times the unlimited time, predicted within {100 * worst:.0f} %, same bits", ""])
+    tiny = [found[k] for k in found if k.startswith("tiny_water")]
+    span = [digits(f(r["cpu_us_per_atom"] for r in tiny)) for f in (min, max)]
+    out.append([f"water, {int(min(r['atoms'] for r in tiny))} to {int(max(r['atoms'] for r in tiny))} atoms, `tiny` preset", f"{span[0]} to {span[1]} CPU-us per atom", ""])
+    out.append(["demo model, 192 atoms", f"{digits(of('demo_water_192')['cpu_s'])} CPU-s a step", ""])
+    return table(["what (2 cores of an AMD EPYC Zen 3, a shared host; energy + forces + virial)", "Weir", "DeePMD-kit 3.2.0, same machine, 2 threads"], out)
+
+
+def main():
+    check = "--check" in sys.argv[1:]
+    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "gpu": gpu, "stored": stored, "results": readme}
+    made = {ROOT / "docs/performance-spill.svg": spill_picture()}
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for name, make in parts.items():
+            begin = f"<!-- {name} -->\n"
+            if begin in text:
+                at = text.index(begin) + len(begin)
+                text = text[:at] + make() + text[text.index("<!-- end -->", at):]
+        made[ROOT / page] = text
+    stale = [p for p, text in made.items() if not p.exists() or p.read_text() != text]
+    for path in stale:
+        print(f"{path.relative_to(ROOT)}: {'is not of benches/results; scripts/performance.py writes it' if check else 'written'}")
+        if not check:
+            path.write_text(made[path])
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
