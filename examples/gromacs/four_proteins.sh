@@ -3,7 +3,8 @@
 #
 # FOLDER has, for each NAME (1YRF 1UBQ 3LZM 2PTC): NAME.gro (the protein), NAME_solvated.gro, NAME_top/topol.top and md.mdp (1 fs, cutoff 0.7 nm).
 # GMX names gmx (2025 or later), WEIR weir, PLUMED_KERNEL libweir.so. STEPS of the model (default 10; the first is not counted: it pays for
-# memory), CLASSICAL_STEPS (default 2000, the first half not counted), NTOMP threads of both (default: all cores), CLASSICAL=no leaves that out.
+# memory), CLASSICAL_STEPS (default 2000, the first half not counted), NTOMP threads of both (default: all cores), HEAD a branch of the model;
+# CLASSICAL=no leaves the classical run out.
 # Prints a line a protein: atoms, ns/day classical, ns/day by the model (from the wall time of md.log: its own figure has three decimals).
 set -euo pipefail
 usage="usage: four_proteins.sh MODEL FOLDER [NAME ...]"
