@@ -1,9 +1,11 @@
 //! `weir gromacs prepare`: what a run of a stock GROMACS on Weir needs (docs/gromacs.md).
 
+mod cell;
 mod configuration;
 mod gro;
 mod group;
 mod mdp;
+mod step;
 mod topology;
 mod whole;
 
@@ -30,7 +32,9 @@ pub fn prepare(args: &GromacsPrepareArgs, engine: &Engine, log: &Log) -> Result<
         known(&structure, &engine.model.type_map)?;
     }
     let model = fs::canonicalize(&args.model.model).with_context(|| format!("{}", args.model.model.display()))?;
-    let head = args.model.head.as_deref();
+    plain(&model)?;
+    // Flag, environment or configuration file: the run has none of them.
+    let head = engine.policy.head.as_ref().map(|h| h.value.as_str());
     let mdp = args.mdp.as_ref().map(|p| fs::read_to_string(p).with_context(|| format!("{}", p.display())));
     let type_map = &engine.model.type_map;
     let job = Job { args, structure: &structure, model: &model, type_map, head, mdp: mdp.transpose()? };
@@ -65,6 +69,15 @@ struct Made {
     summary: String,
     /// `-c` and further options of grompp.
     grompp: String,
+}
+
+/// Refuses names that a line of `weir.dat` cannot hold.
+fn plain(model: &Path) -> Result<()> {
+    let name = model.display().to_string();
+    if name.contains(['\n', '\r']) || name.split(char::is_whitespace).skip(1).any(|w| w.starts_with('#')) {
+        bail!("{name:?}: weir.dat takes a # behind a space for a comment, and a line for a key: give the model another name or a link");
+    }
+    Ok(())
 }
 
 fn known(structure: &Structure, type_map: &[String]) -> Result<()> {
@@ -102,6 +115,16 @@ fn library() -> PathBuf {
     places.into_iter().find(|p| p.is_file()).unwrap_or_else(|| "/path/to/libweir.so".into())
 }
 
+/// A word of a shell's command line.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 fn told(folder: &Path, made: &Made) -> String {
     let names: Vec<&str> = made.files.iter().map(|(name, _)| *name).collect();
     format!(
@@ -109,8 +132,34 @@ fn told(folder: &Path, made: &Made) -> String {
         folder.display(),
         names.join(" "),
         made.summary,
-        folder.display(),
+        quoted(folder),
         made.grompp,
-        library().display()
+        quoted(&library())
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_printed_paths_as_one_word() {
+        for (path, word) in [
+            ("/run/a-b_c.gro", "/run/a-b_c.gro"),
+            ("my run", "'my run'"),
+            ("it's $HOME", "'it'\\''s $HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
+        let script = format!("printf %s {}", quoted(Path::new("a 'b' ;c")));
+        let echo = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(echo.stdout, b"a 'b' ;c");
+    }
+
+    #[test]
+    fn a_model_whose_name_would_be_cut_is_refused() {
+        plain(Path::new("/my models/a#1.dp")).unwrap();
+        assert!(plain(Path::new("/m/a #1.dp")).unwrap_err().to_string().contains("another name"));
+    }
 }

@@ -2,7 +2,7 @@
 # From a PDB file to ns/day by the model: examples/gromacs/run.sh MODEL PDB [HEAD]
 #
 # Classical minimisation, NVT and NPT of the solvated protein, a classical run for comparison, then the protein by the model in vacuum, 10,000
-# steps of 1 fs. GMX names gmx (2025 or later), WEIR weir; NSTEPS shortens every stage. Eight threads.
+# steps of 1 fs. GMX names gmx (2025 or later), WEIR weir; NSTEPS shortens every stage. NTOMP threads of mdrun (8).
 set -euo pipefail
 model=$(realpath "${1:?usage: run.sh MODEL PDB [HEAD]}")
 pdb=$(realpath "${2:?usage: run.sh MODEL PDB [HEAD]}")
@@ -19,7 +19,7 @@ echo SOL | "$gmx" genion -s ions.tpr -p topol.top -o ionised.gro -neutral -conc 
 conf=ionised.gro state=()
 for stage in em nvt npt md; do
   "$gmx" grompp -f "$here/$stage.mdp" -c "$conf" -r "$conf" "${state[@]}" -p topol.top -o "$stage.tpr"
-  "$gmx" mdrun -ntmpi 1 -ntomp 8 -deffnm "$stage" "${short[@]}"
+  "$gmx" mdrun -ntmpi 1 -ntomp "${NTOMP:-8}" -deffnm "$stage" "${short[@]}"
   conf=$stage.gro
   state=(); [ "$stage" = em ] || state=(-t "$stage.cpt")
 done
@@ -30,5 +30,5 @@ grep Performance md.log                                  # classical, ns/day fir
 cd by-model
 sed -i 's/^continuation .*/continuation = no/' grompp.mdp
 "$gmx" grompp -f grompp.mdp -c conf.gro -p topol.top -o topol.tpr
-WEIR_THREADS=${WEIR_THREADS:-8} PLUMED_KERNEL=$kernel "$gmx" mdrun -ntmpi 1 -ntomp 1 -plumed weir.dat "${short[@]}"
+WEIR_THREADS=${WEIR_THREADS:-${NTOMP:-8}} PLUMED_KERNEL=$kernel "$gmx" mdrun -ntmpi 1 -ntomp 1 -plumed weir.dat "${short[@]}"
 grep Performance md.log                                  # by the model

@@ -5,7 +5,7 @@ use crate::Error;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use weir_allocators::policy::Layer;
+use weir_allocators::policy::{Layer, PolicyError};
 use weir_backends::session::{Device, Session};
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results, Totals};
 use weir_engine::graph::{GivenList, Images, Pair};
@@ -56,8 +56,8 @@ impl Potential {
             Some((level, _)) if ["warn", "info", "debug"].contains(&level.as_str()) => true,
             Some((level, _)) if level == "error" => false,
             Some((level, origin)) => {
-                let text = format!("{origin}: \"{level}\" is not a log level: choose error, warn, info or debug");
-                return Err(Error::Argument(text));
+                let why = format!("\"{level}\" is not a log level: choose error, warn, info or debug");
+                return Err(PolicyError::Value { origin: origin.clone(), why }.into());
             }
         };
         let options = LoadOptions { head: policy.head.as_ref().map(|h| h.value.clone()), allow_unknown: false };

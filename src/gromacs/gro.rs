@@ -17,19 +17,14 @@ pub(super) fn label(s: &Structure, atom: usize) -> (i64, &str, &str) {
     (s.residue_numbers.get(atom).copied().unwrap_or(1), if residue.is_empty() { "UNK" } else { residue }, name)
 }
 
-/// The frame; without a cell, in the middle of a cube in which it can turn and stay 1 nm from the walls.
+/// The frame, its cell in short vectors; without a cell, in the middle of a cube in which it can turn and stay 1 nm from the walls.
 ///
 /// # Errors
 /// Cells that are not lower triangular with positive diagonal, atoms too far away for the columns.
 pub(super) fn write(s: &Structure) -> Result<String> {
     let mut shift = [0.0; 3];
     let cell = match s.cell {
-        Some(cell) => {
-            if cell[0][1] != 0.0 || cell[0][2] != 0.0 || cell[1][2] != 0.0 || (0..3).any(|k| cell[k][k] <= 0.0) {
-                bail!("GROMACS needs box vectors with a along x, b in the xy plane and positive diagonal, but they are {cell:?} A: rotate the structure first");
-            }
-            cell
-        }
+        Some(cell) => super::cell::reduced(cell)?,
         None => {
             let axis = |a: usize| {
                 let ends = s.positions.iter().map(|x| x[a]);

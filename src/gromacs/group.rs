@@ -5,7 +5,7 @@
 //! of one, and narrow.
 
 use super::topology::{Kind, Line, Topology};
-use super::{configuration, mdp, Job, Made};
+use super::{configuration, mdp, quoted, step, Job, Made};
 use crate::problem::Usage;
 use crate::structures::Reader;
 use anyhow::{bail, Context, Result};
@@ -30,6 +30,14 @@ pub(super) fn prepare(job: &Job, reader: &Reader, selection: &str) -> Result<Mad
     let text = job.mdp.as_ref().ok_or_else(|| need("the parameters of the classical run: --mdp md.mdp"))?;
     if job.args.read.select.is_some() || job.args.vacuum {
         return Err(Usage("--select and --vacuum are for whole systems: with --group all atoms stay".into()).into());
+    }
+    let read_by_grompp =
+        |e: &std::ffi::OsStr| ["gro", "g96", "pdb", "ent", "brk"].iter().any(|k| e.eq_ignore_ascii_case(k));
+    if !job.args.structure.extension().is_some_and(read_by_grompp) {
+        let name = job.args.structure.display();
+        return Err(
+            Usage(format!("--group needs a structure that grompp reads (.gro, .g96, .pdb), {name} is none")).into()
+        );
     }
     let whole = job.structure;
     let options = ReadOptions { select: Some(selection.to_string()), ..reader.options()? };
@@ -57,7 +65,7 @@ pub(super) fn prepare(job: &Job, reader: &Reader, selection: &str) -> Result<Mad
         ("weir.dat", configuration::write(job.model, job.head, &seen, true, whole.cell.is_some())),
         ("grompp.mdp", text.clone()),
     ];
-    let mut remarks = Vec::new();
+    let mut remarks: Vec<String> = step::remark(text, &part).into_iter().collect();
     if ["steep", "cg", "l-bfgs"].contains(&mdp::value(text, "integrator").unwrap_or("md")) {
         remarks.push(
             "GROMACS' minimisers do not see the model's energy: minimise with the classical topology before".into(),
@@ -68,7 +76,22 @@ pub(super) fn prepare(job: &Job, reader: &Reader, selection: &str) -> Result<Mad
         group.len(),
         local
     );
-    Ok(Made { files, remarks, summary, grompp: format!("-c {}", conf.display()) })
+    let mut grompp = format!("-c {}", quoted(&conf));
+    if restrained(&topology, &defines) {
+        // Where the atoms are held: without it grompp ends with an error.
+        grompp += &format!(" -r {}", quoted(&conf));
+    }
+    if let Some(index) = &job.args.read.index {
+        // The parameters may name its groups.
+        grompp += &format!(" -n {}", quoted(&std::fs::canonicalize(index).context("--index")?));
+    }
+    Ok(Made { files, remarks, summary, grompp })
+}
+
+/// Whether atoms are held at places, as far as is known: force fields that were not found may have restraints behind a define.
+fn restrained(t: &Topology, defines: &[String]) -> bool {
+    let held = |l: &Line| l.active && l.section == "position_restraints" && !l.fields().is_empty();
+    t.lines.iter().any(held) || (!t.missing.is_empty() && defines.iter().any(|d| d.contains("POSRES")))
 }
 
 fn index(atoms: usize, group: &[usize]) -> String {

@@ -1,7 +1,7 @@
 //! The whole system by the model: a topology whose atoms have masses and nothing else.
 
 use super::gro::label;
-use super::{configuration, gro, mdp, Job, Made};
+use super::{cell, configuration, gro, mdp, step, Job, Made};
 use crate::cli::Ensemble;
 use anyhow::{bail, Result};
 use std::fmt::Write;
@@ -70,21 +70,29 @@ pub(super) fn prepare(job: &Job) -> Result<Made> {
     if job.args.vacuum {
         structure.cell = None;
     }
+    let mut remarks = Vec::new();
+    if let Some(given) = structure.cell {
+        let less = cell::reduced(given)?;
+        if less != given {
+            remarks.push(format!(
+                "the box was too skewed for GROMACS: its vectors are now {less:?} A, which are of the same lattice"
+            ));
+            structure.cell = Some(less);
+        }
+    }
     let s = &structure;
     let periodic = s.cell.is_some();
-    let mut remarks = Vec::new();
+    let no_box = if job.args.vacuum { " with --vacuum" } else { "" };
     if job.args.ensemble == Ensemble::Npt && !periodic {
-        bail!(
-            "--ensemble npt needs a periodic box: there is none{}",
-            if job.args.vacuum { " with --vacuum" } else { "" }
-        );
+        bail!("--ensemble npt needs a periodic box: there is none{no_box}");
+    }
+    if let (Some(barostat), false) = (job.mdp.as_deref().and_then(barostat), periodic) {
+        bail!("--mdp has pcoupl = {barostat}, which would let the empty box around the atoms collapse: there is no periodic box{no_box}; take pcoupl = no");
     }
     let text = match &job.mdp {
         None => fresh(job.args.ensemble, s.velocities.is_some()),
         Some(given) => {
-            if let Some(dt) = mdp::value(given, "dt").and_then(|t| t.parse::<f64>().ok()).filter(|dt| *dt > 0.001) {
-                remarks.push(format!("dt = {dt} ps: bonds to hydrogen are free, take 0.0005 (at most 0.001)"));
-            }
+            remarks.extend(step::remark(given, s));
             if mdp::value(given, "define").is_some_and(|d| !d.is_empty()) {
                 remarks
                     .push("the topology has no conditional parts: define (-DPOSRES and the like) has no effect".into());
@@ -110,6 +118,11 @@ pub(super) fn prepare(job: &Job) -> Result<Made> {
         if periodic { "periodic" } else { "in vacuum (a box with 2 nm to the next image)" }
     );
     Ok(Made { files, remarks, summary, grompp: "-c conf.gro".into() })
+}
+
+/// The barostat of run parameters.
+fn barostat(mdp: &str) -> Option<&str> {
+    mdp::value(mdp, "pcoupl").filter(|p| !p.is_empty() && !p.eq_ignore_ascii_case("no"))
 }
 
 fn index(atoms: usize) -> String {

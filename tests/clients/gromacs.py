@@ -1,6 +1,6 @@
 """The cases of gromacs.sh: an unmodified GROMACS on Weir's libweir.so against `weir eval`.
 
-    gromacs.py FOLDER        FOLDER has weir and libweir.so; GMX (and GMX_MPI) name the programs, GMXLIB the force fields
+    gromacs.py FOLDER        FOLDER has weir and libweir.so; GMX (and GMX_MPI, MPIRUN) name the programs, GMXLIB the force fields
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 
 BUILT = Path(sys.argv[1])
 WEIR, KERNEL = BUILT / "weir", BUILT / "libweir.so"
-GMX, GMX_MPI = os.environ["GMX"], os.environ.get("GMX_MPI")
+GMX, GMX_MPI, MPIRUN = os.environ["GMX"], os.environ.get("GMX_MPI"), os.environ.get("MPIRUN")
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "examples/water/model.dp"
 WATER = ROOT / "examples/water/start.extxyz"
@@ -31,6 +31,8 @@ PASSED, FAILED = [], []
 def call(command, folder, env=None, limit=560, text_in=None):
     variables = dict(os.environ, PLUMED_KERNEL=str(KERNEL), WEIR_PRECISION="f64", WEIR_THREADS="2", GMX_MAXBACKUP="-1")
     variables.update(env or {})
+    # Lines that prepare prints, and the example, say gmx.
+    variables["PATH"] = f"{Path(GMX).parent}:{BUILT}:{variables['PATH']}"
     done = subprocess.run([str(c) for c in command], cwd=folder, env=variables, capture_output=True, text=True, input=text_in, timeout=limit)
     return done.returncode, done.stdout + done.stderr
 
@@ -256,6 +258,106 @@ def the_mpi_program_runs_on_one_rank():
     return "5 steps"
 
 
+CLASSICAL = """define = -DHELD
+integrator = md
+dt = 0.0002
+nsteps = 30
+cutoff-scheme = Verlet
+coulombtype = PME
+rcoulomb = 0.9
+rvdw = 0.9
+constraints = none
+gen-vel = yes
+gen-temp = 300
+gen-seed = 7
+nstxout = 10
+nstfout = 10
+nstenergy = 1
+nstcalcenergy = 1
+"""
+
+
+def one_molecule_by_the_model_among_classical_ones():
+    # 6 fs: hydrogen of TIP3P has no size, and only the small model's weak bond keeps it from the next oxygen.
+    folder = WORK / "a group"
+    folder.mkdir()
+    (folder / "topol.top").write_text(
+        '#include "amber99sb-ildn.ff/forcefield.itp"\n#include "amber99sb-ildn.ff/tip3p.itp"\n'
+        "#ifdef HELD\n[ position_restraints ]\n1 1 1000 1000 1000\n#endif\n[ system ]\nwater\n[ molecules ]\n"
+    )
+    good([GMX, "solvate", "-cs", "spc216.gro", "-box", 2.2, 2.2, 2.2, "-p", "topol.top", "-o", "wet.gro"], folder)
+    (folder / "one.ndx").write_text("[ One ]\n4 5 6\n")
+    (folder / "md.mdp").write_text(CLASSICAL)
+    arguments = ["wet.gro", "--group", "One", "--index", "one.ndx", "--topology", "topol.top", "--mdp", "md.mdp", "--out", "run"]
+    told = good([WEIR, "--quiet", "gromacs", "prepare", MODEL, *arguments], folder)
+    run = folder / "run"
+    # The line as it is printed, which has no -maxwarn.
+    line = next(line for line in told.splitlines() if "gmx grompp" in line)
+    assert "-maxwarn" not in line and " -n " in line and " -r " in line, line
+    good(["sh", "-c", line], run)
+    (run / "weir.dat").write_text((run / "weir.dat").read_text().replace("energy_every 100", "energy_every 1"))
+    ran(run)
+    # What is left of the forces without Weir is the model's, and acts on three atoms only.
+    good([GMX, "mdrun", "-ntmpi", "1", "-ntomp", "1", "-s", "topol.tpr", "-rerun", "traj.trr", "-deffnm", "classical"], run)
+    told = []
+    for frame, rest in zip(trr(run / "traj.trr"), trr(run / "classical.trr")):
+        _, forces, _ = evaluate(["O", "H", "H"], frame["x"][3:6], frame["box"])
+        own = frame["f"] - rest["f"]
+        told.append(same("forces of the group", own[3:6], forces, 5e-3 * max(1, np.abs(frame["f"]).max() / 1000)))
+        same("forces of the rest", np.delete(own, (3, 4, 5), axis=0), 0, 5e-3 * max(1, np.abs(frame["f"]).max() / 1000))
+        assert np.abs(forces).max() > 100, forces
+    assert len(told) == 4, len(told)
+    terms, own = energies(run, "Kinetic-En.", "Potential"), xvg(run / "weir_energy.xvg")
+    total = terms[:, 1] + terms[:, 2] + own[:, 1]
+    swing = np.ptp(terms[:, 1])
+    assert np.ptp(total) < 0.05 * swing, (np.ptp(total), swing)
+    return f"{told[-1]}; total energy within {np.ptp(total):.2f} kJ/mol while the kinetic energy moved by {swing:.1f}"
+
+
+def another_kernel_behind_gets_every_command_and_adds_its_forces():
+    # A second Weir, of another file, stands for PLUMED: a kernel with real forces.
+    second = WORK / "libsecond.so"
+    shutil.copy(KERNEL, second)
+    folder = prepared("behind", MODEL, WATER, "--ensemble", "nve", mdp=dict(STEPS, nsteps=10), dat={"energy_every": 1})
+    (folder / "second.dat").write_text((folder / "weir.dat").read_text().replace("weir_energy.xvg", "second.xvg"))
+    with open(folder / "weir.dat", "a") as dat:
+        dat.write(f"plumed_kernel {second}\nplumed_file second.dat\n")
+    ran(folder)
+    frame = trr(folder / "traj.trr")[-1]
+    _, forces, _ = evaluate(symbols_of(WATER), frame["x"], frame["box"])
+    first, other = xvg(folder / "weir_energy.xvg"), xvg(folder / "second.xvg")
+    assert len(first) == len(other) == 11 and np.array_equal(first, other)
+    return same("twice the forces", frame["f"], 2 * forces, 4e-3 * max(1, np.abs(forces).max() / 1000))
+
+
+def two_simulations_run_side_by_side():
+    if not MPIRUN or not GMX_MPI:
+        return "skipped: no mpirun and gmx_mpi"
+    folders = [prepared(name, MODEL, WATER, "--ensemble", "nvt", mdp=dict(STEPS, nsteps=6, **{"gen-seed": seed, "ld-seed": 5}), dat={"energy_every": 1}) for name, seed in (("left", 3), ("right", 4))]
+    command = [MPIRUN, "-n", 2, GMX_MPI, "mdrun", "-multidir", *folders, "-ntomp", 1, "-plumed", "weir.dat"]
+    good(command, WORK, env={"WEIR_THREADS": "1"})
+    logs = [xvg(folder / "weir_energy.xvg") for folder in folders]
+    assert [len(log) for log in logs] == [7, 7] and logs[0][0, 1] == logs[1][0, 1] and logs[0][-1, 1] != logs[1][-1, 1], logs
+    # Each is the run that it is alone.
+    alone = WORK / "alone"
+    shutil.copytree(folders[1], alone, ignore=shutil.ignore_patterns("*.xvg", "*.cpt", "*.edr", "*.log", "*.trr"))
+    ran(alone)
+    return same("energies against a run alone (kJ/mol)", logs[1][:, 1], xvg(alone / "weir_energy.xvg")[:, 1], 0.02)
+
+
+def the_example_runs_from_a_pdb_file_to_ns_a_day():
+    folder, model = WORK / "example", WORK / "tiny.dp"
+    folder.mkdir()
+    shutil.copy(Path(__file__).with_name("peptide.pdb"), folder / "p.pdb")
+    good([ROOT / "examples/gromacs/run.sh", model, "p.pdb"], folder, env={"NSTEPS": "20", "NTOMP": "2"})
+    logs = [(folder / "run" / name).read_text() for name in ("md.log", "by-model/md.log")]
+    speeds = [line.split()[1] for log in logs for line in log.splitlines() if line.startswith("Performance:")]
+    assert len(speeds) == 2 and all(float(speed) > 0 for speed in speeds), speeds
+    assert len(xvg(folder / "run/by-model/weir_energy.xvg")) == 1
+    return " and ".join(speeds) + " ns/day"
+
+
+
 for function in (
     every_frame_has_the_forces_energy_and_pressure_of_weir_eval,
     energy_is_conserved,
@@ -266,6 +368,10 @@ for function in (
     a_protein_in_vacuum_runs,
     threads_are_not_all_on_the_core_that_mdrun_pins,
     the_mpi_program_runs_on_one_rank,
+    one_molecule_by_the_model_among_classical_ones,
+    another_kernel_behind_gets_every_command_and_adds_its_forces,
+    two_simulations_run_side_by_side,
+    the_example_runs_from_a_pdb_file_to_ns_a_day,
 ):
     case(function)
 if not FAILED:

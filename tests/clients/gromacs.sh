@@ -5,7 +5,7 @@
 #
 # Needs apt-get, dpkg, python3 with venv; a network at the first run (about 150 MB), 800 MB in WEIR_CLIENTS (default: clients/ in cargo's target
 # folder). Nothing is installed: packages are unpacked there and run through their own loader. GMX=/path/to/gmx takes a GROMACS that is there already
-# (GMX_MPI likewise). WEIR_CLIENT_PROFILE=release takes release builds (default: debug). The last line is "gromacs: N passed, M failed".
+# (GMX_MPI and MPIRUN likewise). WEIR_CLIENT_PROFILE=release takes release builds (default: debug). The last line is "gromacs: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
@@ -17,7 +17,7 @@ mkdir -p "$clients"
 clients=$(realpath "$clients")
 gromacs=$clients/gromacs
 if [ -z "${GMX:-}" ]; then
-  if [ ! -x "$gromacs/gmx" ]; then
+  if [ ! -x "$gromacs/mpirun" ]; then
     rm -rf "$gromacs"
     mkdir -p "$gromacs/apt/lists/partial" "$gromacs/apt/archives/partial" "$gromacs/debs" "$gromacs/root"
     # The mirror of this system (MIRROR chooses another).
@@ -29,8 +29,8 @@ if [ -z "${GMX:-}" ]; then
       -o Dir::State::status=/dev/null -o APT::Sandbox::User=root -o Debug::NoLocking=1)
     apt-get "${apt[@]}" -q update >"$gromacs/log" 2>&1
     # What belongs to an installed system, not to a program's libraries, stays away.
-    apt-get "${apt[@]}" install --no-install-recommends -s gromacs gromacs-data 2>>"$gromacs/log" | awk '/^Inst/ {print $2 "/trixie"}' |
-      grep -vE '^(fonts-|libjs-|adduser|passwd|login|debconf|perl|cron|base-passwd|libpam|libsemanage|dpkg|tar/)|-support/' >"$gromacs/packages"
+    apt-get "${apt[@]}" install --no-install-recommends -s gromacs gromacs-data openmpi-bin 2>>"$gromacs/log" | awk '/^Inst/ {print $2 "/trixie"}' |
+      grep -vE '^(fonts-|libjs-|adduser|passwd|login|debconf|perl|cron|openssh|base-passwd|libpam|libsemanage|dpkg|tar/)|-support/' >"$gromacs/packages"
     (cd "$gromacs/debs" && xargs apt-get "${apt[@]}" -q download <../packages >>../log 2>&1) || { tail -5 "$gromacs/log" >&2; exit 1; }
     for package in "$gromacs"/debs/*.deb; do dpkg -x "$package" "$gromacs/root"; done
     rm -rf "$gromacs/debs" "$gromacs/apt"
@@ -41,8 +41,13 @@ if [ -z "${GMX:-}" ]; then
       chmod +x "$gromacs/$name.new"
       mv "$gromacs/$name.new" "$gromacs/$name"
     done
+    # Open MPI looks for its own files under /usr, where they are not.
+    printf '#!/bin/sh\nexport OPAL_PREFIX=%s PRTE_PREFIX=%s PMIX_PREFIX=%s\nexec %s --library-path %s --argv0 prterun %s --allow-run-as-root --map-by :OVERSUBSCRIBE "$@"\n' \
+      "$gromacs/root/usr" "$gromacs/root/usr" "$gromacs/root/usr" "$loader" "$folders" "$gromacs/root/usr/bin/prterun" >"$gromacs/mpirun.new"
+    chmod +x "$gromacs/mpirun.new"
+    mv "$gromacs/mpirun.new" "$gromacs/mpirun"
   fi
-  export GMX=$gromacs/gmx GMX_MPI=$gromacs/gmx_mpi GMXLIB=$gromacs/root/usr/share/gromacs/top
+  export GMX=$gromacs/gmx GMX_MPI=$gromacs/gmx_mpi MPIRUN=$gromacs/mpirun GMXLIB=$gromacs/root/usr/share/gromacs/top
 fi
 if [ ! -x "$clients/vg/bin/python" ]; then
   python3 -m venv "$clients/vg"

@@ -161,17 +161,7 @@ def elements_of(atoms):
 
 # --- a peptide in water ---
 
-PEPTIDE = """ATOM      1  CH3 ACE A   1       2.000   2.090   0.000
-ATOM      2  C   ACE A   1       3.427   2.641   0.000
-ATOM      3  O   ACE A   1       4.391   1.877   0.000
-ATOM      4  N   ALA A   2       3.555   3.970   0.000
-ATOM      5  CA  ALA A   2       4.853   4.614   0.000
-ATOM      6  CB  ALA A   2       5.661   4.221  -1.232
-ATOM      7  C   ALA A   2       4.713   6.129   0.000
-ATOM      8  O   ALA A   2       3.601   6.653   0.000
-ATOM      9  N   NME A   3       5.846   6.835   0.000
-ATOM     10  CH3 NME A   3       5.846   8.284   0.000
-"""
+PEPTIDE = Path(__file__).with_name("peptide.pdb").read_text()
 
 
 def hold(n):

@@ -51,7 +51,8 @@ impl Batch {
             let Some(values) = values else { continue };
             let fits = match width {
                 Some(width) => values.len() == width * frames,
-                None => frames > 0 && values.len() % frames == 0,
+                None if frames == 0 => values.is_empty(),
+                None => values.len() % frames == 0,
             };
             length(what, values.len(), fits)?;
         }

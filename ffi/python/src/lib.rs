@@ -6,7 +6,9 @@ mod error;
 mod potential;
 
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use std::path::PathBuf;
+use weir_allocators::policy::NAMES;
 
 /// Heads of a model file: name, other names, number of types, type of its fitting net, description.
 type Head = (String, Vec<String>, usize, String, Option<String>);
@@ -22,6 +24,9 @@ fn heads(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Head>> {
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    // What a keyword may be called: the variables that stand for a calculation's settings.
+    let names: Vec<&str> = NAMES.iter().map(|n| n.key).filter(|k| !["config", "shared"].contains(k)).collect();
+    module.add("SETTINGS", PyTuple::new(module.py(), names)?)?;
     module.add_class::<potential::Handle>()?;
     module.add_function(wrap_pyfunction!(heads, module)?)
 }

@@ -1,5 +1,6 @@
 """ASE drives: dynamics, relaxation, changes of everything that can change."""
 
+import ast
 import copy
 import pickle
 
@@ -10,7 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.io import Trajectory
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
-from conftest import MODEL, MULTITASK, molecule, water
+from conftest import MODEL, MULTITASK, ROOT, molecule, water
 
 import weir
 
@@ -122,9 +123,25 @@ def test_settings_are_keywords(calculator):
         calculator(threads="many")
     with pytest.raises(weir.SettingError, match="argument hbm_budget"):
         calculator(hbm_budget=12)
+    # Of the wrong kind, or of another module's: all that is wrong with a setting is one class of error.
+    with pytest.raises(weir.SettingError, match="argument threads.*float"):
+        calculator(threads=2.5)
+    with pytest.raises(weir.SettingError, match="log level"):
+        calculator(log="loud")
     with pytest.raises(weir.ModelError, match='no head "ice".*H2O_A'):
         calculator(MULTITASK, head="ice")
     assert calculator(placement=["hbm", "system"], hbm_budget="1GiB", host_budget="1GiB").parameters["hbm_budget"] == "1GiB"
+
+
+def test_the_list_of_settings_is_one_list(calculator):
+    stub = ast.parse((ROOT / "ffi/python/python/weir/_settings.pyi").read_text())
+    body = next(node for node in stub.body if isinstance(node, ast.ClassDef)).body
+    assert {line.target.id for line in body} | {"head"} == set(weir.SETTINGS)
+    # Each is a keyword: a wrong value is told as a value, not as an unknown name.
+    for name in weir.SETTINGS:
+        with pytest.raises(weir.SettingError) as caught:
+            calculator(**{name: 1.5})
+        assert f"argument {name}" in str(caught.value)
 
 
 def test_a_budget_that_is_too_small_names_what_would_do(calculator):

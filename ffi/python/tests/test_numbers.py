@@ -162,5 +162,13 @@ def test_parameters_have_the_bits_of_eval(tmp_path, name):
         np.repeat(atoms.positions[None], 2, axis=0), None, types, aparam=atoms.arrays.get("aparam"), **given
     )
     same(expected, e[0, 0], f[0], v[0])
+    # No frame at all has nothing to compute; whatever is given for none must be nothing, or one row for all of them.
+    dp = weir.DeepPot(model, backend="cpu")
+    for wide in ({key: values[0] for key, values in given.items()}, {key: np.zeros((0, len(values[0]))) for key, values in given.items()}):
+        e0, f0, v0 = dp.eval(np.zeros((0, 9)), None, types, aparam=atoms.arrays.get("aparam"), **wide)
+        assert (e0.shape, f0.shape, v0.shape) == ((0, 1), (0, 3, 3), (0, 9))
+    for key, values in given.items():
+        with pytest.raises(weir.ArgumentError, match=f"{key} of shape .* needed"):
+            dp.eval(np.zeros((0, 9)), None, types, **{key: np.ones((3, len(values[0])))})
     atoms.info.update({key: values[1] for key, values in given.items()})
     assert atoms.get_potential_energy() == e[1, 0] != e[0, 0]

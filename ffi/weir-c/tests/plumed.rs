@@ -267,6 +267,21 @@ fn what_is_wrong_reaches_the_md_code() {
         let said = client.cmd(key, &0.0).unwrap_err();
         assert!(said.contains(told), "{said}");
     }
+    // A second init says so, and one after a model that cannot be opened says what the first said.
+    let (_folder, path) = file(&format!("element {a} 1-4"));
+    let run = Client::start(8, &path, 4, false).unwrap();
+    assert!(run.raw("init", std::ptr::null()).unwrap_err().contains("init was given before"));
+    run.step(0, &X, &BOX).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let absent = folder.path().join("weir.dat");
+    std::fs::write(&absent, format!("model none.dp\nelement {a} 1-4\n")).unwrap();
+    let again = Client { object: plumed_plumedmain_create() };
+    let name = CString::new(absent.to_str().unwrap()).unwrap();
+    again.raw("setPlumedDat", name.as_ptr().cast()).unwrap();
+    again.cmd("setNatoms", &(4 as c_int)).unwrap();
+    for _ in 0..2 {
+        assert!(again.raw("init", std::ptr::null()).unwrap_err().contains("none.dp"));
+    }
     assert!(client.cmd("setRealPrecision", &(2 as c_int)).unwrap_err().contains("2 bytes"));
     assert!(client.raw("setForces", std::ptr::null()).unwrap_err().contains("the value is null"));
     assert!(client

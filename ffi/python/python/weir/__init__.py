@@ -5,7 +5,7 @@ Units are eV and A. Settings are keyword arguments named like the environment va
 """
 
 from . import errors
-from ._native import __version__
+from ._native import SETTINGS, __version__
 from .deep_pot import DeepPot
 from .errors import (
     ArgumentError,
@@ -30,6 +30,7 @@ __all__ = [
     "InternalError",
     "ModelError",
     "ModelNotFoundError",
+    "SETTINGS",
     "SettingError",
     "UnsupportedError",
     "WeirError",

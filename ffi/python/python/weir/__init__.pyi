@@ -1,4 +1,5 @@
 from . import errors as errors
+from ._native import SETTINGS as SETTINGS
 from ._native import __version__ as __version__
 from .calculator import Calculator as Calculator
 from .deep_pot import DeepPot as DeepPot

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 __version__: str
+SETTINGS: tuple[str, ...]
 
 _Reals = npt.NDArray[np.float64]
 

@@ -29,8 +29,7 @@ class Calculator(AseCalculator):
         Frame parameters, atomic parameters (natoms, dim_aparam), total charge and spin, for models that take them. None: those of
         ``atoms.info`` (``aparam`` also of ``atoms.arrays``), else the model's own.
     **settings
-        Named like the environment variables without ``WEIR_``: threads, precision, placement, hbm_budget, host_budget, file_budget,
-        checkpoint, store, backend, device, numa_node, scratch_dir, cache_dir, kernel_dir, graph, profile, log.
+        Named like the environment variables without ``WEIR_``, such as threads, precision, hbm_budget: ``weir.SETTINGS`` has all names.
 
     Results are energy and free_energy (eV), energies (natoms,), forces (natoms, 3), and for periodic systems stress (6,) in eV/A^3, in
     ASE's sign and order; virial (3, 3) in eV as ``weir eval`` has it; stresses (natoms, 6), whose sum is the stress, where asked for (three

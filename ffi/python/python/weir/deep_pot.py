@@ -32,8 +32,7 @@ class DeepPot:
         How many frames of a batch are computed at a time. Each worker has the model, ``threads / workers`` threads and its budgets to
         itself; results have the same bits for any number. Pays for batches of small frames.
     **settings
-        Named like the environment variables without ``WEIR_``: threads, precision, placement, hbm_budget, host_budget, file_budget,
-        checkpoint, store, backend, device, numa_node, scratch_dir, cache_dir, kernel_dir, graph, profile, log.
+        Named like the environment variables without ``WEIR_``, such as threads, precision, hbm_budget: ``weir.SETTINGS`` has all names.
 
     Raises :class:`weir.ModelError`, :class:`weir.SettingError`.
     """

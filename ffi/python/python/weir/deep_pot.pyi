@@ -5,9 +5,10 @@ from typing import Literal, Optional, Sequence, Union, overload
 import numpy as np
 import numpy.typing as npt
 
+from ._settings import Settings, Unpack
+
 _Path = Union[str, PathLike[str]]
 _Reals = npt.NDArray[np.float64]
-_Number = Union[str, int]
 
 class DeepPot:
     model_file: str
@@ -24,23 +25,7 @@ class DeepPot:
         workers: int = 1,
         auto_batch_size: object = True,
         neighbor_list: None = None,
-        backend: Optional[str] = None,
-        device: Optional[_Number] = None,
-        placement: Union[str, Sequence[str], None] = None,
-        hbm_budget: Optional[_Number] = None,
-        host_budget: Optional[_Number] = None,
-        file_budget: Optional[_Number] = None,
-        checkpoint: Optional[str] = None,
-        store: Optional[str] = None,
-        precision: Optional[str] = None,
-        threads: Optional[_Number] = None,
-        numa_node: Optional[_Number] = None,
-        scratch_dir: Optional[_Path] = None,
-        cache_dir: Optional[_Path] = None,
-        kernel_dir: Optional[_Path] = None,
-        graph: Union[bool, str, None] = None,
-        profile: Optional[_Path] = None,
-        log: Optional[str] = None,
+        **settings: Unpack[Settings],
     ) -> None: ...
     @overload
     def eval(

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from . import _native
-from .errors import ArgumentError
+from .errors import ArgumentError, SettingError
 
 #: Potentials of a parent process. Their threads did not come along, so they are neither used nor freed.
 _ORPHANS = []
@@ -21,7 +21,7 @@ def _text(name, value):
         return str(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise ArgumentError(f"{name}: {value!r} is a {type(value).__name__}; give text, a number or a path")
+    raise SettingError(f"argument {name}: {value!r} is a {type(value).__name__}; give text, a whole number or a path")
 
 
 class Potential:
@@ -119,11 +119,11 @@ def parameters(potential, nframes, natoms, fparam, aparam, charge_spin):
     """Parameters with a row for each frame; DeePMD-kit's shorter forms are spread."""
     n = potential.native
 
-    def spread(name, values, widths, meaning):
+    def spread(name, values, width, widths, meaning):
         values = real(name, values)
         for repeats, count in widths:
             if values.size == count:
-                return np.tile(values.reshape(-1), repeats).reshape(nframes, -1)
+                return np.tile(values.reshape(-1), repeats).reshape(nframes, width)
         counts = " or ".join(str(c) for c in dict.fromkeys(c for _, c in widths))
         raise ArgumentError(f"{name} of shape {values.shape}: {values.size} values, where {counts} are needed ({meaning})")
 
@@ -131,7 +131,7 @@ def parameters(potential, nframes, natoms, fparam, aparam, charge_spin):
         d = n.dim_fparam
         if d == 0:
             raise ArgumentError("fparam: the model takes no frame parameters")
-        fparam = spread("fparam", fparam, [(1, nframes * d), (nframes, d)], f"{d} a frame")
+        fparam = spread("fparam", fparam, d, [(1, nframes * d), (nframes, d)], f"{d} a frame")
     elif n.dim_fparam and not n.has_default_fparam:
         raise ArgumentError(f"fparam: the model needs {n.dim_fparam} frame parameters and has no default")
     if aparam is not None:
@@ -139,9 +139,9 @@ def parameters(potential, nframes, natoms, fparam, aparam, charge_spin):
         if d == 0:
             raise ArgumentError("aparam: the model takes no atomic parameters")
         widths = [(1, nframes * natoms * d), (nframes, natoms * d), (nframes * natoms, d)]
-        aparam = spread("aparam", aparam, widths, f"{d} an atom")
+        aparam = spread("aparam", aparam, natoms * d, widths, f"{d} an atom")
     if charge_spin is not None:
         if not n.has_charge_spin:
             raise ArgumentError("charge_spin: the model takes neither charge nor spin")
-        charge_spin = spread("charge_spin", charge_spin, [(1, nframes * 2), (nframes, 2)], "charge and spin")
+        charge_spin = spread("charge_spin", charge_spin, 2, [(1, nframes * 2), (nframes, 2)], "charge and spin")
     return fparam, aparam, charge_spin

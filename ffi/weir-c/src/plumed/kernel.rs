@@ -299,7 +299,13 @@ impl Kernel {
                 "more than one MPI rank: this version of Weir computes on one rank only; start GROMACS on one rank per simulation (gmx_mpi -multidir gives each one) and set WEIR_THREADS to the number of cores",
             );
         }
-        let (Some(config), Some(natoms)) = (self.config.take(), self.atoms) else {
+        if self.run.is_some() {
+            return argument(
+                "init was given before: an object is for one run, make another with plumed_plumedmain_create",
+            );
+        }
+        // A copy: where the model cannot be opened, a second try is told the same.
+        let (Some(config), Some(natoms)) = (self.config.clone(), self.atoms) else {
             return argument("init before setPlumedDat and setNatoms: no configuration, no atoms");
         };
         let in_file = |e: Error| match (&self.file, e) {
