@@ -41,6 +41,8 @@ pub struct Potential {
     positions: Vec<[f64; 3]>,
     results: Results,
     warns: bool,
+    /// Remarks that were told: once is enough.
+    told: Vec<String>,
 }
 
 impl Potential {
@@ -48,7 +50,7 @@ impl Potential {
     /// go to standard error, unless `WEIR_LOG=error`.
     ///
     /// # Errors
-    /// Unreadable models, missing heads, wrong settings, a GPU that is there and cannot be used.
+    /// Unreadable models, missing heads, wrong settings, a GPU that is there and cannot be used, budgets that the model itself exceeds.
     pub fn open(source: Source, own: &Layer, gpu_rank: Option<usize>) -> Result<Self, Error> {
         let Resolved { policy, topology, device, remarks } = resolve(own, gpu_rank)?;
         let warns = match policy.log.as_ref().map(|l| (l.value.to_lowercase(), &l.origin)) {
@@ -67,21 +69,26 @@ impl Potential {
         };
         let session = Session::new(Arc::new(model), policy, topology).on(device);
         let (given, positions, results) = Default::default();
-        let potential = Potential { session, given, current: None, positions, results, warns };
-        potential.tell(remarks.iter().chain(&potential.session.model.source.remarks));
-        if potential.session.device().is_some() {
-            // Without atoms: kernels are compiled and loaded and links measured now, so that what a GPU lacks is told before any step.
-            let (_, remarks) = potential.session.calculator(&[])?;
-            potential.tell(&remarks);
-        }
+        let mut potential = Potential { session, given, current: None, positions, results, warns, told: Vec::new() };
+        potential.tell(remarks);
+        potential.tell(potential.session.model.source.remarks.clone());
+        // A lone atom is planned and dropped: a budget that not even the model fits, and (kernels are compiled, links measured) what a GPU
+        // lacks, are told now and not at the first step.
+        let (mut alone, remarks) = potential.session.calculator(&[0])?;
+        potential.tell(remarks);
+        alone.prepare(&[[0.0; 3]], None).map_err(|e| match e {
+            ComputeError::Memory(why) => ComputeError::Memory(format!("not even a single atom fits (more need more): {why}")),
+            other => other,
+        })?;
         Ok(potential)
     }
 
-    fn tell<'a>(&self, remarks: impl IntoIterator<Item = &'a String>) {
-        if self.warns {
-            for remark in remarks {
+    fn tell(&mut self, remarks: Vec<String>) {
+        for remark in remarks {
+            if self.warns && !self.told.contains(&remark) {
                 // A closed standard error must not end a run.
                 let _ = writeln!(std::io::stderr().lock(), "weir: warning: {remark}");
+                self.told.push(remark);
             }
         }
     }
@@ -323,7 +330,7 @@ impl Potential {
                 let row: Vec<u32> = (0..types.len() as u32).filter(|&k| types[k as usize] >= 0).collect();
                 let own: Vec<i32> = row.iter().map(|&k| types[k as usize]).collect();
                 let (calculator, remarks) = self.session.calculator(&own)?;
-                self.tell(&remarks);
+                self.tell(remarks);
                 self.current = Some(Current { calculator, types: own, row });
             }
         }

@@ -33,4 +33,4 @@ fi
 cp "$target/$profile/libdeepmd_c.so" "$clients/plugin/libdeepmd_c.so"
 # Variables of whoever calls must not decide a test.
 for name in $(env | sed -n 's/^\(WEIR_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
-exec "$clients/v/bin/python" tests/clients/lammps.py "$target/$profile/weir" "$clients"
+exec "$clients/v/bin/python" -B tests/clients/lammps/run.py "$target/$profile/weir" "$clients"
