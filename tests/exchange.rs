@@ -82,6 +82,31 @@ fn each_layer_above_the_first_is_exchanged_once_in_each_direction_whatever_is_re
     }
 }
 
+/// Owns all atoms but the last.
+struct LastIsGhost;
+
+impl GhostExchange for LastIsGhost {
+    fn owned(&self, atoms: usize) -> usize {
+        atoms - 1
+    }
+    fn features(&mut self, _: usize, _: NodeRows) -> Result<(), ComputeError> {
+        panic!("nothing may be computed")
+    }
+    fn adjoints(&mut self, _: usize, _: NodeRows) -> Result<(), ComputeError> {
+        panic!("nothing may be computed")
+    }
+}
+
+#[test]
+fn a_domain_with_ghosts_does_not_search_neighbours_itself() {
+    let (x, types) = system(20, 7.0, 17, 2);
+    let mut calculator = create_cpu(model(), &types, &options(PrecisionChoice::F64)).unwrap();
+    calculator.set_exchange(Box::new(LastIsGhost)).unwrap();
+    let mut out = Results::default();
+    let e = calculator.compute(&x, None, &FrameParameters::default(), Request::default(), &mut out).unwrap_err();
+    assert!(e.to_string().contains("neighbours must be given"), "{e}");
+}
+
 /// Rows that domains show each other, and where they wait for each other.
 struct Board {
     rows: [Mutex<Vec<Vec<f64>>>; 2],

@@ -77,7 +77,9 @@ impl Potential {
         let (mut alone, remarks) = potential.session.calculator(&[0])?;
         potential.tell(remarks);
         alone.prepare(&[[0.0; 3]], None).map_err(|e| match e {
-            ComputeError::Memory(why) => ComputeError::Memory(format!("not even a single atom fits (more need more): {why}")),
+            ComputeError::Memory(why) => {
+                ComputeError::Memory(format!("not even a single atom fits (more need more): {why}"))
+            }
             other => other,
         })?;
         Ok(potential)

@@ -107,6 +107,14 @@ fn a_given_list_has_the_bits_of_the_devices_own_and_one_recording_serves_them_al
     bad[1] = bad[0];
     let e = given.compute_given(&bad, Images::Table(&table), &none, Request::default(), &mut out).unwrap_err();
     assert!(e.to_string().contains("atoms 0 and 1 coincide"), "{e}");
+    // Translations that are missing would be read from elsewhere.
+    let short = Images::Table(&table[..1]);
+    for e in [
+        given.compute_given(&x, short, &none, Request::default(), &mut out).unwrap_err(),
+        cpu.compute_given(&x, short, &none, Request::default(), &mut out).unwrap_err(),
+    ] {
+        assert!(e.to_string().contains("table of translations has 1 rows"), "{e}");
+    }
     given.compute_given(&x, Images::Table(&table), &none, Request::default(), &mut out).unwrap();
     assert_eq!(bits(&out), bits(&first));
     // Back to lists of its own.

@@ -154,6 +154,8 @@ pub struct CpuCalculator {
     peak: Vec<(String, u64)>,
     builds: usize,
     peak_at: Option<(usize, usize)>,
+    /// Whether some of the atoms belong to another domain.
+    ghosts: bool,
 }
 
 impl CpuCalculator {
@@ -186,6 +188,7 @@ impl CpuCalculator {
             pool: Arc::new(pool),
             list: NeighbourList::default(),
             taken: false,
+            ghosts: false,
             order: Vec::new(),
             graph: Graph::default(),
             compute,
@@ -201,8 +204,12 @@ impl CpuCalculator {
     /// # Errors
     /// [`CpuError::NoExchange`] for models that run on the plain path.
     pub fn set_exchange(&mut self, exchange: Box<dyn GhostExchange>) -> Result<(), CpuError> {
+        let ghosts = exchange.owned(self.types.len()) < self.types.len();
         match self.compute.set_exchange(exchange) {
-            true => Ok(()),
+            true => {
+                self.ghosts = ghosts;
+                Ok(())
+            }
             false => Err(CpuError::NoExchange),
         }
     }
@@ -265,6 +272,11 @@ impl CpuCalculator {
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<Option<Cell>, ComputeError> {
         self.check_count(positions)?;
+        if self.ghosts {
+            // Ghosts would be searched for neighbours of their own.
+            let why = "ghost atoms are exchanged between domains: neighbours must be given (take_list, compute_given)";
+            return Err(ComputeError::Parameter(why.into()));
+        }
         let prepared = cell.map(Cell::new).transpose()?;
         if self.order.len() != positions.len() {
             self.order = summation_order(positions, cell)?;
@@ -311,6 +323,7 @@ impl CpuCalculator {
             return Err(ComputeError::Parameter("no neighbour list was given".into()));
         }
         check_positions(positions)?;
+        self.list.check_images(images)?;
         self.graph.fill(&self.list, positions, images, &self.types, &self.options)?;
         let unwrapped = || positions.to_vec();
         self.compute.compute(&self.model, &self.graph, &unwrapped, parameters, request, results)?;

@@ -105,9 +105,8 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Of a model with numbers of so many bytes, in so many tiles. Moments are kept for the adjoint where they take no more than a part of
-    /// `budget` that nobody misses: making them again reads every edge's features once more (1.4 of the 47 GB that a step of 2PTC moved).
-    pub fn of(model: &Model, shapes: &Shapes, number: u64, atoms: u64, tiles: u64, budget: u64) -> Self {
+    /// Of a model with numbers of so many bytes, in so many tiles.
+    pub fn of(model: &Model, number: u64, tiles: u64, keeps_moments: bool) -> Self {
         let f = &model.fitting;
         Extent {
             number,
@@ -116,13 +115,10 @@ impl Extent {
             frame: (f.numb_fparam + f.case_embd.len()) as u64,
             per_atom: f.numb_aparam as u64,
             smooth: model.descriptor.options.smooth_edge_update,
-            keeps_moments: shapes.layers as u64 * atoms * shapes.moments() as u64 * number <= budget / MOMENTS_SHARE,
+            keeps_moments,
         }
     }
 }
-
-/// What all layers' moments may take of the first tier: less than that part of it.
-const MOMENTS_SHARE: u64 = 16;
 
 /// Rows that one block of `sum_rows` adds.
 pub const SUM_ROWS: u64 = 1024;

@@ -157,7 +157,10 @@ impl GpuCalculator {
             Neighbours::Own(cell) => cell,
             Neighbours::Given(images) => {
                 if let Images::Table(rows) = images {
-                    self.executor.reserve_table(rows.len())?;
+                    if self.executor.reserve_table(rows.len())? {
+                        // The plan has given the room away.
+                        self.placed = false;
+                    }
                 }
                 if !self.placed {
                     self.plan_for(positions, images)?;
@@ -374,6 +377,7 @@ impl Calculator for GpuCalculator {
         if !self.taken {
             return Err(ComputeError::Parameter("no neighbour list was given".into()));
         }
+        self.list.check_images(images)?;
         let unwrapped = || positions.to_vec();
         self.step_on_host(positions, Neighbours::Given(images), &unwrapped, parameters, request, results)
     }

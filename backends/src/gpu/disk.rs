@@ -4,7 +4,8 @@
 //! What the host does stands in the device's streams as host functions (`cuLaunchHostFunc`, `hipLaunchHostFunc`), not in the interpreter:
 //! so a step that spills to a file is recorded and run again like any other, nobody waits while a step is queued, and one order holds on
 //! every driver. The functions hand work to the threads and wait for it; they never touch the file, because a driver runs the functions of
-//! all streams on one thread. They cannot fail either: an error stays with the thread that met it, everything after it is passed over, and
+//! all streams on one thread. Where it does, a function of one direction that waits for its thread holds up those of the other: the directions then
+//! overlap by their slots only. They cannot fail either: an error stays with the thread that met it, everything after it is passed over, and
 //! the end of the step tells it.
 
 use super::array::Array;
@@ -231,9 +232,12 @@ impl Disk {
         Ok(Self { pieces: pieces.into(), of, link })
     }
 
-    /// Starts a step: nothing is under way, a failure of the last one is forgotten.
+    /// Starts a step: nothing is under way, a failure of the last one is forgotten, and so are transfers of a try that did not count.
     pub fn begin(&self) {
         let mut state = self.link.lock();
+        let mut old = Vec::new();
+        state.out.records(&mut old);
+        state.into.records(&mut old);
         // It was told by the end of its step.
         let _ = (state.out.recover(), state.into.recover());
         state.pushed.fill(None);

@@ -43,8 +43,9 @@ use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
 use weir_kernels::compile::Options as CompileOptions;
 use weir_kernels::{Chip, Products};
 
-/// Edges of a tile: enough centres for every multiprocessor, few enough for a tile's scratch to stay small.
-const TILE: usize = 1 << 17;
+/// Edges of the largest tile. A step launches 12 kernels a layer and tile (204 in all for 2PTC in one tile), and the scratch of such a tile
+/// takes 1.2 GB beside the published shape's 9 GB of states.
+const TILE: usize = 1 << 19;
 /// Fewest edges of a tile: about forty centres, below which most multiprocessors have nothing to do.
 const LEAST_TILE: usize = 4096;
 

@@ -128,8 +128,13 @@ impl Upload {
     /// The driver's.
     pub fn table(&mut self, driver: &dyn Driver, to: Array, rows: &[[f64; 3]]) -> Result<(), DriverError> {
         self.table.clear();
-        let mut p = Parcel { bytes: &mut self.table, parts: Vec::new() };
-        p.add(to, bytemuck::cast_slice(rows.as_flattened()));
-        p.send(driver)
+        self.table.extend_from_slice(bytemuck::cast_slice(rows.as_flattened()));
+        let (from, len) = (self.table.as_ptr() as u64, self.table.len() as u64);
+        assert!(len <= to.bytes, "{len} bytes for an array of {}", to.bytes);
+        match len {
+            0 => Ok(()),
+            // SAFETY: the bytes belong to us, whom the executor keeps until it has waited for the stream.
+            _ => unsafe { driver.copy(Stream::Compute, to.at, from, len) },
+        }
     }
 }

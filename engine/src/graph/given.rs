@@ -61,6 +61,7 @@ impl NeighbourList {
                 return Err(GraphError::Count { got, expected: atoms });
             }
         }
+        let mut images = [0i32; 2];
         let mut place = vec![0u32; atoms];
         for (sorted, &input) in order.iter().enumerate() {
             place[input as usize] = sorted as u32;
@@ -74,10 +75,23 @@ impl NeighbourList {
                 let Some(&owner) = place.get(pair.owner as usize) else {
                     return Err(GraphError::TooMany { what: "atoms", count: u64::from(pair.owner) + 1 });
                 };
+                images = [images[0].min(pair.image[0]), images[1].max(pair.image[0])];
                 pairs.push(Pair { owner, image: pair.image });
             }
             first.push(pairs.len() as u32);
         }
-        Ok(NeighbourList::with_parts(order.to_vec(), first, pairs, cutoff, positions.to_vec()))
+        let mut list = NeighbourList::with_parts(order.to_vec(), first, pairs, cutoff, positions.to_vec());
+        list.images = images;
+        Ok(list)
+    }
+
+    /// Refuses a table of translations that lacks some of this list's images.
+    ///
+    /// # Errors
+    /// [`GraphError::Image`].
+    pub fn check_images(&self, images: Images) -> Result<(), GraphError> {
+        let Images::Table(rows) = images else { return Ok(()) };
+        let beyond = self.images.into_iter().find(|&i| i < 0 || i as usize >= rows.len().max(1));
+        beyond.map_or(Ok(()), |image| Err(GraphError::Image { image, rows: rows.len() }))
     }
 }

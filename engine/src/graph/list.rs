@@ -29,6 +29,8 @@ pub struct NeighbourList {
     reference: Vec<[f64; 3]>,
     /// Cell at the build.
     cell: Option<[[f64; 3]; 3]>,
+    /// Lowest and highest first number of an image, of a given list.
+    pub(super) images: [i32; 2],
 }
 
 /// The order in which atoms are stored and summed: the curve through these positions.
@@ -215,6 +217,7 @@ impl NeighbourList {
             skin,
             reference: positions.to_vec(),
             cell: cell.copied(),
+            images: [0; 2],
         })
     }
 
@@ -226,7 +229,7 @@ impl NeighbourList {
         cutoff: f64,
         reference: Vec<[f64; 3]>,
     ) -> Self {
-        Self { order, first, pairs, cutoff, skin: 0.0, reference, cell: None }
+        Self { order, first, pairs, cutoff, skin: 0.0, reference, cell: None, images: [0; 2] }
     }
 
     /// Bytes held.

@@ -61,6 +61,14 @@ pub enum GraphError {
         /// Images on one side.
         images: f64,
     },
+    /// An image of a given list without a translation.
+    #[error("a pair of the neighbour list has image {image}, but the table of translations has {rows} rows")]
+    Image {
+        /// Number of the image.
+        image: i32,
+        /// Rows of the table.
+        rows: usize,
+    },
     /// Two atoms at one place.
     #[error("atoms {first} and {second} coincide (distance {distance:e} A): the energy is not defined; minimise or repair the structure")]
     Coincident {

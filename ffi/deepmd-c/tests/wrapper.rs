@@ -126,8 +126,10 @@ fn a_header_only_wrapper_gets_the_engines_numbers_and_every_error_once() {
     let mut arguments: Vec<&Path> = vec![&path, &model, &other];
     arguments.extend(parameters.iter().map(PathBuf::as_path));
     let out = output(&program, &arguments);
-    let lines: HashMap<&str, &str> =
-        out.lines().filter_map(|l| l.find(|c: char| c == '-' || c.is_ascii_digit()).map(|at| (l[..at].trim(), &l[at..]))).collect();
+    let lines: HashMap<&str, &str> = out
+        .lines()
+        .filter_map(|l| l.find(|c: char| c == '-' || c.is_ascii_digit()).map(|at| (l[..at].trim(), &l[at..])))
+        .collect();
     assert_eq!(lines["facts"], "4.5 5 0 0 0 0 0 H C N O S");
     let mut reversed = s.clone();
     reversed.types.reverse();
@@ -169,7 +171,14 @@ fn a_header_only_wrapper_gets_the_engines_numbers_and_every_error_once() {
         }
     }
     let errors: Vec<&str> = out.lines().filter_map(|l| l.strip_prefix("error ")).collect();
-    let words = ["atom 1 has type 77, but the model has 5 types", "/nowhere/model.dp", "junk.dp", "/nowhere/model.dp", "2 numbers of charge and spin", "one frame at a time"];
+    let words = [
+        "atom 1 has type 77, but the model has 5 types",
+        "/nowhere/model.dp",
+        "junk.dp",
+        "/nowhere/model.dp",
+        "2 numbers of charge and spin",
+        "one frame at a time",
+    ];
     assert_eq!(errors.len(), words.len(), "{errors:?}");
     for (said, word) in errors.iter().zip(words) {
         assert!(said.contains(word), "{said}");

@@ -84,6 +84,8 @@ pub struct Executor {
     options: GpuOptions,
     /// Largest number of edges in a tile now.
     tile_edges: usize,
+    /// What weights, list and table took when the plan in force was made.
+    placed_other: u64,
     store: Store,
     rows: [u32; 3],
     layout: Layout,
@@ -177,6 +179,7 @@ impl Executor {
             remarks,
             _image: image,
             model,
+            placed_other: 0,
             tile_edges: match options.tile_edges {
                 0 => super::TILE,
                 edges => edges,
@@ -189,9 +192,8 @@ impl Executor {
         self.launcher.driver.as_ref()
     }
 
-    fn extent(&self, atoms: usize, tiles: u64) -> Extent {
-        let budget = self.options.tiers.first().map_or(0, |t| t.spec.capacity);
-        Extent::of(&self.model, &self.shapes, u64::from(self.launcher.number), atoms as u64, tiles, budget)
+    fn extent(&self, tiles: u64, keeps_moments: bool) -> Extent {
+        Extent::of(&self.model, u64::from(self.launcher.number), tiles, keeps_moments)
     }
 
     /// A new skin list, built for these positions. Where the old one's memory holds it, its addresses stay, and so does what was recorded.
@@ -230,49 +232,87 @@ impl Executor {
     ///
     /// # Errors
     /// The driver's.
-    pub fn reserve_table(&mut self, rows: usize) -> Result<(), ComputeError> {
+    pub fn reserve_table(&mut self, rows: usize) -> Result<bool, ComputeError> {
         let bytes = 24 * rows as u64;
-        if self.table.as_ref().is_none_or(|t| t.array.bytes < bytes) {
+        let grows = self.table.as_ref().is_none_or(|t| t.array.bytes < bytes);
+        if grows {
             self.recorded = None;
             self.ran = None;
             self.table = None;
             let held = Held::new(&self.launcher.driver, Where::Device, bytes + bytes / 16 + 256 * 24);
             self.table = Some(held.map_err(failed)?);
         }
-        Ok(())
+        Ok(grows)
     }
 
-    /// What the planner is asked for a graph.
+    /// What the planner is asked for a graph: in tiles of the size in force (at first the largest), moments made again.
     pub fn question(&self, graph: &Graph) -> Layout {
-        self.question_in(graph, self.tile_edges, &self.layout)
+        self.question_in(graph, self.tile_edges, &self.layout, false)
+    }
+
+    /// Memory of the first tier that no plan places: weights, list, table.
+    fn other(&self) -> u64 {
+        let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
+        self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes)
     }
 
     /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
-    fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout) -> Layout {
+    fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout, keeps_moments: bool) -> Layout {
         // As many tiles as there can be: they take 28 bytes each.
         let tiles = (graph.edges() / tile_edges.max(1) * 2 + 2).min(graph.atoms());
-        let (s, x, fit) = (&self.shapes, self.extent(graph.atoms(), tiles as u64), &self.weights.fit);
-        let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
-        let other = self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes);
-        let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), other);
+        let (s, x, fit) = (&self.shapes, self.extent(tiles as u64, keeps_moments), &self.weights.fit);
+        let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), self.other());
         Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1)
     }
 
-    /// A plan for the graph; where none fits, smaller tiles are tried, whose live states and scratch are smaller. The error is that of the
-    /// smallest: the budget that it names is enough.
-    fn planned(&mut self, graph: &Graph) -> Result<Layout, ComputeError> {
-        let mut answer = self.question(graph).planned();
-        if answer.is_ok() || self.options.tile_edges != 0 {
-            return answer;
+    /// A plan in tiles of a size, and whether it keeps moments: it does where that costs no more time for want of memory than it saves (a
+    /// fortieth of what a step moves).
+    fn planned_in(&self, graph: &Graph, edges: usize, before: &Layout) -> Result<(Layout, bool), ComputeError> {
+        let kept = self.question_in(graph, edges, before, true).planned();
+        if kept.as_ref().is_ok_and(|l| !moves(l)) {
+            return kept.map(|l| (l, true));
         }
-        for edges in super::tile_choices().filter(|&n| n < self.tile_edges) {
-            answer = self.question_in(graph, edges, &Layout::default()).planned();
-            if answer.is_ok() {
-                self.tile_edges = edges;
-                break;
+        let made = self.question_in(graph, edges, before, false).planned()?;
+        match kept {
+            Ok(kept) if kept.plan.prediction.seconds <= 1.01 * made.plan.prediction.seconds => Ok((kept, true)),
+            _ => Ok((made, false)),
+        }
+    }
+
+    /// A plan for the graph, and whether moments are kept. Where memory is short, smaller tiles are tried, whose live states and scratch are
+    /// smaller, as long as that saves time. The error is that of the smallest: the budget that it names is enough.
+    fn planned(&mut self, graph: &Graph) -> Result<(Layout, bool), ComputeError> {
+        if !self.layout.tiles.is_empty() {
+            // The tiles in force first: with them addresses may stay.
+            if let Ok(answer) = self.planned_in(graph, self.tile_edges, &self.layout) {
+                return Ok(answer);
             }
         }
-        answer
+        let sizes: Vec<usize> = match self.options.tile_edges {
+            // Of those that hold all edges, one.
+            0 => super::tile_choices().filter(|n| n / 2 < graph.edges() || n / 2 < super::LEAST_TILE).collect(),
+            edges => vec![edges],
+        };
+        let mut best: Option<(Layout, bool)> = None;
+        let mut error = None;
+        for edges in sizes {
+            match self.planned_in(graph, edges, &Layout::default()) {
+                Ok(new) => {
+                    let seconds = |l: &Layout| l.plan.prediction.seconds;
+                    if best.as_ref().is_some_and(|(old, _)| seconds(&new.0) > 0.99 * seconds(old)) {
+                        break;
+                    }
+                    self.tile_edges = edges;
+                    let done = !moves(&new.0);
+                    best = Some(new);
+                    if done {
+                        break;
+                    }
+                }
+                Err(e) => error = Some(e),
+            }
+        }
+        best.ok_or_else(|| error.expect("some size was tried"))
     }
 
     /// The plan in force.
@@ -286,10 +326,12 @@ impl Executor {
     /// [`ComputeError::Memory`].
     pub fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
         let pairs = |l: &Layout| l.tiles.iter().all(|t| pairs_of(graph, t) <= l.capacity.tile_pairs);
-        if self.layout.holds(graph) && pairs(&self.layout) {
+        // A list or table that has grown takes room which the plan has given away.
+        if self.layout.holds(graph) && pairs(&self.layout) && self.other() <= self.placed_other {
             return Ok(());
         }
-        let layout = self.planned(graph)?;
+        let (layout, keeps_moments) = self.planned(graph)?;
+        self.placed_other = self.other();
         // A plan is in force once its memory is there.
         self.recorded = None;
         self.ran = None;
@@ -300,7 +342,7 @@ impl Executor {
         self.parameters = None;
         self.trace = None;
         let program = &layout.plan.program;
-        let (s, x, banks) = (&self.shapes, self.extent(graph.atoms(), layout.tiles.len() as u64), program.banks);
+        let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len() as u64, keeps_moments), program.banks);
         let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
         let memory = Held::new(&self.launcher.driver, Where::Device, bytes).map_err(failed)?;
         self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.weights.fit, banks).0;
@@ -357,4 +399,10 @@ impl Drop for Executor {
             let _ = self.driver().synchronise(stream);
         }
     }
+}
+
+/// Whether a plan copies or rebuilds anything.
+fn moves(layout: &Layout) -> bool {
+    let p = &layout.plan.prediction;
+    p.rebuild > 0.0 || p.out_bytes.iter().chain(&p.load_bytes).any(|&b| b > 0)
 }
