@@ -165,16 +165,24 @@ def gpu():
         return "No GPU has been measured yet. `benches/gpu/check.sh` measures one; this table is made from its file.\n"
     out = ""
     for data, name in found:
-        peers = {r["structure"]: r for r in data.get("peer", {}).get("rows", [])}
+        # The better of DeePMD-kit's forms.
+        peers = {}
+        for r in data.get("peer", {}).get("rows", []):
+            if "times_weir" in r:
+                peers[r["structure"]] = min(r["times_weir"], peers.get(r["structure"], r["times_weir"]))
         rows = []
         for protein, r in data["proteins"].items():
             driver = r["device_memory"]
             peer = peers.get(protein)
             rows.append([protein, r["natoms"], f"{r['ms_per_step']:.2f}", digits(1e3 * r["ms_per_step"] / r["natoms"]), per_day(r["ms_per_step"] / 1e3), r["launches"],
-                         gb(r["peak_bytes"]["hbm"]), json.dumps(driver), f"{peer['ms_per_step'] / r['ms_per_step']:.0f}" if peer else ""])
+                         gb(r["peak_bytes"]["hbm"]), json.dumps(driver), f"{peer:.0f}" if peer else ""])
         device = (data.get("device") or {}).get("device", "?")
         out += f"{device}, [{name}](../benches/results/{name}):\n\n" + table(
             ["structure", "atoms", "ms a step", "us/atom", "ns/day at 1 fs", "launches", "planner GB", "driver and device", "times DeePMD-kit"], rows)
+        rows = [[protein, f"`{r['precision']}`", f"{r['ms_per_step']:.2f}", f"{r['force_error_eV_A']:.1e}"]
+                for protein, all_ in data.get("arithmetics", {}).items() for r in all_ or [] if "ms_per_step" in r]
+        if rows:
+            out += "\n" + table(["structure", "precision", "ms a step", "force error, eV/A"], rows)
     return out
 
 

@@ -228,6 +228,57 @@ def budgets(weir, folder, model, structure, free, steps):
     return rows
 
 
+def arithmetics(weir, folder, model, structure, steps):
+    """Time and force error of every arithmetic of f32, against f64 on the device."""
+    (exact,) = weir.eval(model, structure, "--precision", "f64")
+    scale = max(map(abs, flat(exact["forces"])), default=0.0)
+    rows = []
+    for precision in ("f32", "tf32x3", "tf32"):
+        row = {"precision": precision}
+        rows.append(row)
+        try:
+            got, result = measured(weir, folder, model, structure, steps, "--precision", precision)
+            row.update(ms_per_step=got["ms_per_step"], launches=got["launches"])
+            row["force_error_eV_A"] = largest(flat(result["forces"]), flat(exact["forces"]))
+            row["largest_force_eV_A"] = scale
+        except Failed as error:
+            # AMD chips have no TF32.
+            row["error"] = str(error)
+    return rows
+
+
+def peer(python, folder, model, structures, ours):
+    """DeePMD-kit on the same card: the frozen and the eager form of one model; how often Weir's step goes into its call."""
+    script = SHARED / "bench/deepmd_peer.py"
+    if not script.is_file():
+        return {"skipped": f"{script} is not there (set WEIR_SHARED)"}
+    if subprocess.run([python, "-c", "import deepmd, torch"], capture_output=True).returncode != 0:
+        return {"skipped": f"{python} has no deepmd and torch (get_wheels.sh beside the script brings them)"}
+    forms, rows = {"eager": model}, []
+    frozen = folder / "big.pth"
+    done = subprocess.run([python, "-m", "deepmd", "convert-backend", str(model), str(frozen)], capture_output=True, text=True, timeout=1800)
+    if done.returncode == 0 and frozen.is_file():
+        forms["pth"] = frozen
+    else:
+        rows.append({"form": "pth", "error": (done.stderr.strip().splitlines() or ["no word"])[-1]})
+    for name, path in structures.items():
+        for form, file in forms.items():
+            row = {"structure": name, "form": form}
+            rows.append(row)
+            try:
+                command = [python, str(script), str(file), str(path), "--profile"]
+                done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+                row.update(json.loads(done.stdout.strip().splitlines()[-1]))
+                if name in ours and "median_ms" in row:
+                    row["ms_per_step"] = row["median_ms"]
+                    row["times_weir"] = row["median_ms"] / ours[name]["ms_per_step"]
+            except (IndexError, ValueError, subprocess.TimeoutExpired) as error:
+                row["error"] = f"{type(error).__name__}: {done.stderr.strip()[-300:]}"
+    # The setting decides what its products cost.
+    tf32 = subprocess.run([python, "-c", "import torch; print(torch.backends.cuda.matmul.allow_tf32)"], capture_output=True, text=True)
+    return {"torch_allow_tf32": tf32.stdout.strip(), "rows": rows}
+
+
 def replicated(path, times):
     """A periodic box (extxyz), `times` along each edge."""
     lines = path.read_text().splitlines()
@@ -250,7 +301,7 @@ def kernels(weir, chips, out, smoke):
     for folder in folders(smoke):
         done = weir.run("kernels", "build", "--arch", chips, "--model", folder / "model.dp", "--precision", "f64,f32", "--out", out)
         print(f"{folder.name}: {'built' if done.returncode == 0 else done.stderr.strip()[-200:]}")
-    weir.good("kernels", "build", "--arch", chips, "--preset", "tiny" if smoke else "dpa-3.1-3m", "--precision", "f32,f64", "--out", out)
+    weir.good("kernels", "build", "--arch", chips, "--preset", "tiny" if smoke else "dpa-3.1-3m", "--precision", "f32,f64,tf32x3,tf32", "--out", out)
     print(weir.good("kernels", "list", out).stdout, end="")
 
 
@@ -262,6 +313,7 @@ def main():
     parser.add_argument("--kernels", metavar="CHIPS")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--peer", metavar="PYTHON")
     args = parser.parse_args()
     weir, begin = Weir(Path(args.weir).resolve(), args.backend), time.monotonic()
     if not Path(args.weir).exists():
@@ -335,11 +387,11 @@ def main():
         if not (report["sanitizer"] or {}).get(tool, {"passed": True})["passed"]:
             report["failures"].append(f"compute-sanitizer {tool}: {report['sanitizer'][tool]}")
 
-    big, steps = folder / "big.weir", 1 if args.smoke else 20
+    big, steps = folder / "big.dp", 1 if args.smoke else 20
     part("random model", lambda: weir.good("model", "new", "--preset", "dpa-3.1-3m", "--seed", "1", "--out", big))
     speed = ["--precision", "f32"]
     # Proteins, then their budgets.
-    report["proteins"], report["budgets"] = {}, {}
+    report["proteins"], report["budgets"], report["arithmetics"] = {}, {}, {}
     structures = {name: ROOT / f"examples/proteins/{name}.extxyz" for name in PROTEINS}
     if args.smoke:
         structures = {"water": water}
@@ -348,12 +400,19 @@ def main():
         if got is None:
             continue
         report["proteins"][name] = got[0]
+        report["arithmetics"][name] = part(f"arithmetics {name}", lambda: arithmetics(weir, folder, big, path, steps))
         rows = part(f"budgets {name}", lambda: budgets(Precise(weir, speed), folder, big, path, got[1], steps)) or []
         report["budgets"][name] = rows
         for row in rows:
             wrong = not row.get("same_bits", True) or not row.get("within_budget", True)
             if wrong or ("error" in row and not row.get("expected")):
                 report["failures"].append(f"budgets {name}: {row}")
+
+    if args.peer:
+        small = {name: path for name, path in structures.items() if name in ("1YRF", "1UBQ", "water")}
+        report["peer"] = part("DeePMD-kit beside us", lambda: peer(args.peer, folder, big, small, report["proteins"]))
+    else:
+        report["peer"] = {"skipped": "no --peer PYTHON with deepmd and torch was given"}
 
     # Boxes of water until the planner says that one does not fit (rebuilding is allowed, spilling is not).
     report["boxes"] = []
