@@ -146,8 +146,9 @@ def test_the_list_of_settings_is_one_list(calculator):
 
 def test_a_budget_that_is_too_small_names_what_would_do(calculator):
     atoms = water()
-    atoms.calc = calculator(hbm_budget="1MiB")
     with pytest.raises(weir.BudgetError, match="hbm") as caught:
+        # Told when the calculator is made where not even an atom fits, else at the first step.
+        atoms.calc = calculator(hbm_budget="1MiB")
         atoms.get_potential_energy()
     assert isinstance(caught.value, MemoryError) and isinstance(caught.value, weir.WeirError)
 
