@@ -16,7 +16,7 @@ use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
 use weir_backends::gpu::{create, hbm, GpuOptions, GpuOutline};
 use weir_engine::backend::Calculator;
 use weir_engine::model::{self, LoadOptions};
-use weir_engine::plan::placement::Permission;
+use weir_engine::plan::placement::{smallest_feasible, Permission};
 use weir_engine::structure::{read, ReadOptions};
 
 fn parity(name: &str) -> PathBuf {
@@ -128,10 +128,11 @@ fn a_plan_for_this_gpu_holds_what_a_run_takes_and_the_smallest_that_it_names_run
         object["machines"][0].clone()
     };
     let eval = |more: &[&str]| json(folder.path(), "eval", &[&common[..], more, &["--json", "-", "-q"]].concat());
+    let kib = |n: u64| format!("{n}KiB");
     let first = plan(&[]);
     assert!(first["title"].as_str().unwrap().contains("emulated"), "{}", first["title"]);
     let least = whole(&first["smallest_hbm_bytes"]);
-    let (small, large) = (format!("{least}"), format!("{}", 2 * least));
+    let (small, large) = (kib(least.div_ceil(1024)), kib(2 * least / 1024));
     let mut forces = Vec::new();
     for more in [&[][..], &["--hbm-budget", &small], &["--hbm-budget", &large]] {
         let (planned, run) = (plan(more), eval(more));
@@ -144,7 +145,7 @@ fn a_plan_for_this_gpu_holds_what_a_run_takes_and_the_smallest_that_it_names_run
         forces.push(run["forces"].to_string());
     }
     assert!(forces.iter().all(|f| *f == forces[0]), "plans show in the bits");
-    let less = weir(folder.path(), "plan", &[&common[..], &["--hbm-budget", &format!("{}", least - 4096)]].concat());
+    let less = weir(folder.path(), "plan", &[&common[..], &["--hbm-budget", &kib(least / 1024 - 4)]].concat());
     assert_eq!(less.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&less.stderr).contains("tier hbm lacks"));
 }
@@ -192,15 +193,19 @@ fn an_outline_asks_the_planner_what_a_calculator_on_the_device_asks() {
             let device = EmulatedOptions { watch: Watch::Nothing, ..EmulatedOptions::default() };
             create(Arc::new(Emulated::new(device)), model.clone(), &types, &options(budget)).unwrap()
         };
-        let least = outline.smallest(&census, &terms(1 << 40)).unwrap();
-        // Small enough for moments to be made again, large enough for them to be kept.
-        let mut fixed = Vec::new();
+        println!("{name} {precision:?} {tile_edges}");
+        let least = smallest_feasible(&outline.problem(&census, &terms(1 << 40))).unwrap();
+        // The question is the same before a plan and after it, whatever the plan keeps.
         for budget in [least, 1 << 40] {
-            let asked = calculator(budget).problem(x, cell).unwrap();
+            let mut calculator = calculator(budget);
+            let asked = calculator.problem(x, cell).unwrap();
             assert_eq!(outline.problem(&census, &terms(budget)), asked, "{name} {budget}");
-            fixed.push(asked.fixed_bytes);
+            let (_, problem, plan) = outline.planned([tile_edges], |_| (census.clone(), terms(budget))).unwrap();
+            let bytes =
+                plan.program.arena_bytes[0] + problem.fixed_bytes + problem.bank_bytes * plan.program.banks as u64;
+            assert_eq!(calculator.plan().unwrap().prediction, plan.prediction, "{name} {budget}");
+            assert_eq!(calculator.device_memory().unwrap().planned, bytes, "{name} {budget}");
         }
-        assert!(fixed[0] <= fixed[1], "{fixed:?}");
         assert!(calculator(least - 256).prepare(x, cell).is_err(), "{name}: less than the smallest is enough");
     }
 }

@@ -1,9 +1,11 @@
 //! A model, a structure and a machine: planned as they are, and with something changed.
 
+use super::machine::Kind;
 use super::outline::Outline;
 use super::target::Target;
 use weir_allocators::kind::show_bytes;
 use weir_backends::cpu::{Census, Checkpoint, Neighbours, Store, Terms};
+use weir_backends::gpu::tile_sizes;
 use weir_engine::plan::placement::{plan, Help, Permission, Plan, PlanError, Problem};
 
 /// The question for a machine; what `helps` and `largest` vary.
@@ -39,14 +41,29 @@ impl Setup<'_> {
         self.outline.problem(census, self.target.threads, &self.terms(census))
     }
 
+    /// Largest edge counts of a tile that a calculator tries. On a GPU, of those that hold everything, one.
+    fn sizes(&self, counts: &Neighbours) -> Vec<usize> {
+        match self.target.kind {
+            Kind::Cpu => self.target.tiles.clone(),
+            Kind::Gpu => tile_sizes(counts.census(usize::MAX).total().edges as usize).collect(),
+        }
+    }
+
     /// As a calculator plans: smaller tiles, whose live states are smaller, where larger ones do not fit. Returns the largest edge count of
     /// a tile, the question and the plan.
     ///
     /// # Errors
     /// What does not fit with the smallest tiles.
     pub fn planned(&self, counts: &Neighbours) -> Result<(usize, Problem, Plan), PlanError> {
+        if let Outline::Gpu(outline) = self.outline {
+            return outline.planned(self.sizes(counts), |edges| {
+                let census = counts.census(edges);
+                let terms = self.terms(&census);
+                (census, terms)
+            });
+        }
         let mut last = None;
-        for &edges in &self.target.tiles {
+        for edges in self.sizes(counts) {
             let problem = self.problem(&counts.census(edges));
             match plan(&problem) {
                 Ok(plan) => return Ok((edges, problem, plan)),
@@ -61,7 +78,8 @@ impl Setup<'_> {
     /// # Errors
     /// As [`Setup::planned`].
     pub fn smallest(&self, counts: &Neighbours) -> Result<u64, PlanError> {
-        let ends = [self.target.tiles.last(), self.target.tiles.first()];
+        let sizes = self.sizes(counts);
+        let ends = [sizes.last(), sizes.first()];
         let mut least = u64::MAX;
         for &edges in ends.into_iter().flatten() {
             let census = counts.census(edges);

@@ -46,10 +46,7 @@ impl Outline {
     /// # Errors
     /// What cannot be planned at any.
     pub fn smallest(&self, census: &Census, threads: usize, terms: &Terms) -> Result<u64, PlanError> {
-        match self {
-            Outline::Cpu(o) => smallest_feasible(&o.problem(census, threads, terms)),
-            Outline::Gpu(o) => o.smallest(census, terms),
-        }
+        smallest_feasible(&self.problem(census, threads, terms))
     }
 }
 
