@@ -10,7 +10,8 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_backends::cpu::{self, CpuCalculator, CpuOptions};
-use weir_backends::session::{Session, SessionError};
+use weir_backends::gpu::{GpuCalculator, GpuOptions};
+use weir_backends::session::{Device, Session, SessionError};
 use weir_engine::backend::{Calculator, FrameParameters};
 use weir_engine::model::{self, LoadOptions, Model};
 use weir_engine::structure::Structure;
@@ -107,6 +108,30 @@ impl Engine {
     /// What the backend refuses.
     pub fn cpu_calculator(&self, types: &[i32], options: &CpuOptions) -> Result<CpuCalculator> {
         Ok(cpu::create_cpu(self.model.clone(), types, options)?)
+    }
+
+    /// On a device, with options of one's own.
+    ///
+    /// # Errors
+    /// What the backend refuses.
+    pub fn gpu_calculator(&self, device: &Device, types: &[i32], options: &GpuOptions) -> Result<GpuCalculator> {
+        self.session.gpu_calculator(device, types, options).map_err(usage)
+    }
+
+    /// What the settings mean for a device; tells what the user should know. Opens the tiers and measures their links at the first call.
+    ///
+    /// # Errors
+    /// Tiers that cannot be opened, settings that GPUs do not have yet.
+    pub fn gpu_options(&self, device: &Device, log: &Log) -> Result<GpuOptions> {
+        let first = self.gpu_tiers().is_none();
+        let (options, remarks) = self.session.gpu_options(device).map_err(usage)?;
+        for remark in &remarks {
+            log.warn(remark);
+        }
+        if let (Some(tiers), true) = (self.gpu_tiers(), first) {
+            report::tiers(log, tiers);
+        }
+        Ok(options)
     }
 
     /// What the settings mean for the CPU backend; tells what the user should know. Opens the tiers at the first call.

@@ -72,7 +72,7 @@ fn run(cli: &Cli, log: &mut Log, began: Instant) -> Result<()> {
             serve::run(args, &engine(&args.model, &args.compute, Sources::settle, &sources, log)?, log)
         }
         Command::Profile(args) => {
-            profile::run(args, &engine(&args.model, &args.compute, Sources::resolve, &sources, log)?, &sources, log)
+            profile::run(args, &engine(&args.model, &args.compute, Sources::settle, &sources, log)?, &sources, log)
         }
         Command::Report(args) => survey::run(args, &sources, log),
         Command::Hardware(args) => hardware::run(args, &sources, log),

@@ -4,6 +4,7 @@ mod case;
 mod helps;
 mod largest;
 mod machine;
+mod outline;
 mod rates;
 mod table;
 mod target;
@@ -14,16 +15,17 @@ use crate::log::Log;
 use crate::problem::{print, Usage};
 use crate::settings::{self, Sources};
 use crate::structures::Reader;
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use case::Setup;
 use machine::Machine;
+use outline::Outlines;
 use rayon::ThreadPoolBuilder;
 use serde_json::{json, Value};
 use std::fmt::Write;
 use table::Planned;
 use target::{Target, Wishes, HERE};
 use weir_allocators::policy::{CheckpointRule, Layer, Precision};
-use weir_backends::cpu::{Checkpoint, CpuOptions, Neighbours, Outline, PrecisionChoice, Store};
+use weir_backends::cpu::{Checkpoint, CpuOptions, Neighbours, PrecisionChoice, Store};
 use weir_engine::plan::placement::TileSize;
 
 /// Runs the command.
@@ -45,23 +47,31 @@ pub fn run(args: &PlanArgs, sources: &Sources, log: &Log) -> Result<()> {
     budgets(&mut flags, &args.budget)?;
     let wishes = Wishes::of(&flags);
     let asked = flags.precision.as_ref().map(|p| p.value);
-    if machines.iter().all(Option::is_some) {
+    let elsewhere = machines.iter().all(Option::is_some);
+    if elsewhere {
         // What other machines get is not this machine's affair.
         let (head, precision, threads) = (flags.head.take(), flags.precision.take(), flags.threads.take());
         let precision = precision.filter(|p| matches!(p.value, Precision::Model | Precision::F64 | Precision::F32));
         let (checkpoint, store) = (flags.checkpoint.take(), flags.store.take());
         flags = Layer { head, precision, threads, checkpoint, store, ..Layer::default() };
     }
-    let settings = sources.resolve(&[flags], &Layer::default())?;
+    let settings = match elsewhere {
+        true => sources.look(&[flags], &Layer::default())?,
+        false => sources.settle(&[flags], &Layer::default())?,
+    };
     let engine = Engine::load(model, args.allow_unknown, settings, log)?;
     let precision = asked.unwrap_or(engine.policy.precision.value);
-    let outline = Outline::of(&engine.model, choice(precision)).with_context(|| model.display().to_string())?;
+    let outlines = Outlines::of(&engine.model, choice(precision));
     let mut targets = Vec::new();
     for machine in machines {
         targets.push(match machine {
-            Some(machine) => Target::of(machine, &wishes, precision, outline.number())?,
-            None => Target::here(&engine)?,
+            Some(machine) => Target::of(machine, &wishes, precision, outlines.number())?,
+            None => Target::here(&engine, log)?,
         });
+    }
+    // Found before anything is planned.
+    for target in &targets {
+        outlines.on(target.kind).map_err(|e| anyhow!("{}: {e}", model.display()))?;
     }
     let pool =
         ThreadPoolBuilder::new().num_threads(engine.policy.threads.value).build().context("cannot start threads")?;
@@ -76,7 +86,7 @@ pub fn run(args: &PlanArgs, sources: &Sources, log: &Log) -> Result<()> {
     let (weights, cell) = (&engine.model, read.cell.as_ref());
     let neighbours = pool.install(|| Neighbours::find(weights, &types, &read.positions, cell, skin));
     let neighbours = neighbours.with_context(place)?;
-    let system = System::of(&engine, &outline, &neighbours, precision, place());
+    let system = System::of(&engine, &outlines, &neighbours, precision, place());
     pool.install(|| match args.largest {
         true => largest::run(args, &system, &targets),
         false => tables(args, &system, &targets, &neighbours),
@@ -88,7 +98,7 @@ struct System<'a> {
     structure: String,
     model: String,
     sha256: String,
-    outline: &'a Outline,
+    outlines: &'a Outlines,
     neighbours: &'a Neighbours,
     precision: Precision,
     checkpoint: Checkpoint,
@@ -99,7 +109,7 @@ struct System<'a> {
 impl<'a> System<'a> {
     fn of(
         engine: &Engine,
-        outline: &'a Outline,
+        outlines: &'a Outlines,
         neighbours: &'a Neighbours,
         precision: Precision,
         structure: String,
@@ -112,16 +122,17 @@ impl<'a> System<'a> {
         let store = engine.store();
         let total = neighbours.census(usize::MAX).total();
         let (model, sha256) = (engine.path.display().to_string(), engine.model.source.sha256.clone());
-        System { structure, model, sha256, outline, neighbours, precision, checkpoint, store, total }
+        System { structure, model, sha256, outlines, neighbours, precision, checkpoint, store, total }
     }
 
-    fn setup(&self, target: &'a Target) -> Setup<'a> {
-        Setup { target, outline: self.outline, checkpoint: self.checkpoint, store: self.store }
+    fn setup<'b>(&'b self, target: &'b Target) -> Result<Setup<'b>> {
+        let outline = self.outlines.on(target.kind).map_err(|e| anyhow!("{}: {e}", self.model))?;
+        Ok(Setup { target, outline, checkpoint: self.checkpoint, store: self.store })
     }
 
     /// `f32`, `f64` or `tf32x3`.
     fn arithmetic(&self) -> &'static str {
-        match (self.precision, self.outline.number()) {
+        match (self.precision, self.outlines.number()) {
             (Precision::Tf32x3, _) => "tf32x3",
             (_, 8) => "f64",
             _ => "f32",
@@ -135,7 +146,7 @@ impl<'a> System<'a> {
             "{:<12}{}, {}\n{:<12}{}: {atoms} atoms, {edges} edges ({:.1} an atom), {angles} angles ({:.0} an atom)\n",
             "model",
             self.model,
-            format_args!("{} layers in {}", self.outline.layers(), self.arithmetic()),
+            format_args!("{} layers in {}", self.outlines.layers, self.arithmetic()),
             "structure",
             self.structure,
             each(edges),
@@ -146,7 +157,7 @@ impl<'a> System<'a> {
     fn json(&self) -> Value {
         json!({
             "model": self.model, "model_sha256": self.sha256,
-            "structure": self.structure, "precision": self.arithmetic(), "layers": self.outline.layers(),
+            "structure": self.structure, "precision": self.arithmetic(), "layers": self.outlines.layers,
             "checkpoint": self.checkpoint.to_string(), "store": self.store.to_string(),
             "atoms": self.total.atoms, "edges": self.total.edges, "angles": self.total.angles,
         })
@@ -158,7 +169,7 @@ fn tables(args: &PlanArgs, system: &System, targets: &[Target], counts: &Neighbo
     let (mut text, mut objects, mut failed) = (system.text(), Vec::new(), None);
     let _ = writeln!(text, "{:<12}checkpoint {}, store {}", "policy", system.checkpoint, system.store);
     for target in targets {
-        let setup = system.setup(target);
+        let setup = system.setup(target)?;
         match setup.planned(counts) {
             Ok((tile_edges, problem, plan)) => {
                 let smallest = setup.smallest(counts).ok();

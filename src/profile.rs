@@ -1,5 +1,6 @@
 //! `weir profile`: what too little fast memory costs, predicted and measured.
 
+pub mod bench;
 mod curve;
 mod html;
 mod kernels;
@@ -14,12 +15,14 @@ use crate::report::{self, bytes};
 use crate::settings::{flags, set, Sources};
 use crate::structures::Reader;
 use anyhow::{Context, Result};
+use bench::Slow;
 use measure::{Case, Measured, Row, Way, Wish};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weir_allocators::faults::Faults;
 use weir_allocators::policy::Layer;
-use weir_backends::cpu::{measured_links, open_tiers, CpuTier};
+use weir_backends::cpu::{measured_links, open_tiers};
+use weir_backends::gpu;
 
 /// Titles of the table.
 pub const HEAD: [&str; 10] =
@@ -96,9 +99,18 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
     for name in &args.placements {
         let mut layer = Layer::default();
         set(&mut layer, "placement", "--placements", name)?;
-        // The lines set their own; this one only keeps hbm from taking all of a shared memory.
-        set(&mut layer, "hbm_budget", "--budgets", "1MiB")?;
-        let settings = sources.resolve(&[layer, flags(&args.compute, None)?], &Layer::default())?;
+        // The lines set their own; this one only keeps hbm from taking all of a shared memory. On a GPU links are measured through it.
+        let hbm = if engine.device().is_some() { "50%" } else { "1MiB" };
+        set(&mut layer, "hbm_budget", "--budgets", hbm)?;
+        let settings = sources.settle(&[layer, flags(&args.compute, None)?], &Layer::default())?;
+        if let Some(device) = engine.device() {
+            let opened = gpu::open_tiers(&settings.policy, &settings.topology, device.driver())?;
+            opened.remarks.iter().for_each(|r| log.warn(r));
+            let tiers: Vec<gpu::GpuTier> = opened.tiers.into_iter().skip(1).collect();
+            tiers.iter().for_each(|t| links += &format!("{t}\n"));
+            placements.push((name.clone(), Slow { gpu: tiers, ..Slow::default() }));
+            continue;
+        }
         let slow = settings.policy.tiers.len() > 1;
         if slow {
             let (table, remarks) = measured_links(&settings.policy, &settings.topology, true)?;
@@ -106,8 +118,8 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
             links += &link_text(&table);
         }
         let opened = open_tiers(&settings.policy, &settings.topology, &Faults::none())?;
-        let tiers: Vec<CpuTier> = opened.tiers.into_iter().skip(1).collect();
-        placements.push((name.clone(), tiers));
+        let tiers = opened.tiers.into_iter().skip(1).collect();
+        placements.push((name.clone(), Slow { cpu: tiers, ..Slow::default() }));
     }
     let calls = args.calls.max(1);
     let case = Case { engine, structure: &structure, types: &types, parameters: &parameters, ways: &ways, calls };
@@ -120,9 +132,11 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
     };
     let kernel_text = kernels.as_ref().map_or(String::new(), kernels::text);
     let svg = curve::draw(&measured, &title).map_err(anyhow::Error::msg)?;
+    let device = engine.device().map_or_else(|| format!("cpu: {}", report::device()), |d| d.title());
+    let backend = engine.device().map_or("cpu", |d| d.driver().name());
     let facts = [
         ("weir", env!("CARGO_PKG_VERSION").to_string()),
-        ("device", format!("cpu: {}", report::device())),
+        ("device", device.clone()),
         ("threads", engine.policy.threads.value.to_string()),
         ("precision", engine.precision().to_string()),
         ("model sha256", engine.model.source.sha256.clone()),
@@ -131,7 +145,7 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
     ]
     .map(|(a, b)| (a.to_string(), b));
     let object = json!({
-        "version": env!("CARGO_PKG_VERSION"), "machine": machine_json(&engine.topology), "device": report::device(),
+        "version": env!("CARGO_PKG_VERSION"), "machine": machine_json(&engine.topology), "backend": backend, "device": device,
         "model_sha256": engine.model.source.sha256, "structure": name(&args.structure), "precision": engine.precision(),
         "threads": engine.policy.threads.value, "calls": calls, "links": links, "profile": measured, "kernels": kernels,
     });

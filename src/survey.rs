@@ -5,6 +5,7 @@ use crate::cli::ReportArgs;
 use crate::hardware::{every_tier, link_text, machine_json};
 use crate::log::Log;
 use crate::problem::print;
+use crate::profile::bench::Slow;
 use crate::profile::measure::{Case, Way, Wish};
 use crate::profile::table;
 use crate::report::{self, bytes, duration};
@@ -217,7 +218,7 @@ fn spill(sources: &Sources, flags: &Layer, model: &Arc<Model>, begin: Instant, l
     set(&mut layer, "hbm_budget", "weir report", "1MiB")?;
     let settings = sources.resolve(&[layer, flags.clone()], &Layer::default())?;
     let opened = open_tiers(&settings.policy, &settings.topology, &Faults::none())?;
-    let slow = opened.tiers.into_iter().skip(1).collect();
+    let slow = Slow { cpu: opened.tiers.into_iter().skip(1).collect(), ..Slow::default() };
     let plain = sources.resolve(std::slice::from_ref(flags), &Layer::default())?;
     let engine = Engine::with(model.clone(), Path::new(name), plain);
     let types = engine.types(&structure)?;

@@ -320,7 +320,7 @@ fn what_gpus_do_not_have_is_refused_with_the_alternative() {
     let single = ["eval", &sequential, "water.extxyz", "--precision", "f32", "-q", "--json", "-"];
     fails(weir(folder.path(), &single), 1, &["sequential_update", "--precision f64"]);
     // Commands that compute on the CPU alone say so.
-    fails(weir(folder.path(), &["profile", &tiny, "water.extxyz"]), 2, &["WEIR_BACKEND", "cpu", "emulated"]);
+    fails(weir(folder.path(), &["report"]), 2, &["WEIR_BACKEND", "cpu", "emulated"]);
     // What computes nothing does not ask for a device.
     good(weir(folder.path(), &["model", "info", &tiny]));
 }

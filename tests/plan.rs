@@ -152,7 +152,6 @@ fn the_table_names_machine_memory_time_and_what_would_help() {
     for word in [
         "192 atoms",
         "gh200-96: NVIDIA GH200",
-        "forecast: fixed bytes are those of the CPU backend",
         "hbm     peak",
         "pinned  peak",
         "edges hbm",

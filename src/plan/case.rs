@@ -1,9 +1,12 @@
 //! A model, a structure and a machine: planned as they are, and with something changed.
 
+use super::machine::Kind;
+use super::outline::Outline;
 use super::target::Target;
 use weir_allocators::kind::show_bytes;
-use weir_backends::cpu::{Census, Checkpoint, Neighbours, Outline, Store, Terms};
-use weir_engine::plan::placement::{plan, smallest_feasible, Help, Permission, Plan, PlanError, Problem};
+use weir_backends::cpu::{Census, Checkpoint, Neighbours, Store, Terms};
+use weir_backends::gpu::tile_sizes;
+use weir_engine::plan::placement::{plan, Help, Permission, Plan, PlanError, Problem};
 
 /// The question for a machine; what `helps` and `largest` vary.
 #[derive(Clone)]
@@ -19,20 +22,31 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// What the planner is asked.
-    pub fn problem(&self, census: &Census) -> Problem {
+    fn terms(&self, census: &Census) -> Terms {
         let number = self.outline.number() as usize;
         let stored = self.store.of(number).bytes(number) as u64;
         let rates = self.target.speed.as_ref().map(|s| s.rates(self.outline, census, stored));
-        let terms = Terms {
+        Terms {
             tiers: self.target.tiers.clone(),
             rates: rates.or_else(|| self.target.rates.clone()),
             checkpoint: self.checkpoint,
             spill: Permission::Allowed,
             rebuild: Permission::Allowed,
             store: self.store,
-        };
-        self.outline.problem(census, self.target.threads, &terms)
+        }
+    }
+
+    /// What the planner is asked.
+    pub fn problem(&self, census: &Census) -> Problem {
+        self.outline.problem(census, self.target.threads, &self.terms(census))
+    }
+
+    /// Largest edge counts of a tile that a calculator tries. On a GPU, of those that hold everything, one.
+    fn sizes(&self, counts: &Neighbours) -> Vec<usize> {
+        match self.target.kind {
+            Kind::Cpu => self.target.tiles.clone(),
+            Kind::Gpu => tile_sizes(counts.census(usize::MAX).total().edges as usize).collect(),
+        }
     }
 
     /// As a calculator plans: smaller tiles, whose live states are smaller, where larger ones do not fit. Returns the largest edge count of
@@ -41,8 +55,15 @@ impl Setup<'_> {
     /// # Errors
     /// What does not fit with the smallest tiles.
     pub fn planned(&self, counts: &Neighbours) -> Result<(usize, Problem, Plan), PlanError> {
+        if let Outline::Gpu(outline) = self.outline {
+            return outline.planned(self.sizes(counts), |edges| {
+                let census = counts.census(edges);
+                let terms = self.terms(&census);
+                (census, terms)
+            });
+        }
         let mut last = None;
-        for &edges in &self.target.tiles {
+        for edges in self.sizes(counts) {
             let problem = self.problem(&counts.census(edges));
             match plan(&problem) {
                 Ok(plan) => return Ok((edges, problem, plan)),
@@ -57,10 +78,12 @@ impl Setup<'_> {
     /// # Errors
     /// As [`Setup::planned`].
     pub fn smallest(&self, counts: &Neighbours) -> Result<u64, PlanError> {
-        let ends = [self.target.tiles.last(), self.target.tiles.first()];
+        let sizes = self.sizes(counts);
+        let ends = [sizes.last(), sizes.first()];
         let mut least = u64::MAX;
         for &edges in ends.into_iter().flatten() {
-            least = least.min(smallest_feasible(&self.problem(&counts.census(edges)))?);
+            let census = counts.census(edges);
+            least = least.min(self.outline.smallest(&census, self.target.threads, &self.terms(&census))?);
         }
         Ok(least)
     }

@@ -15,9 +15,7 @@ use weir_engine::plan::placement::{plan, smallest_feasible};
 
 /// Relative width at which the search ends.
 const CLOSE: f64 = 0.02;
-/// Edges of a tile, as on a GPU; where that would be more than `MOST` tiles, larger ones.
-const TILE: u64 = 65_536;
-/// Tiles at most, so that planning stays quick.
+/// Tiles at most, so that planning stays quick; beyond, they are larger than a calculator's.
 const MOST: u64 = 96;
 /// And at least, so that one tile is a small part.
 const LEAST: u64 = 40;
@@ -125,28 +123,28 @@ struct Fit {
 /// # Errors
 /// A closed standard output.
 pub fn run(args: &PlanArgs, system: &System, targets: &[Target]) -> Result<()> {
-    let census = system.neighbours.census(TILE as usize);
-    let outline = system.outline;
+    let census = system.neighbours.census(usize::MAX);
     // `--store` holds for the strategies that do not say how states are stored themselves.
     let asked = system.store;
     // What a strategy holds, one that may do more holds too: its search begins there.
-    let column = |target: &Target| {
+    let column = |target: &Target| -> Result<Vec<Option<Fit>>> {
         let mut found: Vec<Option<Fit>> = Vec::new();
         for strategy in &STRATEGIES {
             let held = strategy.includes.iter().filter_map(|&k| *found.get(k)?).max_by_key(|f: &Fit| f.atoms);
-            let fit = restricted(target, strategy).and_then(|target| {
+            let attempt = |target: Target| -> Result<Option<Fit>> {
                 let store = if strategy.store == Store::Exact { asked } else { strategy.store };
-                let setup = Setup { target: &target, outline, checkpoint: strategy.checkpoint, store };
-                search(&setup, &census, held.map_or(0, |f| f.atoms))
-            });
+                let setup = Setup { checkpoint: strategy.checkpoint, store, ..system.setup(&target)? };
+                Ok(search(&setup, &census, held.map_or(0, |f| f.atoms)))
+            };
+            let fit = restricted(target, strategy).map(attempt).transpose()?.flatten();
             // The planner's search is not exact: where it finds less than a plan that it may choose too, that plan counts.
             let same = held.filter(|h| strategy.store == Store::Exact && fit.is_some_and(|f| f.atoms < h.atoms));
             let fit = same.or(fit);
             found.push(fit);
         }
-        found
+        Ok(found)
     };
-    let found: Vec<Vec<Option<Fit>>> = targets.par_iter().map(column).collect();
+    let found = targets.par_iter().map(column).collect::<Result<Vec<Vec<Option<Fit>>>>>()?;
     let rows = |t: usize| STRATEGIES.iter().zip(&found[t]);
     if args.json {
         let machine = |(t, target): (usize, &Target)| {
@@ -181,7 +179,7 @@ pub fn run(args: &PlanArgs, system: &System, targets: &[Target]) -> Result<()> {
         }
         text.push('\n');
     }
-    text += "A dash: no such tier, or nothing fits. Forecasts: fixed bytes are those of the CPU backend. docs/plan.md tells more.\n";
+    text += "A dash: no such tier, or nothing fits. docs/plan.md tells more.\n";
     print(&text)
 }
 
@@ -199,7 +197,7 @@ fn search(setup: &Setup, census: &Census, known: u64) -> Option<Fit> {
     let total = census.total();
     let problem = |atoms: u64| {
         let edges = atoms as f64 * total.edges as f64 / total.atoms as f64;
-        let tiles = ((edges / TILE as f64) as u64).clamp(LEAST, MOST);
+        let tiles = ((edges / setup.target.tiles[0] as f64) as u64).clamp(LEAST, MOST);
         setup.problem(&census.replicated(atoms, tiles))
     };
     let capacity = setup.target.tiers[0].capacity;

@@ -7,9 +7,10 @@
 //! wants seconds by atom, edge and angle.
 
 use super::machine::{Kind, Machine};
+use super::outline::Outline;
 use crate::problem::Usage;
 use weir_allocators::policy::Precision;
-use weir_backends::cpu::{Census, Cost, Outline};
+use weir_backends::cpu::{Census, Cost};
 use weir_engine::plan::placement::{Rates, Work};
 
 /// Kernels of a layer and tile: two forward, four backward; a rebuild takes one, a projection one.

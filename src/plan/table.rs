@@ -68,10 +68,10 @@ impl Planned<'_> {
         }
         line(
             "compute",
-            match (&self.target.speed, &self.target.rates) {
+            match (&self.target.speed, self.target.measured) {
                 (Some(s), _) => s.text.clone(),
-                (None, Some(_)) => "rates measured by weir profile".into(),
-                (None, None) => "rates estimated, not measured (weir profile measures them)".into(),
+                (None, true) => "rates measured by weir profile".into(),
+                (None, false) => "rates estimated, not measured (weir profile measures them)".into(),
             },
         );
         let tiles = self.problem.tiles.len();
@@ -154,7 +154,7 @@ impl Planned<'_> {
                     "flop_per_s": s.flop, "bytes_per_s": s.bytes, "launch_s": s.launch,
                     "activations_per_s": s.activations.is_finite().then_some(s.activations),
                 }),
-                None => json!(if self.target.rates.is_some() { "measured" } else { "estimated" }),
+                None => json!(if self.target.measured { "measured" } else { "estimated" }),
             },
             "tiles": { "count": self.problem.tiles.len(), "most_edges": self.tile_edges,
                 "edge_capacity": total.edges, "angle_capacity": total.angles },

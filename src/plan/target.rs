@@ -3,17 +3,17 @@
 use super::machine::{Kind, Machine, TierFile};
 use super::rates::Speed;
 use crate::backend::Engine;
+use crate::log::Log;
 use crate::problem::Usage;
 use anyhow::Result;
 use weir_allocators::faults::Faults;
 use weir_allocators::kind::Tier;
 use weir_allocators::policy::{Budget, Layer, Placement, Precision};
 use weir_backends::cpu::{kept_rates, open_tiers, tile_choices, Rates, TierSpec};
+use weir_backends::gpu;
 
 /// The name of the machine that the program runs on.
 pub const HERE: &str = "here";
-/// Largest edge counts of a tile on a GPU: copies of tens of megabytes, and enough centres for every multiprocessor.
-const GPU_TILES: [usize; 5] = [65_536, 32_768, 16_384, 8192, 4096];
 /// Worker scratch counted where nobody said how many threads there are.
 const THREADS: usize = 8;
 /// Share of a copy that does not slow the computation, where a file does not say.
@@ -73,6 +73,8 @@ pub struct Target {
     pub name: String,
     /// For people.
     pub title: String,
+    /// What computes.
+    pub kind: Kind,
     /// Its file; none: this machine.
     pub machine: Option<Machine>,
     /// Tiers with budgets as capacities.
@@ -83,8 +85,10 @@ pub struct Target {
     pub tiles: Vec<usize>,
     /// Arithmetic; none: `rates`.
     pub speed: Option<Speed>,
-    /// Rates that a profile measured; none: estimated by the backend.
+    /// Rates that the backend goes by; none: its question has them.
     pub rates: Option<Rates>,
+    /// Whether a profile has measured them.
+    pub measured: bool,
     /// What the user should know.
     pub remarks: Vec<String>,
 }
@@ -94,8 +98,24 @@ impl Target {
     ///
     /// # Errors
     /// Tiers that cannot be opened or measured.
-    pub fn here(engine: &Engine) -> Result<Self> {
+    pub fn here(engine: &Engine, log: &Log) -> Result<Self> {
         let (policy, topology) = (&engine.policy, &engine.topology);
+        if let Some(device) = engine.device() {
+            let options = engine.gpu_options(device, log)?;
+            return Ok(Target {
+                name: HERE.into(),
+                title: format!("this machine, {}", device.title()),
+                kind: Kind::Gpu,
+                machine: None,
+                tiers: options.tiers.into_iter().map(|t| t.spec).collect(),
+                threads: policy.threads.value,
+                tiles: gpu::tile_choices().collect(),
+                speed: None,
+                rates: options.rates,
+                measured: engine.rates_measured(),
+                remarks: policy.warnings.clone(),
+            });
+        }
         let opened = open_tiers(policy, topology, &Faults::none())?;
         let tiers: Vec<TierSpec> = opened.tiers.into_iter().map(|t| t.spec).collect();
         let threads = policy.threads.value;
@@ -103,6 +123,8 @@ impl Target {
         remarks.extend(opened.remarks);
         Ok(Target {
             name: HERE.into(),
+            kind: Kind::Cpu,
+            measured: engine.rates_measured(),
             title: format!("this machine, CPU backend, {threads} threads"),
             machine: None,
             tiers,
@@ -120,9 +142,6 @@ impl Target {
     /// [`Usage`]: a precision without figures, a tier that the machine has not.
     pub fn of(machine: Machine, wishes: &Wishes, precision: Precision, number: u64) -> Result<Self, Usage> {
         let mut remarks = Vec::new();
-        if machine.kind == Kind::Gpu {
-            remarks.push("forecast: fixed bytes are those of the CPU backend".into());
-        }
         if machine.tasks_per_node.is_some() {
             remarks.push("one of several in a node: the share of one task".into());
         }
@@ -134,11 +153,13 @@ impl Target {
             tiers,
             threads,
             tiles: match machine.kind {
-                Kind::Gpu => GPU_TILES.to_vec(),
+                Kind::Gpu => gpu::tile_choices().collect(),
                 Kind::Cpu => tile_choices(threads).collect(),
             },
             speed: Some(Speed::of(&machine, precision, number)?),
             rates: None,
+            measured: false,
+            kind: machine.kind,
             machine: Some(machine),
             remarks,
         })

@@ -1,19 +1,17 @@
 //! Steps under one budget after another, predicted and timed.
 
+use super::bench::{Bench, Rules, Slow, Subject};
 use crate::backend::Engine;
 use crate::log::Log;
 use anyhow::{bail, Context, Result};
 use serde::Serialize;
 use std::time::Instant;
 use weir_allocators::kind::Tier;
-use weir_backends::cpu::{calibrate, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Permission, Rates};
-use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
-use weir_engine::plan::placement::smallest_feasible;
+use weir_backends::cpu::{calibrate, Checkpoint, Permission, Rates};
+use weir_engine::backend::{FrameParameters, Request, Results};
+use weir_engine::plan::placement::Problem;
 use weir_engine::plan::profile::Profile;
 use weir_engine::structure::Structure;
-
-/// Fewest tiles of a profiled step, where that leaves 512 edges for each thread.
-const TILES: usize = 16;
 
 /// What may be done where memory is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -149,7 +147,7 @@ pub struct Case<'a> {
 }
 
 struct Timed {
-    calculator: CpuCalculator,
+    calculator: Box<dyn Subject>,
     seconds: Vec<f64>,
     /// Of the median step.
     profile: Option<Profile>,
@@ -164,8 +162,8 @@ fn median(seconds: &[f64]) -> f64 {
 
 impl Case<'_> {
     /// A warm step, then the timed ones.
-    fn run(&self, options: &CpuOptions) -> Result<Timed> {
-        let mut calculator = self.engine.cpu_calculator(self.types, options)?;
+    fn run(&self, bench: &Bench, rules: &Rules, slow: &Slow) -> Result<Timed> {
+        let mut calculator = bench.calculator(self.types, rules, slow)?;
         let (x, cell) = (&self.structure.positions, self.structure.cell.as_ref());
         let mut results = Results::default();
         let mut seconds = Vec::with_capacity(self.calls);
@@ -183,22 +181,26 @@ impl Case<'_> {
         Ok(Timed { calculator, seconds, profile, results })
     }
 
-    fn problem(&self, calculator: &mut CpuCalculator) -> Result<weir_engine::plan::placement::Problem> {
-        let problem = calculator.problem(&self.structure.positions, self.structure.cell.as_ref())?;
+    /// What a calculator asks the planner.
+    ///
+    /// # Errors
+    /// Models that nothing is planned for, what the neighbour search refuses.
+    pub fn question(&self, calculator: &mut dyn Subject) -> Result<Problem> {
+        let problem = calculator.question(&self.structure.positions, self.structure.cell.as_ref())?;
         problem.context(
             "this model uses sequential_update, whose path keeps everything: there is nothing to plan or to profile",
         )
     }
 
     /// Compute rates of this machine from a step that keeps everything and one that rebuilds.
-    fn rates(&self, base: &CpuOptions, free: &mut Timed) -> Result<Rates> {
-        let problem = self.problem(&mut free.calculator)?;
+    fn rates(&self, bench: &Bench, rules: &Rules, free: &mut Timed) -> Result<Rates> {
+        let problem = self.question(free.calculator.as_mut())?;
         let taken = "no profile was taken";
         let whole = calibrate(&problem, free.profile.as_ref().context(taken)?);
         let every = Checkpoint::Every(if problem.layers > 5 { 4 } else { 2 });
-        let mut half =
-            Case { calls: self.calls.min(3), ..*self }.run(&CpuOptions { checkpoint: every, ..base.clone() })?;
-        let problem = self.problem(&mut half.calculator)?;
+        let rules = Rules { checkpoint: every, ..rules.clone() };
+        let mut half = Case { calls: self.calls.min(3), ..*self }.run(bench, &rules, &Slow::default())?;
+        let problem = self.question(half.calculator.as_mut())?;
         let rebuilding = calibrate(&problem, half.profile.as_ref().context(taken)?);
         Ok(Rates { rebuild: rebuilding.rebuild, rebuild_angles: rebuilding.rebuild_angles, ..whole })
     }
@@ -207,21 +209,15 @@ impl Case<'_> {
     ///
     /// # Errors
     /// What the steps meet; forces that differ between two plans, which would be a fault of ours.
-    pub fn measure(&self, placements: &[(String, Vec<CpuTier>)], budgets: &[Wish], log: &Log) -> Result<Measured> {
-        let mut base = self.engine.cpu_options(log)?;
-        (base.profile, base.tiers) = (Some(self.engine.zero), vec![weir_backends::cpu::unlimited()]);
-        base.checkpoint = Checkpoint::All;
-        // The same tiles for all lines, and enough of them that small systems have something to move.
-        let edges: u64 = {
-            let mut probe = self.engine.cpu_calculator(self.types, &base)?;
-            self.problem(&mut probe)?.tiles.iter().map(|t| t.edges).sum()
-        };
-        base.tile_edges = (edges as usize / TILES).clamp(512 * base.threads, 8192 * base.threads);
-        let mut free = self.run(&base)?;
-        let rates = self.rates(&base, &mut free)?;
+    pub fn measure(&self, placements: &[(String, Slow)], budgets: &[Wish], log: &Log) -> Result<Measured> {
+        let bench = Bench::of(self, log)?;
+        let base = Rules { tile_edges: bench.tile_edges(self)?, ..Rules::free() };
+        let mut free = self
+            .run(&bench, &base, &Slow::default())
+            .context("lines are compared with a step that keeps everything in hbm, and it cannot be had")?;
+        let rates = self.rates(&bench, &base, &mut free)?;
         // Later runs plan with them.
-        let (e, log_it) = (self.engine, |e: String| log.warn(&e));
-        weir_backends::cpu::keep_rates(&e.model, e.precision(), &e.policy, &e.topology, &rates).unwrap_or_else(log_it);
+        bench.keep_rates(&rates).unwrap_or_else(|e| log.warn(&e));
         let (unlimited_s, expected) = (median(&free.seconds), free.results);
         let unlimited_bytes = free.calculator.peak_bytes()[0].1;
         drop(free.calculator);
@@ -233,18 +229,13 @@ impl Case<'_> {
         let mut rows = Vec::new();
         for (name, slow) in placements {
             for &way in self.ways {
-                let options = |budget: u64| {
-                    let (spill, rebuild, checkpoint) = match way {
-                        Way::Rebuild => (Permission::Forbidden, Permission::Allowed, Checkpoint::Auto),
-                        Way::Spill => (Permission::Allowed, Permission::Forbidden, Checkpoint::All),
-                        Way::Planner => (Permission::Allowed, Permission::Allowed, Checkpoint::Auto),
-                    };
-                    let tiers = std::iter::once(hbm(budget)).chain(slow.iter().cloned()).collect();
-                    CpuOptions { spill, rebuild, checkpoint, tiers, rates: Some(rates.clone()), ..base.clone() }
+                let (spill, rebuild, checkpoint) = match way {
+                    Way::Rebuild => (Permission::Forbidden, Permission::Allowed, Checkpoint::Auto),
+                    Way::Spill => (Permission::Allowed, Permission::Forbidden, Checkpoint::All),
+                    Way::Planner => (Permission::Allowed, Permission::Allowed, Checkpoint::Auto),
                 };
-                let mut probe = self.engine.cpu_calculator(self.types, &options(1 << 50))?;
-                let smallest = smallest_feasible(&self.problem(&mut probe)?)?;
-                drop(probe);
+                let rules = Rules { spill, rebuild, checkpoint, rates: Some(rates.clone()), ..base.clone() };
+                let smallest = bench.smallest(self, &rules, slow)?;
                 for wish in budgets {
                     let budget = match wish {
                         // Room for the holes of a layout: 100 % is to hold everything.
@@ -269,7 +260,13 @@ impl Case<'_> {
                         in_gb_s: 0.0,
                         peak_bytes: Vec::new(),
                     };
-                    let row = if row.infeasible { row } else { self.row(row, &options(budget), &expected)? };
+                    let row = match row.infeasible {
+                        true => row,
+                        false => {
+                            let rules = Rules { hbm: Some(budget), ..rules.clone() };
+                            self.row(row, self.run(&bench, &rules, slow)?, &expected)?
+                        }
+                    };
                     log.info(&line(&row));
                     rows.push(row);
                 }
@@ -278,8 +275,7 @@ impl Case<'_> {
         Ok(Measured { atoms: self.types.len(), unlimited_s, unlimited_bytes, rows })
     }
 
-    fn row(&self, row: Row, options: &CpuOptions, expected: &Results) -> Result<Row> {
-        let timed = self.run(options)?;
+    fn row(&self, row: Row, timed: Timed, expected: &Results) -> Result<Row> {
         if timed.results.forces != expected.forces {
             bail!("forces differ between two plans: please report this with your model and structure");
         }

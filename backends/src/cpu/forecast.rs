@@ -2,7 +2,7 @@
 
 use super::arithmetic::Arithmetic;
 use super::buffers::Buffers;
-use super::layout::{ask, capacity, cut, with_room, Tile};
+use super::layout::{ask, capacity, cut, pairs_of, with_room, Tile};
 use super::scratch::Scratch;
 use super::simd::Real;
 use super::weights::LayerWeights;
@@ -30,8 +30,14 @@ pub fn tile_choices(threads: usize) -> impl Iterator<Item = usize> {
 pub struct Census {
     /// Counts of each tile, without room to fluctuate.
     pub tiles: Vec<TileSize>,
+    /// Most edges that a tile was allowed.
+    pub tile_edges: u64,
     /// All its edges that carry angles.
     pub angle_edges: u64,
+    /// The same of the tile that has most.
+    pub tile_pairs: u64,
+    /// Pairs of the neighbour list.
+    pub list_pairs: u64,
     /// Edges of the largest centre.
     pub centre_edges: usize,
     /// Angle edges of the largest centre.
@@ -45,6 +51,7 @@ pub struct Census {
 pub struct Neighbours {
     graph: Graph,
     list_bytes: u64,
+    list_pairs: u64,
 }
 
 impl Neighbours {
@@ -65,7 +72,7 @@ impl Neighbours {
         let list = NeighbourList::build(positions, cell, types, &order, options.edge_cutoff, skin)?;
         let mut graph = Graph::default();
         graph.fill(&list, positions, prepared.as_ref(), types, &options)?;
-        Ok(Self { graph, list_bytes: list.bytes() })
+        Ok(Self { graph, list_bytes: list.bytes(), list_pairs: list.pairs.len() as u64 })
     }
 
     /// Counts in tiles of at most `tile_edges` edges, as at the first step of a calculator.
@@ -75,8 +82,12 @@ impl Neighbours {
             let t = Tile::new(graph, centres);
             TileSize { atoms: t.centres.len() as u64, edges: t.edges.len() as u64, angles: t.angles.len() as u64 }
         };
+        let tiles = cut(graph, tile_edges);
         Census {
-            tiles: cut(graph, tile_edges).into_iter().map(size).collect(),
+            tile_edges: tile_edges as u64,
+            tile_pairs: tiles.iter().map(|t| pairs_of(graph, t) as u64).max().unwrap_or(0),
+            list_pairs: self.list_pairs,
+            tiles: tiles.into_iter().map(size).collect(),
             angle_edges: graph.angle_edges.iter().map(|&m| u64::from(m)).sum(),
             centre_edges: (0..graph.atoms()).map(|i| graph.edges_of(i).len()).max().unwrap_or(0),
             centre_angle_edges: graph.angle_edges.iter().max().map_or(0, |&m| m as usize),
@@ -104,7 +115,10 @@ impl Census {
         let tile = TileSize { atoms: each, edges: part(total.edges, 1), angles: part(total.angles, 1) };
         Self {
             tiles: vec![tile; tiles as usize],
+            tile_edges: tile.edges,
             angle_edges: part(self.angle_edges, tiles),
+            tile_pairs: part(self.angle_edges, 1),
+            list_pairs: part(self.list_pairs, tiles),
             graph_bytes: part(self.graph_bytes, tiles),
             ..self.clone()
         }

@@ -129,13 +129,22 @@ impl Layout {
             capacity.centre_angle_edges = capacity.centre_angle_edges.max(before.capacity.centre_angle_edges);
         }
         let pairs = tiles.iter().map(|t| pairs_of(graph, t)).max().unwrap_or(0);
-        capacity.tile_pairs = if pairs == 0 { 0 } else { pairs + pairs / 24 + 16 };
+        capacity.tile_pairs = pairs_with_room(pairs);
         if same {
             capacity.tile_pairs = capacity.tile_pairs.max(before.capacity.tile_pairs);
         }
         let (held, other) = held(&capacity);
         let problem = ask(s, number, sizes.clone(), held, other, threads, terms);
         Self { tiles, sizes, capacity, problem, ..Self::default() }
+    }
+}
+
+/// Room for the angle edges of a tile to fluctuate.
+pub(crate) fn pairs_with_room(pairs: usize) -> usize {
+    if pairs == 0 {
+        0
+    } else {
+        pairs + pairs / 24 + 16
     }
 }
 

@@ -20,7 +20,7 @@ mod kernels_edge;
 pub(crate) mod layout;
 pub(crate) mod memory;
 mod plain;
-mod rates;
+pub(crate) mod rates;
 mod scratch;
 mod share;
 mod simd;

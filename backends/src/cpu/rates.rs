@@ -12,7 +12,8 @@ fn key(model: &Model, precision: &str, policy: &Policy, topology: &Topology) -> 
     format!("cpu; {machine}; {threads} threads; {precision}; {:?}", model.descriptor.options)
 }
 
-fn good(rates: &Rates, layers: usize) -> bool {
+/// Whether rates are some of so many layers.
+pub(crate) fn good(rates: &Rates, layers: usize) -> bool {
     let all = [&rates.forward, &rates.rebuild, &rates.rebuild_angles, &rates.backward];
     let fine = |w: &Work| [w.node, w.edge, w.angle].iter().all(|x| x.is_finite() && *x >= 0.0);
     all.iter().all(|list| list.len() == layers && list.iter().all(fine))
@@ -43,8 +44,16 @@ pub fn keep_rates(
     topology: &Topology,
     rates: &Rates,
 ) -> Result<(), String> {
+    keep(&key(model, precision, policy, topology), policy, rates)
+}
+
+/// Keeps rates under a key.
+///
+/// # Errors
+/// The cache folder cannot be written; the message names it.
+pub(crate) fn keep(key: &str, policy: &Policy, rates: &Rates) -> Result<(), String> {
     let Some(folder) = &policy.cache_dir else { return Ok(()) };
-    kept::store(&folder.value, "rates", &key(model, precision, policy, topology), rates).map_err(|e| {
+    kept::store(&folder.value, "rates", key, rates).map_err(|e| {
         format!("rates cannot be kept in {}: {e}; name another folder with WEIR_CACHE_DIR", folder.value.display())
     })
 }

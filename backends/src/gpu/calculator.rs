@@ -3,6 +3,7 @@
 use super::array::Array;
 use super::driver::Driver;
 use super::execute::{Executor, Input};
+use super::launch::KernelUse;
 use super::neighbours::Flags;
 use super::{GpuError, GpuOptions};
 use crate::cpu::assemble::atomic_virial;
@@ -110,6 +111,14 @@ impl GpuCalculator {
     /// Kernel launches of the last step.
     pub fn launches(&self) -> u64 {
         self.executor.launches
+    }
+
+    /// How much the last step used each kernel, in the order of the text. Needs [`GpuOptions::kernels`].
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn kernels(&self) -> Result<Vec<KernelUse>, ComputeError> {
+        self.executor.uses()
     }
 
     /// What did not go as it should while kernels were looked for, though they were found.

@@ -1,7 +1,7 @@
 //! The kernels of a loaded module, by name.
 
 use super::array::Array;
-use super::driver::{Arg, Driver, DriverError, Function, Launch, Module, Stream};
+use super::driver::{Arg, Driver, DriverError, Event, Function, Launch, Module, Stream};
 use std::sync::Arc;
 use weir_kernels::{SharedNumbers, THREADS};
 
@@ -35,8 +35,32 @@ macro_rules! args {
 }
 pub(super) use args;
 
+/// What most of a kernel's work is, in the classes of Table II of the seed paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Products with weights; what is fused with them counts here too.
+    Gemm,
+    /// One value after another, and everything that is looked up.
+    Element,
+    /// Sums over edges, neighbours, atoms.
+    Reduce,
+}
+
+/// How much a step uses a kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KernelUse {
+    /// As in the text.
+    pub name: &'static str,
+    /// Of its work.
+    pub class: Class,
+    /// Launches of the last step that was queued piece by piece.
+    pub launches: u64,
+    /// Time of these on the device, s; none where launches are not timed.
+    pub seconds: Option<f64>,
+}
+
 macro_rules! kernels {
-    ($($name:ident),*) => {
+    ($($name:ident: $class:ident),*) => {
         /// Every kernel of the text.
         #[derive(Clone, Copy, Debug)]
         #[allow(missing_docs)]
@@ -52,38 +76,43 @@ macro_rules! kernels {
             pub fn of(driver: &dyn Driver, module: Module) -> Result<Self, DriverError> {
                 Ok(Self { $($name: driver.function(module, stringify!($name))?,)* })
             }
+
+            /// All of them, in the order of the text.
+            fn all(&self) -> impl Iterator<Item = (&'static str, Class, Function)> {
+                [$((stringify!($name), Class::$class, self.$name)),*].into_iter()
+            }
         }
     };
 }
 
 kernels!(
-    watch,
-    measure,
-    rank,
-    scan_blocks,
-    offsets,
-    place_edges,
-    incoming_offsets,
-    hand_over,
-    sort_incoming,
-    geometry,
-    embed_nodes,
-    edge_gradients,
-    assemble,
-    sum_rows,
-    edge_forward,
-    edge_projections,
-    edge_moments,
-    edge_backward,
-    angle_forward,
-    angle_backward,
-    project,
-    node_update,
-    node_backward,
-    clear,
-    gather,
-    finish,
-    fit
+    watch: Element,
+    measure: Element,
+    rank: Element,
+    scan_blocks: Reduce,
+    offsets: Reduce,
+    place_edges: Element,
+    incoming_offsets: Reduce,
+    hand_over: Element,
+    sort_incoming: Element,
+    geometry: Element,
+    embed_nodes: Element,
+    edge_gradients: Element,
+    assemble: Reduce,
+    sum_rows: Reduce,
+    edge_forward: Gemm,
+    edge_projections: Gemm,
+    edge_moments: Reduce,
+    edge_backward: Gemm,
+    angle_forward: Gemm,
+    angle_backward: Gemm,
+    project: Gemm,
+    node_update: Gemm,
+    node_backward: Gemm,
+    clear: Element,
+    gather: Reduce,
+    finish: Gemm,
+    fit: Gemm
 );
 
 /// Launches kernels on the compute stream.
@@ -98,6 +127,10 @@ pub struct Launcher {
     pub number: u32,
     /// Launches so far.
     pub launches: u64,
+    /// The kernel of each launch of the last step that was queued piece by piece, where launches are timed.
+    pub queued: Vec<Function>,
+    /// Events before each of them and after the last, where launches are timed.
+    pub times: Option<Vec<Event>>,
 }
 
 impl Launcher {
@@ -119,6 +152,57 @@ impl Launcher {
         let grid = u32::try_from(grid)
             .map_err(|_| DriverError::Call { call: "launch", cause: format!("{grid} blocks are more than 2^32") })?;
         self.launches += 1;
+        self.mark()?;
+        if self.times.is_some() {
+            self.queued.push(function);
+        }
         self.driver.launch(&Launch { function, grid, block: THREADS, shared, stream: Stream::Compute, args })
+    }
+
+    /// A step begins that is queued piece by piece.
+    pub fn begin(&mut self) {
+        self.queued.clear();
+    }
+
+    /// Marks the end of the launches so far, where they are timed. Takes events as steps need them, the first time.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn mark(&mut self) -> Result<(), DriverError> {
+        let Some(events) = &mut self.times else { return Ok(()) };
+        if events.len() == self.queued.len() {
+            events.push(self.driver.event()?);
+        }
+        self.driver.record(events[self.queued.len()], Stream::Compute)
+    }
+
+    /// What the last step used, where launches are timed. It has been waited for.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn uses(&self) -> Result<Vec<KernelUse>, DriverError> {
+        let mut uses: Vec<(Function, KernelUse)> = self
+            .kernels
+            .all()
+            .map(|(name, class, f)| {
+                (f, KernelUse { name, class, launches: 0, seconds: self.times.as_ref().map(|_| 0.0) })
+            })
+            .collect();
+        for (at, function) in self.queued.iter().enumerate() {
+            let Some((_, one)) = uses.iter_mut().find(|u| u.0 == *function) else { continue };
+            one.launches += 1;
+            if let (Some(events), Some(seconds)) = (&self.times, &mut one.seconds) {
+                *seconds += self.driver.elapsed(events[at], events[at + 1])?;
+            }
+        }
+        Ok(uses.into_iter().map(|u| u.1).collect())
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        for event in self.times.iter().flatten() {
+            self.driver.drop_event(*event);
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod driver;
 pub mod emulated;
 mod execute;
 mod fit;
+mod forecast;
 pub mod hip;
 mod launch;
 mod memory;
@@ -27,8 +28,10 @@ mod upload;
 mod weights;
 
 pub use calculator::GpuCalculator;
+pub use forecast::{tile_sizes, GpuOutline};
+pub use launch::{Class, KernelUse};
 pub use memory::{Refused, TierMemory};
-pub use rates::estimated_rates;
+pub use rates::{estimated_rates, keep_rates, kept_rates};
 pub use shape::{precompiled, shared_memory, Arithmetic};
 pub use tiers::{open_tiers, GpuTierError, Opened};
 
@@ -95,6 +98,8 @@ pub struct GpuOptions {
     /// Zero of the times of a profile (see [`weir_engine::backend::Calculator::profile`]); none: nothing is timed. Steps that are timed are
     /// queued piece by piece: events of a recording tell no times.
     pub profile: Option<Instant>,
+    /// Whether launches are timed (see [`GpuCalculator::kernels`]); steps are then not recorded.
+    pub kernels: bool,
     /// Whether operations are marked for the vendors' profilers (NVTX, roctx). What was recorded shows as one: switch `graph` off.
     pub ranges: bool,
     /// Bytes of shared memory that a block may use; none: all that the device has.
@@ -123,6 +128,7 @@ impl Default for GpuOptions {
             graph: true,
             file_slot: FILE_SLOT,
             profile: None,
+            kernels: false,
             ranges: false,
             shared_limit: None,
             kernel_dir: None,

@@ -276,6 +276,11 @@ impl DeviceList {
     }
 }
 
+/// Bytes of a new list of so many pairs on the device.
+pub fn list_bytes(atoms: u64, pairs: u64, types: u64) -> u64 {
+    Arrays::new(0, Room { atoms, pairs, types }.more()).1
+}
+
 fn needed(list: &NeighbourList, options: &GraphOptions) -> Room {
     Room { atoms: list.order.len() as u64, pairs: list.pairs.len() as u64, types: options.types as u64 }
 }

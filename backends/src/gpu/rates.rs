@@ -1,8 +1,11 @@
-//! Compute rates of a device before anything was measured on it.
+//! Compute rates of a device: what was measured on it, kept from run to run, or an estimate.
 
 use super::driver::DeviceFacts;
+use crate::cpu::rates::{good, keep};
 use crate::cpu::{Arithmetic, Cost, PrecisionChoice};
 use crate::network::Shapes;
+use weir_allocators::kept;
+use weir_allocators::policy::Policy;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Rates, Work};
 use weir_kernels::Chip;
@@ -38,4 +41,41 @@ pub fn estimated_rates(model: &Model, precision: PrecisionChoice, facts: &Device
         backward: layers(&counted.backward),
         project: project.iter().map(|w| w.node).sum::<f64>() / project.len().max(1) as f64,
     }
+}
+
+/// What rates hold for. The emulated device has none: what it takes says nothing of later runs.
+fn key(model: &Model, precision: &str, facts: &DeviceFacts) -> Option<String> {
+    let DeviceFacts { name, chip, driver, .. } = facts;
+    let options = &model.descriptor.options;
+    (*chip != Chip::Host).then(|| format!("gpu; {name}; {chip}; driver {driver}; {precision}; {options:?}"))
+}
+
+/// Rates that a profile on such a device has left, with why others were passed over.
+pub fn kept_rates(
+    model: &Model,
+    precision: &str,
+    policy: &Policy,
+    facts: &DeviceFacts,
+) -> (Option<Rates>, Option<String>) {
+    match (&policy.cache_dir, key(model, precision, facts)) {
+        (Some(folder), Some(key)) => {
+            let layers = model.descriptor.options.nlayers;
+            kept::load(&folder.value, "rates", &key, |r| good(r, layers))
+        }
+        _ => (None, None),
+    }
+}
+
+/// Keeps rates for later runs.
+///
+/// # Errors
+/// The cache folder cannot be written; the message names it.
+pub fn keep_rates(
+    model: &Model,
+    precision: &str,
+    policy: &Policy,
+    facts: &DeviceFacts,
+    rates: &Rates,
+) -> Result<(), String> {
+    key(model, precision, facts).map_or(Ok(()), |key| keep(&key, policy, rates))
 }

@@ -7,7 +7,7 @@ pub use device::{choose, compile_flags, settle, Device};
 pub use error::SessionError;
 
 use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};
-use crate::gpu::{self, GpuOptions, GpuTier};
+use crate::gpu::{self, GpuCalculator, GpuOptions, GpuTier};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
@@ -89,10 +89,22 @@ impl Session {
             return Ok((Box::new(calculator), remarks));
         };
         let (options, mut remarks) = self.gpu_options(device)?;
-        let calculator = gpu::create(device.driver().clone(), self.model.clone(), types, &options);
-        let calculator = calculator.map_err(|e| device.failed(e))?;
+        let calculator = self.gpu_calculator(device, types, &options)?;
         remarks.extend(calculator.remarks().iter().cloned());
         Ok((Box::new(calculator), remarks))
+    }
+
+    /// On a device, with options of one's own.
+    ///
+    /// # Errors
+    /// What the backend refuses.
+    pub fn gpu_calculator(
+        &self,
+        device: &Device,
+        types: &[i32],
+        options: &GpuOptions,
+    ) -> Result<GpuCalculator, SessionError> {
+        gpu::create(device.driver().clone(), self.model.clone(), types, options).map_err(|e| device.failed(e))
     }
 
     /// As [`Session::calculator`], on the CPU.
@@ -129,13 +141,16 @@ impl Session {
                 self.gpu_tiers.get_or_init(|| opened.tiers).clone()
             }
         };
+        let (rates, message) = gpu::kept_rates(&self.model, self.precision(), p, device.facts());
+        remarks.extend(message);
+        let estimated = || gpu::estimated_rates(&self.model, self.choice(), device.facts());
         let options = GpuOptions {
             precision: self.choice(),
             products,
             checkpoint: self.checkpoint(),
             store: self.store(),
             tiers,
-            rates: Some(gpu::estimated_rates(&self.model, self.choice(), device.facts())),
+            rates: Some(rates.unwrap_or_else(estimated)),
             threads: p.threads.value,
             graph: p.graph.value,
             profile: p.profile.as_ref().map(|_| self.zero),
@@ -203,8 +218,11 @@ impl Session {
 
     /// Whether plans rest on rates that a profile has measured here, and not on an estimate.
     pub fn rates_measured(&self) -> bool {
-        self.device.is_none()
-            && cpu::kept_rates(&self.model, self.precision(), &self.policy, &self.topology).0.is_some()
+        let (model, precision, policy) = (&self.model, self.precision(), &self.policy);
+        match &self.device {
+            None => cpu::kept_rates(model, precision, policy, &self.topology).0.is_some(),
+            Some(device) => gpu::kept_rates(model, precision, policy, device.facts()).0.is_some(),
+        }
     }
 
     /// How states are stored.

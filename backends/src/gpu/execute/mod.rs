@@ -12,7 +12,8 @@ mod trace;
 use super::array::Writer;
 use super::buffers::{Buffers, Extent};
 use super::driver::{Driver, Memory as Where, Module, Stream};
-use super::launch::{Kernels, Launcher};
+use super::forecast::{choose, choose_moments, most_tiles, tile_sizes};
+use super::launch::{KernelUse, Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::DeviceList;
 use super::shape::{fitted, Arithmetic};
@@ -154,6 +155,8 @@ impl Executor {
                 shared: SharedNumbers::of(&shape),
                 number: number as u32,
                 launches: 0,
+                queued: Vec::new(),
+                times: options.kernels.then(Vec::new),
             },
             rows: shape.rows,
             shapes,
@@ -259,60 +262,29 @@ impl Executor {
     /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
     fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout, keeps_moments: bool) -> Layout {
         // As many tiles as there can be: they take 28 bytes each.
-        let tiles = (graph.edges() / tile_edges.max(1) * 2 + 2).min(graph.atoms());
-        let (s, x, fit) = (&self.shapes, self.extent(tiles as u64, keeps_moments), &self.weights.fit);
+        let tiles = most_tiles(graph.edges() as u64, tile_edges as u64, graph.atoms() as u64);
+        let (s, x, fit) = (&self.shapes, self.extent(tiles, keeps_moments), &self.weights.fit);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), self.other());
         Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1)
     }
 
-    /// A plan in tiles of a size, and whether it keeps moments: it does where that costs no more time for want of memory than it saves (a
-    /// fortieth of what a step moves).
-    fn planned_in(&self, graph: &Graph, edges: usize, before: &Layout) -> Result<(Layout, bool), ComputeError> {
-        let kept = self.question_in(graph, edges, before, true).planned();
-        if kept.as_ref().is_ok_and(|l| !moves(l)) {
-            return kept.map(|l| (l, true));
-        }
-        let made = self.question_in(graph, edges, before, false).planned()?;
-        match kept {
-            Ok(kept) if kept.plan.prediction.seconds <= 1.01 * made.plan.prediction.seconds => Ok((kept, true)),
-            _ => Ok((made, false)),
-        }
-    }
-
-    /// A plan for the graph, and whether moments are kept. Where memory is short, smaller tiles are tried, whose live states and scratch are
-    /// smaller, as long as that saves time. The error is that of the smallest: the budget that it names is enough.
+    /// A plan for the graph, and whether moments are kept.
     fn planned(&mut self, graph: &Graph) -> Result<(Layout, bool), ComputeError> {
         if !self.layout.tiles.is_empty() {
             // The tiles in force first: with them addresses may stay.
-            if let Ok(answer) = self.planned_in(graph, self.tile_edges, &self.layout) {
+            let ask = |keeps: bool| self.question_in(graph, self.tile_edges, &self.layout, keeps).planned();
+            if let Ok(answer) = choose_moments(ask, |l| &l.plan) {
                 return Ok(answer);
             }
         }
         let sizes: Vec<usize> = match self.options.tile_edges {
-            // Of those that hold all edges, one.
-            0 => super::tile_choices().filter(|n| n / 2 < graph.edges() || n / 2 < super::LEAST_TILE).collect(),
+            0 => tile_sizes(graph.edges()).collect(),
             edges => vec![edges],
         };
-        let mut best: Option<(Layout, bool)> = None;
-        let mut error = None;
-        for edges in sizes {
-            match self.planned_in(graph, edges, &Layout::default()) {
-                Ok(new) => {
-                    let seconds = |l: &Layout| l.plan.prediction.seconds;
-                    if best.as_ref().is_some_and(|(old, _)| seconds(&new.0) > 0.99 * seconds(old)) {
-                        break;
-                    }
-                    self.tile_edges = edges;
-                    let done = !moves(&new.0);
-                    best = Some(new);
-                    if done {
-                        break;
-                    }
-                }
-                Err(e) => error = Some(e),
-            }
-        }
-        best.ok_or_else(|| error.expect("some size was tried"))
+        let ask = |edges: usize, keeps: bool| self.question_in(graph, edges, &Layout::default(), keeps).planned();
+        let (edges, layout, keeps) = choose(sizes, ask, |l| &l.plan)?;
+        self.tile_edges = edges;
+        Ok((layout, keeps))
     }
 
     /// The plan in force.
@@ -364,6 +336,14 @@ impl Executor {
         Ok(())
     }
 
+    /// How much the last step that was queued piece by piece used each kernel.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn uses(&self) -> Result<Vec<KernelUse>, ComputeError> {
+        self.launcher.uses().map_err(failed)
+    }
+
     /// What a step leaves on the host.
     pub fn staging(&self) -> &Staging {
         self.staging.as_ref().expect("results come after a step")
@@ -399,10 +379,4 @@ impl Drop for Executor {
             let _ = self.driver().synchronise(stream);
         }
     }
-}
-
-/// Whether a plan copies or rebuilds anything.
-fn moves(layout: &Layout) -> bool {
-    let p = &layout.plan.prediction;
-    p.rebuild > 0.0 || p.out_bytes.iter().chain(&p.load_bytes).any(|&b| b > 0)
 }

@@ -34,7 +34,7 @@ impl Executor {
     /// piece. The first is never recorded: drivers prepare kernels when they are launched for the first time.
     pub(super) fn queue_or_replay(&mut self, key: Key) -> Result<(), DriverError> {
         // Events of a recording tell no times.
-        if !self.options.graph || self.trace.is_some() {
+        if !self.options.graph || self.options.kernels || self.trace.is_some() {
             return self.queue(key, false);
         }
         if self.recorded.as_ref().is_none_or(|r| r.key != key) {

@@ -143,6 +143,7 @@ impl Executor {
         };
         copy(b.positions, from)?;
         copy(b.cell, cell)?;
+        self.launcher.begin();
         let list = self.list.as_ref().expect("a step comes after its list");
         let table = self.table.as_ref().filter(|_| key.table).map_or(Array::NONE, |t| t.array);
         list.fill(&mut self.launcher, &self.buffers, &self.layout, table)?;
@@ -166,6 +167,7 @@ impl Executor {
         self.layout.plan.program = program;
         done?;
         let sums = self.totals()?;
+        self.launcher.mark()?;
         self.arenas.join(device)?;
         let b = &self.buffers;
         for (to, from) in
