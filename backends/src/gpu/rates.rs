@@ -8,7 +8,7 @@ use weir_allocators::kept;
 use weir_allocators::policy::Policy;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Rates, Work};
-use weir_kernels::Chip;
+use weir_kernels::{Chip, Products};
 
 /// FLOP/s and activations/s of a multiprocessor in single precision: 0.4 of an H100's peak (67 TFLOP/s and, with two special functions
 /// each, 1.85e12/s on 132 of them), the efficiency that machine files assume. An assumption: no kernel has been timed on a device.
@@ -20,7 +20,7 @@ const ANGLE_EDGES: f64 = 1.0 / 3.0;
 
 /// Rates from counted products and activations. Ratios to link rates decide plans, not the seconds; double precision is taken for half as
 /// fast, which holds for devices of computing centres.
-pub fn estimated_rates(model: &Model, precision: PrecisionChoice, facts: &DeviceFacts) -> Rates {
+pub fn estimated_rates(model: &Model, precision: PrecisionChoice, products: Products, facts: &DeviceFacts) -> Rates {
     let fitting: usize = model.fitting.layers.iter().map(|l| l.linear.inputs * l.linear.outputs).sum();
     let counted = Arithmetic::of(&Shapes::of(model), fitting);
     let half = if precision.is_single(model) { 1.0 } else { 0.5 };
@@ -28,6 +28,7 @@ pub fn estimated_rates(model: &Model, precision: PrecisionChoice, facts: &Device
         Chip::Host => EMULATED,
         _ => UNIT.map(|rate| rate * f64::from(facts.units)),
     };
+    let flop = flop * faster(products);
     let work = |cost: &Cost| {
         let seconds = |k: usize| (cost.flop[k] / flop + cost.activations[k] / activations) / half;
         Work { node: seconds(0), edge: seconds(1) + seconds(2) * ANGLE_EDGES, angle: seconds(3) }
@@ -40,6 +41,16 @@ pub fn estimated_rates(model: &Model, precision: PrecisionChoice, facts: &Device
         rebuild_angles: layers(&counted.rebuild_angles),
         backward: layers(&counted.backward),
         project: project.iter().map(|w| w.node).sum::<f64>() / project.len().max(1) as f64,
+    }
+}
+
+/// How much faster matrix units multiply than plain f32: peaks of vendors' tables (H100: 400 TFLOP/s of TF32 sustained, in one pass or three,
+/// beside 67; MI300A: 122 beside 61).
+fn faster(products: Products) -> f64 {
+    match products {
+        Products::Plain => 1.0,
+        Products::Tf32x3 | Products::Mfma => 2.0,
+        Products::Tf32 => 6.0,
     }
 }
 

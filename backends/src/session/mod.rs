@@ -143,7 +143,7 @@ impl Session {
         };
         let (rates, message) = gpu::kept_rates(&self.model, self.precision(), p, device.facts());
         remarks.extend(message);
-        let estimated = || gpu::estimated_rates(&self.model, self.choice(), device.facts());
+        let estimated = || gpu::estimated_rates(&self.model, self.choice(), products, device.facts());
         let options = GpuOptions {
             precision: self.choice(),
             products,
