@@ -167,7 +167,7 @@ fn an_outline_asks_the_planner_what_a_calculator_on_the_device_asks() {
     for (name, precision, tile_edges) in [
         ("tiny", PrecisionChoice::Model, 300),
         ("tiny", PrecisionChoice::F32, 1 << 17),
-        ("sequential", PrecisionChoice::Model, 300),
+        ("tiny32", PrecisionChoice::Model, 300),
     ] {
         let model = Arc::new(model::load(&parity(name), &LoadOptions::default()).unwrap());
         let types: Vec<i32> = water.symbols.iter().map(|s| model.type_of(s).unwrap() as i32).collect();
@@ -193,7 +193,6 @@ fn an_outline_asks_the_planner_what_a_calculator_on_the_device_asks() {
             let device = EmulatedOptions { watch: Watch::Nothing, ..EmulatedOptions::default() };
             create(Arc::new(Emulated::new(device)), model.clone(), &types, &options(budget)).unwrap()
         };
-        println!("{name} {precision:?} {tile_edges}");
         let least = smallest_feasible(&outline.problem(&census, &terms(1 << 40))).unwrap();
         // The question is the same before a plan and after it, whatever the plan keeps.
         for budget in [least, 1 << 40] {
