@@ -168,6 +168,8 @@ fn an_outline_asks_the_planner_what_a_calculator_on_the_device_asks() {
         ("tiny", PrecisionChoice::Model, 300),
         ("tiny", PrecisionChoice::F32, 1 << 17),
         ("tiny32", PrecisionChoice::Model, 300),
+        ("sequential", PrecisionChoice::Model, 300),
+        ("sequential", PrecisionChoice::Model, 1 << 17),
     ] {
         let model = Arc::new(model::load(&parity(name), &LoadOptions::default()).unwrap());
         let types: Vec<i32> = water.symbols.iter().map(|s| model.type_of(s).unwrap() as i32).collect();

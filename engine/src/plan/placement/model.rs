@@ -81,8 +81,8 @@ pub(super) struct Model {
     pub bank: u64,
     /// Largest state and adjoint of a tile, bytes.
     pub largest: [u64; 2],
-    /// Largest class of a state of a tile, bytes.
-    pub largest_class: u64,
+    /// Bytes of kept states that adjoints which start in one operation replace, of the largest tile.
+    pub replaced: u64,
     /// Policy.
     pub checkpoint: Checkpoint,
     /// Whether rebuilding is allowed.
@@ -128,7 +128,11 @@ impl Model {
             project: problem.rates.project * atoms as f64,
             bank: problem.bank_bytes,
             largest: [most(&|g| g.state), most(&|g| g.adjoint)],
-            largest_class: groups.iter().flat_map(|g| g.state).max().unwrap_or(0),
+            // Where the last layer has angles (sequential_update), the adjoints of both classes start together.
+            replaced: match depth[EDGES] == depth[ANGLES] {
+                true => most(&|g| g.state),
+                false => groups.iter().flat_map(|g| g.state).max().unwrap_or(0),
+            },
             groups,
             checkpoint: problem.checkpoint,
             rebuild: problem.rebuild == Permission::Allowed && problem.checkpoint != Checkpoint::All,
@@ -191,7 +195,7 @@ impl Model {
         let work = match means {
             Means { each: true, .. } => 2 * state,
             // Where an adjoint starts, the kept state that it replaces is still there.
-            Means { spill: false, banks: 1, .. } => self.largest_class,
+            Means { spill: false, banks: 1, .. } => self.replaced,
             _ => state,
         };
         let staging = if means.spill { ahead * state } else { 0 };
