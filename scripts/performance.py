@@ -134,6 +134,48 @@ def spill_picture():
     return "\n".join(out + ["</svg>"]) + "\n"
 
 
+DOORS = {"weir_h": "weir.h", "weir_h_list": "weir.h, given list", "deepmd_c": "DP_DeepPotCompute2", "deepmd_c_list": "DP_DeepPotComputeNList2",
+         "plumed": "PLUMED kernel", "python": "Python's Calculator", "ipi": "weir serve (i-PI)"}
+
+
+def door_rows():
+    """CPU overhead of every door by atoms, all cores; name by name in the order of the file."""
+    rows, name = lines("*-doors.jsonl")
+    found = {}
+    for r in rows:
+        if r["threads"] == "all":
+            found.setdefault(r["case"][len("door_"):].rsplit("_", 1)[0], {})[r["atoms"]] = r
+    return found, name
+
+
+def doors():
+    found, name = door_rows()
+    sizes = sorted({a for by in found.values() for a in by})
+    rows = [[f"{DOORS.get(d, d)}"] + [f"{100 * by[a]['cpu_overhead']:+.1f} / {100 * by[a]['wall_overhead']:+.1f} %" if a in by else "" for a in sizes] for d, by in found.items()]
+    return table(["door, CPU / wall over a direct call"] + [f"{a} atoms" for a in sizes], rows) + f"\n[{name}](../benches/results/{name}), `cargo bench --bench doors`.\n"
+
+
+def doors_picture():
+    found, _ = door_rows()
+    w, left, top, row = 640, 210, 46, 26
+    h = top + row * len(found) + 46
+    sizes = sorted({a for by in found.values() for a in by})
+    shades = dict(zip(sizes, ("#9ecae1", "#4292c6", "#08519c")))
+    x = lambda share: left + (w - left - 20) * (share + 0.15) / 0.30
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">', f'<rect width="{w}" height="{h}" fill="white"/>',
+           f'<text x="14" y="20" font-size="13">CPU seconds of a step through each door, over a direct call of the engine</text>']
+    for share in (-0.15, -0.10, -0.05, 0, 0.05, 0.10, 0.15):
+        colour = "#888" if share == 0 else "#ddd"
+        out.append(f'<path d="M{x(share):.1f} {top - 8}V{h - 40}" stroke="{colour}"/><text x="{x(share):.1f}" y="{h - 24}" text-anchor="middle">{100 * share:+.0f} %</text>')
+    for k, (door, by) in enumerate(found.items()):
+        y = top + row * k + 8
+        out.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{DOORS.get(door, door)}</text>')
+        out += [f'<circle cx="{x(r["cpu_overhead"]):.1f}" cy="{y}" r="4.5" fill="{shades[a]}"/>' for a, r in sorted(by.items())]
+    for k, a in enumerate(sizes):
+        out.append(f'<circle cx="{left + 110 * k}" cy="{h - 9}" r="4.5" fill="{shades[a]}"/><text x="{left + 110 * k + 8}" y="{h - 5}">{a} atoms</text>')
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
 def classes():
     data, name = latest("*-kernels.json")
     k = data["kernels"]
@@ -223,8 +265,8 @@ def readme():
 
 def main():
     check = "--check" in sys.argv[1:]
-    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "gpu": gpu, "stored": stored, "results": readme}
-    made = {ROOT / "docs/performance-spill.svg": spill_picture()}
+    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "gpu": gpu, "doors": doors, "stored": stored, "results": readme}
+    made = {ROOT / "docs/performance-spill.svg": spill_picture(), ROOT / "docs/doors.svg": doors_picture()}
     for page in PAGES:
         text = (ROOT / page).read_text()
         for name, make in parts.items():
