@@ -252,15 +252,19 @@ def peer(python, folder, model, structures, ours):
     script = SHARED / "bench/deepmd_peer.py"
     if not script.is_file():
         return {"skipped": f"{script} is not there (set WEIR_SHARED)"}
-    if subprocess.run([python, "-c", "import deepmd, torch"], capture_output=True).returncode != 0:
+    if shutil.which(python) is None or subprocess.run([python, "-c", "import deepmd, torch"], capture_output=True).returncode != 0:
         return {"skipped": f"{python} has no deepmd and torch (get_wheels.sh beside the script brings them)"}
     forms, rows = {"eager": model}, []
     frozen = folder / "big.pth"
-    done = subprocess.run([python, "-m", "deepmd", "convert-backend", str(model), str(frozen)], capture_output=True, text=True, timeout=1800)
-    if done.returncode == 0 and frozen.is_file():
-        forms["pth"] = frozen
-    else:
-        rows.append({"form": "pth", "error": (done.stderr.strip().splitlines() or ["no word"])[-1]})
+    try:
+        done = subprocess.run([python, "-m", "deepmd", "convert-backend", str(model), str(frozen)], capture_output=True, text=True, timeout=1800)
+        if done.returncode == 0 and frozen.is_file():
+            forms["pth"] = frozen
+        else:
+            rows.append({"form": "pth", "error": (done.stderr.strip().splitlines() or ["no word"])[-1]})
+    except subprocess.TimeoutExpired as error:
+        # The eager form is measured all the same.
+        rows.append({"form": "pth", "error": str(error)})
     for name, path in structures.items():
         for form, file in forms.items():
             row = {"structure": name, "form": form}
@@ -272,7 +276,9 @@ def peer(python, folder, model, structures, ours):
                 if name in ours and "median_ms" in row:
                     row["ms_per_step"] = row["median_ms"]
                     row["times_weir"] = row["median_ms"] / ours[name]["ms_per_step"]
-            except (IndexError, ValueError, subprocess.TimeoutExpired) as error:
+            except subprocess.TimeoutExpired as error:
+                row["error"] = str(error)
+            except (IndexError, ValueError) as error:
                 row["error"] = f"{type(error).__name__}: {done.stderr.strip()[-300:]}"
     # The setting decides what its products cost.
     tf32 = subprocess.run([python, "-c", "import torch; print(torch.backends.cuda.matmul.allow_tf32)"], capture_output=True, text=True)
