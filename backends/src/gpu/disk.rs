@@ -235,11 +235,12 @@ impl Disk {
     /// Starts a step: nothing is under way, a failure of the last one is forgotten, and so are transfers of a try that did not count.
     pub fn begin(&self) {
         let mut state = self.link.lock();
+        // It was told by the end of its step.
+        let _ = (state.out.recover(), state.into.recover());
+        // After the wait in `recover`: what was still under way has its record by then.
         let mut old = Vec::new();
         state.out.records(&mut old);
         state.into.records(&mut old);
-        // It was told by the end of its step.
-        let _ = (state.out.recover(), state.into.recover());
         state.pushed.fill(None);
         self.link.panicked.store(false, Ordering::Release);
     }
