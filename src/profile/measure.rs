@@ -298,9 +298,9 @@ impl Case<'_> {
     }
 }
 
-/// GB/s of one direction while it was busy.
+/// GB/s of one direction while it was busy. Of a GPU's file tier only what crosses the link counts, not what lies between slot and file.
 fn achieved(profile: &Profile, out: bool) -> f64 {
-    let copies = profile.copies.iter().filter(|c| (c.from == Tier::Hbm) == out);
+    let copies = profile.copies.iter().filter(|c| if out { c.from } else { c.to } == Tier::Hbm);
     let (bytes, seconds) = copies.fold((0, 0.0), |(b, s), c| (b + c.bytes, s + c.end - c.begin));
     if seconds > 0.0 {
         bytes as f64 / seconds / 1e9

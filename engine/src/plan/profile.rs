@@ -19,6 +19,6 @@ pub struct Span {
 pub struct Profile {
     /// Operations in order.
     pub spans: Vec<Span>,
-    /// Copies, those out first, each direction in order.
+    /// Copies, those out first, each direction in order; on a device with a tier `file`, transfers between its slots and the file follow.
     pub copies: Vec<Record>,
 }
