@@ -30,6 +30,8 @@ pub struct Trace {
     events: Vec<Value>,
     steps: usize,
     seen: u64,
+    /// Whether the rows of the tier `file` have their names, which they get with the first step that uses it.
+    files_named: bool,
 }
 
 impl Trace {
@@ -48,7 +50,7 @@ impl Trace {
             row(OUT, "copies out"),
             row(IN, "copies in"),
         ];
-        Ok(Some(Trace { path, events, steps: 0, seen: 0 }))
+        Ok(Some(Trace { path, events, steps: 0, seen: 0, files_named: false }))
     }
 
     /// Adds the calculator's last step, while there is room.
@@ -56,8 +58,9 @@ impl Trace {
         self.seen += 1;
         let (Some(plan), Some(profile)) = (calculator.plan(), calculator.profile()) else { return };
         if self.steps < STEPS && self.events.len() + 3 * profile.spans.len() < EVENTS {
-            if self.steps == 0 && profile.copies.iter().any(|c| matches!(lane(c), FILE_OUT | FILE_IN)) {
+            if !self.files_named && profile.copies.iter().any(|c| matches!(lane(c), FILE_OUT | FILE_IN)) {
                 self.events.extend([row(FILE_OUT, "file, written"), row(FILE_IN, "file, read")]);
+                self.files_named = true;
             }
             self.steps += 1;
             self.events.extend(events(plan, &profile));
