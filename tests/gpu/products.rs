@@ -10,7 +10,8 @@ use weir_kernels::{Chip, Products};
 
 /// The device with the units.
 fn device(products: Products) -> EmulatedOptions {
-    EmulatedOptions { wave: if products == Products::Mfma { 64 } else { 32 }, ..Default::default() }
+    let wave = if products == Products::Mfma { 64 } else { 32 };
+    EmulatedOptions { wave, watch: Watch::Nothing, ..Default::default() }
 }
 
 fn with(products: Products) -> GpuOptions {
@@ -53,7 +54,7 @@ fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
         assert_eq!(run(d, &GpuOptions { tile_edges: 500, ..base.clone() }), expected, "{products}: tiles");
         assert_eq!(run(d, &GpuOptions { shared_limit: Some(6 << 10), ..base.clone() }), expected, "{products}: rows");
         assert_eq!(run(d, &tight(&case, d, &base)), expected, "{products}: placement");
-        assert_eq!(run(EmulatedOptions { watch: Watch::Nothing, ..d }, &base), expected, "{products}: unwatched");
+        assert_eq!(run(EmulatedOptions { watch: Watch::Memory, ..d }, &base), expected, "{products}: watched");
     }
 }
 
