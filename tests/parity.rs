@@ -15,5 +15,5 @@ fn carried_models_equal_deepmd_kit() {
 
 #[test]
 fn every_fixture_equals_deepmd_kit() {
-    bodies::every_fixture_equals_deepmd_kit::<Cpu>(1000);
+    bodies::every_fixture_equals_deepmd_kit::<Cpu>(1000, 0, 1);
 }

@@ -91,9 +91,24 @@ fn carried_models_equal_deepmd_kit_and_break_no_rule_of_memory() {
     parity::carried_models_equal_deepmd_kit::<Watched>(20);
 }
 
-#[test]
-fn every_fixture_equals_deepmd_kit() {
-    parity::every_fixture_equals_deepmd_kit::<Fast>(100);
+/// A third of the models each: the longest of all tests, which would run on when other cores have nothing to do.
+mod every_fixture_equals_deepmd_kit {
+    use super::{parity::every_fixture_equals_deepmd_kit, Fast};
+
+    #[test]
+    fn first_third() {
+        every_fixture_equals_deepmd_kit::<Fast>(100, 0, 3);
+    }
+
+    #[test]
+    fn second_third() {
+        every_fixture_equals_deepmd_kit::<Fast>(100, 1, 3);
+    }
+
+    #[test]
+    fn last_third() {
+        every_fixture_equals_deepmd_kit::<Fast>(100, 2, 3);
+    }
 }
 
 #[test]
