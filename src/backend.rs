@@ -93,13 +93,18 @@ impl Engine {
     pub fn calculator(&self, types: &[i32], log: &Log) -> Result<Box<dyn Calculator>> {
         let first = self.gpu_tiers().is_none();
         let (calculator, remarks) = self.session.calculator(types).map_err(usage)?;
-        for remark in &remarks {
+        self.tell(&remarks, first, log);
+        Ok(calculator)
+    }
+
+    /// Tells remarks, and the tiers of a device that were opened just now (`first`).
+    fn tell(&self, remarks: &[String], first: bool, log: &Log) {
+        for remark in remarks {
             log.warn(remark);
         }
         if let (Some(tiers), true) = (self.gpu_tiers(), first) {
             report::tiers(log, tiers);
         }
-        Ok(calculator)
     }
 
     /// On the CPU, with options of one's own.
@@ -125,12 +130,7 @@ impl Engine {
     pub fn gpu_options(&self, device: &Device, log: &Log) -> Result<GpuOptions> {
         let first = self.gpu_tiers().is_none();
         let (options, remarks) = self.session.gpu_options(device).map_err(usage)?;
-        for remark in &remarks {
-            log.warn(remark);
-        }
-        if let (Some(tiers), true) = (self.gpu_tiers(), first) {
-            report::tiers(log, tiers);
-        }
+        self.tell(&remarks, first, log);
         Ok(options)
     }
 

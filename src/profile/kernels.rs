@@ -65,13 +65,7 @@ pub fn measure(case: &Case, log: &Log) -> Result<Kernels> {
     let options =
         CpuOptions { kernels: true, checkpoint: Checkpoint::All, tiers: vec![unlimited()], profile: None, ..base };
     let mut calculator = case.engine.cpu_calculator(case.types, &options)?;
-    let (x, cell, mut out) = (&case.structure.positions, case.structure.cell.as_ref(), Results::default());
-    let mut wall_s = 0.0;
-    for _ in 0..2 {
-        let begin = Instant::now();
-        calculator.compute(x, cell, case.parameters, Request::default(), &mut out)?;
-        wall_s = begin.elapsed().as_secs_f64();
-    }
+    let wall_s = second_step(case, &mut calculator)?;
     let times = calculator.kernels().context("kernels are not timed on the path of sequential_update")?;
     let threads = options.threads;
     let class = |name, s: Spent| Class {
@@ -87,12 +81,8 @@ pub fn measure(case: &Case, log: &Log) -> Result<Kernels> {
     Ok(Kernels { wall_s, threads, classes, kernels: Vec::new() })
 }
 
-/// The same on a device, by events around every launch.
-fn on_device(case: &Case, device: &Device, log: &Log) -> Result<Kernels> {
-    let base = case.engine.gpu_options(device, log)?;
-    let tiers = base.tiers[..1].to_vec();
-    let options = GpuOptions { kernels: true, checkpoint: Checkpoint::All, tiers, profile: None, ..base };
-    let mut calculator = case.engine.gpu_calculator(device, case.types, &options)?;
+/// Wall seconds of a second step, which finds everything laid out.
+fn second_step(case: &Case, calculator: &mut dyn Calculator) -> Result<f64> {
     let (x, cell, mut out) = (&case.structure.positions, case.structure.cell.as_ref(), Results::default());
     let mut wall_s = 0.0;
     for _ in 0..2 {
@@ -100,6 +90,16 @@ fn on_device(case: &Case, device: &Device, log: &Log) -> Result<Kernels> {
         calculator.compute(x, cell, case.parameters, Request::default(), &mut out)?;
         wall_s = begin.elapsed().as_secs_f64();
     }
+    Ok(wall_s)
+}
+
+/// The same on a device, by events around every launch.
+fn on_device(case: &Case, device: &Device, log: &Log) -> Result<Kernels> {
+    let base = case.engine.gpu_options(device, log)?;
+    let tiers = base.tiers[..1].to_vec();
+    let options = GpuOptions { kernels: true, checkpoint: Checkpoint::All, tiers, profile: None, ..base };
+    let mut calculator = case.engine.gpu_calculator(device, case.types, &options)?;
+    let wall_s = second_step(case, &mut calculator)?;
     let name = |class: gpu::Class| match class {
         gpu::Class::Gemm => CLASSES[0],
         gpu::Class::Element => CLASSES[1],
