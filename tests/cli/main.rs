@@ -1,18 +1,19 @@
 //! Promises of the command line, on the built program.
 #![allow(missing_docs)]
 
-#[path = "common/program.rs"]
+mod devices;
+#[path = "../common/program.rs"]
 mod program;
+mod runs;
 
 use program::program;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 use weir_engine::backend::{FrameParameters, Request, Results};
 use weir_engine::model::{load, LoadOptions};
-use weir_engine::structure::{frames, read, ReadOptions};
+use weir_engine::structure::{read, ReadOptions};
 
 const WATER: &str =
     "3\nProperties=species:S:1:pos:R:3 pbc=\"F F F\"\nO 0.0 0.0 0.12\nH 0.0 0.76 -0.47\nH 0.01 -0.77 -0.46\n";
@@ -329,130 +330,6 @@ fn minimize_lowers_the_forces_and_keeps_frozen_atoms() {
     }
 }
 
-// ---- md ---------------------------------------------------------------------------------------------------------------------------------
-
-const OUTPUTS: [&str; 5] = ["run.csv", "run.extxyz", "run.xtc", "run.final.extxyz", "run.restart"];
-
-fn bytes(folder: &Path) -> Vec<Vec<u8>> {
-    OUTPUTS.iter().map(|f| fs::read(folder.join("out").join(f)).unwrap_or_else(|e| panic!("{f}: {e}"))).collect()
-}
-
-fn finished(folder: &Path, arguments: &[&str]) {
-    let output = run(folder, arguments);
-    assert!(output.status.success(), "{}", err(&output));
-    assert!(err(&output).contains("finished "), "{}", err(&output));
-}
-
-#[test]
-fn md_writes_what_it_promises_and_nothing_over_an_earlier_run() {
-    let folder = folder();
-    let path = folder.path();
-    let output = run(path, &["md", "run.toml", "--set", "md.steps=50", "--set", "output.plot=true"]);
-    let text = err(&output);
-    assert!(output.status.success(), "{text}");
-    for word in ["ns/day", "steps/s", "katom-step/s", "drift", "temperature", "run.svg"] {
-        assert!(text.contains(word), "{word}: {text}");
-    }
-    let log = fs::read_to_string(path.join("out/run.csv")).unwrap();
-    assert!(log.starts_with("step,time_ps,potential_eV,kinetic_eV,conserved_eV,temperature_K,pressure_bar\n0,"));
-    assert_eq!(log.lines().count(), 1 + 8);
-    let first = read(path.join("out/run.extxyz"), &ReadOptions::default()).unwrap();
-    assert!(first.velocities.is_some() && first.forces.is_some());
-    assert_eq!(first.step, Some(0));
-    fails(path, &["md", "run.toml"], 1, &["--resume", "--overwrite"]);
-    assert!(run(path, &["md", "run.toml", "--set", "md.steps=10", "--overwrite"]).status.success());
-    fails(path, &["md", "run.toml", "--resume", "--set", "md.seed=8"], 1, &["md.seed was 7, is now 8"]);
-    fs::remove_file(path.join("out/run.restart")).unwrap();
-    fails(path, &["md", "run.toml", "--resume"], 1, &["no restart file"]);
-}
-
-#[test]
-fn threads_and_checkpoints_do_not_change_a_trajectory() {
-    let (one, two) = (folder(), folder());
-    finished(one.path(), &["md", "run.toml", "--threads", "1"]);
-    finished(
-        two.path(),
-        &["md", "run.toml", "--threads", "3", "--checkpoint", "every:2", "--set", "compute.skin_A=0.3"],
-    );
-    assert_eq!(bytes(one.path()), bytes(two.path()));
-}
-
-fn signal(child: &std::process::Child, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-#[test]
-fn a_run_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() {
-    for make in [folder, boxed] {
-        let (whole, parts) = (make(), make());
-        finished(whole.path(), &["md", "run.toml"]);
-        let mut kills = 0;
-        for attempt in 0u64.. {
-            let mut child = program(parts.path(), &["md", "run.toml", "--resume", "-q"]).spawn().unwrap();
-            // Different moments: before the first restart file, amid steps, amid writing.
-            std::thread::sleep(Duration::from_millis(20 + 23 * attempt));
-            if child.try_wait().unwrap().is_some() {
-                break;
-            }
-            signal(&child, "KILL");
-            child.wait().unwrap();
-            kills += 1;
-            assert!(attempt < 200, "no progress");
-        }
-        finished(parts.path(), &["md", "run.toml", "--resume"]);
-        assert!(kills > 1, "{kills}");
-        println!("{kills} kills");
-        assert_eq!(bytes(whole.path()), bytes(parts.path()));
-    }
-}
-
-#[test]
-fn signals_stop_a_run_with_a_restart_file() {
-    let (whole, parts) = (folder(), folder());
-    finished(whole.path(), &["md", "run.toml"]);
-    for name in ["TERM", "INT", "USR1"] {
-        // No periodic restart: the one at the signal must do.
-        let child = program(parts.path(), &["md", "run.toml", "--resume", "--set", "output.restart_minutes=60"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        while !parts.path().join("out/run.csv").exists() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::thread::sleep(Duration::from_millis(60));
-        signal(&child, name);
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", err(&output));
-        let text = err(&output);
-        assert!(text.contains(&format!("stopped by SIG{name}")) || text.contains("finished"), "{text}");
-    }
-    finished(parts.path(), &["md", "run.toml", "--resume"]);
-    assert_eq!(bytes(whole.path()), bytes(parts.path()));
-}
-
-#[test]
-fn a_run_that_meets_a_full_disk_keeps_whole_frames_and_resumes() {
-    let (whole, parts) = (folder(), folder());
-    finished(whole.path(), &["md", "run.toml"]);
-    // A limit on the size of files stands for the end of the disk: writes fail in the same way, in the middle of a record.
-    let program = env!("CARGO_BIN_EXE_weir");
-    let script = format!("trap '' XFSZ; ulimit -f 9; exec '{program}' md run.toml -q");
-    let mut command = Command::new("sh");
-    command.current_dir(parts.path()).args(["-c", &script]);
-    let output = command.output().unwrap();
-    let text = err(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("out/run.extxyz") && text.contains("--resume"), "{text}");
-    let written = fs::read(parts.path().join("out/run.extxyz")).unwrap();
-    let complete = fs::read(whole.path().join("out/run.extxyz")).unwrap();
-    assert!(written.len() > 1000 && complete.starts_with(&written), "{} bytes", written.len());
-    let frames = frames(parts.path().join("out/run.extxyz"), &ReadOptions::default()).unwrap();
-    assert!(frames.map(|f| f.unwrap().len()).collect::<Vec<_>>().len() > 2);
-    finished(parts.path(), &["md", "run.toml", "--resume"]);
-    assert_eq!(bytes(whole.path()), bytes(parts.path()));
-}
-
 #[test]
 fn charge_and_frame_parameters_may_be_negative() {
     let folder = folder();
@@ -460,16 +337,6 @@ fn charge_and_frame_parameters_may_be_negative() {
     // This model takes neither; what matters here is that the command line is understood.
     let output = run(folder.path(), &arguments);
     assert_ne!(output.status.code(), Some(2), "{}", err(&output));
-}
-
-#[test]
-fn a_run_that_flies_apart_keeps_the_last_good_frame() {
-    let folder = folder();
-    let path = folder.path();
-    let arguments = ["md", "run.toml", "--set", "md.timestep_fs=20", "--set", "md.max_temperature_K=2000"];
-    fails(path, &arguments, 1, &["last good frame", "run.last-good.extxyz"]);
-    let frame = read(path.join("out/run.last-good.extxyz"), &ReadOptions::default()).unwrap();
-    assert!(frame.positions.iter().flatten().all(|x| x.is_finite()));
 }
 
 #[test]
@@ -495,90 +362,4 @@ fn model_commands_convert_and_make_models() {
         assert!(info.contains(word), "{word}: {info}");
     }
     assert!(out(&run(path, &["model", "heads", "model.dp"])).contains("Default"));
-}
-
-/// A driver's library that answers as told: code of its initialisation, version, number of devices.
-fn driver(folder: &Path, library: &str, answers: [i32; 3]) {
-    let [init, number, count] = answers;
-    let cuda = library.starts_with("libcuda");
-    let prefix = if cuda { "cu" } else { "hip" };
-    let counter = if cuda { "cuDeviceGetCount" } else { "hipGetDeviceCount" };
-    let version = if cuda { "cuDriverGetVersion" } else { "hipRuntimeGetVersion" };
-    let text = format!(
-        "int {prefix}Init(unsigned f) {{ return {init}; }}\nint {version}(int *v) {{ *v = {number}; return 0; }}\n\
-         int {counter}(int *n) {{ *n = {count}; return 0; }}\n"
-    );
-    fs::write(folder.join("driver.c"), text).unwrap();
-    let made = Command::new("cc").args(["-shared", "-fPIC", "-o", library, "driver.c"]).current_dir(folder).status();
-    assert!(made.unwrap().success());
-}
-
-#[test]
-fn a_gpu_that_cannot_be_used_is_an_error_and_none_at_all_is_the_cpu() {
-    let folder = folder();
-    let path = folder.path();
-    let with = |backend: Option<&str>| {
-        let mut command = program(path, &["eval", "model.dp", "water.extxyz", "--json", "-", "-q"]);
-        command.env("LD_LIBRARY_PATH", path).env_remove("WEIR_BACKEND");
-        backend.map(|b| command.env("WEIR_BACKEND", b));
-        command.output().unwrap()
-    };
-    // CUDA's code 100 and HIP's: no device.
-    driver(path, "libamdhip64.so", [100, 60_000_000, 0]);
-    driver(path, "libcuda.so.1", [100, 12_040, 0]);
-    let none = with(None);
-    assert!(none.status.success() && err(&none).is_empty(), "{}", err(&none));
-    assert!(out(&none).contains("\"backend\":\"cpu\""));
-    for (backend, word) in [("cuda", "no cuda device"), ("hip", "no hip device")] {
-        let named = with(Some(backend));
-        let text = err(&named);
-        assert_eq!(named.status.code(), Some(2), "{text}");
-        assert!(text.contains(word) && text.contains("WEIR_BACKEND=cpu"), "{text}");
-    }
-    for (answers, cause) in [([0, 11_040, 1], "older than 12.0"), ([999, 12_040, 1], "999")] {
-        driver(path, "libcuda.so.1", answers);
-        for backend in [None, Some("cuda")] {
-            let unusable = with(backend);
-            let text = err(&unusable);
-            assert_eq!(unusable.status.code(), Some(2), "{text}");
-            assert!(text.contains("visible but cannot be used"), "{text}");
-            assert!(text.contains(cause) && text.contains("WEIR_BACKEND=cpu"), "{text}");
-            assert!(unusable.stdout.is_empty());
-        }
-        assert!(with(Some("cpu")).status.success());
-    }
-}
-
-#[test]
-fn a_gpu_without_kernels_is_taken_and_then_an_error_that_names_the_cpu() {
-    let folder = folder();
-    let path = folder.path();
-    // A working driver whose device is too old for every compiler there is.
-    let stub = include_str!("../backends/tests/stub/stub.c");
-    let old = stub.replace("{75, 9}, {76, 0}", "{75, 3}, {76, 5}");
-    assert_ne!(stub, old);
-    fs::write(path.join("driver.c"), old).unwrap();
-    let made = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-w", "-o", "libcuda.so.1", "driver.c"])
-        .current_dir(path)
-        .status();
-    assert!(made.unwrap().success());
-    let with = |backend: &str| {
-        let arguments =
-            ["eval", "model.dp", "water.extxyz", "--json", "-", "--log-format", "json", "--host-budget", "64MiB"];
-        let mut command = program(path, &arguments);
-        command.env("LD_LIBRARY_PATH", path).env("WEIR_BACKEND", backend).env("WEIR_CACHE_DIR", path.join("cache"));
-        let output = command.output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
-        assert!(output.stdout.is_empty());
-        err(&output)
-    };
-    let text = with("auto");
-    let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    assert_eq!((header["backend"].as_str(), header["chip"].as_str()), (Some("cuda"), Some("sm_35")), "{text}");
-    let last = text.lines().last().unwrap();
-    for word in ["visible but cannot be used", "no compiler of kernels for sm_35", "WEIR_BACKEND=cpu"] {
-        assert!(last.contains(word), "no \"{word}\" in {last}");
-    }
-    assert!(with("cuda").lines().last().unwrap().contains("no compiler of kernels for sm_35"));
 }

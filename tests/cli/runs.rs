@@ -1,0 +1,140 @@
+//! `weir md`.
+
+use super::{boxed, err, fails, folder, program, run};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use weir_engine::structure::{frames, read, ReadOptions};
+
+const OUTPUTS: [&str; 5] = ["run.csv", "run.extxyz", "run.xtc", "run.final.extxyz", "run.restart"];
+
+fn bytes(folder: &Path) -> Vec<Vec<u8>> {
+    OUTPUTS.iter().map(|f| fs::read(folder.join("out").join(f)).unwrap_or_else(|e| panic!("{f}: {e}"))).collect()
+}
+
+fn finished(folder: &Path, arguments: &[&str]) {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{}", err(&output));
+    assert!(err(&output).contains("finished "), "{}", err(&output));
+}
+
+#[test]
+fn md_writes_what_it_promises_and_nothing_over_an_earlier_run() {
+    let folder = folder();
+    let path = folder.path();
+    let output = run(path, &["md", "run.toml", "--set", "md.steps=50", "--set", "output.plot=true"]);
+    let text = err(&output);
+    assert!(output.status.success(), "{text}");
+    for word in ["ns/day", "steps/s", "katom-step/s", "drift", "temperature", "run.svg"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let log = fs::read_to_string(path.join("out/run.csv")).unwrap();
+    assert!(log.starts_with("step,time_ps,potential_eV,kinetic_eV,conserved_eV,temperature_K,pressure_bar\n0,"));
+    assert_eq!(log.lines().count(), 1 + 8);
+    let first = read(path.join("out/run.extxyz"), &ReadOptions::default()).unwrap();
+    assert!(first.velocities.is_some() && first.forces.is_some());
+    assert_eq!(first.step, Some(0));
+    fails(path, &["md", "run.toml"], 1, &["--resume", "--overwrite"]);
+    assert!(run(path, &["md", "run.toml", "--set", "md.steps=10", "--overwrite"]).status.success());
+    fails(path, &["md", "run.toml", "--resume", "--set", "md.seed=8"], 1, &["md.seed was 7, is now 8"]);
+    fs::remove_file(path.join("out/run.restart")).unwrap();
+    fails(path, &["md", "run.toml", "--resume"], 1, &["no restart file"]);
+}
+
+#[test]
+fn threads_and_checkpoints_do_not_change_a_trajectory() {
+    let (one, two) = (folder(), folder());
+    finished(one.path(), &["md", "run.toml", "--threads", "1"]);
+    finished(
+        two.path(),
+        &["md", "run.toml", "--threads", "3", "--checkpoint", "every:2", "--set", "compute.skin_A=0.3"],
+    );
+    assert_eq!(bytes(one.path()), bytes(two.path()));
+}
+
+fn signal(child: &std::process::Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_run_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() {
+    for make in [folder, boxed] {
+        let (whole, parts) = (make(), make());
+        finished(whole.path(), &["md", "run.toml"]);
+        let mut kills = 0;
+        for attempt in 0u64.. {
+            let mut child = program(parts.path(), &["md", "run.toml", "--resume", "-q"]).spawn().unwrap();
+            // Different moments: before the first restart file, amid steps, amid writing.
+            std::thread::sleep(Duration::from_millis(20 + 23 * attempt));
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+            signal(&child, "KILL");
+            child.wait().unwrap();
+            kills += 1;
+            assert!(attempt < 200, "no progress");
+        }
+        finished(parts.path(), &["md", "run.toml", "--resume"]);
+        assert!(kills > 1, "{kills}");
+        println!("{kills} kills");
+        assert_eq!(bytes(whole.path()), bytes(parts.path()));
+    }
+}
+
+#[test]
+fn signals_stop_a_run_with_a_restart_file() {
+    let (whole, parts) = (folder(), folder());
+    finished(whole.path(), &["md", "run.toml"]);
+    for name in ["TERM", "INT", "USR1"] {
+        // No periodic restart: the one at the signal must do.
+        let child = program(parts.path(), &["md", "run.toml", "--resume", "--set", "output.restart_minutes=60"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while !parts.path().join("out/run.csv").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(60));
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", err(&output));
+        let text = err(&output);
+        assert!(text.contains(&format!("stopped by SIG{name}")) || text.contains("finished"), "{text}");
+    }
+    finished(parts.path(), &["md", "run.toml", "--resume"]);
+    assert_eq!(bytes(whole.path()), bytes(parts.path()));
+}
+
+#[test]
+fn a_run_that_meets_a_full_disk_keeps_whole_frames_and_resumes() {
+    let (whole, parts) = (folder(), folder());
+    finished(whole.path(), &["md", "run.toml"]);
+    // A limit on the size of files stands for the end of the disk: writes fail in the same way, in the middle of a record.
+    let program = env!("CARGO_BIN_EXE_weir");
+    let script = format!("trap '' XFSZ; ulimit -f 9; exec '{program}' md run.toml -q");
+    let mut command = Command::new("sh");
+    command.current_dir(parts.path()).args(["-c", &script]);
+    let output = command.output().unwrap();
+    let text = err(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("out/run.extxyz") && text.contains("--resume"), "{text}");
+    let written = fs::read(parts.path().join("out/run.extxyz")).unwrap();
+    let complete = fs::read(whole.path().join("out/run.extxyz")).unwrap();
+    assert!(written.len() > 1000 && complete.starts_with(&written), "{} bytes", written.len());
+    let frames = frames(parts.path().join("out/run.extxyz"), &ReadOptions::default()).unwrap();
+    assert!(frames.map(|f| f.unwrap().len()).collect::<Vec<_>>().len() > 2);
+    finished(parts.path(), &["md", "run.toml", "--resume"]);
+    assert_eq!(bytes(whole.path()), bytes(parts.path()));
+}
+
+#[test]
+fn a_run_that_flies_apart_keeps_the_last_good_frame() {
+    let folder = folder();
+    let path = folder.path();
+    let arguments = ["md", "run.toml", "--set", "md.timestep_fs=20", "--set", "md.max_temperature_K=2000"];
+    fails(path, &arguments, 1, &["last good frame", "run.last-good.extxyz"]);
+    let frame = read(path.join("out/run.last-good.extxyz"), &ReadOptions::default()).unwrap();
+    assert!(frame.positions.iter().flatten().all(|x| x.is_finite()));
+}
