@@ -22,7 +22,8 @@ if ! "$venv/bin/python" -c 'import ase, MDAnalysis' 2>/dev/null; then
 fi
 
 echo "clients: files of the writers"
-quiet cargo run -q -p weir-engine --example structures -- write "$out/written"
+quiet cargo build -q --workspace --example structures
+quiet "${CARGO_TARGET_DIR:-target}/debug/examples/structures" write "$out/written"
 "$venv/bin/python" tests/clients/open_with_ase.py "$out/written"
 
 echo "clients: files of a run"

@@ -5,7 +5,7 @@
 #
 # Needs apt-get, dpkg, python3 with venv; a network at the first run (about 150 MB), 800 MB in WEIR_CLIENTS (default: clients/ in cargo's target
 # folder). Nothing is installed: packages are unpacked there and run through their own loader. GMX=/path/to/gmx takes a GROMACS that is there already
-# (GMX_MPI and MPIRUN likewise). WEIR_CLIENT_PROFILE=release takes release builds (default: debug). The last line is "gromacs: N passed, M failed".
+# (GMX_MPI and MPIRUN likewise). WEIR_CLIENT_PROFILE=release takes release builds (default: debug). WEIR_CLIENT_BUILT=1: they are there already. The last line is "gromacs: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
