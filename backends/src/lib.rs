@@ -2,6 +2,7 @@
 //! text on CUDA, HIP or an emulated device; `session` turns settings into calculators.
 
 pub mod cpu;
+mod given;
 pub mod gpu;
 mod network;
 pub mod session;

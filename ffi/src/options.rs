@@ -2,10 +2,9 @@
 
 use crate::Error;
 pub use weir_allocators::policy::Layer;
-use weir_allocators::policy::{asked_device, read_process, Backend, Policy};
+use weir_allocators::policy::{asked_device, read_process, Policy};
 use weir_allocators::topology::Topology;
-use weir_backends::gpu::{self, driver::DriverError};
-use weir_backends::session::{settle, Device};
+use weir_backends::session::{self, settle, Device};
 
 /// Settings, the machine, and what the user should know.
 pub struct Resolved {
@@ -62,23 +61,7 @@ pub fn resolve(own: &Layer, gpu_rank: Option<usize>) -> Result<Resolved, Error> 
 pub fn outlook() -> String {
     let Ok(found) = read_process() else { return "whatever its settings say, which cannot be read".into() };
     let (backend, index) = asked_device(&[found.environment, found.file], &Topology::here());
-    let backend = backend.value;
-    if matches!(backend, Backend::Cpu | Backend::Emulated) {
-        return if backend == Backend::Cpu { "the CPU".into() } else { "an emulated GPU".into() };
-    }
-    let wanted = |name: &str| backend == Backend::Auto || name == backend.to_string();
-    // Drivers without a library or a device do not count.
-    let there = gpu::devices()
-        .into_iter()
-        .filter(|(name, device)| wanted(name) && !matches!(device, Err(DriverError::Absent { .. })));
-    let there: Vec<_> = there.collect();
-    // The first vendor that has any.
-    let first: Vec<_> = there.iter().filter(|d| d.0 == there[0].0).collect();
-    match first.get(index.value % first.len().max(1)) {
-        Some((name, Ok(facts))) => format!("{} ({}, {name} {})", facts.name, facts.chip, facts.driver),
-        Some((_, Err(error))) => format!("no device ({error})"),
-        None => "the CPU".into(),
-    }
+    session::outlook(backend.value, index.value)
 }
 
 #[cfg(test)]

@@ -161,15 +161,7 @@ impl Potential {
     ) -> Result<&Results, Error> {
         self.choose(types, positions.len())?;
         self.gather(positions);
-        let parameters = self.own(parameters)?;
-        if let Some(c) = &mut self.current {
-            let mut out = std::mem::take(&mut self.results);
-            let done = c.calculator.compute(&self.positions, cell, &parameters, request, &mut out);
-            self.results = out;
-            done?;
-        }
-        self.scatter(request);
-        Ok(&self.results)
+        self.step(parameters, request, |c, x, parameters, out| c.compute(x, cell, parameters, request, out))
     }
 
     /// As [`Potential::compute`] with positions (A) and forces (eV/A) in the memory of the device, N x 3 doubles each in the client's order.
@@ -231,7 +223,7 @@ impl Potential {
         if let Some(c) = &mut self.current {
             c.calculator.reorder(&self.positions, cell);
         }
-        self.compute(types, positions, cell, parameters, request)
+        self.step(parameters, request, |c, x, parameters, out| c.compute(x, cell, parameters, request, out))
     }
 
     /// Takes a neighbour list over for [`Potential::compute_given`]: pairs between the client's indices, both directions.
@@ -285,12 +277,19 @@ impl Potential {
             return Err(Error::Argument(text));
         }
         self.gather(positions);
+        self.step(parameters, request, |c, x, parameters, out| c.compute_given(x, images, parameters, request, out))
+    }
+
+    /// A step of the chosen calculator on the gathered positions; results go back to the client's order.
+    fn step(
+        &mut self,
+        parameters: &FrameParameters,
+        request: Request,
+        compute: impl FnOnce(&mut dyn Calculator, &[[f64; 3]], &FrameParameters, &mut Results) -> Result<(), ComputeError>,
+    ) -> Result<&Results, Error> {
         let parameters = self.own(parameters)?;
         if let Some(c) = &mut self.current {
-            let mut out = std::mem::take(&mut self.results);
-            let done = c.calculator.compute_given(&self.positions, images, &parameters, request, &mut out);
-            self.results = out;
-            done?;
+            compute(c.calculator.as_mut(), &self.positions, &parameters, &mut self.results)?;
         }
         self.scatter(request);
         Ok(&self.results)

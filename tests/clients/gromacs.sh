@@ -3,9 +3,11 @@
 #
 #     tests/clients/gromacs.sh
 #
-# Needs apt-get, dpkg, python3 with venv; a network at the first run (about 150 MB), 800 MB in WEIR_CLIENTS (default: clients/ in cargo's target
+# Needs apt-get, dpkg, python3 with venv; a network at the first run (about 175 MB), 900 MB in WEIR_CLIENTS (default: clients/ in cargo's target
 # folder). Nothing is installed: packages are unpacked there and run through their own loader. GMX=/path/to/gmx takes a GROMACS that is there already
-# (GMX_MPI and MPIRUN likewise). WEIR_CLIENT_PROFILE=release takes release builds (default: debug). WEIR_CLIENT_BUILT=1: they are there already. The last line is "gromacs: N passed, M failed".
+# (GMX_MPI and MPIRUN likewise), PLUMED=/path/to/libplumedKernel.so a PLUMED (default: the one in the wheel of hillclimber; Debian has none).
+# WEIR_CLIENT_PROFILE=release takes release builds (default: debug).
+# WEIR_CLIENT_BUILT=1: they are there already. The last line is "gromacs: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
@@ -53,6 +55,25 @@ if [ ! -x "$clients/vg/bin/python" ]; then
   python3 -m venv "$clients/vg"
   "$clients/vg/bin/pip" install -q --disable-pip-version-check numpy
 fi
+if [ -z "${PLUMED:-}" ]; then
+  export PLUMED=$clients/plumed/plumed/_lib/lib/libplumedKernel.so
+  # Where it cannot be had, the cases that need it fail and say so.
+  if [ ! -f "$PLUMED" ] && "$clients/vg/bin/pip" download -q --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
+    --implementation cp --abi cp312 --platform manylinux_2_28_x86_64 -d "$clients/plumed" hillclimber==0.1.8; then
+    python3 - "$clients/plumed" <<'P'
+import pathlib, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+path = next(folder.glob("hillclimber-0.1.8-*.whl"))
+wheel = zipfile.ZipFile(path)
+# The kernel looks for its libgomp where the wheel has it. All of it or nothing comes to its place.
+for name in [n for n in wheel.namelist() if n.startswith("hillclimber.libs/")] + ["plumed/_lib/lib/libplumedKernel.so"]:
+    wheel.extract(name, folder / "new")
+for part in ("hillclimber.libs", "plumed"):
+    (folder / "new" / part).rename(folder / part)
+path.unlink()
+P
+  fi
+fi
 # Variables of whoever calls must not decide a test.
 for name in $(env | sed -n 's/^\(WEIR_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
-exec "$clients/vg/bin/python" tests/clients/gromacs.py "$(realpath "$target/$profile")"
+exec "$clients/vg/bin/python" -B tests/clients/gromacs.py "$(realpath "$target/$profile")"

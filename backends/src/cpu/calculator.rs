@@ -5,12 +5,13 @@ use super::clock::KernelTimes;
 use super::execute::Executor;
 use super::simd::Real;
 use super::{CpuError, CpuOptions};
+use crate::given;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
 use weir_engine::exchange::GhostExchange;
 use weir_engine::graph::{
-    check_positions, summation_order, Cell, GivenList, Graph, GraphError, GraphOptions, Images, NeighbourList,
+    check_positions, summation_order, Cell, GivenList, Graph, GraphOptions, Images, NeighbourList,
 };
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
@@ -271,7 +272,7 @@ impl CpuCalculator {
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<Option<Cell>, ComputeError> {
-        self.check_count(positions)?;
+        given::check_count(positions, self.types.len())?;
         if self.ghosts {
             // Ghosts would be searched for neighbours of their own.
             let why = "ghost atoms are exchanged between domains: neighbours must be given (take_list, compute_given)";
@@ -297,13 +298,12 @@ impl CpuCalculator {
 
     fn take(
         &mut self,
-        given: &GivenList,
+        list: &GivenList,
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<(), ComputeError> {
-        self.check_count(positions)?;
-        self.order = summation_order(positions, cell)?;
-        self.list = NeighbourList::given(given, positions, &self.order, self.options.edge_cutoff)?;
+        let cutoff = self.options.edge_cutoff;
+        (self.order, self.list) = given::take(list, positions, cell, self.types.len(), cutoff)?;
         self.taken = true;
         self.builds += 1;
         self.compute.set_list_bytes(self.list.bytes());
@@ -318,24 +318,13 @@ impl CpuCalculator {
         request: Request,
         results: &mut Results,
     ) -> Result<(), ComputeError> {
-        self.check_count(positions)?;
-        if !self.taken {
-            return Err(ComputeError::Parameter("no neighbour list was given".into()));
-        }
+        given::check(&self.list, self.taken, positions, self.types.len(), images)?;
         check_positions(positions)?;
-        self.list.check_images(images)?;
         self.graph.fill(&self.list, positions, images, &self.types, &self.options)?;
         let unwrapped = || positions.to_vec();
         self.compute.compute(&self.model, &self.graph, &unwrapped, parameters, request, results)?;
         self.note_peak();
         check_finite(results)
-    }
-
-    fn check_count(&self, positions: &[[f64; 3]]) -> Result<(), GraphError> {
-        match positions.len() == self.types.len() {
-            true => Ok(()),
-            false => Err(GraphError::Count { got: positions.len(), expected: self.types.len() }),
-        }
     }
 
     fn step(
@@ -386,12 +375,12 @@ impl Calculator for CpuCalculator {
 
     fn take_list(
         &mut self,
-        given: &GivenList,
+        list: &GivenList,
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<(), ComputeError> {
         let pool = self.pool.clone();
-        pool.install(|| self.take(given, positions, cell))
+        pool.install(|| self.take(list, positions, cell))
     }
 
     fn compute_given(

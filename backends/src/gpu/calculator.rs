@@ -8,12 +8,13 @@ use super::neighbours::Flags;
 use super::{GpuError, GpuOptions};
 use crate::cpu::assemble::atomic_virial;
 use crate::cpu::default_threads;
+use crate::given;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::borrow::Cow;
 use std::sync::Arc;
 use weir_engine::backend::{Calculator, ComputeError, DeviceMemory, FrameParameters, Request, Results, Totals};
 use weir_engine::graph::{
-    check_positions, summation_order, Cell, GivenList, Graph, GraphError, GraphOptions, Images, NeighbourList,
+    check_positions, summation_order, Cell, GivenList, Graph, GraphOptions, Images, NeighbourList,
 };
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
@@ -140,13 +141,6 @@ impl GpuCalculator {
         Ok(self.executor.question(&self.graph).problem)
     }
 
-    fn check_count(&self, positions: &[[f64; 3]]) -> Result<(), GraphError> {
-        match positions.len() == self.types.len() {
-            true => Ok(()),
-            false => Err(GraphError::Count { got: positions.len(), expected: self.types.len() }),
-        }
-    }
-
     /// Whether the neighbours of these atoms have to be looked for on the host, or a given list still has no plan.
     fn needs_host(&self, neighbours: Neighbours) -> bool {
         match neighbours {
@@ -160,7 +154,7 @@ impl GpuCalculator {
 
     /// A list for these positions where there is none or the cell has changed; a plan for the graph.
     fn make_ready(&mut self, positions: &[[f64; 3]], neighbours: Neighbours) -> Result<(), ComputeError> {
-        self.check_count(positions)?;
+        given::check_count(positions, self.types.len())?;
         check_positions(positions)?;
         let cell = match neighbours {
             Neighbours::Own(cell) => cell,
@@ -357,13 +351,12 @@ impl Calculator for GpuCalculator {
 
     fn take_list(
         &mut self,
-        given: &GivenList,
+        list: &GivenList,
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<(), ComputeError> {
-        self.check_count(positions)?;
-        let order = summation_order(positions, cell)?;
-        let list = NeighbourList::given(given, positions, &order, self.graph_options.edge_cutoff)?;
+        let cutoff = self.graph_options.edge_cutoff;
+        let (order, list) = given::take(list, positions, cell, self.types.len(), cutoff)?;
         // Only what the device has too is in force.
         (self.list, self.taken, self.placed, self.order) = (NeighbourList::default(), false, false, order);
         if !positions.is_empty() {
@@ -382,11 +375,7 @@ impl Calculator for GpuCalculator {
         request: Request,
         results: &mut Results,
     ) -> Result<(), ComputeError> {
-        self.check_count(positions)?;
-        if !self.taken {
-            return Err(ComputeError::Parameter("no neighbour list was given".into()));
-        }
-        self.list.check_images(images)?;
+        given::check(&self.list, self.taken, positions, self.types.len(), images)?;
         let unwrapped = || positions.to_vec();
         self.step_on_host(positions, Neighbours::Given(images), &unwrapped, parameters, request, results)
     }

@@ -46,8 +46,7 @@ impl Device {
 
     /// `NVIDIA H100 80GB HBM3 (sm_90a, cuda 12.4)`
     pub fn title(&self) -> String {
-        let f = self.facts();
-        format!("{} ({}, {} {})", f.name, f.chip, self.driver.name(), f.driver)
+        title(self.facts(), self.driver.name())
     }
 
     /// An error of a device that nobody named says that the CPU must be.
@@ -81,6 +80,47 @@ impl Device {
     }
 }
 
+fn title(f: &DeviceFacts, driver: &str) -> String {
+    format!("{} ({}, {driver} {})", f.name, f.chip, f.driver)
+}
+
+/// A vendor's driver: how a device is opened (its index modulo their number), and what there is.
+struct Vendor {
+    name: &'static str,
+    open: fn(u32) -> Result<Shared, DriverError>,
+    devices: fn() -> Result<Vec<Result<DeviceFacts, DriverError>>, DriverError>,
+}
+
+const CUDA: Vendor = Vendor { name: "cuda", open: cuda::open, devices: cuda::devices };
+const HIP: Vendor = Vendor { name: "hip", open: hip::open, devices: hip::devices };
+
+/// What `auto` takes: the answer of the first vendor that has one. Drivers without a library or a device are passed over; one that is there and
+/// fails has answered.
+fn first<T>(ask: impl FnMut(&Vendor) -> Result<T, DriverError>) -> Option<Result<T, DriverError>> {
+    [&CUDA, &HIP].into_iter().map(ask).find(|answer| !matches!(answer, Err(DriverError::Absent { .. })))
+}
+
+/// Where [`choose`] would compute, for people; no device is opened.
+pub fn outlook(backend: Backend, index: usize) -> String {
+    let would = |vendor: &Vendor| {
+        let mut devices = (vendor.devices)()?;
+        let facts = devices.swap_remove(index % devices.len())?;
+        Ok(title(&facts, vendor.name))
+    };
+    let found = match backend {
+        Backend::Emulated => return "an emulated GPU".into(),
+        Backend::Cpu => None,
+        Backend::Cuda => Some(would(&CUDA)),
+        Backend::Hip => Some(would(&HIP)),
+        Backend::Auto => first(would),
+    };
+    match found {
+        None => "the CPU".into(),
+        Some(Ok(title)) => title,
+        Some(Err(error)) => format!("no device ({error})"),
+    }
+}
+
 /// The device that settings ask for; none: the CPU. `auto` takes the first that is there (CUDA, then HIP) and passes over drivers without a
 /// library or a device, silently.
 ///
@@ -94,22 +134,17 @@ pub fn choose(backend: &Setting<Backend>, index: usize) -> Result<Option<Device>
     };
     match backend.value {
         Backend::Cpu => Ok(None),
-        Backend::Cuda => named(cuda::open(index)),
-        Backend::Hip => named(hip::open(index)),
+        Backend::Cuda => named((CUDA.open)(index)),
+        Backend::Hip => named((HIP.open)(index)),
         #[cfg(feature = "emulated")]
         Backend::Emulated => Ok(Some(Device::new(std::sync::Arc::new(emulated())))),
         #[cfg(not(feature = "emulated"))]
         Backend::Emulated => Err(SessionError::NotBuilt(backend.origin.clone())),
-        Backend::Auto => {
-            for open in [cuda::open as fn(u32) -> Result<Shared, DriverError>, hip::open] {
-                match open(index) {
-                    Ok(driver) => return Ok(Some(Device { driver, named: false })),
-                    Err(DriverError::Absent { .. }) => {}
-                    Err(error) => return Err(SessionError::Device { origin: "WEIR_BACKEND=auto".into(), error }),
-                }
-            }
-            Ok(None)
-        }
+        Backend::Auto => match first(|vendor| (vendor.open)(index)) {
+            None => Ok(None),
+            Some(Ok(driver)) => Ok(Some(Device { driver, named: false })),
+            Some(Err(error)) => Err(SessionError::Device { origin: "WEIR_BACKEND=auto".into(), error }),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 mod device;
 mod error;
 
-pub use device::{choose, compile_flags, settle, Device};
+pub use device::{choose, compile_flags, outlook, settle, Device};
 pub use error::SessionError;
 
 use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};

@@ -1,0 +1,41 @@
+//! What every calculator asks of positions and of a neighbour list that somebody else made.
+
+use weir_engine::backend::ComputeError;
+use weir_engine::graph::{summation_order, GivenList, GraphError, Images, NeighbourList};
+
+/// Positions for each of `atoms`.
+pub(crate) fn check_count(positions: &[[f64; 3]], atoms: usize) -> Result<(), GraphError> {
+    match positions.len() == atoms {
+        true => Ok(()),
+        false => Err(GraphError::Count { got: positions.len(), expected: atoms }),
+    }
+}
+
+/// The order of summation at these positions, and the list in it.
+pub(crate) fn take(
+    given: &GivenList,
+    positions: &[[f64; 3]],
+    cell: Option<&[[f64; 3]; 3]>,
+    atoms: usize,
+    cutoff: f64,
+) -> Result<(Vec<u32>, NeighbourList), ComputeError> {
+    check_count(positions, atoms)?;
+    let order = summation_order(positions, cell)?;
+    let list = NeighbourList::given(given, positions, &order, cutoff)?;
+    Ok((order, list))
+}
+
+/// Whether a step may use the list: there is one (`taken`), for as many atoms, and the images have all its rows.
+pub(crate) fn check(
+    list: &NeighbourList,
+    taken: bool,
+    positions: &[[f64; 3]],
+    atoms: usize,
+    images: Images,
+) -> Result<(), ComputeError> {
+    check_count(positions, atoms)?;
+    if !taken {
+        return Err(ComputeError::Parameter("no neighbour list was given".into()));
+    }
+    Ok(list.check_images(images)?)
+}
