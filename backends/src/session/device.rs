@@ -84,11 +84,13 @@ fn title(f: &DeviceFacts, driver: &str) -> String {
     format!("{} ({}, {driver} {})", f.name, f.chip, f.driver)
 }
 
+type Facts = Result<DeviceFacts, DriverError>;
+
 /// A vendor's driver: how a device is opened (its index modulo their number), and what there is.
 struct Vendor {
     name: &'static str,
     open: fn(u32) -> Result<Shared, DriverError>,
-    devices: fn() -> Result<Vec<Result<DeviceFacts, DriverError>>, DriverError>,
+    devices: fn() -> Result<Vec<Facts>, DriverError>,
 }
 
 const CUDA: Vendor = Vendor { name: "cuda", open: cuda::open, devices: cuda::devices };
