@@ -5,7 +5,7 @@
     python3 add_to_gromacs.py --check TREE      # say what is there, change nothing
     python3 add_to_gromacs.py --reverse TREE    # take everything out: the tree is as before, byte for byte
 
-Six files of Weir are copied beside GROMACS' NNPot sources, and a few lines of Weir's own are put at known places of four GROMACS files, each
+Eight files of Weir are copied beside GROMACS' NNPot sources, and a few lines of Weir's own are put at known places of four GROMACS files, each
 between marks. All places are looked for before anything is written: a tree where one is missing or there twice is left alone.
 """
 import argparse
@@ -17,6 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 NNPOT = "src/gromacs/applied_forces/nnpot"
 COPIED = {
+    "weirfarpairs.h": HERE / "weirfarpairs.h",
+    "weirfarpairs.cpp": HERE / "weirfarpairs.cpp",
     "weirlibrary.h": HERE / "weirlibrary.h",
     "weirlibrary.cpp": HERE / "weirlibrary.cpp",
     "weirmodel.h": HERE / "weirmodel.h",
@@ -42,7 +44,7 @@ class Unknown(Exception):
 def edits(form):
     """Triples (file, anchor, lines) of a form: the lines go before the anchor, or after it where they begin with '+'."""
     provider, options = f"{NNPOT}/nnpotforceprovider.cpp", f"{NNPOT}/nnpotoptions.cpp"
-    group = "inpIndices_" if form == 2025 else "nnpIndices_"
+    group, atoms, rows = ("inpIndices_", "inpAtoms_", "idxLookup_") if form == 2025 else ("nnpIndices_", "nnpAtoms_", "inputToLocalIndex_")
     arguments = "logger_, params_.cr_" if form == 2025 else "params_.embeddingScheme_, logger_, mpiComm_"
     electrostatic = "false" if form == 2025 else "params_.embeddingScheme_ == NNPotEmbedding::ElectrostaticModel"
     check = f"""    if (weirTakesModel(params_.modelFileName_))
@@ -57,7 +59,7 @@ def edits(form):
     }}
 """
     out = [
-        (f"{NNPOT}/CMakeLists.txt", "if (GMX_TORCH)\n", "gmx_add_libgromacs_sources(\n    weirlibrary.cpp\n    weirmodel.cpp\n)\n"),
+        (f"{NNPOT}/CMakeLists.txt", "if (GMX_TORCH)\n", "gmx_add_libgromacs_sources(\n    weirfarpairs.cpp\n    weirlibrary.cpp\n    weirmodel.cpp\n)\n"),
         (
             f"{NNPOT}/CMakeLists.txt",
             "else()\n    gmx_add_libgromacs_sources(\n        nnpotforceprovider_stub.cpp\n",
@@ -76,7 +78,7 @@ def edits(form):
 """,
         ),
         (provider, '    else\n    {\n        GMX_THROW(FileIOError("Unrecognized extension', "#endif\n"),
-        (provider, "    model_->evaluateModel(", "    WeirModel::passVirial(model_.get(), &fOutput->forceWithVirial_);\n"),
+        (provider, "    model_->evaluateModel(", f"    WeirModel::passStep(model_.get(), fOutput, fInput.chargeA_, {rows}, params_.atoms_, params_.{atoms}->globalIndex());\n"),
         (options, '#include "gromacs/utility/stringutil.h"\n', '+#include "weirmodel.h"\n'),
         (
             options,
@@ -88,7 +90,16 @@ def edits(form):
             "void NNPotOptions::readParamsFromKvt(const KeyValueTreeObject& tree)\n{\n",
             "+    if (params_.active_ && weirTakesModel(params_.modelFileName_))\n    {\n        weirCompleteInputs(&params_.modelInput_);\n    }\n",
         ),
-        ("src/gromacs/mdrun/runner.cpp", '#include "runner.h"\n', '+#include "gromacs/applied_forces/nnpot/weirlibrary.h"\n'),
+        (
+            "src/gromacs/mdrun/runner.cpp",
+            '#include "runner.h"\n',
+            '+#include "gromacs/applied_forces/nnpot/weirfarpairs.h"\n#include "gromacs/applied_forces/nnpot/weirlibrary.h"\n',
+        ),
+        (
+            "src/gromacs/mdrun/runner.cpp",
+            "        // Dirty hack, for fixing disres and orires should be made mdmodules\n",
+            "        gmx::weirSetInteractions(fr->ic.get());\n",
+        ),
     ]
     release = " " * (12 if form == 2025 else 16) + "releaseDevice();\n"
     out.append(("src/gromacs/mdrun/runner.cpp", release, "            // Weir's device memory is freed later than this.\n            if (!weir::mayHoldDevice())\n"))

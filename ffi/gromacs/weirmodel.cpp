@@ -184,13 +184,25 @@ void WeirModel::open(const std::string& fileName, const MDLogger& logger)
     GMX_LOG(logger.info)
             .asParagraph()
             .appendText(potential_->origin() + " computes the NNPot group with " + fileName + ".\n" + potential_->summary());
+    logger_ = &logger;
 }
 
-void WeirModel::passVirial(INNPotModel* model, ForceWithVirial* forceWithVirial)
+void WeirModel::passStep(INNPotModel*         model,
+                         ForceProviderOutput* output,
+                         ArrayRef<const real> charges,
+                         ArrayRef<const int>  inputToLocal,
+                         const t_atoms&       atoms,
+                         ArrayRef<const int>  group)
 {
     if (auto* ours = dynamic_cast<WeirModel*>(model))
     {
-        ours->forceWithVirial_ = forceWithVirial;
+        ours->forceWithVirial_ = &output->forceWithVirial_;
+        ours->farPairs_.refusePerturbed(atoms, group);
+        ours->charges_.clear();
+        for (const int local : inputToLocal)
+        {
+            ours->charges_.push_back(local == -1 ? 0 : charges[local]);
+        }
     }
 }
 
@@ -220,11 +232,36 @@ void WeirModel::evaluate(ArrayRef<const RVec> positions, ArrayRef<const int> ato
                 potential_->setAtomicNumbers(atomNumbers.data(), atomNumbers.size());
                 evaluation_ = potential_->compute(positions_, pbcType == PbcType::Xyz ? vectors : nullptr, virial);
             });
-    std::copy(evaluation_.forces.begin(), evaluation_.forces.end(), forces_.begin());
+    farPairs_.compute(positions, charges_, box, pbcType);
+    for (size_t i = 0; i < forces_.size(); i++)
+    {
+        forces_[i] = static_cast<real>(evaluation_.forces[i] + farPairs_.forces()[i]);
+    }
+    if (logger_ != nullptr)
+    {
+        if (const std::string told = farPairs_.summary(); !told.empty())
+        {
+            GMX_LOG(logger_->info).asParagraph().appendText(told);
+            logger_ = nullptr;
+        }
+    }
 }
 
-void WeirModel::addVirial()
+void WeirModel::addEnergiesAndVirial(gmx_enerdata_t* enerd)
 {
+#if GMX_WEIR_INTERFACE >= 2026
+    real& ofModel           = enerd->term[InteractionFunction::NeuralNetworkPotentialEnergy];
+    real& ofReciprocalSum   = enerd->term[InteractionFunction::CoulombReciprocalSpace];
+    real& ofReactionField   = enerd->term[InteractionFunction::ReactionFieldExclusion];
+#else
+    real& ofModel         = enerd->term[F_ENNPOT];
+    real& ofReciprocalSum = enerd->term[F_COUL_RECIP];
+    real& ofReactionField = enerd->term[F_RF_EXCL];
+#endif
+    ofModel = static_cast<real>(evaluation_.energy);
+    // Others set these terms before (PME on this rank) or add to them later (PME elsewhere).
+    (farPairs_.ofReciprocalSum() ? ofReciprocalSum : ofReactionField) += static_cast<real>(farPairs_.energy());
+
     if (forceWithVirial_ == nullptr || !evaluation_.hasVirial)
     {
         return;
@@ -235,7 +272,7 @@ void WeirModel::addVirial()
     {
         for (int j = 0; j < 3; j++)
         {
-            half[i][j] = static_cast<real>(-0.5 * evaluation_.virial[3 * i + j]);
+            half[i][j] = static_cast<real>(-0.5 * (evaluation_.virial[3 * i + j] + farPairs_.virial()[3 * i + j]));
         }
     }
     forceWithVirial_->addVirialContribution(half);
@@ -282,10 +319,18 @@ void WeirModel::evaluateModel(gmx_enerdata_t*                  enerd,
     const PbcType pbcType = *pbcArgument;
 #    endif
     forces_.assign(3 * positions.size(), 0);
+    if (mpiComm_.isParallel() && farPairs_.active())
+    {
+        mpiComm_.sumReduce(charges_.size(), charges_.data());
+    }
+    for (const LinkFrontierAtom& link : linkFrontier)
+    {
+        // Not of the group: grompp does not exclude it from the others.
+        charges_[link.getInputIndexMM()] = 0;
+    }
     if (mpiComm_.isMainRank())
     {
         evaluate(positions, atomNumbers, box, pbcType);
-        enerd->term[InteractionFunction::NeuralNetworkPotentialEnergy] = static_cast<real>(evaluation_.energy);
         for (const LinkFrontierAtom& link : linkFrontier)
         {
             const int mm = link.getInputIndexMM();
@@ -296,7 +341,7 @@ void WeirModel::evaluateModel(gmx_enerdata_t*                  enerd,
             }
             weir::takeLinkOutOfVirial(e, &evaluation_.forces[3 * mm], evaluation_.virial);
         }
-        addVirial();
+        addEnergiesAndVirial(enerd);
     }
     if (mpiComm_.isParallel())
     {
@@ -365,6 +410,10 @@ void WeirModel::preparePbcType(PbcType& pbcType)
 void WeirModel::evaluateModel()
 {
     forces_.assign(3 * inputPositions_.size(), 0);
+    if (havePPDomainDecomposition(cr_) && farPairs_.active())
+    {
+        gmx_sum(charges_.size(), charges_.data(), cr_);
+    }
     if (MAIN(cr_))
     {
         evaluate(inputPositions_, inputNumbers_, inputBox_, inputPbc_);
@@ -375,8 +424,7 @@ void WeirModel::getOutputs(std::vector<int>& indices, gmx_enerdata_t& enerd, con
 {
     if (MAIN(cr_))
     {
-        enerd.term[F_ENNPOT] = static_cast<real>(evaluation_.energy);
-        addVirial();
+        addEnergiesAndVirial(&enerd);
     }
     if (havePPDomainDecomposition(cr_))
     {

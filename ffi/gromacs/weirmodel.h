@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gromacs/applied_forces/nnpot/nnpotmodel.h"
+#include "gromacs/applied_forces/nnpot/weirfarpairs.h"
 #include "gromacs/applied_forces/nnpot/weirinterface.h"
 #include "gromacs/applied_forces/nnpot/weirlibrary.h"
 #include "gromacs/utility/arrayref.h"
@@ -20,12 +21,14 @@
 
 struct gmx_enerdata_t;
 struct gmx_mtop_t;
+struct t_atoms;
 struct t_commrec;
 enum class PbcType;
 
 namespace gmx
 {
 
+class ForceProviderOutput;
 class ForceWithVirial;
 class LinkFrontierAtom;
 class MDLogger;
@@ -68,7 +71,8 @@ void weirMakeLinksWhole(const std::vector<LinkFrontierAtom>& links,
 
 /*! NNPot model that Weir evaluates on the main rank.
  *
- * Energy goes to the energy file's "NN Potential", forces to the ranks that own the atoms, the virial (through passVirial) to the pressure.
+ * Energy goes to the energy file's "NN Potential", forces to the ranks that own the atoms, the virial (through passStep) to the pressure.
+ * What the classical electrostatics keeps between far atoms of the group (WeirFarPairs) is taken out in passing.
  */
 class WeirModel : public INNPotModel
 {
@@ -115,16 +119,24 @@ public:
 #endif
     bool outputsForces() const override { return true; }
 
-    //! Before each evaluation: where the virial of this step goes. Does nothing for models that are not Weir's.
-    static void passVirial(INNPotModel* model, ForceWithVirial* forceWithVirial);
+    /*! Before each evaluation, on every rank: where the virial of this step goes, and the charges of the atoms. Does nothing for models that are not Weir's.
+     *
+     * inputToLocal: index into charges for each row of positions, or -1 where another rank has the atom. group: global indices.
+     */
+    static void passStep(INNPotModel*         model,
+                         ForceProviderOutput* output,
+                         ArrayRef<const real> charges,
+                         ArrayRef<const int>  inputToLocal,
+                         const t_atoms&       atoms,
+                         ArrayRef<const int>  group);
 
 private:
     //! Reads the model and says so in the log.
     void open(const std::string& fileName, const MDLogger& logger);
-    //! On the main rank: fills forces_ and the evaluation.
+    //! On the main rank: fills forces_, the evaluation and farPairs_.
     void evaluate(ArrayRef<const RVec> positions, ArrayRef<const int> atomNumbers, const matrix& box, PbcType pbcType);
-    //! On the main rank: adds the virial of the last evaluation, less what link atoms put into it.
-    void addVirial();
+    //! On the main rank: adds energies and the virial of the last evaluation.
+    void addEnergiesAndVirial(gmx_enerdata_t* enerd);
 
     std::unique_ptr<weir::Potential> potential_;
     //! Of the group, link atoms included; three an atom; the same on every rank after the sum.
@@ -132,7 +144,12 @@ private:
     //! Three an atom.
     std::vector<double> positions_;
     weir::Evaluation    evaluation_;
+    WeirFarPairs        farPairs_;
+    //! Of the group's atoms of this rank, then of all of them; one a row of positions.
+    std::vector<real>   charges_;
     ForceWithVirial*    forceWithVirial_ = nullptr;
+    //! Until the far pairs were told of.
+    const MDLogger*     logger_ = nullptr;
 #if GMX_WEIR_INTERFACE >= 2026
     const MpiComm& mpiComm_;
 #else
