@@ -2,171 +2,21 @@
 
 GMX: a gmx built with the backend. TOPOLOGIES: GROMACS' share/top. TARGET: folder of weir and libweir.so. See gromacs_native.sh.
 """
-import json
 import math
-import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-gmx, top_folder, target = (Path(a).resolve() for a in sys.argv[1:4])
-structures = Path(sys.argv[4]).resolve() if len(sys.argv) > 4 else None
-weir = target / "weir"
-water = Path(__file__).resolve().parents[2] / "examples/water/model.dp"
-work = Path(tempfile.mkdtemp(prefix="gromacs-native-"))
-EV = 96.48533212
-# kJ/mol/nm3 in bar.
-BAR = 16.6053907
-environment = {
-    **os.environ,
-    "GMXLIB": str(top_folder),
-    "GMX_WEIR_LIBRARY": str(target / "libweir.so"),
-    "GMX_NN_DEVICE": "cpu",
-    "GMX_MAXBACKUP": "-1",
-    "OMP_NUM_THREADS": "1",
-    "WEIR_THREADS": "2",
-}
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    print(f"{'ok    ' if good else 'FAILED'} {what}{': ' + detail if detail else ''}", flush=True)
-
-
-def run(*args, env=None, text=None, good=True, seconds=1800):
-    done = subprocess.run([str(a) for a in args], cwd=work, env={**environment, **(env or {})}, input=text, text=True, capture_output=True, timeout=seconds)
-    if good and done.returncode:
-        sys.exit(f"{' '.join(map(str, args))} failed:\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}")
-    return done
-
-
-def write(name, text):
-    (work / name).write_text(text)
-    return name
-
-
-# --- structures ---
-
-
-def read_gro(name):
-    """Box (three vectors, nm), and for every atom (columns 1 to 20, position)."""
-    lines = (work / name).read_text().splitlines()
-    atoms = []
-    for line in lines[2 : 2 + int(lines[1])]:
-        width = line.index(".", line.index(".") + 1) - line.index(".")
-        atoms.append((line[:20], [float(line[20 + width * k : 20 + width * (k + 1)]) for k in range(3)]))
-    b = [float(w) for w in lines[2 + int(lines[1])].split()] + [0.0] * 6
-    return [[b[0], b[3], b[4]], [b[5], b[1], b[6]], [b[7], b[8], b[2]]], atoms
-
-
-def write_gro(name, box, atoms):
-    b = [box[0][0], box[1][1], box[2][2], box[0][1], box[0][2], box[1][0], box[1][2], box[2][0], box[2][1]]
-    rows = [f"{head}{x[0]:12.7f}{x[1]:12.7f}{x[2]:12.7f}" for head, x in atoms]
-    return write(name, "\n".join(["t", str(len(atoms)), *rows, " ".join(f"{v:.7f}" for v in b)]) + "\n")
-
-
-def scaled(box, atoms, factor):
-    return [[v * factor for v in row] for row in box], [(head, [v * factor for v in x]) for head, x in atoms]
-
-
-def volume(b):
-    return b[0][0] * b[1][1] * b[2][2]
-
-
-def evaluate(model, box, elements, positions):
-    """Energy (kJ/mol), forces (kJ/mol/nm) and virial (kJ/mol) of `weir eval`; box None: isolated."""
-    cell = f'Lattice="{" ".join(repr(10 * v) for row in box for v in row)}" pbc="T T T"' if box else 'pbc="F F F"'
-    rows = [f"{e} {10 * x[0]!r} {10 * x[1]!r} {10 * x[2]!r}" for e, x in zip(elements, positions)]
-    write("eval.extxyz", "\n".join([str(len(rows)), f"Properties=species:S:1:pos:R:3 {cell}", *rows]) + "\n")
-    out = json.loads(run(weir, "eval", model, "eval.extxyz", "--json", "-", "-q", env={"WEIR_BACKEND": "cpu"}).stdout.splitlines()[-1])
-    return out["energy"] * EV, [[f * EV * 10 for f in row] for row in out["forces"]], [[v * EV for v in row] for row in out["virial"]]
-
-
-# --- runs ---
-
-def mdp(name, model=None, group=None, cut=0.9, **options):
-    """An .mdp file: one step of the whole system with all its forces, unless options say otherwise."""
-    lines = {
-        "cutoff-scheme": "Verlet",
-        "coulombtype": "PME",
-        "rcoulomb": cut,
-        "rvdw": cut,
-        "pbc": "xyz",
-        "constraints": "none",
-        "integrator": "md",
-        "dt": 0.0005,
-        "nsteps": 0,
-        "nstcalcenergy": 1,
-        "nstenergy": 1,
-        "nstfout": 1,
-    }
-    lines.update({k.replace("_", "-"): v for k, v in options.items()})
-    if model:
-        lines.update({"nnpot-active": "yes", "nnpot-modelfile": model, "nnpot-input-group": group})
-    return write(name, "".join(f"{k} = {v}\n" for k, v in lines.items()))
-
-
-def grompp(mdp_file, gro, top, tpr, ndx="groups.ndx", good=True, env=None):
-    return run(gmx, "grompp", "-f", mdp_file, "-c", gro, "-r", gro, "-p", top, "-n", ndx, "-o", tpr, "-po", "out.mdp", good=good, env=env)
-
-
-def mdrun(name, tpr, *more, good=True, env=None):
-    ranks = () if "-ntmpi" in more else ("-ntmpi", 1)
-    return run(gmx, "mdrun", "-s", tpr, "-deffnm", name, "-nb", "cpu", "-ntomp", 1, *ranks, *more, good=good, env=env)
-
-
-def terms(name, *wanted):
-    """Rows of the energy file in full single precision, in the order asked for (gmx energy has its own)."""
-    run(gmx, "energy", "-f", f"{name}.edr", "-o", "e.xvg", "-dp", text="\n".join(wanted) + "\n\n")
-    lines = (work / "e.xvg").read_text().splitlines()
-    legends = [re.search(r'legend "(.*)"', line).group(1).replace(" ", "-") for line in lines if re.match(r"@ s\d+ legend", line)]
-    assert sorted(legends) == sorted(wanted), (legends, wanted)
-    columns = [1 + legends.index(w) for w in wanted]
-    return [[float(line.split()[c]) for c in columns] for line in lines if line[0] not in "#@"]
-
-
-def forces(name):
-    out = run(gmx, "dump", "-f", f"{name}.trr").stdout
-    return [[float(w) for w in m.split(",")] for m in re.findall(r"^ *f\[ *\d+\]=\{([^}]*)\}", out, re.M)]
-
-
-def largest(a, b):
-    """Largest difference between two lists of vectors."""
-    return max(abs(x - y) for p, q in zip(a, b) for x, y in zip(p, q))
-
-
-def minus(a, b):
-    return [[x - y for x, y in zip(p, q)] for p, q in zip(a, b)]
-
-
-VIRIAL = ["Vir-XX", "Vir-XY", "Vir-XZ", "Vir-YX", "Vir-YY", "Vir-YZ", "Vir-ZX", "Vir-ZY", "Vir-ZZ"]
-
-
-def single(name, model, group, gro="start.gro", top="topol.top", *more, env=None, **options):
-    """One step: NN energy, virial (9), forces of all atoms, volume and pressure."""
-    grompp(mdp(f"{name}.mdp", model=model, group=group, **options), gro, top, f"{name}.tpr")
-    mdrun(name, f"{name}.tpr", *more, env=env)
-    row = terms(name, "NN-Potential", *VIRIAL, "Pressure")[0]
-    return row[0], row[1:10], forces(name), row[10]
-
-
-def elements_of(atoms):
-    return [re.sub(r"\d", "", head[10:15]).strip()[0] for head, _ in atoms]
-
+import gromacs_far_pairs as far_pairs
+from gromacs_runs import (
+    BAR, check, conserved, elements_of, evaluate, forces, gmx, grompp, hold, largest, mdp, mdrun, minus, model, read_gro, run, scaled, single, structures,
+    tally, terms, top_folder, volume, water, weir, work, write, write_gro
+)
 
 # --- a peptide in water ---
 
 PEPTIDE = Path(__file__).with_name("peptide.pdb").read_text()
-
-
-def hold(n):
-    """posre.itp with all atoms of the group. A random model has no bonds: without springs, hydrogen falls into the next oxygen of the water in 10 fs."""
-    write("posre.itp", "[ position_restraints ]\n" + "".join(f"{i + 1} 1 200000 200000 200000\n" for i in range(n)))
 
 
 def peptide():
@@ -189,11 +39,6 @@ def peptide():
     box, atoms = read_gro("em.gro")
     write_gro("start.gro", box, atoms)
     return n, side
-
-
-def model(name, seed):
-    run(weir, "model", "new", "--preset", "tiny", "--seed", seed, "--out", name, "-q")
-    return name
 
 
 def hybrid(n):
@@ -269,20 +114,6 @@ def links(side):
     check("link atoms on two ranks: computed or refused with a sentence", two.returncode == 0 or "need a single rank" in " ".join(two.stderr.split()), f"exit code {two.returncode}")
 
 
-def conserved(what, steps, gro, top, group, ndx="groups.ndx", judged=True, **options):
-    options = {"gen_vel": "yes", "gen_temp": 300, "gen_seed": 7, "verlet_buffer_tolerance": "0.0005", "define": "-DPOSRES", "comm_mode": "None", **options}
-    grompp(mdp("nve.mdp", nsteps=steps, nstfout=0, model="a.weir", group=group, **options), gro, top, "nve.tpr", ndx)
-    mdrun("nve", "nve.tpr")
-    rows = terms("nve", "NN-Potential", "Potential", "Kinetic-En.", "Total-Energy")
-    total = [r[3] for r in rows]
-    moved, _, swing, spread = (max(column) - min(column) for column in zip(*rows))
-    said = f"total {total[0]:.2f} to {total[-1]:.2f}, spread {spread:.2f}; kinetic swings by {swing:.1f}, NN by {moved:.3f} kJ/mol"
-    if judged:
-        check(f"energy is conserved ({what}, {steps} steps of 0.5 fs)", len(rows) == steps + 1 and spread < 0.01 * swing and moved > 0, said)
-    else:
-        print(f"       {what}, {steps} steps of 0.5 fs: {said}", flush=True)
-
-
 def npt():
     grompp(mdp("npt.mdp", dt=0.001, nsteps=100, nstfout=0, model="a.weir", group="Peptide", gen_vel="yes", gen_temp=300, gen_seed=7, tcoupl="v-rescale", tc_grps="System", tau_t="0.1", ref_t="300", pcoupl="c-rescale", tau_p="1", ref_p="1", compressibility="4.5e-5"), "start.gro", "topol.top", "npt.tpr")
     mdrun("npt", "npt.tpr")
@@ -341,42 +172,7 @@ def protein():
     whole = max(abs(f) for row in fa for f in row)
     off = largest(ours, theirs[:n])
     check("1YRF: forces of the group are those of weir eval", off < 3e-5 * whole, f"differ by {off:.2g} of {max(abs(f) for row in ours for f in row):.3g} kJ/mol/nm (classical up to {whole:.3g})")
-    # With the force field's charges, energy jumps whenever a pair of the group crosses the cutoff (docs/gromacs-native.md): told, not judged.
-    conserved("1YRF", 200, "1YRF_solvated.gro", top, "Protein", "1YRF.ndx", judged=False, cut=0.7)
-    write("even.top", re.sub(r"^( +\d+ +\S+ +\d+ +\S+ +\S+ +\d+ +)-?[\d.]+( +[\d.]+)", r"\g<1>0.0034364\2", (work / top).read_text(), flags=re.M))
-    conserved("1YRF, its charge spread evenly", 200, "1YRF_solvated.gro", "even.top", "Protein", "1YRF.ndx", cut=0.7)
-    residue(top, box, atoms, n, ea)
-
-
-def residue(top, box, atoms, n, expected):
-    """What PME leaves between atoms of the group beyond the cutoff: the isolated group, all of it in the NNPot group, beside a direct sum."""
-    text = (work / top).read_text()
-    write("alone.top", re.sub(r"^(SOL|NA|CL)\s+\d+\s*$", "", text, flags=re.M))
-    write_gro("alone.gro", box, atoms[:n])
-    write("alone.ndx", "[ System ]\n" + " ".join(str(i + 1) for i in range(n)) + "\n")
-    charges = [float(line.split()[6]) for line in re.search(r"\[ atoms \]\n(.*?)\n\[", text, re.S).group(1).splitlines() if line.strip() and line.split()[0].isdigit()]
-    assert len(charges) == n
-    for cut in (0.7, 1.2):
-        done = grompp(mdp("alone.mdp", model="a.weir", group="System", cut=cut), "alone.gro", "alone.top", "alone.tpr", "alone.ndx", good=False)
-        if done.returncode:
-            # The protein alone is charged, which grompp warns of; PME adds a neutralising background.
-            run(gmx, "grompp", "-f", "alone.mdp", "-c", "alone.gro", "-p", "alone.top", "-n", "alone.ndx", "-o", "alone.tpr", "-po", "out.mdp", "-maxwarn", 1)
-        mdrun("alone", "alone.tpr")
-        nn, total = terms("alone", "NN-Potential", "Potential")[0]
-        told = minus(forces("alone"), expected[1])
-        energy, direct = 0.0, [[0.0] * 3 for _ in range(n)]
-        for i in range(n):
-            for j in range(i):
-                d = [p - q for p, q in zip(atoms[i][1], atoms[j][1])]
-                r = math.sqrt(sum(v * v for v in d))
-                if r >= cut:
-                    e = 138.935458 * charges[i] * charges[j] / r
-                    energy += e
-                    for k in range(3):
-                        direct[i][k] += e * d[k] / r**2
-                        direct[j][k] -= e * d[k] / r**2
-        rms, off = (math.sqrt(sum(v * v for row in f for v in row) / (3 * n)) for f in (told, minus(told, direct)))
-        check(f"what PME leaves in the isolated group is the Coulomb part beyond {cut} nm", off < 0.5 * rms, f"{total - nn:.1f} kJ/mol (direct sum {energy:.1f}), forces rms {rms:.1f} (off by {off:.1f}), largest {max(abs(v) for row in told for v in row):.1f} kJ/mol/nm")
+    far_pairs.check_all(top, box, atoms, n, ea)
 
 
 print(f"in {work}", flush=True)
@@ -387,12 +183,14 @@ hybrid(count)
 pressure("Peptide", "whole molecule")
 conserved("peptide", 200, "start.gro", "topol.top", "Peptide")
 npt()
+far_pairs.narrow()
 form = int(re.search(r"GMX_WEIR_INTERFACE (\d+)", (top_folder.parents[1] / "src/gromacs/applied_forces/nnpot/weirinterface.h").read_text()).group(1))
 if form >= 2026:
     links(side_chain)
 refusals(count)
 if structures:
     protein()
+passed, failed = tally()
 if not failed:
     shutil.rmtree(work)
 print(f"gromacs-native: {passed} passed, {failed} failed")
