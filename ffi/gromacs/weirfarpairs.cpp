@@ -14,8 +14,6 @@
 #include "gromacs/utility/exceptions.h"
 #include "gromacs/utility/stringutil.h"
 
-#include "weirinterface.h"
-
 namespace gmx
 {
 

@@ -5,10 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "gromacs/applied_forces/nnpot/weirinterface.h"
 #include "gromacs/utility/arrayref.h"
 #include "gromacs/utility/basedefinitions.h"
 #include "gromacs/utility/real.h"
-#include "gromacs/utility/vectypes.h"
+
+#if GMX_WEIR_INTERFACE >= 2026
+#    include "gromacs/utility/vectypes.h"
+#else
+#    include "gromacs/math/vectypes.h"
+#endif
 
 struct interaction_const_t;
 struct t_atoms;

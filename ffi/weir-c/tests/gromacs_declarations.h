@@ -1,12 +1,18 @@
-// What weirmodel.cpp uses of GROMACS, in our own words: enough to see that the class is sound C++ for each form of the interface.
+// What weirmodel.cpp and weirfarpairs.cpp use of GROMACS, in our own words: enough to see that the classes are sound C++ for each form of the
+// interface, and to run the second (gromacs_far_pairs.cpp).
 // It proves nothing about GROMACS itself; tests/clients/gromacs_native.sh does.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 
+#include <cmath>
+
+#include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -22,6 +28,8 @@ enum class PbcType : int
 };
 struct t_pbc
 {
+    PbcType type;
+    matrix  box;
 };
 struct t_commrec
 {
@@ -37,9 +45,13 @@ inline bool havePPDomainDecomposition(const t_commrec*)
 inline void gmx_sum(std::size_t, real*, const t_commrec*) {}
 enum class InteractionFunction
 {
-    NeuralNetworkPotentialEnergy
+    NeuralNetworkPotentialEnergy,
+    CoulombReciprocalSpace,
+    ReactionFieldExclusion
 };
-constexpr InteractionFunction F_ENNPOT = InteractionFunction::NeuralNetworkPotentialEnergy;
+constexpr InteractionFunction F_ENNPOT     = InteractionFunction::NeuralNetworkPotentialEnergy;
+constexpr InteractionFunction F_COUL_RECIP = InteractionFunction::CoulombReciprocalSpace;
+constexpr InteractionFunction F_RF_EXCL    = InteractionFunction::ReactionFieldExclusion;
 struct gmx_enerdata_t
 {
     std::map<InteractionFunction, real> term;
@@ -49,7 +61,9 @@ struct gmx_mtop_t
 };
 struct t_atom
 {
-    int atomnumber;
+    int            atomnumber;
+    real           q, qB;
+    unsigned short type, typeB;
 };
 struct t_atoms
 {
@@ -61,6 +75,56 @@ struct AtomProperties
     int atomNumberFromElement(const char*);
 };
 
+enum class CoulombInteractionType
+{
+    Cut,
+    RF,
+    Pme,
+    Ewald,
+    Fmm
+};
+enum class VanDerWaalsType
+{
+    Cut,
+    Pme
+};
+inline bool usingRF(const CoulombInteractionType& t)
+{
+    return t == CoulombInteractionType::RF;
+}
+inline bool usingLJPme(const VanDerWaalsType& t)
+{
+    return t == VanDerWaalsType::Pme;
+}
+struct interaction_const_t
+{
+#if GMX_WEIR_INTERFACE >= 2026
+    struct
+    {
+        VanDerWaalsType type;
+    } vdw;
+    struct
+    {
+        CoulombInteractionType type;
+        real                   cutoff, ewaldCoeff, epsfac, reactionFieldCoefficient, reactionFieldShift;
+    } coulomb;
+    bool nbnxmIsDirectCoulombProvider = true;
+#else
+    VanDerWaalsType        vdwtype;
+    CoulombInteractionType eeltype;
+    real                   rcoulomb, ewaldcoeff_q, epsfac, reactionFieldCoefficient, reactionFieldShift;
+#endif
+    std::unique_ptr<int> softCoreParameters;
+};
+enum class ModuleMultiThread
+{
+    Default
+};
+inline int gmx_omp_nthreads_get(ModuleMultiThread)
+{
+    return 3;
+}
+
 #define GMX_THROW(e) throw e
 #define GMX_LOG(l) (l)
 
@@ -71,26 +135,40 @@ using Index = std::ptrdiff_t;
 struct RVec
 {
     RVec() = default;
-    RVec(real, real, real);
-    real  operator[](int) const;
-    real& operator[](int);
-    RVec& operator+=(const RVec&);
-    RVec  operator+(const RVec&) const;
+    RVec(real x, real y, real z) : v{ x, y, z } {}
+    real  operator[](int i) const { return v[i]; }
+    real& operator[](int i) { return v[i]; }
+    RVec& operator+=(const RVec& o) { return *this = *this + o; }
+    RVec  operator+(const RVec& o) const { return { v[0] + o[0], v[1] + o[1], v[2] + o[2] }; }
+
+    real v[3];
 };
 template<typename T>
 struct ArrayRef
 {
     ArrayRef() = default;
     template<typename Container>
-    ArrayRef(Container&&);
-    T*             begin() const;
-    T*             end() const;
-    T*             data() const;
-    std::size_t    size() const;
-    std::ptrdiff_t ssize() const;
-    bool           empty() const;
-    T&             operator[](std::ptrdiff_t) const;
+    ArrayRef(Container&& c) : data_(c.data()), size_(c.size())
+    {
+    }
+    T*             begin() const { return data_; }
+    T*             end() const { return data_ + size_; }
+    T*             data() const { return data_; }
+    std::size_t    size() const { return size_; }
+    std::ptrdiff_t ssize() const { return size_; }
+    bool           empty() const { return size_ == 0; }
+    T&             operator[](std::ptrdiff_t i) const { return data_[i]; }
+
+    T*          data_ = nullptr;
+    std::size_t size_ = 0;
 };
+template<typename... Arguments>
+std::string formatString(const char* format, Arguments... arguments)
+{
+    char text[1000];
+    std::snprintf(text, sizeof text, format, arguments...);
+    return text;
+}
 struct LogLine
 {
     LogLine asParagraph() const;
@@ -129,6 +207,10 @@ class ForceWithVirial
 public:
     void addVirialContribution(const matrix);
     bool computeVirial_;
+};
+struct ForceProviderOutput
+{
+    ForceWithVirial& forceWithVirial_;
 };
 enum class NNPotEmbedding
 {
@@ -177,7 +259,21 @@ public:
 };
 } // namespace gmx
 
-void set_pbc(t_pbc*, PbcType, const matrix&);
+inline void set_pbc(t_pbc* pbc, PbcType type, const matrix& box)
+{
+    pbc->type = type;
+    std::copy(&box[0][0], &box[0][0] + 9, &pbc->box[0][0]);
+}
+//! Of rectangular boxes.
+inline void pbc_dx(const t_pbc* pbc, const gmx::RVec& a, const gmx::RVec& b, gmx::RVec& d)
+{
+    for (int k = 0; k < 3; k++)
+    {
+        const real length = pbc->type == PbcType::Xyz ? pbc->box[k][k] : 0;
+        d[k]              = a[k] - b[k];
+        d[k] -= length > 0 ? length * std::round(d[k] / length) : 0;
+    }
+}
 void pbc_dx_aiuc(const t_pbc*, const gmx::RVec&, const gmx::RVec&, gmx::RVec&);
 
 #define GMX_TORCH 0
