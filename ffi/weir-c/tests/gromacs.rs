@@ -282,6 +282,10 @@ fn far_pairs_lose_what_electrostatics_keeps_of_them_with_forces_and_virial() {
         let Some(built) = built else { return };
         assert!(built.status.success(), "form {form}: {}", text(&built.stderr));
         let done = run(&mut Command::new(&program)).unwrap();
-        assert!(done.status.success() && text(&done.stdout) == "far pairs: ok\n", "form {form}: {}", text(&done.stdout));
+        assert!(
+            done.status.success() && text(&done.stdout) == "far pairs: ok\n",
+            "form {form}: {}",
+            text(&done.stdout)
+        );
     }
 }
