@@ -221,7 +221,8 @@ def refusals(alone, gro, top, ndx):
     row = re.search(r"^( +1 +(\S+) +\d+ +\S+ +\S+ +\d+ +(-?[\d.]+) +([\d.]+)).*$", text, re.M)
     write("perturbed.top", text.replace(row.group(0), f"{row.group(1)} {row.group(2)} {float(row.group(3)) + 0.1} {row.group(4)}", 1))
     grompp(mdp("fr.mdp", model="a.weir", group="Protein", cut=0.7, free_energy="yes", init_lambda=0), gro, "perturbed.top", "fr.tpr", ndx, warnings=2)
-    refused("a perturbed charge in the group", "Atom 1 of the NNPot group is perturbed")
+    # GROMACS itself refuses excluded pairs beyond the list where one atom is perturbed; Weir's own refusal is for narrow groups (ffi/weir-c/tests/gromacs.rs).
+    refused("a perturbed charge in a wide group", "excluded")
 
 
 def check_all(top, box, atoms, n, expected):
