@@ -9,6 +9,7 @@
 #include "gromacs/mdlib/gmx_omp_nthreads.h"
 #include "gromacs/mdtypes/interaction_const.h"
 #include "gromacs/mdtypes/md_enums.h"
+#include "gromacs/pbcutil/ishift.h"
 #include "gromacs/pbcutil/pbc.h"
 #include "gromacs/topology/atoms.h"
 #include "gromacs/utility/exceptions.h"
@@ -151,6 +152,8 @@ void WeirFarPairs::compute(ArrayRef<const RVec> positions, ArrayRef<const real> 
 
     t_pbc pbc;
     set_pbc(&pbc, pbcType, box);
+    std::vector<RVec> shifts(c_numShiftVectors);
+    calc_shifts(box, shifts);
     const int threads = gmx_omp_nthreads_get(ModuleMultiThread::Default);
     ofThread_.resize(threads);
     // Rows are dealt out in turn, and the threads' sums added in order: the same number of threads gives the same bits.
@@ -167,8 +170,18 @@ void WeirFarPairs::compute(ArrayRef<const RVec> positions, ArrayRef<const real> 
             {
                 const int j = charged_[b];
                 RVec      d;
-                pbc_dx(&pbc, positions[i], positions[j], d);
-                // As the kernels do, in their precision: a pair belongs to them while its squared distance is less than that of the cutoff.
+                const int shift = pbc_dx_aiuc(&pbc, positions[i], positions[j], d);
+                // As the kernels do, in their precision and order: the pair list moves the atom of a pair whose shift comes before the central one, and a pair
+                // belongs to the kernels while its squared distance is less than that of the cutoff.
+                const bool  iMoves = shift < c_centralShiftIndex;
+                const RVec& moved  = positions[iMoves ? i : j];
+                const RVec& still  = positions[iMoves ? j : i];
+                const RVec& by     = shifts[iMoves ? shift : 2 * c_centralShiftIndex - shift];
+                for (int k = 0; k < 3; k++)
+                {
+                    const real there = moved[k] + by[k];
+                    d[k]             = iMoves ? there - still[k] : still[k] - there;
+                }
                 const real squared = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
                 if (squared < law.cutoffSquared)
                 {

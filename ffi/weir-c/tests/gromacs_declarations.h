@@ -264,16 +264,31 @@ inline void set_pbc(t_pbc* pbc, PbcType type, const matrix& box)
     pbc->type = type;
     std::copy(&box[0][0], &box[0][0] + 9, &pbc->box[0][0]);
 }
-//! Of rectangular boxes.
-inline void pbc_dx(const t_pbc* pbc, const gmx::RVec& a, const gmx::RVec& b, gmx::RVec& d)
+namespace gmx
 {
-    for (int k = 0; k < 3; k++)
+// Our own numbering: one box to either side, the last direction counting most, as GROMACS has it.
+constexpr int c_centralShiftIndex = 13, c_numShiftVectors = 27;
+} // namespace gmx
+inline void calc_shifts(const matrix& box, gmx::ArrayRef<gmx::RVec> shifts)
+{
+    for (int i = 0; i < 27; i++)
+    {
+        shifts[i] = { (i % 3 - 1) * box[0][0], (i / 3 % 3 - 1) * box[1][1], (i / 9 - 1) * box[2][2] };
+    }
+}
+//! Of rectangular boxes, atoms at most a box apart.
+inline int pbc_dx_aiuc(const t_pbc* pbc, const gmx::RVec& a, const gmx::RVec& b, gmx::RVec& d)
+{
+    int shift = gmx::c_centralShiftIndex;
+    for (int k = 2, weight = 9; k >= 0; k--, weight /= 3)
     {
         const real length = pbc->type == PbcType::Xyz ? pbc->box[k][k] : 0;
         d[k]              = a[k] - b[k];
-        d[k] -= length > 0 ? length * std::round(d[k] / length) : 0;
+        const int n       = length > 0 ? -static_cast<int>(std::lround(d[k] / length)) : 0;
+        d[k] += n * length;
+        shift += n * weight;
     }
+    return shift;
 }
-void pbc_dx_aiuc(const t_pbc*, const gmx::RVec&, const gmx::RVec&, gmx::RVec&);
 
 #define GMX_TORCH 0
