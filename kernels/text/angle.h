@@ -1,9 +1,6 @@
 // Angles of a centre, one block a centre (specification 7.5 and its adjoint). The m x m block is worked on as flat rows (e, f): several
 // receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order.
 
-// Receiving edges whose second message is made in one product.
-#define S_ROWS R_EDGE
-
 // Rows of a centre's angles that are worked on together: receiving edges k .. k + edges, other edges f0 .. f0 + span.
 struct AngleRows {
   u32 k, edges, f0, span;
@@ -11,9 +8,9 @@ struct AngleRows {
 DEVICE u32 rows_of(const AngleRows &q) { return q.edges * q.span; }
 DEVICE u32 edge_of(const AngleRows &q, u32 r) { return q.k + r / q.span; }
 DEVICE u32 other_of(const AngleRows &q, u32 r) { return q.f0 + r % q.span; }
-// Receiving edges that fit together.
-DEVICE u32 group_of(u32 m, u32 left) {
-  u32 g = m > R_ANGLE ? 1 : R_ANGLE / m;
+// Receiving edges that fit together into `most` rows.
+DEVICE u32 group_of(u32 most, u32 m, u32 left) {
+  u32 g = m > most ? 1 : most / m;
   return g < left ? g : left;
 }
 
@@ -65,15 +62,15 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
   LOCAL(real) a = shared_at<real>(0);
   LOCAL(real) message = a + R_ANGLE * AP;
   LOCAL(real) s = message + R_ANGLE * EP;
-  LOCAL(real) own = s + S_ROWS * EP;
-  LOCAL(real) y = own + S_ROWS * (EP + AP);
+  LOCAL(real) own = s + R_SUMS * EP;
+  LOCAL(real) y = own + R_SUMS * (EP + AP);
   // Edges outside the angle set have the same message, or one that their own feature makes.
   u32 last = only_angles || SMOOTH ? m : ne;
-  for (u32 k0 = 0; k0 < last; k0 += S_ROWS) {
-    u32 some = last - k0 < S_ROWS ? last - k0 : S_ROWS;
+  for (u32 k0 = 0; k0 < last; k0 += R_SUMS) {
+    u32 some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
     u32 end = k0 + some < m ? k0 + some : m;
     if (k0 < m)
-      project_own<TR_EDGE>(own, s, end - k0, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight);
+      project_own<TR_OF(R_SUMS)>(own, s, end - k0, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight);
     for (u32 at = thread(); at < some * EP; at += THREADS) {
       u32 k = k0 + at / EP, c = at % EP;
       real x = real(0);
@@ -84,12 +81,12 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
     }
     barrier();
     for (u32 k = k0; k < end;) {
-      u32 g = group_of(m, end - k);
+      u32 g = group_of(R_ANGLE, m, end - k);
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
         AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
         stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
         barrier();
-        product<TR_ANGLE>(
+        product<TR_OF(R_ANGLE)>(
             rows_of(q), AP, only_angles ? EP : 0, wa, weight, wa, LAMBDA(u32 r, u32 c) { return real(a[r * AP + c]); },
             LAMBDA(u32 r, u32 c, real x) {
               u64 e = edge_of(q, r), f = other_of(q, r);
@@ -117,7 +114,7 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
       k += g;
     }
     if (!only_angles) {
-      product<TR_EDGE>(
+      product<TR_OF(R_SUMS)>(
           some, EP, 0, EP, linear2, EP, LAMBDA(u32 r, u32 c) { return real(s[r * EP + c]); },
           LAMBDA(u32 r, u32 c, real x) {
             u64 at = u64(from + k0 + r - tile_edge) * EP + c;
@@ -143,7 +140,7 @@ EXPORT(angle_forward)
 template <class A>
 DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, A a, LOCAL(real) own, IN(real) other, IN(real) centre, u64 ci, u64 pair,
                       LOCAL(real) message, LOCAL(real) slope) {
-  product<TR_ANGLE>(rows_of(q), AP, 0, wa, weight, wa, a, LAMBDA(u32 r, u32 c, real x) {
+  product<TR_OF(R_ANGLE_BACK)>(rows_of(q), AP, 0, wa, weight, wa, a, LAMBDA(u32 r, u32 c, real x) {
     Both<real> z = act(x + real(own[(edge_of(q, r) - q.k) * wa + c]) + centre[ci + c] + other[(pair + other_of(q, r)) * wa + c]);
     slope[r * wa + c] = z.slope;
     if (c < EP) message[r * EP + c] = z.value;
@@ -166,9 +163,9 @@ KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
   u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
   u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
   LOCAL(real) a = shared_at<real>(0);
-  LOCAL(real) message = a + R_ANGLE * AP;
-  LOCAL(real) slope = message + R_ANGLE * EP;
-  LOCAL(real) s = slope + R_ANGLE * (EP + AP);
+  LOCAL(real) message = a + R_ANGLE_BACK * AP;
+  LOCAL(real) slope = message + R_ANGLE_BACK * EP;
+  LOCAL(real) s = slope + R_ANGLE_BACK * (EP + AP);
   LOCAL(real) p = s + R_SECOND * EP;
   LOCAL(real) own = p + R_SECOND * EP;
   // Adjoints of the group's projections, and their sums for the centre.
@@ -180,13 +177,13 @@ KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
   for (u32 c = thread(); c < wa; c += THREADS) sum[c] = real(0);
   barrier();
   for (u32 k = 0; k < m;) {
-    u32 g = group_of(m, m - k < R_SECOND ? m - k : R_SECOND);
-    bool whole = m <= R_ANGLE;
+    u32 g = group_of(R_ANGLE_BACK, m, m - k < R_SECOND ? m - k : R_SECOND);
+    bool whole = m <= R_ANGLE_BACK;
     project_own<1>(own, s, g, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight);
     for (u32 at = thread(); at < g * EP; at += THREADS) s[at] = real(0);
     barrier();
-    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
-      AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
+    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
+      AngleRows q = {k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK};
       stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
       barrier();
       recompute(q, wa, weight, LAMBDA(u32 r, u32 c) { return real(a[r * AP + c]); }, own, other, centre, ci, pair, message, slope);
@@ -211,8 +208,8 @@ KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
         g, EP, 0, EP, linear2_adjoint, EP, LAMBDA(u32 r, u32 c) { return real(p[r * EP + c]); },
         LAMBDA(u32 r, u32 c, real x) { s[r * EP + c] = x; });
     barrier();
-    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
-      AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
+    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
+      AngleRows q = {k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK};
       u32 rows = rows_of(q);
       if (!whole) {
         stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
@@ -265,7 +262,7 @@ UNROLL_SOME
           x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + f0 + f) * G + G_V]), x);
         geometry_bar[u64(from + k + e) * GB + 4] = x;
       }
-      product<TR_ANGLE>(
+      product<TR_OF(R_ANGLE_BACK)>(
           rows, wa, 0, AP, adjoint, AP, LAMBDA(u32 r, u32 c) { return real(slope[r * wa + c]); },
           LAMBDA(u32 r, u32 c, real x) {
             u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;

@@ -49,7 +49,7 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
     u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<TR_EDGE>(
+    product<TR_OF(R_EDGE)>(
         rows, EP, with_nodes ? 0 : MP, wd, weight, wd, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
         LAMBDA(u32 r, u32 c, real x) {
           real m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]).value;
@@ -70,7 +70,7 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
     if (wa && k0 < t.m) {
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
       u64 pair = first_pair[t.i] - tile_pair + k0;
-      product<TR_EDGE>(
+      product<TR_OF(R_EDGE)>(
           some, EC, 0, wa, other_weight, wa, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
           LAMBDA(u32 r, u32 c, real x) { other[(pair + r) * wa + c] = x; });
     }
@@ -114,7 +114,7 @@ KERNEL(edge_projections)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edg
     u64 pair = first_pair[t.i] - tile_pair + k0;
     stage_edges(e, rows, t.from + k0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<TR_EDGE>(
+    product<TR_OF(R_EDGE)>(
         rows, EC, 0, wa, other_weight, wa, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
         LAMBDA(u32 r, u32 c, real x) { other[(pair + r) * wa + c] = x; });
     barrier();
@@ -159,17 +159,17 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
   u32 tile_pair = first_pair[first_centre];
   Centre t = centre_of(first_centre, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
-  LOCAL(real) d = e + R_EDGE * EP;
+  LOCAL(real) d = e + R_EDGE_BACK * EP;
   // Message times its adjoint; later the change of the edge's adjoint.
-  LOCAL(real) work = d + R_EDGE * (MP + EP);
-  LOCAL(real) sum = work + R_EDGE * (MP > EP ? MP : EP);
+  LOCAL(real) work = d + R_EDGE_BACK * (MP + EP);
+  LOCAL(real) sum = work + R_EDGE_BACK * (MP > EP ? MP : EP);
   for (u32 c = thread(); c < wd; c += THREADS) sum[c] = real(0);
   u64 ci = u64(t.i) * wc, hi = u64(t.i) * MOMENTS;
-  for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE) {
-    u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
+  for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE_BACK) {
+    u32 rows = t.ne - k0 < R_EDGE_BACK ? t.ne - k0 : R_EDGE_BACK, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<TR_EDGE>(
+    product<TR_OF(R_EDGE_BACK)>(
         rows, EP, 0, wd, weight, wd, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
         LAMBDA(u32 r, u32 c, real x) {
           Both<real> m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]);
@@ -220,7 +220,7 @@ UNROLL_SOME
       geometry_bar[u64(e0 + r) * GB] += w_bar;
     }
     // All that the layer adds to an edge's adjoint is summed apart and joins it in one rounding.
-    product<TR_EDGE>(
+    product<TR_OF(R_EDGE_BACK)>(
         rows, wd, 0, EP, adjoint, EP, LAMBDA(u32 r, u32 k) { return real(d[r * wd + k]); },
         LAMBDA(u32 r, u32 c, real x) {
           for (int a = 0; a < 3; a++) x = fma_(geometry[u64(e0 + r) * G + G_H + a], moment_bar[hi + a * EP + c], x);
@@ -230,7 +230,7 @@ UNROLL_SOME
     if (wa && k0 < t.m) {
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
       u64 pair = first_pair[t.i] - tile_pair + k0;
-      product<TR_EDGE>(
+      product<TR_OF(R_EDGE_BACK)>(
           some, wa, 0, EC, other_adjoint, EC, LAMBDA(u32 r, u32 k) { return other_bar[(pair + r) * wa + k]; },
           LAMBDA(u32 r, u32 c, real x) { work[r * EP + c] = real(work[r * EP + c]) + own_bar[(pair + r) * EC + c] + x; });
     }
