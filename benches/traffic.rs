@@ -40,11 +40,16 @@ fn types(model: &Model, s: &Structure) -> Vec<i32> {
     s.symbols.iter().map(|e| model.type_of(e).expect("the published shape knows every element") as i32).collect()
 }
 
+/// Bytes of shared memory of a multiprocessor.
+fn shared() -> u32 {
+    let given = std::env::var("WEIR_TRAFFIC_SHARED").ok().map(|w| w.parse().expect("bytes are a whole number"));
+    given.unwrap_or(EmulatedOptions::default().shared)
+}
+
 /// What the kernels of one step do, and how often they are launched.
 fn step(model: &Arc<Model>, s: &Structure) -> BTreeMap<String, KernelCounts> {
-    let shared = std::env::var("WEIR_TRAFFIC_SHARED").ok().map(|w| w.parse().expect("bytes are a whole number"));
-    let shared = shared.unwrap_or(EmulatedOptions::default().shared);
-    let driver = Arc::new(Emulated::new(EmulatedOptions { memory: 8 << 30, shared, ..EmulatedOptions::default() }));
+    let device = EmulatedOptions { memory: 8 << 30, shared: shared(), ..EmulatedOptions::default() };
+    let driver = Arc::new(Emulated::new(device));
     let options = GpuOptions { precision: PrecisionChoice::F32, ..Default::default() };
     let mut calculator = create(driver.clone(), model.clone(), &types(model, s), &options).unwrap();
     calculator.prepare(&s.positions, s.cell.as_ref()).unwrap();
@@ -155,6 +160,7 @@ fn main() {
     let date = date.ok().map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     let out = serde_json::json!({
         "what": "device memory traffic of a step, counted by the emulated device", "date": date, "commit": commit,
+        "unit_shared": shared(),
         "shape": "dpa-3.1-3m", "precision": "f32", "layers": LAYERS,
         "counted_on": counts(here), "scaled_to": counts(large), "structure": file.file_name().map(|f| f.to_string_lossy()),
         "kernels": kernels,

@@ -14,11 +14,13 @@ are left out, so a kernel with too few waves will be slower than this says. Devi
 
 import argparse
 import ctypes
+import hashlib
 import json
 import math
 import re
 import subprocess
 import tempfile
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -30,29 +32,33 @@ TEXT = ROOT / "kernels/text"
 # takes a tensor core 4 cycles at the published dense rate (494.7 TFLOP/s), of which mma.sync reaches 0.62 (published microbenchmarks).
 ASSUMED = {
     "multiprocessors": 132, "GHz": 1.755, "issue": 4.0, "fp32": 4.0, "integer": 2.0, "special": 0.5, "memory": 1.0, "fp64": 2.0, "tensor": 4 * 0.62 / 4.0,
-    # Warp-evaluations of an activation in which some lane is beyond silut's threshold, so that the other branch runs too.
-    "beyond_threshold": 0.1,
 }
 # 2PTC, and the layers of the shape that do a kernel's work: (forward) the last layer has no angles and no edge update; the last but one no
 # angle update.
 ATOMS, EDGES, ANGLE_EDGES, ANGLES = 4114, 299_380, 93_642, 2_257_334
 NP, EP, AP, EC = 128, 64, 32, 32
 WA, WD = EP + AP, NP + EP
-M, NE = ANGLES / ANGLE_EDGES, EDGES / ATOMS
+SIGMOID = 1 / (1 + math.exp(-3.0))
+# Angle edges of a centre: 24.1 in the mean of the angles.
+M, NE = 24, EDGES / ATOMS
 
 
 def defines(products, rows):
     """Macros of DPA-3.1-3M in f32 (kernels/src/source.rs, `Source::dpa3`)."""
     out = dict(REAL="float", THREADS=128, N_DIM=NP, NP=NP, E_DIM=EP, EP=EP, A_DIM=AP, AP=AP, EC=EC, HEADS=1, AXIS=4,
                PRODUCTS=["plain", "tf32", "tf32x3"].index(products), ACTIVATION=8, STORE=0, EXP_SWITCH=1, RAW_DISTANCE=0, SMOOTH=1,
-               ACTIVATION_THRESHOLD=3.0, E_CUT=6.0, E_SMOOTH=5.3, A_CUT=4.0, A_SMOOTH=3.5, PROTECTION=0.0,
+               ACTIVATION_THRESHOLD=3.0, ACTIVATION_SLOPE=SIGMOID * (1 + 3 * (1 - SIGMOID)), ACTIVATION_OFFSET=3 * SIGMOID, E_CUT=6.0, E_SMOOTH=5.3, A_CUT=4.0, A_SMOOTH=3.5, PROTECTION=0.0,
                EDGE_ROOT=120**-0.5, ANGLE_ROOT=30**-0.25, COSINE=(1 - 1e-6) / math.pi**0.5)
     return {**out, **rows}
 
 
-def compiled(nvrtc, products, rows):
+def compiled(nvrtc, products, rows, keep):
+    """Machine code and the compiler's log; kept in a folder, if one is given, under the text's digest."""
     parts = re.findall(r'\("(\w+\.h)", include_str', (ROOT / "kernels/src/source.rs").read_text())
     text = "".join(f'#line 1 "{p}"\n{(TEXT / p).read_text()}\n' for p in parts)
+    place = keep and Path(keep) / hashlib.sha256(f"{nvrtc} {products} {rows} {text}".encode()).hexdigest()
+    if place and place.with_suffix(".cubin").exists():
+        return place.with_suffix(".cubin").read_bytes(), place.with_suffix(".log").read_text()
     lib = ctypes.CDLL(nvrtc)
     program = ctypes.c_void_p()
     assert lib.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
@@ -67,7 +73,16 @@ def compiled(nvrtc, products, rows):
     lib.nvrtcGetCUBINSize(program, ctypes.byref(size))
     image = ctypes.create_string_buffer(size.value)
     lib.nvrtcGetCUBIN(program, image)
+    if place:
+        place.with_suffix(".cubin").write_bytes(image.raw[: size.value])
+        place.with_suffix(".log").write_text(log.value.decode())
     return image.raw[: size.value], log.value.decode()
+
+
+def version(nvrtc):
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    ctypes.CDLL(nvrtc).nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return f"nvrtc {major.value}.{minor.value}"
 
 
 class Instruction:
@@ -85,7 +100,7 @@ def disassembled(nvdisasm, image):
         if m := re.match(r"\s*\.section\s+\.text\.(\w+)", line):
             code, labels, chain = [], {}, []
             kernels[m[1]] = (code, labels)
-        elif line.lstrip().startswith(".section"):
+        elif re.match(r"\s*\.section\s", line):
             code = None
         elif code is None:
             continue
@@ -117,8 +132,9 @@ def disassembled(nvdisasm, image):
         for a, b in loops:
             for i in code[a : b + 1]:
                 i.loop = a
+        inmost = {a for a, b in heads.items() if not any(a < x <= b for x in heads)}
         for i in code:
-            i.inner = i.loop is not None and not any(i.loop < x <= heads[i.loop] for x in heads)
+            i.inner = i.loop in inmost
     return {k: v[0] for k, v in kernels.items()}
 
 
@@ -163,19 +179,24 @@ def rows_of_thread(rows, most=4):
 
 
 class Product:
-    """A product of `rows` (in shared memory) of length k with k x n weights: warp passes over tiles, and tiles of a pass in use."""
+    """A product of `rows` (in shared memory) of length k with k x n weights. Passes of warps: a pass makes 16 x 32 (16 x 16 where `thread_rows`
+    is 1) elements by matrix units, else `thread_rows` x 4 in each thread, of rows 128 / `lanes` apart."""
 
-    def __init__(self, tensor, k, n, rows, thread_rows):
-        self.k, self.n, self.rows, self.thread_rows, self.tensor = k, n, rows, thread_rows, tensor
+    def __init__(self, tensor, k, n, rows, thread_rows, lanes=16, loose=False):
+        self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes, self.loose = k, n, rows, thread_rows, tensor, lanes, loose
+
+    def tiles(self):
+        return (16 if self.thread_rows == 1 else 32) // 8
 
     def passes(self):
         if self.tensor:
-            units = math.ceil(self.rows / 16)
-            return units * sum(math.ceil(max(0, self.n - 8 * w) / 96) for w in range(4)), min(1.0, self.n / 96)
+            return math.ceil(self.rows / 16) * math.ceil(self.n / (8 * self.tiles()))
+        lanes = 16 if self.loose else self.lanes
+        groups = 128 // lanes
         passes = 0
-        for r0 in range(0, math.ceil(self.rows), 8 * self.thread_rows):
-            passes += sum(1 for w in range(4) if r0 + 2 * w < self.rows)
-        return passes * math.ceil(self.n / 64), 1.0
+        for r0 in range(0, math.ceil(self.rows), groups * self.thread_rows):
+            passes += sum(1 for w in range(4) if r0 + groups // 4 * w < self.rows)
+        return passes * math.ceil(self.n / (4 * lanes))
 
 
 class Loop:
@@ -195,30 +216,35 @@ def statements(products, rows):
     chunks = math.ceil(NE / rows["R_EDGE"])
     r, tr = NE / chunks, rows_of_thread(rows["R_EDGE"])
     k = L("edge.h", r"^KERNEL\(edge_forward\)")
+    first = L("edge.h", "product(_\\w+)?<", k)
+    second = L("edge.h", "product(_\\w+)?<", first)
     out["edge_forward"] = (16 * ATOMS * chunks, [
-        ("edge.h", L("edge.h", "stage_edges\\(e,", k), Loop("STS", r * EP)),
-        ("edge.h", L("edge.h", "product<", k), Product(t, EP, WD, r, tr)),
-        ("edge.h", L("edge.h", "if \\(wa && k0 < t.m\\)", k), Product(t, EC, WA, M / chunks, tr)),
-        ("edge.h", L("edge.h", "real s = sum\\[c\\]", k) - 1, Loop("LDS", r * NP)),
-        ("edge.h", L("edge.h", "c < EP \\+ NP", k), Loop("FFMA", 3 * r * (EP + NP))),
-        ("edge.h", L("edge.h", "^  if \\(with_nodes\\) \\{", L("edge.h", "c < EP \\+ NP", k)), None),
+        ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
+        ("edge.h", first - 1, Product(t, EP, NP, r, tr)),
+        ("edge.h", second - 1, Product(t, EP, EP, r, tr)),
+        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(t, EC, WA, M / chunks, rows_of_thread(rows["R_EDGE"] // 2), 8)),
+        ("edge.h", L("edge.h", r"real s = sum\[c\]", k) - 1, Loop("LDS", r * NP)),
+        ("edge.h", L("edge.h", r"c < EP \+ NP", k), Loop("FFMA", 3 * r * (EP + NP))),
+        ("edge.h", L("edge.h", r"^  if \(with_nodes\) \{", L("edge.h", r"c < EP \+ NP", k)), None),
     ])
     # edge_backward.
     chunks = math.ceil(NE / rows["R_EDGE_BACK"])
     r, tr = NE / chunks, rows_of_thread(rows["R_EDGE_BACK"])
     k = L("edge.h", r"^KERNEL\(edge_backward\)")
-    first = L("edge.h", "product<", k)
-    second = L("edge.h", "product<", L("edge.h", "joins it in one rounding", first))
+    first = L("edge.h", "product(_\\w+)?<", k)
+    second = L("edge.h", "product(_\\w+)?<", first)
+    third = L("edge.h", "product(_\\w+)?<", L("edge.h", "joins it in one rounding", first))
     out["edge_backward"] = (16 * ATOMS * chunks, [
-        ("edge.h", L("edge.h", "stage_edges\\(e,", k), Loop("STS", r * EP)),
-        ("edge.h", first, Product(t, EP, WD, r, tr)),
-        ("edge.h", L("edge.h", "c < wd; c \\+= THREADS", first), Loop("LDS", r * WD)),
-        ("edge.h", L("edge.h", "at < rows \\* 4", first), Loop("FFMA", 3 * r * (EP + NP))),
-        ("edge.h", L("edge.h", "r < rows; r \\+= THREADS", first), Loop("DFMA", 3 * r)),
-        ("edge.h", second, Product(t, WD, EP, r, tr)),
-        ("edge.h", L("edge.h", "if \\(wa && k0 < t.m\\)", second), Product(t, WA, EC, M / chunks, tr)),
-        ("edge.h", L("edge.h", "at < rows \\* EP", second), Loop("STG", r * EP)),
-        ("edge.h", L("edge.h", "centre_bar\\[ci", second), None),
+        ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
+        ("edge.h", first, Product(t, EP, NP, r, tr)),
+        ("edge.h", second - 1, Product(t, EP, EP, r, tr)),
+        ("edge.h", L("edge.h", r"c < wd; c \+= THREADS", second), Loop("LDS", r * WD)),
+        ("edge.h", L("edge.h", r"at < rows \* 4", second), Loop("FFMA", 3 * r * (EP + NP))),
+        ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", second), Loop("DFMA", 3 * r)),
+        ("edge.h", third, Product(t, WD, EP, r, tr)),
+        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), Product(t, WA, EC, M / chunks, tr, loose=True)),
+        ("edge.h", L("edge.h", r"at < rows \* EP", third), Loop("STG", r * EP)),
+        ("edge.h", L("edge.h", r"centre_bar\[ci", third), None),
     ])
     # Angles: chunks of `g` receiving edges times `span` others; what a receiving edge needs once is spread over its chunks.
     def angles(most, together):
@@ -231,15 +257,16 @@ def statements(products, rows):
     k = L("angle.h", r"^KERNEL\(angle_forward\)")
     own = L("angle.h", "DEVICE void project_own")
     per = math.ceil(M / rows["R_SUMS"]) / chunks
-    main = L("angle.h", "product<", k)
+    main = L("angle.h", "product(_\\w+)?<", k)
     out["angle_forward"] = (15 * ANGLE_EDGES / M * chunks, [
         ("angle.h", own, Loop("STS", M * EC / chunks)),
-        ("angle.h", L("angle.h", "product<", own), Scaled(Product(t, EC, WA, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
+        ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / math.ceil(M / rows["R_SUMS"]), rows_of_thread(rows["R_SUMS"] // 2), 8), per)),
         ("angle.h", k, Scaled(Loop("STS", 0), per)),
         ("angle.h", L("angle.h", "group_of\\(", k), Loop("STS", r * AP)),
-        ("angle.h", main, Product(t, AP, WA, r, tr)),
-        ("angle.h", L("angle.h", "if \\(!only_angles\\)", main), Loop("FFMA", r * EP)),
-        ("angle.h", L("angle.h", "product<", main), Scaled(Product(t, EP, EP, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
+        ("angle.h", main - 1, Product(t, AP, EP, r, tr)),
+        ("angle.h", L("angle.h", "product(_\\w+)?<", main) - 1, Product(t, AP, AP, r, rows_of_thread(rows["R_ANGLE"] // 2), 8)),
+        ("angle.h", L("angle.h", r"if \(!only_angles\) \{", main), Loop("FFMA", r * EP)),
+        ("angle.h", L("angle.h", "product(_\\w+)?<", L("angle.h", "product(_\\w+)?<", main)), Scaled(Product(False, EP, EP, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
         ("angle.h", L("angle.h", "if \\(only_angles \\|\\| !rest", main), None),
         ("angle.h", L("angle.h", "Pre-activations of the rows, activated", main), None),
     ])
@@ -254,14 +281,15 @@ def statements(products, rows):
     slopes = L("angle.h", "Slopes become adjoints", k)
     out["angle_backward"] = (15 * ANGLE_EDGES / M * chunks, [
         ("angle.h", own, Loop("STS", g * EC / parts)),
-        ("angle.h", L("angle.h", "product<", own), Scaled(Product(t, EC, WA, g, 1), 1 / parts)),
+        ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, g, 1, 8), 1 / parts)),
         ("angle.h", L("angle.h", "^KERNEL\\(angle_forward"), None),
-        ("angle.h", again, Scaled(Product(t, AP, WA, r, tr), twice)),
+        ("angle.h", again, Scaled(Product(t, AP, EP, r, tr), twice)),
+        ("angle.h", L("angle.h", "wa > EP", again), Scaled(Product(t, AP, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8), twice)),
         ("angle.h", k, Scaled(Loop("STS", 0), 0)),
         ("angle.h", L("angle.h", "bool whole", k), Loop("STS", r * AP * twice)),
         ("angle.h", L("angle.h", "at < g \\* EP", L("angle.h", "recompute\\(", k)), Loop("FFMA", r * EP)),
-        ("angle.h", second, Scaled(Product(t, EP, EP, g, 1), 1 / parts)),
-        ("angle.h", L("angle.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(t, EP, EP, g, 1), 1 / parts)),
+        ("angle.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
+        ("angle.h", L("angle.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
         ("angle.h", L("angle.h", "f0 < m; f0", second), Scaled(Loop("STS", 0), 0)),
         ("angle.h", dot, Loop("FFMA", r * EP)),
         ("angle.h", slopes, Loop("STS", r * WA)),
@@ -269,9 +297,9 @@ def statements(products, rows):
         ("angle.h", L("angle.h", "at < q.span \\* wa", slopes), Loop("LDS", r * WA)),
         ("angle.h", L("angle.h", "v of the other edges", slopes), Loop("DFMA", r)),
         ("angle.h", L("angle.h", "e < g; e \\+= THREADS", slopes), Loop("DFMA", r)),
-        ("angle.h", L("angle.h", "product<TR", slopes), Product(t, WA, AP, r, tr)),
+        ("angle.h", L("angle.h", "product<TR", slopes), Product(t, WA, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
         ("angle.h", L("angle.h", "real x = sum\\[c\\]", slopes) - 1, Scaled(Loop("FADD", g * WA), 1 / parts)),
-        ("angle.h", L("angle.h", "own_adjoint, EC", slopes) - 1, Scaled(Product(t, WA, EC, g, 1), 1 / parts)),
+        ("angle.h", L("angle.h", "own_adjoint, EC", slopes) - 1, Scaled(Product(False, WA, EC, g, 1, 8), 1 / parts)),
         ("angle.h", L("angle.h", "centre_bar\\[ci", slopes), None),
     ])
     return out
@@ -293,27 +321,29 @@ def weights(code, statement):
         if i.inner:
             loops[i.loop].append(i)
     if isinstance(statement, Product):
-        passes, used = statement.passes()
+        passes = statement.passes()
         factor = "HMMA" if statement.tensor else "FFMA"
         def multiplies(body):
-            return sum(1 for i in body if i.op.startswith(factor) and i.chain and i.chain[0][0] in ("product.h", "tensor.h", "prelude.h"))
+            return sum(1 for i in body if i.op.startswith(factor) and i.chain and any(f in ("product.h", "tensor.h") for f, _ in i.chain[:2]))
         steps = {}
         for head, body in loops.items():
             n = multiplies(body)
             # A loop of activations' code is none of the product's.
             if statement.tensor:
-                n = n / (THREE * 3)
-                steps[head] = 8 * n
+                steps[head] = 8 * n / (PASSES_OF_TF32 * statement.tiles())
             else:
                 steps[head] = n / (4 * statement.thread_rows) if n >= 4 * statement.thread_rows else 0
         total = sum(steps.values())
+        inner = {h for h, n in steps.items() if n}
+        # The loop over chains of sixteen: the nearest one around the inner loop.
+        around = [h for h in {i.loop for i in code} - {None} - set(loops) if inner and h <= min(inner)]
+        chains = max(around, default=None)
         out = []
-        inner = [i.at for i in code if i.inner and steps.get(i.loop, 0)]
         for i in code:
-            if i.inner and steps.get(i.loop, 0):
+            if i.inner and i.loop in inner:
                 # Several loops over k (unrolled chains of sixteen) share it.
-                out.append(passes * used * statement.k / total)
-            elif i.loop is not None and inner and any(i.loop <= at for at in inner) and loop_is_chain(code, i, inner):
+                out.append(passes * statement.k / total)
+            elif chains is not None and i.loop == chains:
                 out.append(passes * statement.k / 16)
             else:
                 out.append(passes)
@@ -326,21 +356,7 @@ def weights(code, statement):
     return [times if i.inner and i.loop == head else (4 if i.loop is None or not i.inner else 0) for i in code]
 
 
-THREE = 3
-
-
-def loop_is_chain(code, i, inner):
-    """The loop over chains of sixteen: the nearest loop around the inner one."""
-    around = [x.loop for x in code if x.loop is not None and not x.inner and x.loop <= min(inner)]
-    return bool(around) and i.loop == max(around)
-
-
-def rare(i):
-    """Code of branches that few warps take."""
-    return any(file == "math.h" and TANH[0] <= line <= TANH[1] for file, line in i.chain)
-
-
-TANH = (line_of("math.h", "T tanh_\\(T x\\)"), line_of("math.h", "ln\\(1 \\+ t\\)"))
+PASSES_OF_TF32 = 3
 
 
 def counted(code, runs, table):
@@ -355,13 +371,14 @@ def counted(code, runs, table):
     out = []
     for k, some in sorted(parts.items()):
         w = weights(some, table[k][2])
-        counts, pipes = Counter(), Counter()
+        counts, pipes, opcodes = Counter(), Counter(), Counter()
         for i, times in zip(some, w):
-            times *= runs * (ASSUMED["beyond_threshold"] if rare(i) else 1.0)
+            times *= runs
             counts[kind(i.op)] += times
             pipes[pipe(i.op)] += times
             pipes["all"] += times
-        out.append((table[k][1], table[k][2], counts, pipes, len(some)))
+            opcodes[i.op] += times
+        out.append((table[k][1], counts, pipes, opcodes))
     return out
 
 
@@ -379,22 +396,27 @@ def main():
     parser.add_argument("--products", nargs="+", default=["plain", "tf32x3"])
     parser.add_argument("--rows", default="R_EDGE=32,R_EDGE_BACK=32,R_SUMS=32,R_ANGLE=64,R_ANGLE_BACK=48,R_SECOND=6,R_NODE=8")
     parser.add_argument("--statements", action="store_true", help="one line for each statement of the text too")
-    parser.add_argument("--json")
+    parser.add_argument("--opcodes", type=int, default=0, help="so many opcodes of each statement, with their shares of its instructions")
+    parser.add_argument("--keep", help="folder for compiled images")
+    parser.add_argument("--json", help="file for the counts")
+    parser.add_argument("--before", help="such a file of an older text, whose times are kept beside these")
     args = parser.parse_args()
     rows = {k: int(v) for k, v in (w.split("=") for w in args.rows.split(","))}
     result = {}
     for products in args.products:
-        image, log = compiled(args.nvrtc, products, rows)
+        image, log = compiled(args.nvrtc, products, rows, args.keep)
         kernels = disassembled(args.nvdisasm, image)
         for kernel, (runs, table) in statements(products, rows).items():
             parts = counted(kernels[kernel], runs, table)
             pipes, counts = Counter(), Counter()
-            for line, _, c, p, _ in parts:
+            for line, c, p, o in parts:
                 pipes.update(p)
                 counts.update(c)
                 if args.statements:
                     ms = milliseconds(p)
                     print(f"    {kernel}:{line}: " + " ".join(f"{k} {v:.2f}" for k, v in ms.items() if v > 0.005))
+                    if args.opcodes:
+                        print("      " + " ".join(f"{k} {v / max(1, p['all']):.3f}" for k, v in o.most_common(args.opcodes)))
             ms = milliseconds(pipes)
             used = re.search(rf"entry function '{kernel}'.*?(\d+) bytes spill stores.*?Used (\d+) registers", log, re.S)
             result.setdefault(products, {})[kernel] = dict(
@@ -406,7 +428,11 @@ def main():
         total = sum(max(k["milliseconds"].values()) for k in result[products].values())
         print(f"{products:7} sum of the four {total:.1f} ms")
     if args.json:
-        Path(args.json).write_text(json.dumps(dict(assumed=ASSUMED, rows=rows, kernels=result), indent=1) + "\n")
+        out = dict(what="instructions of kernels in machine code, and what they would take: a prediction", date=time.strftime("%F"), compiler=version(args.nvrtc),
+                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows=rows, kernels=result)
+        if args.before:
+            out["before"] = json.loads(Path(args.before).read_text())["kernels"]
+        Path(args.json).write_text(json.dumps(out, indent=1) + "\n")
 
 
 if __name__ == "__main__":

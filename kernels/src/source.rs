@@ -38,6 +38,8 @@ pub const ROW_LANES: u32 = THREADS / 16;
 /// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
 /// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
 pub const BLOCKS: u32 = 4;
+/// Numbers between the end of a row in shared memory and the next (`product.h`).
+const PAD: u32 = 4;
 /// Rows of a matrix unit's tile (`tensor.h`).
 const TILE_ROWS: u32 = 16;
 
@@ -223,9 +225,14 @@ impl Source {
         for (name, rows) in shape.rows.defines() {
             put(name, rows.to_string());
         }
+        // Slope and value of silu at the threshold.
+        let sigmoid = 1.0 / (1.0 + (-shape.activation.1).exp());
+        let slope = sigmoid + shape.activation.1 * sigmoid * (1.0 - sigmoid);
         // Shortest decimals that read back as the same numbers.
         let reals = [
             ("ACTIVATION_THRESHOLD", shape.activation.1),
+            ("ACTIVATION_SLOPE", slope),
+            ("ACTIVATION_OFFSET", shape.activation.1 * sigmoid),
             ("E_CUT", shape.edge_cutoff[0]),
             ("E_SMOOTH", shape.edge_cutoff[1]),
             ("A_CUT", shape.angle_cutoff[0]),
@@ -281,19 +288,16 @@ impl SharedNumbers {
         let ([np, ep, ap], r) = (shape.padded, shape.rows);
         let mp = shape.heads * np;
         let gram = shape.axis * (ep + np);
+        let [ns, es, aps, ms, ws] = [np, ep, ap, mp, ep + ap].map(|width| width + PAD);
         Self {
-            edge_forward: r.edge * (ep + mp) + mp + 3 * (ep + np) + ep,
-            edge_projections: r.edge * ep,
-            edge_backward: r.edge_back * (ep + mp + ep + mp.max(ep)) + mp + ep + 4 * r.edge_back,
-            angle_forward: r.angle * (ap + ep) + r.sums * (ep + ep + ap) + r.angle,
-            angle_backward: r.angle_back * (ap + ep + ep + ap)
-                + r.second * (ep + ep + 2 * (ep + ap))
-                + ep
-                + ap
-                + r.angle_back,
-            project: r.node * np,
-            node_update: r.node * (2 * np + gram),
-            node_backward: r.node * (np + gram),
+            edge_forward: r.edge * (es + ms) + mp + 3 * (ep + np) + ep,
+            edge_projections: r.edge * es,
+            edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es) + 4) + mp + ep,
+            angle_forward: r.angle * (aps + es + 1) + r.sums * (es + ws),
+            angle_backward: r.angle_back * (aps + es + ws + 1) + r.second * (2 * es + 2 * ws) + ep + ap,
+            project: r.node * ns,
+            node_update: r.node * (ns + np + gram + PAD),
+            node_backward: r.node * (ns + gram + PAD),
             finish: r.node * np,
         }
     }
@@ -306,7 +310,8 @@ const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16
 const ANGLES_BACK: [(u32, u32); 5] = [(64, 8), (48, 6), (32, 4), (16, 2), (8, 1)];
 const NODES: [(u32, u32); 4] = [(8, 0), (4, 0), (2, 0), (1, 0)];
 /// Fewest rows of `angle_backward` that are given up for more blocks: a centre with more angle edges than rows (23 on average in proteins and
-/// water, rarely more than 32) computes its messages twice. So many rows may take the room of two blocks.
+/// water, rarely more than 32) computes its messages twice. So many rows may take the room of two blocks. So may nodes: each of their blocks
+/// reads half a megabyte of weights.
 const WHOLE: u32 = 32;
 
 impl Shape {
@@ -317,12 +322,16 @@ impl Shape {
         let plain = self.products == Products::Plain;
         let mut choose = |list: &[(u32, u32)], set: fn(&mut Rows, u32, u32), numbers: fn(&SharedNumbers) -> u32| {
             let mut bytes = u32::MAX;
-            // A tile of a matrix unit that is half full costs as much as a full one.
-            for &(rows, beside) in list.iter().filter(|c| plain || c.0 % TILE_ROWS == 0 || list.len() == NODES.len()) {
+            let nodes = list.len() == NODES.len();
+            for &(rows, beside) in list {
+                // A tile of a matrix unit that is half full costs as much as a full one.
+                if !(plain || nodes) && rows % TILE_ROWS != 0 && bytes <= room.most {
+                    break;
+                }
                 set(&mut self.rows, rows, beside);
                 bytes = numbers(&SharedNumbers::of(&self)) * number;
-                let whole = rows == WHOLE && list.len() == ANGLES_BACK.len();
-                if bytes <= if whole { room.most.min(2 * room.wanted) } else { room.wanted } {
+                let dear = nodes || rows == WHOLE && list.len() == ANGLES_BACK.len();
+                if bytes <= if dear { room.most.min(2 * room.wanted) } else { room.wanted } {
                     break;
                 }
             }
@@ -332,9 +341,11 @@ impl Shape {
             && choose(&EDGES, |r, n, _| r.edge_back = n, |n| n.edge_backward)
             && choose(&ANGLES, |r, n, k| (r.angle, r.sums) = (n, k), |n| n.angle_forward)
             && choose(&ANGLES_BACK, |r, n, k| (r.angle_back, r.second) = (n, k), |n| n.angle_backward)
-            && choose(&NODES, |r, n, _| r.node = n, |n| {
-                n.project.max(n.node_update).max(n.node_backward).max(n.finish)
-            });
+            && choose(
+                &NODES,
+                |r, n, _| r.node = n,
+                |n| n.project.max(n.node_update).max(n.node_backward).max(n.finish),
+            );
         fits.then_some(self)
     }
 }

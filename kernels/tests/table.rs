@@ -49,7 +49,9 @@ fn no_kernel_spills_or_needs_more_than_the_table_says() {
         let some = |part: Vec<(usize, (&'static str, u32, u32))>| {
             scope.spawn(move || {
                 let room = |unit: u32, kept: u32| Room::of_unit(unit << 10, kept << 10, (unit - kept) << 10);
-                part.into_iter().filter_map(|(_, (chip, unit, kept))| compiled(chip, room(unit, kept))).collect::<Vec<_>>()
+                part.into_iter()
+                    .filter_map(|(_, (chip, unit, kept))| compiled(chip, room(unit, kept)))
+                    .collect::<Vec<_>>()
             })
         };
         let (a, b) = (some(even), some(odd));

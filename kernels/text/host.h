@@ -508,6 +508,8 @@ extern "C" void weir_guard(u64 address, u64 bytes, int shut) {
 #define LAMBDA [&]
 #define UNROLL
 #define UNROLL_SOME
+#define UNROLL_TWO
+#define UNROLL_NOT
 #define KERNEL(name) static void name
 #define EXPORT(name)                                                                                                                       \
   extern "C" void weir_kernel_##name(const weir::Raw *a) { weir::call(name, a); }                                                          \
@@ -552,6 +554,7 @@ static inline u32 atomic_add(const weir::Global<u32> &a, u64 k, u32 value) {
   return old;
 }
 static inline double sqrt_(double x) { return __builtin_sqrt(x); }
+static inline float reciprocal(float x) { return 1.0f / x; }
 static inline double from_bits(u64 b) {
   double d;
   memcpy(&d, &b, 8);

@@ -3,6 +3,15 @@
 #define MP (HEADS * NP)
 #define MOMENTS (3 * (EP + NP))
 #define GRAM (AXIS * (EP + NP))
+// Distances of rows in shared memory (PAD, product.h).
+#define NPS (NP + PAD)
+#define EPS (EP + PAD)
+#define APS (AP + PAD)
+#define MPS (MP + PAD)
+// Of pre-activations of angles (EP + AP at most) and edges (MP + EP at most).
+#define WAS (EP + AP + PAD)
+#define WDS (MP + EP + PAD)
+#define GRAMS (GRAM + PAD)
 // Numbers of rows that a block keeps in shared memory, chosen by the host for the device (source.rs, `Rows`): R_EDGE and R_EDGE_BACK edges,
 // R_SUMS receiving edges with R_ANGLE angles forward, R_SECOND with R_ANGLE_BACK backward, R_NODE nodes (at most LANES_R). They never show in
 // the results.
@@ -19,6 +28,8 @@ DEVICE constexpr int rows_of_thread(int rows, int most) {
   return most;
 }
 #define TR_OF(rows) rows_of_thread(rows, TR_MOST)
+// Where rows are spread over twice as many groups of threads (products of widths that are no multiple of 64).
+#define TR_WIDE(rows) rows_of_thread((rows) / 2, TR_MOST)
 
 // Numbers that the network sees of an edge, in `geometry`: w, v Na^(-1/4), x, w h Ne^(-1/2) (3).
 #define G_W 0

@@ -156,7 +156,7 @@ fn waves_and_shared_memory_leave_no_trace() {
     let waves = EmulatedOptions { wave: 64, ..Default::default() };
     assert_eq!(bits(&case.run(&mut case.calculator(waves, &base)).unwrap()), expected);
     // From all that a block may have down to the fewest rows of every kernel.
-    for limit in [160, 12, 8, 6].map(|kilobytes| kilobytes << 10) {
+    for limit in [160, 12, 9].map(|kilobytes| kilobytes << 10) {
         let other = GpuOptions { shared_limit: Some(limit), ..base.clone() };
         let got = case.run(&mut case.calculator(EmulatedOptions::default(), &other)).unwrap();
         assert_eq!(bits(&got), expected, "{limit} bytes");
