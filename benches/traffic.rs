@@ -3,10 +3,12 @@
 //!
 //!     cargo bench --features emulated --bench traffic                       the shipped box of 192 atoms, scaled to 2PTC
 //!     cargo bench --features emulated --bench traffic -- FILE [N E P A]     another structure; atoms, edges, angle edges, angles to scale to
+//!     WEIR_TRAFFIC_SHARED=BYTES ...                                           rows for a multiprocessor with so much shared memory
 //!
 //! A step of the DPA-3.1-3M shape has a first layer, thirteen inner ones and two that lack some of the work. Models of four and of three
 //! layers are run; their difference is an inner layer, so the sum for sixteen is exact. Every distinct address counts once for each launch and
-//! direction. What kernels of nodes read of the weights does not grow with the atoms: a run on one molecule tells it apart. Prints one JSON.
+//! direction; `block_gb` and `phase_gb` tell what the caches of multiprocessors fetch beyond that: every address once for each block, and once
+//! between two barriers of a block (a cache that keeps nothing longer). What kernels of nodes read of the weights does not grow with the atoms: a run on one molecule tells it apart. Prints one JSON.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;
@@ -38,9 +40,16 @@ fn types(model: &Model, s: &Structure) -> Vec<i32> {
     s.symbols.iter().map(|e| model.type_of(e).expect("the published shape knows every element") as i32).collect()
 }
 
+/// Bytes of shared memory of a multiprocessor.
+fn shared() -> u32 {
+    let given = std::env::var("WEIR_TRAFFIC_SHARED").ok().map(|w| w.parse().expect("bytes are a whole number"));
+    given.unwrap_or(EmulatedOptions::default().shared)
+}
+
 /// What the kernels of one step do, and how often they are launched.
 fn step(model: &Arc<Model>, s: &Structure) -> BTreeMap<String, KernelCounts> {
-    let driver = Arc::new(Emulated::new(EmulatedOptions { memory: 8 << 30, ..EmulatedOptions::default() }));
+    let device = EmulatedOptions { memory: 8 << 30, shared: shared(), ..EmulatedOptions::default() };
+    let driver = Arc::new(Emulated::new(device));
     let options = GpuOptions { precision: PrecisionChoice::F32, ..Default::default() };
     let mut calculator = create(driver.clone(), model.clone(), &types(model, s), &options).unwrap();
     calculator.prepare(&s.positions, s.cell.as_ref()).unwrap();
@@ -57,6 +66,8 @@ fn step(model: &Arc<Model>, s: &Structure) -> BTreeMap<String, KernelCounts> {
         c.written_bytes -= old.written_bytes;
         c.fma -= old.fma;
         c.activations -= old.activations;
+        c.block_bytes -= old.block_bytes;
+        c.phase_bytes -= old.phase_bytes;
     }
     counts.retain(|_, c| c.launches > 0);
     counts
@@ -71,9 +82,9 @@ fn molecule() -> Structure {
     read(&file, &ReadOptions::default()).unwrap()
 }
 
-/// Launches, bytes read and written, multiply-adds, activations.
-fn numbers(c: &KernelCounts) -> [i64; 5] {
-    [c.launches, c.read_bytes, c.written_bytes, c.fma, c.activations].map(|n| n as i64)
+/// Launches, bytes read and written, multiply-adds, activations, bytes read once for each block and once between two barriers.
+fn numbers(c: &KernelCounts) -> [i64; 7] {
+    [c.launches, c.read_bytes, c.written_bytes, c.fma, c.activations, c.block_bytes, c.phase_bytes].map(|n| n as i64)
 }
 
 /// Which of atoms, edges, angle edges and angles a kernel's work grows with.
@@ -109,25 +120,25 @@ fn main() {
     let one = molecule();
     let [[four, few_four], [three, few_three]] = models.map(|m| [step(&m, &s), step(&m, &one)]);
     // Of sixteen layers, from models of four and three.
-    let of_all = |four: [i64; 5], three: [i64; 5]| -> [i64; 5] {
+    let of_all = |four: [i64; 7], three: [i64; 7]| -> [i64; 7] {
         std::array::from_fn(|k| four[k] + (LAYERS - 4) * (four[k] - three[k]))
     };
     let mut kernels = serde_json::Map::new();
-    let mut total = [0.0; 5];
+    let mut total = [0.0; 7];
     let names = ["atom", "edge", "angle edge", "angle"];
     for (name, c) in &four {
-        let of = |counts: &BTreeMap<String, KernelCounts>| counts.get(name).map_or([0; 5], numbers);
+        let of = |counts: &BTreeMap<String, KernelCounts>| counts.get(name).map_or([0; 7], numbers);
         let all = of_all(numbers(c), of(&three));
         let few = of_all(of(&few_four), of(&few_three));
         let unit = unit_of(name);
         let (n, m) = (here[0] as f64, one.len() as f64);
         // Bytes read however many atoms there are.
         let weights = if unit == 0 { ((few[1] as f64 * n - all[1] as f64 * m) / (n - m)).max(0.0) } else { 0.0 };
-        let all: [f64; 5] = std::array::from_fn(|k| all[k] as f64 - if k == 1 { weights } else { 0.0 });
+        let all: [f64; 7] = std::array::from_fn(|k| all[k] as f64 - if k == 1 { weights } else { 0.0 });
         // Launches do not grow: one tile.
         let scale = |k: usize| if k == 0 { 1.0 } else { large[unit] as f64 / here[unit] as f64 };
-        let scaled: [f64; 5] = std::array::from_fn(|k| all[k] * scale(k) + if k == 1 { weights } else { 0.0 });
-        (0..5).for_each(|k| total[k] += scaled[k]);
+        let scaled: [f64; 7] = std::array::from_fn(|k| all[k] * scale(k) + if k == 1 { weights } else { 0.0 });
+        (0..7).for_each(|k| total[k] += scaled[k]);
         let per = |k: usize| all[k] / here[unit] as f64;
         kernels.insert(
             name.clone(),
@@ -138,6 +149,7 @@ fn main() {
                 "read_bytes_per_step": per(1), "written_bytes_per_step": per(2),
                 "flop_per_step": 2.0 * per(3), "activations_per_step": per(4),
                 "scaled_gb": (scaled[1] + scaled[2]) / 1e9,
+                "scaled_block_gb": scaled[5] / 1e9, "scaled_phase_gb": scaled[6] / 1e9,
             }),
         );
     }
@@ -148,12 +160,13 @@ fn main() {
     let date = date.ok().map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     let out = serde_json::json!({
         "what": "device memory traffic of a step, counted by the emulated device", "date": date, "commit": commit,
+        "unit_shared": shared(),
         "shape": "dpa-3.1-3m", "precision": "f32", "layers": LAYERS,
         "counted_on": counts(here), "scaled_to": counts(large), "structure": file.file_name().map(|f| f.to_string_lossy()),
         "kernels": kernels,
         "scaled": {
             "launches": total[0], "read_gb": total[1] / 1e9, "written_gb": total[2] / 1e9,
-            "gb": (total[1] + total[2]) / 1e9, "tflop": 2.0 * total[3] / 1e12, "activations": total[4],
+            "gb": (total[1] + total[2]) / 1e9, "block_gb": total[5] / 1e9, "phase_gb": total[6] / 1e9, "tflop": 2.0 * total[3] / 1e12, "activations": total[4],
         },
     });
     println!("{}", serde_json::to_string_pretty(&out).unwrap());

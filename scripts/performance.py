@@ -201,9 +201,34 @@ def traffic():
     a, b = data["counted_on"], data["scaled_to"]
     text = (f"Counted on {data['structure']} ({a['atoms']} atoms, {a['edges']} edges, {a['angles']} angles), all in one tile, {data['precision']}; scaled to "
             f"{b['atoms']} atoms, {b['edges']} edges, {b['angle_edges']} angle edges and {b['angles']} angles (2PTC): **{s['gb']:.1f} GB**, {s['launches']:.0f} launches, {s['tflop']:.2f} TFLOP in products and "
-            f"{s['activations'] / 1e9:.1f} G activations a step. At 3.35 TB/s (H100) the bytes alone would take {s['gb'] / 3.35:.1f} ms.\n\n")
+            f"{s['activations'] / 1e9:.1f} G activations a step. At 3.35 TB/s (H100) the bytes alone would take {s['gb'] / 3.35:.1f} ms.")
+    if "block_gb" in s:
+        text += (f" Caches of multiprocessors fetch {s['block_gb']:.0f} GB (every address once for each block) to {s['phase_gb']:.0f} GB (once between two barriers), "
+                 f"with {data['unit_shared'] // 1024} kB of shared memory a multiprocessor.")
+    text += "\n\n"
     head = ["kernel", "launches", "per", "bytes read a layer", "bytes written a layer", "GB a step"]
     return text + table(head, rows) + f"\n[{name}](../benches/results/{name}), `cargo bench --features emulated --bench traffic`, {data['date']}, commit {data['commit']}.\n"
+
+
+def instructions():
+    data, name = latest("*-instructions.json")
+    traffic, _ = latest("*-traffic.json")
+    moved = {kernel: k["scaled_gb"] / 3.35 for kernel, k in traffic["kernels"].items()}
+    text = ""
+    for products, kernels in data["kernels"].items():
+        old = data.get("before", {}).get(products, {})
+        pipes = ["issue", "fp32", "integer", "memory", "special", "tensor"]
+        rows, total = [], 0.0
+        for kernel, k in kernels.items():
+            ms = k["milliseconds"]
+            bound = max(ms.values())
+            total += max(bound, moved[kernel])
+            before = f"{max(old[kernel]['milliseconds'].values()):.1f}" if kernel in old else ""
+            rows.append([f"`{kernel}`", k["registers"], *(f"{ms[p]:.1f}" for p in pipes), f"{moved[kernel]:.1f}", before])
+        rows.append(["**sum of the largest**", "", *[""] * len(pipes), f"**{total:.1f}**", f"{sum(max(max(k['milliseconds'].values()), moved[n]) for n, k in old.items()):.1f}" if old else ""])
+        text += f"`{products}`, 2PTC on an H100 SXM, ms a step that each unit alone would be busy:\n\n"
+        text += table(["kernel", "registers", "issue", "FP32", "integer", "L1 and shared", "special", "tensor", "device memory", "busiest unit before"], rows) + "\n"
+    return text + f"[{name}](../benches/results/{name}), `benches/gpu/instructions.py`, {data['date']}, {data['compiler']}; no kernel has run.\n"
 
 
 def gpu():
@@ -265,7 +290,7 @@ def readme():
 
 def main():
     check = "--check" in sys.argv[1:]
-    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "gpu": gpu, "doors": doors, "stored": stored, "results": readme}
+    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "gpu": gpu, "doors": doors, "stored": stored, "results": readme}
     made = {ROOT / "docs/performance-spill.svg": spill_picture(), ROOT / "docs/doors.svg": doors_picture()}
     for page in PAGES:
         text = (ROOT / page).read_text()

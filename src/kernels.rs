@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::Path;
 use weir_allocators::policy::{Budget, Precision, Store};
 use weir_backends::cpu::{PrecisionChoice, Store as Stored};
-use weir_backends::gpu::{precompiled, shared_memory, Arithmetic};
+use weir_backends::gpu::{precompiled, room, room_of, Arithmetic};
 use weir_backends::session::compile_flags;
 use weir_engine::model::{self, LoadOptions, Model};
 use weir_kernels::cache::{build, list, Built};
@@ -45,10 +45,10 @@ pub fn build_all(args: &KernelsBuildArgs, log: &Log) -> Result<()> {
         let unknown = || {
             Usage(format!("--arch {chip}: how much shared memory its blocks have is not known here: give it with --shared, as in --shared 99KiB"))
         };
-        let shared = given.or_else(|| shared_memory(&chip)).ok_or_else(unknown)?;
+        let room = given.map(|most| room_of(&chip, most)).or_else(|| room(&chip)).ok_or_else(unknown)?;
         let mut sources: Vec<Source> = Vec::new();
         for &arithmetic in choices.iter().filter(|a| a.products.on(&chip)) {
-            let source = precompiled(&model, arithmetic, store, shared)?;
+            let source = precompiled(&model, arithmetic, store, room)?;
             if !sources.contains(&source) {
                 sources.push(source);
             }

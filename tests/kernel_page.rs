@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use weir_backends::cpu::{Neighbours, PrecisionChoice, Store};
 use weir_backends::gpu::emulated::{Emulated, EmulatedOptions};
-use weir_backends::gpu::{create, precompiled, shared_memory, GpuOptions};
+use weir_backends::gpu::{create, precompiled, room, Arithmetic, GpuOptions};
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::new_model;
-use weir_kernels::{Chip, SharedNumbers, THREADS};
+use weir_kernels::{Chip, Products, Rows, SharedNumbers, THREADS};
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kernels.md")
@@ -107,14 +107,14 @@ fn dynamic(kernel: &str, n: &SharedNumbers) -> u32 {
 }
 
 /// The numbers that a text was specialised with, from its definitions.
-fn shared_numbers(chip: &Chip, precision: PrecisionChoice) -> SharedNumbers {
+fn shared_numbers(chip: &Chip, arithmetic: Arithmetic) -> SharedNumbers {
     let model = new_model("dpa-3.1-3m", 1).unwrap();
-    let source = precompiled(&model, precision.into(), Store::Exact, shared_memory(chip).unwrap()).unwrap();
+    let source = precompiled(&model, arithmetic, Store::Exact, room(chip).unwrap()).unwrap();
     let number = |name: &str| -> u32 {
         source.defines.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("{name}")).1.parse().unwrap()
     };
     let shape = weir_kernels::Shape {
-        double: precision == PrecisionChoice::F64,
+        double: arithmetic.precision == PrecisionChoice::F64,
         widths: ["N_DIM", "E_DIM", "A_DIM"].map(number),
         padded: ["NP", "EP", "AP"].map(number),
         edge_inputs: number("EC"),
@@ -129,8 +129,16 @@ fn shared_numbers(chip: &Chip, precision: PrecisionChoice) -> SharedNumbers {
         raw_distance: false,
         smooth: true,
         scales: [1.0; 2],
-        products: weir_kernels::Products::Plain,
-        rows: ["R_EDGE", "R_ANGLE", "R_NODE"].map(number),
+        products: arithmetic.products,
+        rows: Rows {
+            edge: number("R_EDGE"),
+            edge_back: number("R_EDGE_BACK"),
+            sums: number("R_SUMS"),
+            angle: number("R_ANGLE"),
+            angle_back: number("R_ANGLE_BACK"),
+            second: number("R_SECOND"),
+            node: number("R_NODE"),
+        },
     };
     SharedNumbers::of(&shape)
 }
@@ -144,20 +152,29 @@ fn the_table_of_resources_is_that_of_the_compilers() {
     let (single, double) = (PrecisionChoice::F32, PrecisionChoice::F64);
     // Headline, ends of the sources' names on CUDA and AMD chips, and whether kernels without products are shown.
     let parts = [
-        ("f32", ["-f32"; 2], single, 4, true),
-        ("f64", ["-f64"; 2], double, 8, true),
-        ("f32, `tf32x3` (CUDA) or `mfma` (AMD)", ["-tf32x3", "-mfma"], single, 4, false),
+        ("f32", ["-f32"; 2], single, [Products::Plain; 2], 4, true),
+        ("f64", ["-f64"; 2], double, [Products::Plain; 2], 8, true),
+        (
+            "f32, `tf32x3` (CUDA) or `mfma` (AMD)",
+            ["-tf32x3", "-mfma"],
+            single,
+            [Products::Tf32x3, Products::Mfma],
+            4,
+            false,
+        ),
     ];
-    for (head, ends, choice, number, all) in parts {
+    for (head, ends, precision, products, number, all) in parts {
         let heads: Vec<&str> = chips.iter().map(|c| c.as_str()).collect();
         writeln!(text, "| {head} | {} |\n|---|{}", heads.join(" | "), "---|".repeat(chips.len())).unwrap();
         let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for chip in &chips {
-            let shared = shared_numbers(&chip.parse().unwrap(), choice);
+            let amd = usize::from(chip.starts_with("gfx"));
+            let arithmetic = Arithmetic { precision, products: products[amd] };
+            let shared = shared_numbers(&chip.parse().unwrap(), arithmetic);
             for (name, r) in table[*chip]["kernels"].as_table().unwrap() {
                 let Some((source, kernel)) = name.split_once('/') else { panic!("{name}") };
                 let numbers = dynamic(kernel, &shared);
-                if !source.ends_with(ends[usize::from(chip.starts_with("gfx"))]) || (numbers == 0 && !all) {
+                if !source.ends_with(ends[amd]) || (numbers == 0 && !all) {
                     continue;
                 }
                 let of = |key: &str| r.get(key).and_then(toml::Value::as_integer).unwrap_or(0) as u32;

@@ -69,6 +69,7 @@ fn facts_are_those_of_the_device() {
     assert_eq!((facts.name.as_str(), facts.driver.as_str()), ("NVIDIA GH200", "12.4"));
     assert_eq!(facts.chip, Chip::Cuda("sm_90a".into()));
     assert_eq!((facts.wave, facts.units, facts.shared, facts.memory), (32, 132, 232_448, 96 << 30));
+    assert_eq!((facts.unit_shared, facts.reserved_shared), (233_472, 1024));
     assert!(facts.pageable && facts.host_page_tables && facts.concurrent_managed && !facts.integrated);
     assert_eq!(facts.host_node, Some(0));
     assert_eq!(compile_options(facts).cuda, Some((12, 4)));
@@ -76,7 +77,9 @@ fn facts_are_those_of_the_device() {
     stub.attribute(75, 8);
     stub.attribute(76, 6);
     stub.attribute(134, -1);
+    stub.attribute(81, 0);
     let driver = stub.open(0).unwrap();
+    assert_eq!(driver.facts().unit_shared, driver.facts().shared, "at least what one block may have");
     assert_eq!(driver.facts().chip, Chip::Cuda("sm_86".into()));
     assert_eq!(driver.facts().host_node, None);
 
@@ -86,6 +89,7 @@ fn facts_are_those_of_the_device() {
         assert_eq!((facts.name.as_str(), facts.driver.as_str()), ("AMD Instinct MI300A", "6.3"));
         assert_eq!(facts.chip, Chip::Hip("gfx942".into()));
         assert_eq!((facts.wave, facts.units, facts.shared), (64, 228, 65_536));
+        assert_eq!((facts.unit_shared, facts.reserved_shared), (65_536, 0));
         assert!(facts.pageable && !facts.host_page_tables && facts.integrated);
         assert_eq!(compile_options(facts).cuda, None);
     }

@@ -35,6 +35,13 @@ const PARTS: [(&str, &str); 13] = [
 pub const THREADS: u32 = 128;
 /// Groups of threads that rows are spread over.
 pub const ROW_LANES: u32 = THREADS / 16;
+/// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
+/// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
+pub const BLOCKS: u32 = 4;
+/// Numbers between the end of a row in shared memory and the next (`product.h`).
+const PAD: u32 = 4;
+/// Rows of a matrix unit's tile (`tensor.h`).
+const TILE_ROWS: u32 = 16;
 
 /// How a kernel multiplies matrices of f32; those of f64 are always plain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -128,8 +135,63 @@ pub struct Shape {
     pub scales: [f64; 2],
     /// How products of f32 are made.
     pub products: Products,
-    /// Rows of edges, angles and nodes in shared memory; multiples of [`ROW_LANES`], nodes at most that many.
-    pub rows: [u32; 3],
+    /// Rows in shared memory; [`Shape::fitted`] chooses them.
+    pub rows: Rows,
+}
+
+/// Rows that a block keeps in shared memory at a time, by kernel. No bit of a result depends on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Edges of `edge_forward` and `edge_projections`.
+    pub edge: u32,
+    /// Edges of `edge_backward`.
+    pub edge_back: u32,
+    /// Receiving edges of `angle_forward` whose sums are kept.
+    pub sums: u32,
+    /// Angles of `angle_forward`.
+    pub angle: u32,
+    /// Angles of `angle_backward`.
+    pub angle_back: u32,
+    /// Receiving edges of `angle_backward` that are worked on together; at most [`ROW_LANES`].
+    pub second: u32,
+    /// Nodes of a block; at most [`ROW_LANES`].
+    pub node: u32,
+}
+
+impl Rows {
+    /// Macros of the text and their values.
+    pub fn defines(&self) -> [(&'static str, u32); 7] {
+        [
+            ("R_EDGE", self.edge),
+            ("R_EDGE_BACK", self.edge_back),
+            ("R_SUMS", self.sums),
+            ("R_ANGLE", self.angle),
+            ("R_ANGLE_BACK", self.angle_back),
+            ("R_SECOND", self.second),
+            ("R_NODE", self.node),
+        ]
+    }
+}
+
+/// Shared memory that a block may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that it should not exceed, so that several blocks are on a multiprocessor together.
+    pub wanted: u32,
+    /// Bytes that it cannot exceed.
+    pub most: u32,
+}
+
+impl Room {
+    /// All that a block can have.
+    pub fn all(bytes: u32) -> Self {
+        Self { wanted: bytes, most: bytes }
+    }
+
+    /// Where a multiprocessor has `unit` bytes, of which every block costs `reserved` beside its own, and a block at most `most`.
+    pub fn of_unit(unit: u32, reserved: u32, most: u32) -> Self {
+        Self { wanted: (unit / BLOCKS).saturating_sub(reserved).min(most), most }
+    }
 }
 
 impl Source {
@@ -160,12 +222,17 @@ impl Source {
         put("EXP_SWITCH", u32::from(shape.exponential_switch).to_string());
         put("RAW_DISTANCE", u32::from(shape.raw_distance).to_string());
         put("SMOOTH", u32::from(shape.smooth).to_string());
-        for (name, rows) in ["R_EDGE", "R_ANGLE", "R_NODE"].iter().zip(shape.rows) {
+        for (name, rows) in shape.rows.defines() {
             put(name, rows.to_string());
         }
+        // Slope and value of silu at the threshold.
+        let sigmoid = 1.0 / (1.0 + (-shape.activation.1).exp());
+        let slope = sigmoid + shape.activation.1 * sigmoid * (1.0 - sigmoid);
         // Shortest decimals that read back as the same numbers.
         let reals = [
             ("ACTIVATION_THRESHOLD", shape.activation.1),
+            ("ACTIVATION_SLOPE", slope),
+            ("ACTIVATION_OFFSET", shape.activation.1 * sigmoid),
             ("E_CUT", shape.edge_cutoff[0]),
             ("E_SMOOTH", shape.edge_cutoff[1]),
             ("A_CUT", shape.angle_cutoff[0]),
@@ -218,48 +285,67 @@ pub struct SharedNumbers {
 impl SharedNumbers {
     /// Of a shape.
     pub fn of(shape: &Shape) -> Self {
-        let ([np, ep, ap], [re, ra, rn]) = (shape.padded, shape.rows);
+        let ([np, ep, ap], r) = (shape.padded, shape.rows);
         let mp = shape.heads * np;
         let gram = shape.axis * (ep + np);
+        let [ns, es, aps, ms, ws] = [np, ep, ap, mp, ep + ap].map(|width| width + PAD);
         Self {
-            edge_forward: re * (ep + mp) + mp + 3 * (ep + np) + ep,
-            edge_projections: re * ep,
-            edge_backward: re * (ep + mp + ep + mp.max(ep)) + mp + ep + 4 * re,
-            angle_forward: ra * (ap + ep) + re * (ep + ep + ap) + ra,
-            angle_backward: ra * (ap + ep + ep + ap) + 2 * ROW_LANES * (ep + ep + ap) + ep + ap + ra,
-            project: rn * np,
-            node_update: rn * (2 * np + gram),
-            node_backward: rn * (np + gram),
-            finish: rn * np,
+            edge_forward: r.edge * (es + ms) + mp + 3 * (ep + np) + ep,
+            edge_projections: r.edge * es,
+            edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es) + 4) + mp + ep,
+            angle_forward: r.angle * (aps + es + 1) + r.sums * (es + ws),
+            angle_backward: r.angle_back * (aps + es + ws + 1) + r.second * (2 * es + 2 * ws) + ep + ap,
+            project: r.node * ns,
+            node_update: r.node * (ns + np + gram + PAD),
+            node_backward: r.node * (ns + gram + PAD),
+            finish: r.node * np,
         }
-    }
-
-    /// The largest of them.
-    pub fn most(&self) -> u32 {
-        let edges = self.edge_forward.max(self.edge_projections).max(self.edge_backward);
-        let angles = self.angle_forward.max(self.angle_backward);
-        edges.max(angles).max(self.project).max(self.node_update).max(self.node_backward).max(self.finish)
     }
 }
 
+/// Numbers of rows that a kernel may have, most first: edges; angles with the receiving edges beside them, forward and backward; nodes.
+/// More than an eighth of the angles' rows as receiving edges would be of use only to centres with fewer than eight angle edges.
+const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
+const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
+const ANGLES_BACK: [(u32, u32); 5] = [(64, 8), (48, 6), (32, 4), (16, 2), (8, 1)];
+const NODES: [(u32, u32); 4] = [(8, 0), (4, 0), (2, 0), (1, 0)];
+/// Fewest rows of `angle_backward` that are given up for more blocks: a centre with more angle edges than rows (23 on average in proteins and
+/// water, rarely more than 32) computes its messages twice. So many rows may take the room of two blocks. So may nodes: each of their blocks
+/// reads half a megabyte of weights.
+const WHOLE: u32 = 32;
+
 impl Shape {
-    /// The same shape with as many rows in shared memory as `bytes` of it allow, none where even one group is too much.
-    pub fn fitted(mut self, bytes: u32) -> Option<Self> {
+    /// The same shape with as many rows in shared memory as are wanted there, or the fewest that work; none where even those are too much.
+    /// More rows read the weights less often, more blocks wait less.
+    pub fn fitted(mut self, room: Room) -> Option<Self> {
         let number = if self.double { 8 } else { 4 };
-        let fits = |s: &Self, of: fn(&SharedNumbers) -> u32| of(&SharedNumbers::of(s)) * number <= bytes;
-        let edge: fn(&SharedNumbers) -> u32 = |n| n.edge_forward.max(n.edge_backward).max(n.edge_projections);
-        let angle: fn(&SharedNumbers) -> u32 = |n| n.angle_forward.max(n.angle_backward);
-        let node: fn(&SharedNumbers) -> u32 = |n| n.project.max(n.node_update).max(n.node_backward).max(n.finish);
-        self.rows = [4 * ROW_LANES, 8 * ROW_LANES, ROW_LANES];
-        while !fits(&self, edge) && self.rows[0] > ROW_LANES {
-            self.rows[0] /= 2;
-        }
-        while !fits(&self, angle) && self.rows[1] > ROW_LANES {
-            self.rows[1] /= 2;
-        }
-        while !fits(&self, node) && self.rows[2] > 1 {
-            self.rows[2] /= 2;
-        }
-        (SharedNumbers::of(&self).most() * number <= bytes).then_some(self)
+        let plain = self.products == Products::Plain;
+        let mut choose = |list: &[(u32, u32)], set: fn(&mut Rows, u32, u32), numbers: fn(&SharedNumbers) -> u32| {
+            let mut bytes = u32::MAX;
+            let nodes = list.len() == NODES.len();
+            for &(rows, beside) in list {
+                // A tile of a matrix unit that is half full costs as much as a full one.
+                if !(plain || nodes) && rows % TILE_ROWS != 0 && bytes <= room.most {
+                    break;
+                }
+                set(&mut self.rows, rows, beside);
+                bytes = numbers(&SharedNumbers::of(&self)) * number;
+                let dear = nodes || rows == WHOLE && list.len() == ANGLES_BACK.len();
+                if bytes <= if dear { room.most.min(2 * room.wanted) } else { room.wanted } {
+                    break;
+                }
+            }
+            bytes <= room.most
+        };
+        let fits = choose(&EDGES, |r, n, _| r.edge = n, |n| n.edge_forward.max(n.edge_projections))
+            && choose(&EDGES, |r, n, _| r.edge_back = n, |n| n.edge_backward)
+            && choose(&ANGLES, |r, n, k| (r.angle, r.sums) = (n, k), |n| n.angle_forward)
+            && choose(&ANGLES_BACK, |r, n, k| (r.angle_back, r.second) = (n, k), |n| n.angle_backward)
+            && choose(
+                &NODES,
+                |r, n, _| r.node = n,
+                |n| n.project.max(n.node_update).max(n.node_backward).max(n.finish),
+            );
+        fits.then_some(self)
     }
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use weir_kernels::compile::{HipCompiler, Options};
 use weir_kernels::resources::{read, Resources, Table};
-use weir_kernels::{Products, Shape, Source};
+use weir_kernels::{Products, Room, Rows, Shape, Source};
 
-/// Chips, and the shared memory that a block may have on them.
-const CHIPS: [(&str, u32); 5] =
-    [("sm_80", 163 << 10), ("sm_90a", 227 << 10), ("sm_100a", 227 << 10), ("gfx90a", 64 << 10), ("gfx942", 64 << 10)];
+/// Chips, kB of shared memory of a multiprocessor and of them what every block costs beside its own, of which a block may have all else
+/// (`backends/src/gpu/shape.rs` says whence).
+const CHIPS: [(&str, u32, u32); 5] =
+    [("sm_80", 164, 1), ("sm_90a", 228, 1), ("sm_100a", 228, 1), ("gfx90a", 64, 0), ("gfx942", 64, 0)];
 
 /// DPA-3.1-3M (specification section 14).
 fn published(double: bool) -> Shape {
@@ -33,7 +34,7 @@ fn published(double: bool) -> Shape {
         smooth: true,
         scales: [120.0, 30.0],
         products: Products::Plain,
-        rows: [0; 3],
+        rows: Rows::default(),
     }
 }
 
@@ -45,9 +46,12 @@ fn no_kernel_spills_or_needs_more_than_the_table_says() {
     // Two at a time: each compiles for minutes.
     let found: Vec<_> = std::thread::scope(|scope| {
         let (even, odd): (Vec<_>, Vec<_>) = CHIPS.into_iter().enumerate().partition(|(k, _)| k % 2 == 0);
-        let some = |part: Vec<(usize, (&'static str, u32))>| {
+        let some = |part: Vec<(usize, (&'static str, u32, u32))>| {
             scope.spawn(move || {
-                part.into_iter().filter_map(|(_, (chip, shared))| compiled(chip, shared)).collect::<Vec<_>>()
+                let room = |unit: u32, kept: u32| Room::of_unit(unit << 10, kept << 10, (unit - kept) << 10);
+                part.into_iter()
+                    .filter_map(|(_, (chip, unit, kept))| compiled(chip, room(unit, kept)))
+                    .collect::<Vec<_>>()
             })
         };
         let (a, b) = (some(even), some(odd));
@@ -70,14 +74,14 @@ fn no_kernel_spills_or_needs_more_than_the_table_says() {
 }
 
 /// Compiler's version and resources of all kernels of a chip; none where no compiler is installed and none is demanded.
-fn compiled(chip: &'static str, shared: u32) -> Option<(&'static str, String, BTreeMap<String, Resources>)> {
+fn compiled(chip: &'static str, room: Room) -> Option<(&'static str, String, BTreeMap<String, Resources>)> {
     // The version that the table was made with, where several are installed.
     let options = Options { hip: HipCompiler::Clang, cuda: Some((12, 8)), ..Options::here() };
     let compiler = compiler(chip, &options)?;
     let mut found = BTreeMap::new();
     let units = if chip.starts_with("sm") { Products::Tf32x3 } else { Products::Mfma };
     for (double, products) in [(false, Products::Plain), (true, Products::Plain), (false, units)] {
-        let source = Source::dpa3(&Shape { products, ..published(double) }.fitted(shared).unwrap());
+        let source = Source::dpa3(&Shape { products, ..published(double) }.fitted(room).unwrap());
         let image = compiler.compile(&source, &options).unwrap_or_else(|e| panic!("{chip}: {e}"));
         for (kernel, resources) in read(&image).unwrap() {
             found.insert(format!("{}/{kernel}", source.name), resources);

@@ -1,19 +1,24 @@
 // Angles of a centre, one block a centre (specification 7.5 and its adjoint). The m x m block is worked on as flat rows (e, f): several
-// receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order.
-
-// Receiving edges whose second message is made in one product.
-#define S_ROWS R_EDGE
+// receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order. Products of receiving edges
+// are plain ones always: one or two rows would leave the tiles of matrix units empty, and forward and backward must agree.
 
 // Rows of a centre's angles that are worked on together: receiving edges k .. k + edges, other edges f0 .. f0 + span.
 struct AngleRows {
-  u32 k, edges, f0, span;
+  u32 k, edges, f0, span, inverse;
 };
+// `inverse`: r / span is (r * inverse) / 65536, for r * span < 65536 (64 rows at most). Whole numbers are divided slowly.
+DEVICE AngleRows angle_rows(u32 k, u32 edges, u32 f0, u32 span) { return {k, edges, f0, span, (65535 + span) / span}; }
 DEVICE u32 rows_of(const AngleRows &q) { return q.edges * q.span; }
-DEVICE u32 edge_of(const AngleRows &q, u32 r) { return q.k + r / q.span; }
-DEVICE u32 other_of(const AngleRows &q, u32 r) { return q.f0 + r % q.span; }
-// Receiving edges that fit together.
-DEVICE u32 group_of(u32 m, u32 left) {
-  u32 g = m > R_ANGLE ? 1 : R_ANGLE / m;
+// Of the receiving edges of the rows, and of the other ones.
+DEVICE u32 edge_in(const AngleRows &q, u32 r) { return (r * q.inverse) >> 16; }
+DEVICE u32 other_in(const AngleRows &q, u32 r) { return r - edge_in(q, r) * q.span; }
+DEVICE u32 edge_of(const AngleRows &q, u32 r) { return q.k + edge_in(q, r); }
+DEVICE u32 other_of(const AngleRows &q, u32 r) { return q.f0 + other_in(q, r); }
+// Row of the element `at` of rows that are EP or EP + AP wide: divided by constants.
+DEVICE u32 row_at(u32 at, u32 wa) { return wa == EP ? at / EP : at / (EP + AP); }
+// Receiving edges that fit together into `most` rows.
+DEVICE u32 group_of(u32 most, u32 m, u32 left) {
+  u32 g = m > most ? 1 : most / m;
   return g < left ? g : left;
 }
 
@@ -28,24 +33,24 @@ DEVICE void stage_angles(LOCAL(real) to, LOCAL(real) y, AngleRows q, u32 from, u
   }
   for (u32 at = thread(); at < rows * AP; at += THREADS) {
     u32 r = at / AP, c = at % AP;
-    to[at] = first ? real(y[r]) * weight[c] : unpack(state[(angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c]);
+    to[r * APS + c] = first ? real(y[r]) * weight[c] : unpack(state[(angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c]);
   }
 }
 
-// Projections of receiving edges k0 .. k0 + rows (`own`, wa wide), from their features by way of `staged`. Made where they are used: in
+// Projections of receiving edges k0 .. k0 + rows and of their centre together (`own`, wa wide), by way of `staged`. Made where they are used: in
 // device memory they would be three times as wide as the features.
 template <int TR>
 DEVICE void project_own(LOCAL(real) own, LOCAL(real) staged, u32 rows, u32 e, u32 first, IN(stored) edges, u32 tile_edge,
-                        IN(real) geometry, IN(real) edge_weight, IN(real) edge_bias, u32 wa, IN(real) weight) {
+                        IN(real) geometry, IN(real) edge_weight, IN(real) edge_bias, u32 wa, IN(real) weight, IN(real) centre, u64 ci) {
   for (u32 at = thread(); at < rows * EC; at += THREADS) {
     u32 r = at / EC, c = at % EC;
-    staged[at] = first ? embed_edge(geometry[u64(e + r) * G + G_X], c, edge_weight, edge_bias).value
+    staged[r * EPS + c] = first ? embed_edge(geometry[u64(e + r) * G + G_X], c, edge_weight, edge_bias).value
                        : unpack(edges[u64(e + r - tile_edge) * EP + c]);
   }
   barrier();
-  product<TR>(
-      rows, EC, 0, wa, weight, wa, LAMBDA(u32 r, u32 k) { return real(staged[r * EC + k]); },
-      LAMBDA(u32 r, u32 c, real x) { own[r * wa + c] = x; });
+  product_seen<TR, 8>(
+      rows, EC, 0, wa, weight, wa, Factors{staged, EPS},
+      LAMBDA(u32 r, u32 c, real x) { own[r * WAS + c] = x + centre[ci + c]; });
   barrier();
 }
 
@@ -63,52 +68,58 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
   u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
   u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
   LOCAL(real) a = shared_at<real>(0);
-  LOCAL(real) message = a + R_ANGLE * AP;
-  LOCAL(real) s = message + R_ANGLE * EP;
-  LOCAL(real) own = s + S_ROWS * EP;
-  LOCAL(real) y = own + S_ROWS * (EP + AP);
+  LOCAL(real) message = a + R_ANGLE * APS;
+  LOCAL(real) s = message + R_ANGLE * EPS;
+  LOCAL(real) own = s + R_SUMS * EPS;
+  LOCAL(real) y = own + R_SUMS * WAS;
+  // Of this centre.
+  IN(real) others = other + pair * wa;
+  OUT(stored) leaving = wa > EP ? out + angle * AP : out;
   // Edges outside the angle set have the same message, or one that their own feature makes.
   u32 last = only_angles || SMOOTH ? m : ne;
-  for (u32 k0 = 0; k0 < last; k0 += S_ROWS) {
-    u32 some = last - k0 < S_ROWS ? last - k0 : S_ROWS;
+  for (u32 k0 = 0; k0 < last; k0 += R_SUMS) {
+    u32 some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
     u32 end = k0 + some < m ? k0 + some : m;
     if (k0 < m)
-      project_own<TR_EDGE>(own, s, end - k0, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight);
+      project_own<TR_WIDE(R_SUMS)>(own, s, end - k0, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight, centre, ci);
     for (u32 at = thread(); at < some * EP; at += THREADS) {
       u32 k = k0 + at / EP, c = at % EP;
       real x = real(0);
       if (!SMOOTH && !only_angles && k >= m)
         x = first_edges ? embed_edge(geometry[u64(from + k) * G + G_X], c, edge_weight, edge_bias).value
                         : unpack(edges[u64(from + k - tile_edge) * EP + c]);
-      s[at] = x;
+      s[at / EP * EPS + c] = x;
     }
     barrier();
     for (u32 k = k0; k < end;) {
-      u32 g = group_of(m, end - k);
+      u32 g = group_of(R_ANGLE, m, end - k);
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
-        AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
+        AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
         stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
         barrier();
-        product<TR_ANGLE>(
-            rows_of(q), AP, only_angles ? EP : 0, wa, weight, wa, LAMBDA(u32 r, u32 c) { return real(a[r * AP + c]); },
-            LAMBDA(u32 r, u32 c, real x) {
-              u64 e = edge_of(q, r), f = other_of(q, r);
-              real z = act(x + real(own[(e - k0) * wa + c]) + centre[ci + c] + other[(pair + f) * wa + c]).value;
-              if (c < EP) {
-                message[r * EP + c] = z;
-              } else {
-                real n = fma_(r_angle[c - EP], z, real(keep) * real(a[r * AP + c - EP]));
+        // Messages to the edge and those to the angle by themselves: a branch between them would be in every element.
+        if (!only_angles)
+          product<TR_OF(R_ANGLE)>(
+              rows_of(q), AP, 0, EP, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, real x) {
+                u32 e = edge_in(q, r), f = r - e * q.span;
+                message[r * EPS + c] = act(x + real(own[(k - k0 + e) * WAS + c]) + others[(f0 + f) * wa + c]).value;
+              });
+        if (wa > EP)
+          product<TR_WIDE(R_ANGLE), 8>(
+              rows_of(q), AP, EP, wa, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, real x) {
+                u32 e = edge_in(q, r), f = r - e * q.span;
+                real z = act(x + real(own[(k - k0 + e) * WAS + c]) + others[(f0 + f) * wa + c]).value;
+                real n = fma_(r_angle[c - EP], z, real(keep) * real(a[r * APS + c - EP]));
                 if (beyond(n)) too_large[0] = 1;
-                out[(angle + e * m + f) * AP + c - EP] = pack(n);
-              }
-            });
+                leaving[((k + e) * m + f0 + f) * AP + c - EP] = pack(n);
+              });
         barrier();
         if (!only_angles) {
           for (u32 at = thread(); at < g * EP; at += THREADS) {
-            u32 e = at / EP, c = at % EP, to = (k - k0 + e) * EP + c;
+            u32 e = at / EP, c = at % EP, to = (k - k0 + e) * EPS + c;
             real v = geometry[u64(from + k + e) * G + G_V], x = s[to];
             for (u32 f = 0; f < q.span; f++)
-              x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EP + c]), x);
+              x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EPS + c]), x);
             s[to] = x;
           }
           barrier();
@@ -117,8 +128,8 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
       k += g;
     }
     if (!only_angles) {
-      product<TR_EDGE>(
-          some, EP, 0, EP, linear2, EP, LAMBDA(u32 r, u32 c) { return real(s[r * EP + c]); },
+      product_rows<TR_OF(R_SUMS), LANES_C>(
+          some, EP, 0, EP, linear2, EP, Factors{s, EPS},
           LAMBDA(u32 r, u32 c, real x) {
             u64 at = u64(from + k0 + r - tile_edge) * EP + c;
             real n = fma_(r_second[c], act(x + bias2[c]).value, partial[at]);
@@ -140,14 +151,19 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
 EXPORT(angle_forward)
 
 // Pre-activations of the rows, activated: messages to the edge, and slopes of all columns.
-template <class A>
-DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, A a, LOCAL(real) own, IN(real) other, IN(real) centre, u64 ci, u64 pair,
+DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
                       LOCAL(real) message, LOCAL(real) slope) {
-  product<TR_ANGLE>(rows_of(q), AP, 0, wa, weight, wa, a, LAMBDA(u32 r, u32 c, real x) {
-    Both<real> z = act(x + real(own[(edge_of(q, r) - q.k) * wa + c]) + centre[ci + c] + other[(pair + other_of(q, r)) * wa + c]);
-    slope[r * wa + c] = z.slope;
-    if (c < EP) message[r * EP + c] = z.value;
+  product<TR_OF(R_ANGLE_BACK)>(rows_of(q), AP, 0, EP, weight, wa, a, LAMBDA(u32 r, u32 c, real x) {
+    u32 e = edge_in(q, r), f = r - e * q.span;
+    Both<real> z = act(x + real(own[e * WAS + c]) + others[(q.f0 + f) * wa + c]);
+    slope[r * WAS + c] = z.slope;
+    message[r * EPS + c] = z.value;
   });
+  if (wa > EP)
+    product<TR_WIDE(R_ANGLE_BACK), 8>(rows_of(q), AP, EP, wa, weight, wa, a, LAMBDA(u32 r, u32 c, real x) {
+      u32 e = edge_in(q, r), f = r - e * q.span;
+      slope[r * WAS + c] = act(x + real(own[e * WAS + c]) + others[(q.f0 + f) * wa + c]).slope;
+    });
 }
 
 // Adjoint of a tile's angles. In: adjoint of the edges leaving the layer (none where `starts`: the angles of the layer above do not
@@ -166,89 +182,97 @@ KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
   u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
   u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
   LOCAL(real) a = shared_at<real>(0);
-  LOCAL(real) message = a + R_ANGLE * AP;
-  LOCAL(real) slope = message + R_ANGLE * EP;
-  LOCAL(real) s = slope + R_ANGLE * (EP + AP);
-  LOCAL(real) p = s + R_SECOND * EP;
-  LOCAL(real) own = p + R_SECOND * EP;
+  LOCAL(real) message = a + R_ANGLE_BACK * APS;
+  LOCAL(real) slope = message + R_ANGLE_BACK * EPS;
+  LOCAL(real) s = slope + R_ANGLE_BACK * WAS;
+  LOCAL(real) p = s + R_SECOND * EPS;
+  LOCAL(real) own = p + R_SECOND * EPS;
   // Adjoints of the group's projections, and their sums for the centre.
-  LOCAL(real) bar = own + R_SECOND * (EP + AP);
-  LOCAL(real) sum = bar + R_SECOND * (EP + AP);
+  LOCAL(real) bar = own + R_SECOND * WAS;
+  LOCAL(real) sum = bar + R_SECOND * WAS;
   LOCAL(real) y = sum + EP + AP;
   bool updates = wa > EP;
+  // Of this centre.
+  IN(real) others = other + pair * wa;
   for (u32 at = thread(); at < m * wa; at += THREADS) other_bar[pair * wa + at] = real(0);
   for (u32 c = thread(); c < wa; c += THREADS) sum[c] = real(0);
   barrier();
   for (u32 k = 0; k < m;) {
-    u32 g = group_of(m, m - k < R_SECOND ? m - k : R_SECOND);
-    bool whole = m <= R_ANGLE;
-    project_own<1>(own, s, g, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight);
-    for (u32 at = thread(); at < g * EP; at += THREADS) s[at] = real(0);
+    u32 g = group_of(R_ANGLE_BACK, m, m - k < R_SECOND ? m - k : R_SECOND);
+    bool whole = m <= R_ANGLE_BACK;
+    project_own<1>(own, s, g, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight, centre, ci);
+    for (u32 at = thread(); at < g * EP; at += THREADS) s[at / EP * EPS + at % EP] = real(0);
     barrier();
-    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
-      AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
+    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
+      AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
       stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
       barrier();
-      recompute(q, wa, weight, LAMBDA(u32 r, u32 c) { return real(a[r * AP + c]); }, own, other, centre, ci, pair, message, slope);
+      recompute(q, wa, weight, Factors{a, APS}, own, others, message, slope);
       barrier();
       for (u32 at = thread(); at < g * EP; at += THREADS) {
-        u32 e = at / EP, c = at % EP;
-        real v = geometry[u64(from + k + e) * G + G_V], x = s[at];
+        u32 e = at / EP, c = at % EP, to = e * EPS + c;
+        real v = geometry[u64(from + k + e) * G + G_V], x = s[to];
         for (u32 f = 0; f < q.span; f++)
-          x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EP + c]), x);
-        s[at] = x;
+          x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EPS + c]), x);
+        s[to] = x;
       }
       barrier();
     }
     // Adjoint of S through the second map.
-    product<1>(
-        g, EP, 0, EP, linear2, EP, LAMBDA(u32 r, u32 c) { return real(s[r * EP + c]); },
+    product_rows<1, LANES_C>(
+        g, EP, 0, EP, linear2, EP, Factors{s, EPS},
         LAMBDA(u32 r, u32 c, real x) {
-          p[r * EP + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
+          p[r * EPS + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
         });
     barrier();
-    product<1>(
-        g, EP, 0, EP, linear2_adjoint, EP, LAMBDA(u32 r, u32 c) { return real(p[r * EP + c]); },
-        LAMBDA(u32 r, u32 c, real x) { s[r * EP + c] = x; });
+    product_rows<1, LANES_C>(
+        g, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
+        LAMBDA(u32 r, u32 c, real x) { s[r * EPS + c] = x; });
     barrier();
-    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
-      AngleRows q = {k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE};
+    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
+      AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
       u32 rows = rows_of(q);
       if (!whole) {
         stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
         barrier();
-        recompute(q, wa, weight, LAMBDA(u32 r, u32 c) { return real(a[r * AP + c]); }, own, other, centre, ci, pair, message, slope);
+        recompute(q, wa, weight, Factors{a, APS}, own, others, message, slope);
         barrier();
       }
       // What S owes to the switch values: B . S_bar of each row.
       for (u32 r = thread(); r < rows; r += THREADS) {
-        u32 e = r / q.span;
+        u32 e = edge_in(q, r);
         real x = real(0);
 UNROLL_SOME
-        for (u32 c = 0; c < EP; c++) x = fma_(real(message[r * EP + c]), real(s[e * EP + c]), x);
+        for (u32 c = 0; c < EP; c += 4) {
+          real b[4], t[4];
+          load4(b, message, r * EPS + c);
+          load4(t, s, e * EPS + c);
+          for (u32 i = 0; i < 4; i++) x = fma_(b[i], t[i], x);
+        }
         y[r] = x;
       }
       // Slopes become adjoints of the pre-activations.
       for (u32 at = thread(); at < rows * wa; at += THREADS) {
-        u32 r = at / wa, c = at % wa, e = r / q.span, f = other_of(q, r);
+        u32 r = row_at(at, wa), c = at - r * wa, e = edge_in(q, r), f = other_of(q, r);
         real z;
         if (c < EP)
-          z = geometry[u64(from + k + e) * G + G_V] * geometry[u64(from + f) * G + G_V] * real(s[e * EP + c]);
+          z = geometry[u64(from + k + e) * G + G_V] * geometry[u64(from + f) * G + G_V] * real(s[e * EPS + c]);
         else
           z = r_angle[c - EP] * real(a_bar[(angle + u64(k + e) * m + f) * AP + c - EP]);
-        slope[at] = z * real(slope[at]);
+        slope[r * WAS + c] = z * real(slope[r * WAS + c]);
       }
       barrier();
       for (u32 at = thread(); at < g * wa; at += THREADS) {
-        u32 e = at / wa, c = at % wa;
-        real x = f0 ? real(bar[at]) : real(0);
-        for (u32 f = 0; f < q.span; f++) x += real(slope[(e * q.span + f) * wa + c]);
-        bar[at] = x;
+        u32 e = row_at(at, wa), c = at - e * wa, to = e * WAS + c;
+        real x = f0 ? real(bar[to]) : real(0);
+        for (u32 f = 0; f < q.span; f++) x += real(slope[(e * q.span + f) * WAS + c]);
+        bar[to] = x;
       }
       for (u32 at = thread(); at < q.span * wa; at += THREADS) {
         u64 to = (pair + f0) * wa + at;
+        u32 f = row_at(at, wa), c = at - f * wa;
         real x = other_bar[to];
-        for (u32 e = 0; e < g; e++) x += real(slope[e * q.span * wa + at]);
+        for (u32 e = 0; e < g; e++) x += real(slope[(e * q.span + f) * WAS + c]);
         other_bar[to] = x;
       }
       // v of the other edges, then of the receiving ones: a thread an edge.
@@ -265,8 +289,8 @@ UNROLL_SOME
           x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + f0 + f) * G + G_V]), x);
         geometry_bar[u64(from + k + e) * GB + 4] = x;
       }
-      product<TR_ANGLE>(
-          rows, wa, 0, AP, adjoint, AP, LAMBDA(u32 r, u32 c) { return real(slope[r * wa + c]); },
+      product<TR_WIDE(R_ANGLE_BACK), 8>(
+          rows, wa, 0, AP, adjoint, AP, Factors{slope, WAS},
           LAMBDA(u32 r, u32 c, real x) {
             u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
             a_bar[at] = updates ? fma_(real(keep), real(a_bar[at]), x) : x;
@@ -275,11 +299,11 @@ UNROLL_SOME
     }
     for (u32 c = thread(); c < wa; c += THREADS) {
       real x = sum[c];
-      for (u32 e = 0; e < g; e++) x += real(bar[e * wa + c]);
+      for (u32 e = 0; e < g; e++) x += real(bar[e * WAS + c]);
       sum[c] = x;
     }
-    product<1>(
-        g, wa, 0, EC, own_adjoint, EC, LAMBDA(u32 r, u32 c) { return real(bar[r * wa + c]); },
+    product_seen<1, 8>(
+        g, wa, 0, EC, own_adjoint, EC, Factors{bar, WAS},
         LAMBDA(u32 r, u32 c, real x) { own_bar[(pair + k + r) * EC + c] = x; });
     barrier();
     k += g;
@@ -292,14 +316,14 @@ UNROLL_SOME
     barrier();
     stage_edges(s, some, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<1>(
-        some, EP, 0, EP, linear2, EP, LAMBDA(u32 r, u32 c) { return real(s[r * EP + c]); },
+    product_rows<1, LANES_C>(
+        some, EP, 0, EP, linear2, EP, Factors{s, EPS},
         LAMBDA(u32 r, u32 c, real x) {
-          p[r * EP + c] = r_second[c] * e_bar[u64(from + k0 + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
+          p[r * EPS + c] = r_second[c] * e_bar[u64(from + k0 + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
         });
     barrier();
-    product<1>(
-        some, EP, 0, EP, linear2_adjoint, EP, LAMBDA(u32 r, u32 c) { return real(p[r * EP + c]); },
+    product_rows<1, LANES_C>(
+        some, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
         LAMBDA(u32 r, u32 c, real x) { s_bar[u64(from + k0 + r - tile_edge) * EP + c] = x; });
   }
 #endif

@@ -10,12 +10,12 @@ DEVICE Centre centre_of(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edge
   return {i, first_edge[i], first_edge[i + 1] - first_edge[i], angle_edges[i]};
 }
 
-// Rows k0 .. k0 + rows of a centre's edge features into shared memory: the stored ones, or layer 0's (`first`) from geometry.
+// Rows k0 .. k0 + rows of a centre's edge features into shared memory, EPS apart: the stored ones, or layer 0's (`first`) from geometry.
 DEVICE void stage_edges(LOCAL(real) to, u32 rows, u32 e, u32 first, IN(stored) state, u32 tile_edge, IN(real) geometry,
                         IN(real) weight, IN(real) bias) {
   for (u32 at = thread(); at < rows * EP; at += THREADS) {
     u32 r = at / EP, c = at % EP;
-    to[at] = first ? embed_edge(geometry[u64(e + r) * G + G_X], c, weight, bias).value
+    to[r * EPS + c] = first ? embed_edge(geometry[u64(e + r) * G + G_X], c, weight, bias).value
                    : unpack(state[u64(e + r - tile_edge) * EP + c]);
   }
 }
@@ -34,8 +34,8 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
   u32 tile_pair = first_pair[first_centre];
   Centre t = centre_of(first_centre, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
-  LOCAL(real) message = e + R_EDGE * EP;
-  LOCAL(real) sum = message + R_EDGE * MP;
+  LOCAL(real) message = e + R_EDGE * EPS;
+  LOCAL(real) sum = message + R_EDGE * MPS;
   LOCAL(real) moment = sum + MP;
   LOCAL(real) second = moment + MOMENTS;
   if (r_second)
@@ -49,14 +49,17 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
     u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<TR_EDGE>(
-        rows, EP, with_nodes ? 0 : MP, wd, weight, wd, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
-        LAMBDA(u32 r, u32 c, real x) {
-          real m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]).value;
-          if (c < MP) {
-            message[r * MP + c] = m;
-          } else {
-            real y = fma_(r_edge[c - MP], m, real(keep) * real(e[r * EP + c - MP]));
+    // Messages to the node and those to the edge by themselves: a branch between them would be in every element.
+    if (with_nodes)
+      product<TR_OF(R_EDGE)>(
+          rows, EP, 0, MP, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, real x) {
+            message[r * MPS + c] = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]).value;
+          });
+    if (wd > MP)
+      product<TR_OF(R_EDGE)>(
+          rows, EP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, real x) {
+            real m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]).value;
+            real y = fma_(r_edge[c - MP], m, real(keep) * real(e[r * EPS + c - MP]));
             u64 at = u64(e0 + r - tile_edge) * EP + c - MP;
             if (wa && !(r_second && k0 + r >= t.m)) {
               partial[at] = y;
@@ -65,27 +68,26 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
               if (beyond(y)) too_large[0] = 1;
               out[at] = pack(y);
             }
-          }
-        });
+          });
     if (wa && k0 < t.m) {
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
       u64 pair = first_pair[t.i] - tile_pair + k0;
-      product<TR_EDGE>(
-          some, EC, 0, wa, other_weight, wa, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
+      product_seen<TR_WIDE(R_EDGE), 8>(
+          some, EC, 0, wa, other_weight, wa, Factors{e, EPS},
           LAMBDA(u32 r, u32 c, real x) { other[(pair + r) * wa + c] = x; });
     }
     barrier();
     if (with_nodes) {
       for (u32 c = thread(); c < MP; c += THREADS) {
         real s = sum[c];
-        for (u32 r = 0; r < rows; r++) s = fma_(geometry[u64(e0 + r) * G + G_W], real(message[r * MP + c]), s);
+        for (u32 r = 0; r < rows; r++) s = fma_(geometry[u64(e0 + r) * G + G_W], real(message[r * MPS + c]), s);
         sum[c] = s;
       }
       for (u32 c = thread(); c < EP + NP; c += THREADS) {
         u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
         real h[3] = {moment[at], moment[at + width], moment[at + 2 * width]};
         for (u32 r = 0; r < rows; r++) {
-          real g = c < EP ? real(e[r * EP + c]) : nodes[u64(neighbour[e0 + r]) * NP + c - EP];
+          real g = c < EP ? real(e[r * EPS + c]) : nodes[u64(neighbour[e0 + r]) * NP + c - EP];
           for (int a = 0; a < 3; a++) h[a] = fma_(geometry[u64(e0 + r) * G + G_H + a], g, h[a]);
         }
         for (int a = 0; a < 3; a++) moment[at + a * width] = h[a];
@@ -114,8 +116,8 @@ KERNEL(edge_projections)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edg
     u64 pair = first_pair[t.i] - tile_pair + k0;
     stage_edges(e, rows, t.from + k0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<TR_EDGE>(
-        rows, EC, 0, wa, other_weight, wa, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
+    product_seen<TR_WIDE(R_EDGE), 8>(
+        rows, EC, 0, wa, other_weight, wa, Factors{e, EPS},
         LAMBDA(u32 r, u32 c, real x) { other[(pair + r) * wa + c] = x; });
     barrier();
   }
@@ -159,36 +161,37 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
   u32 tile_pair = first_pair[first_centre];
   Centre t = centre_of(first_centre, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
-  LOCAL(real) d = e + R_EDGE * EP;
+  LOCAL(real) d = e + R_EDGE_BACK * EPS;
   // Message times its adjoint; later the change of the edge's adjoint.
-  LOCAL(real) work = d + R_EDGE * (MP + EP);
-  LOCAL(real) sum = work + R_EDGE * (MP > EP ? MP : EP);
+  LOCAL(real) work = d + R_EDGE_BACK * WDS;
+  LOCAL(real) sum = work + R_EDGE_BACK * (MP > EP ? MPS : EPS);
   for (u32 c = thread(); c < wd; c += THREADS) sum[c] = real(0);
   u64 ci = u64(t.i) * wc, hi = u64(t.i) * MOMENTS;
-  for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE) {
-    u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
+  for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE_BACK) {
+    u32 rows = t.ne - k0 < R_EDGE_BACK ? t.ne - k0 : R_EDGE_BACK, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<TR_EDGE>(
-        rows, EP, 0, wd, weight, wd, LAMBDA(u32 r, u32 k) { return real(e[r * EP + k]); },
-        LAMBDA(u32 r, u32 c, real x) {
+    product<TR_OF(R_EDGE_BACK)>(
+        rows, EP, 0, MP, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, real x) {
           Both<real> m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]);
-          real bar;
-          if (c < MP) {
-            real g = real(message_scale * double(r_message[c]) * double(node_bar[u64(t.i) * NP + c % NP]));
-            work[r * MP + c] = m.value * g;
-            bar = geometry[u64(e0 + r) * G + G_W] * g;
-          } else {
-            bar = r_edge[c - MP] * real(e_bar[u64(e0 + r - tile_edge) * EP + c - MP]);
-          }
-          real y = bar * m.slope;
-          d[r * wd + c] = y;
+          real g = real(message_scale * double(r_message[c]) * double(node_bar[u64(t.i) * NP + c % NP]));
+          work[r * MPS + c] = m.value * g;
+          real y = geometry[u64(e0 + r) * G + G_W] * g * m.slope;
+          d[r * WDS + c] = y;
           owed[u64(e0 + r - tile_edge) * wd + c] = y;
         });
+    if (wd > MP)
+      product<TR_OF(R_EDGE_BACK)>(
+          rows, EP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, real x) {
+            Both<real> m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]);
+            real y = r_edge[c - MP] * real(e_bar[u64(e0 + r - tile_edge) * EP + c - MP]) * m.slope;
+            d[r * WDS + c] = y;
+            owed[u64(e0 + r - tile_edge) * wd + c] = y;
+          });
     barrier();
     for (u32 c = thread(); c < wd; c += THREADS) {
       real s = sum[c];
-      for (u32 r = 0; r < rows; r++) s += real(d[r * wd + c]);
+      for (u32 r = 0; r < rows; r++) s += real(d[r * WDS + c]);
       sum[c] = s;
     }
     // dE/dw of the node-edge message, and dE/d(w h): a thread for each row and axis.
@@ -198,15 +201,29 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
       if (axis == 3) {
         real s = real(0);
 UNROLL_SOME
-        for (u32 c = 0; c < MP; c++) s += real(work[r * MP + c]);
+        for (u32 c = 0; c < MP; c += 4) {
+          real x[4];
+          load4(x, work, r * MPS + c);
+          for (u32 k = 0; k < 4; k++) s += x[k];
+        }
         geometry_bar[b] += double(s);
       } else {
         real s = real(0), n = real(0);
 UNROLL_SOME
-        for (u32 c = 0; c < EP; c++) s = fma_(moment_bar[hi + axis * EP + c], real(e[r * EP + c]), s);
+        for (u32 c = 0; c < EP; c += 4) {
+          real x[4], y[4];
+          load4(x, moment_bar, hi + axis * EP + c);
+          load4(y, e, r * EPS + c);
+          for (u32 k = 0; k < 4; k++) s = fma_(x[k], y[k], s);
+        }
         u64 j = u64(neighbour[e0 + r]) * NP;
 UNROLL_SOME
-        for (u32 c = 0; c < NP; c++) n = fma_(moment_bar[hi + 3 * EP + axis * NP + c], nodes[j + c], n);
+        for (u32 c = 0; c < NP; c += 4) {
+          real x[4], y[4];
+          load4(x, moment_bar, hi + 3 * EP + axis * NP + c);
+          load4(y, nodes, j + c);
+          for (u32 k = 0; k < 4; k++) n = fma_(x[k], y[k], n);
+        }
         geometry_bar[b + 1 + axis] += double(s + n) * EDGE_ROOT * exact[u64(e0 + r) * 4];
         // Waits for the other axes: d has room behind its rows.
         sum[wd + at] = s + n;
@@ -220,24 +237,27 @@ UNROLL_SOME
       geometry_bar[u64(e0 + r) * GB] += w_bar;
     }
     // All that the layer adds to an edge's adjoint is summed apart and joins it in one rounding.
-    product<TR_EDGE>(
-        rows, wd, 0, EP, adjoint, EP, LAMBDA(u32 r, u32 k) { return real(d[r * wd + k]); },
+    product<TR_OF(R_EDGE_BACK)>(
+        rows, wd, 0, EP, adjoint, EP, Factors{d, WDS},
         LAMBDA(u32 r, u32 c, real x) {
           for (int a = 0; a < 3; a++) x = fma_(geometry[u64(e0 + r) * G + G_H + a], moment_bar[hi + a * EP + c], x);
           if (s_bar && k0 + r >= t.m) x += s_bar[u64(e0 + r - tile_edge) * EP + c];
-          work[r * EP + c] = x;
+          work[r * EPS + c] = x;
         });
     if (wa && k0 < t.m) {
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
       u64 pair = first_pair[t.i] - tile_pair + k0;
-      product<TR_EDGE>(
+      // Other threads go on with what these have made.
+      barrier();
+      product_of<real, TR_OF(R_EDGE_BACK)>(
           some, wa, 0, EC, other_adjoint, EC, LAMBDA(u32 r, u32 k) { return other_bar[(pair + r) * wa + k]; },
-          LAMBDA(u32 r, u32 c, real x) { work[r * EP + c] = real(work[r * EP + c]) + own_bar[(pair + r) * EC + c] + x; });
+          LAMBDA(u32 r, u32 c, real x) { work[r * EPS + c] = real(work[r * EPS + c]) + own_bar[(pair + r) * EC + c] + x; });
     }
     barrier();
     for (u32 at = thread(); at < rows * EP; at += THREADS) {
       u64 to = u64(e0 - tile_edge) * EP + at;
-      e_bar[to] = starts ? real(work[at]) : fma_(real(keep), real(e_bar[to]), real(work[at]));
+      real x = work[at / EP * EPS + at % EP];
+      e_bar[to] = starts ? x : fma_(real(keep), real(e_bar[to]), x);
     }
     barrier();
   }

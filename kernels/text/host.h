@@ -27,6 +27,8 @@ namespace weir {
 // Who touched a word of device memory: launches count from 1, 0 is never. Kept by the driver, one for every four bytes.
 struct Word {
   u32 read_epoch, read_block, write_epoch, write_block, write_phase, write_thread;
+  // Block and phase of the last read: for counting what caches of a multiprocessor fetch.
+  u32 reader, reader_phase;
 };
 // The same for shared memory, within a launch; `serial` is the block's number + 1.
 struct LocalWord {
@@ -40,7 +42,7 @@ struct Raw {
   Word *words;
 };
 struct Counts {
-  u64 read_bytes, written_bytes, fma, activations, shared_bytes;
+  u64 read_bytes, written_bytes, fma, activations, shared_bytes, block_bytes, phase_bytes;
 };
 // What one launch needs and tells.
 struct Run {
@@ -60,7 +62,7 @@ struct State {
 };
 static State state;
 // Nobody else knows where these are, so that loops keep them in registers.
-static u64 read_bytes, written_bytes, fma, activations, shared_bytes;
+static u64 read_bytes, written_bytes, fma, activations, shared_bytes, block_bytes, phase_bytes;
 
 [[noreturn]] __attribute__((noinline)) static void fault(const char *what, u64 at, u64 count) {
   if (!state.failed) {
@@ -102,10 +104,16 @@ template <class T> struct Global {
           if (w.write_phase == state.phase && w.write_thread != state.thread)
             fault("read without a barrier after another thread's write", at, count);
         }
+        u32 bytes = sizeof(T) < 4 ? sizeof(T) : 4;
+        bool again = w.read_epoch == epoch && w.reader == state.block;
+        if (!again) block_bytes += bytes;
+        if (!again || w.reader_phase != state.phase) phase_bytes += bytes;
+        w.reader = state.block;
+        w.reader_phase = state.phase;
         if (w.read_epoch != epoch) {
           w.read_epoch = epoch;
           w.read_block = state.block;
-          read_bytes += sizeof(T) < 4 ? sizeof(T) : 4;
+          read_bytes += bytes;
         } else if (w.read_block != state.block) {
           w.read_block = MANY;
         }
@@ -467,7 +475,7 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   state.failed = false;
   state.epoch = run->epoch;
   state.shared_bytes = run->shared;
-  read_bytes = written_bytes = fma = activations = shared_bytes = 0;
+  read_bytes = written_bytes = fma = activations = shared_bytes = block_bytes = phase_bytes = 0;
   char *shared = (char *)malloc(run->shared ? run->shared : 1);
 #if defined(WEIR_UNCHECKED)
   LocalWord *local = nullptr;
@@ -482,7 +490,7 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   }
   free(shared);
   free(local);
-  run->counts = {read_bytes, written_bytes, fma, activations, shared_bytes};
+  run->counts = {read_bytes, written_bytes, fma, activations, shared_bytes, block_bytes, phase_bytes};
   return state.failed;
 }
 
@@ -500,6 +508,8 @@ extern "C" void weir_guard(u64 address, u64 bytes, int shut) {
 #define LAMBDA [&]
 #define UNROLL
 #define UNROLL_SOME
+#define UNROLL_TWO
+#define UNROLL_NOT
 #define KERNEL(name) static void name
 #define EXPORT(name)                                                                                                                       \
   extern "C" void weir_kernel_##name(const weir::Raw *a) { weir::call(name, a); }                                                          \
@@ -544,6 +554,7 @@ static inline u32 atomic_add(const weir::Global<u32> &a, u64 k, u32 value) {
   return old;
 }
 static inline double sqrt_(double x) { return __builtin_sqrt(x); }
+static inline float reciprocal(float x) { return 1.0f / x; }
 static inline double from_bits(u64 b) {
   double d;
   memcpy(&d, &b, 8);

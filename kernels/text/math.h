@@ -26,7 +26,7 @@ DEVICE float expm1_small(float r) {
   return fma_(p * r, r, r);
 }
 
-// e^x: 2^k e^r with r = x - k ln 2. Clamped where the result is 0 or infinite in double precision (f32: past 1e38 it is infinite).
+// e^x: 2^k e^r with r = x - k ln 2. Clamped where the result is 0 or infinite in double precision.
 DEVICE double exp_(double x) {
   x = x < -740.0 ? -740.0 : x > 709.0 ? 709.0 : x;
   const double magic = 6755399441055744.0; // 1.5 * 2^52: adding it rounds to an integer
@@ -38,34 +38,33 @@ DEVICE double exp_(double x) {
   double a = from_bits((u64)(half + 1023) << 52), b = from_bits((u64)(n - half + 1023) << 52);
   return (1.0 + expm1_small(r)) * a * b;
 }
+// Between 2^-126 and 2^126, so that 2^k goes into the exponent as it stands: the low bits of x + magic are k.
 DEVICE float exp_(float x) {
-  x = x < -100.0f ? -100.0f : x > 88.5f ? 88.5f : x;
+  x = x < -87.0f ? -87.0f : x > 87.0f ? 87.0f : x;
   const float magic = 12582912.0f; // 1.5 * 2^23
-  float k = fma_(x, 1.44269504f, magic) - magic;
+  float t = fma_(x, 1.44269504f, magic), k = t - magic;
   float r = fma_(-k, 6.93145752e-01f, x);
   r = fma_(-k, 1.42860677e-06f, r);
-  int n = (int)k, half = n / 2;
-  float a = from_bits((u32)(half + 127) << 23), b = from_bits((u32)(n - half + 127) << 23);
-  return (1.0f + expm1_small(r)) * a * b;
+  return from_bits(to_bits(1.0f + expm1_small(r)) + (to_bits(t) << 23));
 }
 
-template <class T> DEVICE T sigmoid_(T x) { return T(1) / (T(1) + exp_(-x)); }
+template <class T> DEVICE T sigmoid_(T x) { return reciprocal(T(1) + exp_(-x)); }
 
 template <class T> DEVICE T tanh_(T x) {
   T u = x < T(0) ? -x : x, t;
   if (u < T(0.17)) {
     T e = expm1_small(u + u);
-    t = e / (e + T(2));
+    t = e * reciprocal(e + T(2));
   } else {
     // Beyond 20 the result is 1 in either precision.
-    t = T(1) - T(2) / (exp_(u < T(20) ? u + u : T(40)) + T(1));
+    t = T(1) - T(2) * reciprocal(exp_(u < T(20) ? u + u : T(40)) + T(1));
   }
   return x < T(0) ? -t : t;
 }
 
 // ln(1 + t) for 0 <= t <= 1, through 2 artanh(t / (2 + t)).
 template <class T> DEVICE T log1p_(T t) {
-  T s = t / (T(2) + t), q = s * s, p = T(0);
+  T s = t * reciprocal(T(2) + t), q = s * s, p = T(0);
   for (int k = 37; k >= 1; k -= 2) p = fma_(p, q, T(1) / T(k));
   return T(2) * s * p;
 }
@@ -75,17 +74,22 @@ enum { LINEAR = 0, TANH = 1, RELU = 2, RELU6 = 3, SIGMOID = 4, SOFTPLUS = 5, GEL
 template <class T> struct Both {
   T value, slope;
 };
+// silu below the threshold, tanh(k (x - threshold)) + c0 from there on, where k and c0 are silu's slope and value. tanh(z) is 2 sigmoid(2 z) - 1:
+// one sigmoid serves both, without a branch that lanes of a wave would take apart.
+template <class T> DEVICE Both<T> silut(T x, T threshold, T k, T c0) {
+  bool beyond = x >= threshold;
+  T s = sigmoid_(beyond ? (k + k) * (x - threshold) : x), rest = T(1) - s;
+  return {beyond ? s + s + (c0 - T(1)) : x * s, beyond ? T(4) * k * s * rest : s * fma_(x, rest, T(1))};
+}
 template <class T> DEVICE Both<T> activation(int kind, double threshold, T x) {
   COUNT_ACTIVATION();
-  if (kind == SILU || (kind == SILUT && x < T(threshold))) {
+  if (kind == SILU) {
     T s = sigmoid_(x);
-    return {x * s, s * (T(1) + x * (T(1) - s))};
+    return {x * s, s * fma_(x, T(1) - s, T(1))};
   }
   if (kind == SILUT) {
     double s = sigmoid_(threshold);
-    T k = T(s + threshold * s * (1.0 - s)), c0 = T(threshold * s);
-    T t = tanh_(k * (x - T(threshold)));
-    return {t + c0, k * (T(1) - t * t)};
+    return silut(x, T(threshold), T(s + threshold * s * (1.0 - s)), T(threshold * s));
   }
   if (kind == TANH) {
     T t = tanh_(x);
@@ -106,5 +110,12 @@ template <class T> DEVICE Both<T> activation(int kind, double threshold, T x) {
   return {x, T(1)};
 }
 
-// The descriptor's.
-DEVICE Both<real> act(real x) { return activation<real>(ACTIVATION, ACTIVATION_THRESHOLD, x); }
+// The descriptor's, with its constants.
+DEVICE Both<real> act(real x) {
+#if ACTIVATION == 8
+  COUNT_ACTIVATION();
+  return silut(x, real(ACTIVATION_THRESHOLD), real(ACTIVATION_SLOPE), real(ACTIVATION_OFFSET));
+#else
+  return activation<real>(ACTIVATION, ACTIVATION_THRESHOLD, x);
+#endif
+}

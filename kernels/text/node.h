@@ -5,13 +5,13 @@ KERNEL(project)(u32 atoms, IN(real) nodes, u32 wc, IN(real) centre_weight, IN(re
                 OUT(real) centre, OUT(real) neighbour) {
   LOCAL(real) n = shared_at<real>(0);
   u32 i = block() * R_NODE, rows = atoms - i < R_NODE ? atoms - i : R_NODE;
-  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at] = nodes[u64(i) * NP + at];
+  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at / NP * NPS + at % NP] = nodes[u64(i) * NP + at];
   barrier();
   product<1>(
-      rows, NP, 0, wc, centre_weight, wc, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      rows, NP, 0, wc, centre_weight, wc, Factors{n, NPS},
       LAMBDA(u32 r, u32 c, real x) { centre[u64(i + r) * wc + c] = x + centre_bias[c]; });
   product<1>(
-      rows, NP, 0, wd, neighbour_weight, wd, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      rows, NP, 0, wd, neighbour_weight, wd, Factors{n, NPS},
       LAMBDA(u32 r, u32 c, real x) { neighbour[u64(i + r) * wd + c] = x; });
 }
 EXPORT(project)
@@ -30,28 +30,28 @@ KERNEL(node_update)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN(r
                     IN(real) self_bias, IN(real) sym_weight, IN(real) sym_bias, IN(real) r_self, IN(real) r_sym,
                     IN(real) r_message, double message_scale, double keep, OUT(real) out) {
   LOCAL(real) n = shared_at<real>(0);
-  LOCAL(real) q = n + R_NODE * NP;
-  LOCAL(real) change = q + R_NODE * GRAM;
+  LOCAL(real) q = n + R_NODE * NPS;
+  LOCAL(real) change = q + R_NODE * GRAMS;
   u32 b = block() * R_NODE, rows = count - b < R_NODE ? count - b : R_NODE;
   u64 i = first + b;
-  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at] = nodes[i * NP + at];
+  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at / NP * NPS + at % NP] = nodes[i * NP + at];
   for (u32 at = thread(); at < rows * GRAM; at += THREADS) {
     u64 h = (i + at / GRAM) * MOMENTS;
-    q[at] = gram_column(LAMBDA(u32 k) { return moments[h + k]; }, at % GRAM);
+    q[at / GRAM * GRAMS + at % GRAM] = gram_column(LAMBDA(u32 k) { return moments[h + k]; }, at % GRAM);
   }
   barrier();
   product<1>(
-      rows, NP, 0, NP, self_weight, NP, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      rows, NP, 0, NP, self_weight, NP, Factors{n, NPS},
       LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = r_self[c] * act(x + self_bias[c]).value; });
   product<1>(
-      rows, GRAM, 0, NP, sym_weight, NP, LAMBDA(u32 r, u32 k) { return real(q[r * GRAM + k]); },
+      rows, GRAM, 0, NP, sym_weight, NP, Factors{q, GRAMS},
       LAMBDA(u32 r, u32 c, real x) {
         real y = fma_(r_sym[c], act(x + sym_bias[c]).value, real(change[r * NP + c]));
         for (u32 head = 0; head < HEADS; head++) {
           u32 col = head * NP + c;
           y = fma_(r_message[col], real(message_scale * double(message_sum[(i + r) * MP + col])), y);
         }
-        out[(i + r) * NP + c] = fma_(real(keep), real(n[r * NP + c]), y);
+        out[(i + r) * NP + c] = fma_(real(keep), real(n[r * NPS + c]), y);
       });
 }
 EXPORT(node_update)
@@ -61,35 +61,35 @@ KERNEL(node_backward)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN
                       IN(real) self_bias, IN(real) sym_weight, IN(real) sym_adjoint, IN(real) sym_bias, IN(real) r_self,
                       IN(real) r_sym, OUT(real) self_bar, OUT(real) moment_bar) {
   LOCAL(real) n = shared_at<real>(0);
-  LOCAL(real) q = n + R_NODE * NP;
+  LOCAL(real) q = n + R_NODE * NPS;
   u32 b = block() * R_NODE, rows = count - b < R_NODE ? count - b : R_NODE;
   u64 i = first + b;
-  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at] = nodes[i * NP + at];
+  for (u32 at = thread(); at < rows * NP; at += THREADS) n[at / NP * NPS + at % NP] = nodes[i * NP + at];
   for (u32 at = thread(); at < rows * GRAM; at += THREADS) {
     u64 h = (i + at / GRAM) * MOMENTS;
-    q[at] = gram_column(LAMBDA(u32 k) { return moments[h + k]; }, at % GRAM);
+    q[at / GRAM * GRAMS + at % GRAM] = gram_column(LAMBDA(u32 k) { return moments[h + k]; }, at % GRAM);
   }
   barrier();
   product<1>(
-      rows, NP, 0, NP, self_weight, NP, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
+      rows, NP, 0, NP, self_weight, NP, Factors{n, NPS},
       LAMBDA(u32 r, u32 c, real x) {
         u64 at = (i + r) * NP + c;
         self_bar[at] = node_bar[at] * r_self[c] * act(x + self_bias[c]).slope;
       });
   barrier();
   product<1>(
-      rows, GRAM, 0, NP, sym_weight, NP, LAMBDA(u32 r, u32 k) { return real(q[r * GRAM + k]); },
-      LAMBDA(u32 r, u32 c, real x) { n[r * NP + c] = node_bar[(i + r) * NP + c] * r_sym[c] * act(x + sym_bias[c]).slope; });
+      rows, GRAM, 0, NP, sym_weight, NP, Factors{q, GRAMS},
+      LAMBDA(u32 r, u32 c, real x) { n[r * NPS + c] = node_bar[(i + r) * NP + c] * r_sym[c] * act(x + sym_bias[c]).slope; });
   barrier();
   product<1>(
-      rows, NP, 0, GRAM, sym_adjoint, GRAM, LAMBDA(u32 r, u32 k) { return real(n[r * NP + k]); },
-      LAMBDA(u32 r, u32 c, real x) { q[r * GRAM + c] = x; });
+      rows, NP, 0, GRAM, sym_adjoint, GRAM, Factors{n, NPS},
+      LAMBDA(u32 r, u32 c, real x) { q[r * GRAMS + c] = x; });
   barrier();
   // Adjoint of the gram product: H[c][d] gets sum_x q_bar[x][d] H[c][x] / 3, and an axis column d < X also sum_d' q_bar[d][d'] H[c][d'] / 3.
   for (u32 at = thread(); at < rows * MOMENTS; at += THREADS) {
     u32 r = at / MOMENTS, k = at % MOMENTS;
     bool node = k >= 3 * EP;
-    u32 width = node ? NP : EP, base = node ? 3 * EP : 0, qb = r * GRAM + (node ? AXIS * EP : 0);
+    u32 width = node ? NP : EP, base = node ? 3 * EP : 0, qb = r * GRAMS + (node ? AXIS * EP : 0);
     u32 c = (k - base) / width, d = (k - base) % width;
     u64 h = (i + r) * MOMENTS + base + c * width;
     double sum = 0.0;
@@ -155,13 +155,13 @@ KERNEL(finish)(u32 atoms, IN(real) node_sum, IN(real) self_bar, IN(real) self_ad
                IN(real) centre_adjoint, IN(real) message_sum, u32 wd, IN(real) neighbour_adjoint, double keep, OUT(real) node_bar) {
   LOCAL(real) change = shared_at<real>(0);
   u32 i = block() * R_NODE, rows = atoms - i < R_NODE ? atoms - i : R_NODE;
-  product<1>(
+  product_from<1>(
       rows, NP, 0, NP, self_adjoint, NP, LAMBDA(u32 r, u32 k) { return self_bar[u64(i + r) * NP + k]; },
       LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = node_sum[u64(i + r) * NP + c] + x; });
-  product<1>(
+  product_from<1>(
       rows, wc, 0, NP, centre_adjoint, NP, LAMBDA(u32 r, u32 k) { return centre_bar[u64(i + r) * wc + k]; },
       LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] += x; });
-  product<1>(
+  product_from<1>(
       rows, wd, 0, NP, neighbour_adjoint, NP, LAMBDA(u32 r, u32 k) { return message_sum[u64(i + r) * wd + k]; },
       LAMBDA(u32 r, u32 c, real x) {
         u64 at = u64(i + r) * NP + c;

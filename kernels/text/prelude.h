@@ -31,6 +31,9 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 #define UNROLL _Pragma("unroll")
 // Long loops of constant length: unrolled whole they would hold more values than there are registers.
 #define UNROLL_SOME _Pragma("unroll 4")
+// Loops whose bodies fill the registers.
+#define UNROLL_TWO _Pragma("unroll 2")
+#define UNROLL_NOT _Pragma("unroll 1")
 #define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS) name
 #define EXPORT(name)
 // Arrays in device memory that a kernel reads, or writes too.
@@ -44,11 +47,22 @@ template <class T> DEVICE T *shared_at(u32 bytes) { return (T *)((char *)shared_
 DEVICE float fma_(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __fma_rn(a, b, c); }
 DEVICE double sqrt_(double x) { return __dsqrt_rn(x); }
+DEVICE float estimate(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 #else
 DEVICE float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __builtin_fma(a, b, c); }
 DEVICE double sqrt_(double x) { return __builtin_sqrt(x); }
+DEVICE float estimate(float x) { return __builtin_amdgcn_rcpf(x); }
 #endif
+// 1 / x of a number between 2^-126 and 2^126: the units' estimate, an ulp off at most, made the nearest by one step of Newton's.
+DEVICE float reciprocal(float x) {
+  float y = estimate(x);
+  return fma_(y, fma_(-x, y, 1.0f), y);
+}
 DEVICE double from_bits(u64 b) { return __builtin_bit_cast(double, b); }
 DEVICE float from_bits(u32 b) { return __builtin_bit_cast(float, b); }
 DEVICE u32 to_bits(float x) { return __builtin_bit_cast(u32, x); }
@@ -63,4 +77,5 @@ DEVICE u32 atomic_add(u32 *at, u64 k, u32 value) { return atomicAdd(at + k, valu
 #define COUNT_ACTIVATION()
 #endif
 
+DEVICE double reciprocal(double x) { return 1.0 / x; }
 typedef REAL real;

@@ -56,11 +56,115 @@ UNROLL
     }
   }
 }
-template <int TR, class A, class W, class Done>
-DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, A a, Done done) {
+
+// Four numbers that stand together, at a multiple of 16 bytes: one access, or two of f64.
+#if defined(WEIR_HOST)
+template <class T, class A> DEVICE void load4(T *x, const A &a, u64 at) {
+  for (u32 k = 0; k < 4; k++) x[k] = a[at + k];
+}
+#else
+template <class T> struct alignas(16) Quad {
+  T v[16 / sizeof(T)];
+};
+template <class T> DEVICE void load4(T *x, const T *a, u64 at) {
+  const int n = 16 / sizeof(T);
+UNROLL
+  for (int k = 0; k < 4; k += n) {
+    Quad<T> q = *(const Quad<T> *)(a + at + k);
+UNROLL
+    for (int i = 0; i < n; i++) x[k + i] = q.v[i];
+  }
+}
+#endif
+
+// A left factor in shared memory. Rows lie PAD numbers further apart than they are wide (all widths are multiples of 16): else rows of one
+// column, which lanes of a wave read together, would share a bank of that memory.
+#define PAD 4
+struct Factors {
+  LOCAL(real) at;
+  u32 stride;
+};
+
+// As `product_of`, by accesses four numbers wide. A thread makes TR x 4 elements, of rows LR apart and of columns that stand together; LC
+// groups of columns: 8 where the columns are no multiple of 64. Rows that are not there repeat the last one. Widths are multiples of 16.
+template <int TR, int LC, class W, class Done>
+DEVICE void product_rows(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const Factors &a, Done done) {
+  const u32 LR = THREADS / LC;
+  u32 tr = thread() / LC, tc = thread() % LC * 4;
+  for (u32 r0 = tr; r0 < rows; r0 += LR * TR) {
+    u32 row[TR];
+UNROLL
+    for (int i = 0; i < TR; i++) {
+      u32 r = r0 + i * LR;
+      row[i] = (r < rows ? r : rows - 1) * a.stride;
+    }
+    for (u32 c = c0 + tc; c < c1; c += LC * 4) {
+      real sum[TR][4], part[TR][4];
+UNROLL
+      for (int i = 0; i < TR; i++)
+UNROLL
+        for (int j = 0; j < 4; j++) sum[i][j] = real(0);
+UNROLL_NOT
+      for (u32 kb = 0; kb < inputs; kb += K_BLOCK) {
+UNROLL
+        for (int i = 0; i < TR; i++)
+UNROLL
+          for (int j = 0; j < 4; j++) part[i][j] = real(0);
+UNROLL_TWO
+        for (u32 kk = 0; kk < K_BLOCK; kk += 4) {
+          real x[TR][4];
+UNROLL
+          for (int i = 0; i < TR; i++) load4(x[i], a.at, row[i] + kb + kk);
+UNROLL
+          for (u32 k = 0; k < 4; k++) {
+            real y[4];
+            load4(y, w, u64(kb + kk + k) * w_stride + c);
+UNROLL
+            for (int i = 0; i < TR; i++)
+UNROLL
+              for (int j = 0; j < 4; j++) part[i][j] = fma_(x[i][k], y[j], part[i][j]);
+          }
+        }
+UNROLL
+        for (int i = 0; i < TR; i++)
+UNROLL
+          for (int j = 0; j < 4; j++) sum[i][j] += part[i][j];
+      }
+UNROLL
+      for (int i = 0; i < TR; i++)
+        if (r0 + i * LR < rows)
+UNROLL
+          for (int j = 0; j < 4; j++) done(r0 + i * LR, c + j, sum[i][j]);
+    }
+  }
+}
+
+// A product with rows in shared memory. TR: rows of a thread; LC: groups of columns, of a plain product.
+template <int TR, int LC = LANES_C, class W, class Done>
+DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const Factors &a, Done done) {
 #if PRODUCTS != PLAIN
-  tensor_product(rows, inputs, c0, c1, w, w_stride, a, done);
+  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, LAMBDA(u32 r, u32 k) { return real(a.at[r * a.stride + k]); }, done);
+#else
+  product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
+#endif
+}
+
+// With rows that a function tells.
+template <int TR, class A, class W, class Done>
+DEVICE void product_from(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, A a, Done done) {
+#if PRODUCTS != PLAIN
+  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, a, done);
 #else
   product_of<real, TR>(rows, inputs, c0, c1, w, w_stride, a, done);
+#endif
+}
+
+// Where inputs or columns are the EC numbers of an edge that angles see, which are no multiple of 16 in some models.
+template <int TR, int LC, class W, class Done>
+DEVICE void product_seen(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const Factors &a, Done done) {
+#if EC % 16
+  product_of<real, 1>(rows, inputs, c0, c1, w, w_stride, LAMBDA(u32 r, u32 k) { return real(a.at[r * a.stride + k]); }, done);
+#else
+  product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
 }

@@ -3,19 +3,33 @@
 #define MP (HEADS * NP)
 #define MOMENTS (3 * (EP + NP))
 #define GRAM (AXIS * (EP + NP))
-// R_EDGE, R_ANGLE and R_NODE are the numbers of rows that a block keeps in shared memory, multiples of LANES_R (nodes: at most LANES_R);
-// the host chooses them for the device. They never show in the results.
-// Rows of a product in the registers of a thread.
+// Distances of rows in shared memory (PAD, product.h).
+#define NPS (NP + PAD)
+#define EPS (EP + PAD)
+#define APS (AP + PAD)
+#define MPS (MP + PAD)
+// Of pre-activations of angles (EP + AP at most) and edges (MP + EP at most).
+#define WAS (EP + AP + PAD)
+#define WDS (MP + EP + PAD)
+#define GRAMS (GRAM + PAD)
+// Numbers of rows that a block keeps in shared memory, chosen by the host for the device (source.rs, `Rows`): R_EDGE and R_EDGE_BACK edges,
+// R_SUMS receiving edges with R_ANGLE angles forward, R_SECOND with R_ANGLE_BACK backward, R_NODE nodes (at most LANES_R). They never show in
+// the results.
+// Rows of a product in the registers of a thread, of `rows` in shared memory: as many as divide a thread's share of them.
 #if defined(WEIR_HIP)
 // More would not fit the registers of gfx90a and gfx942 (clang 19).
 #define TR_MOST (sizeof(real) == 4 ? 2 : 1)
 #else
 #define TR_MOST (sizeof(real) == 4 ? 4 : 2)
 #endif
-#define TR_EDGE (R_EDGE / LANES_R < TR_MOST ? R_EDGE / LANES_R : TR_MOST)
-#define TR_ANGLE (R_ANGLE / LANES_R < TR_MOST ? R_ANGLE / LANES_R : TR_MOST)
-// Receiving edges of a centre whose adjoints are worked on together.
-#define R_SECOND LANES_R
+DEVICE constexpr int rows_of_thread(int rows, int most) {
+  int share = rows / LANES_R > 1 ? rows / LANES_R : 1;
+  while (most > 1 && share % most) most--;
+  return most;
+}
+#define TR_OF(rows) rows_of_thread(rows, TR_MOST)
+// Where rows are spread over twice as many groups of threads (products of widths that are no multiple of 64).
+#define TR_WIDE(rows) rows_of_thread((rows) / 2, TR_MOST)
 
 // Numbers that the network sees of an edge, in `geometry`: w, v Na^(-1/4), x, w h Ne^(-1/2) (3).
 #define G_W 0

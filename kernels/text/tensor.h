@@ -31,8 +31,6 @@
 #endif
 #define M_ROWS 16
 #define M_WAVES (THREADS / M_LANES)
-// Tiles whose sums a wave keeps in registers together: the rows' fragments are loaded once for them.
-#define M_TILES 3
 
 // Where a lane's k-th number of the left factor, of the right one and of the product stands in its tile.
 DEVICE u32 left_row(u32 lane, u32 k) { return PRODUCTS == MFMA ? lane % 16 : lane / 4 + 8 * (k % 2); }
@@ -43,12 +41,6 @@ DEVICE u32 sum_row(u32 lane, u32 k) { return PRODUCTS == MFMA ? 4 * (lane / 16) 
 DEVICE u32 sum_column(u32 lane, u32 k) { return PRODUCTS == MFMA ? lane % 16 : 2 * (lane % 4) + k % 2; }
 
 #if defined(WEIR_CUDA)
-// Rounded to TF32: to the nearest, halves away from zero.
-DEVICE float rounded(float x) {
-  u32 y;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
-  return from_bits(y);
-}
 DEVICE void multiply(float *s, const float *a, const float *b) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
@@ -56,92 +48,97 @@ DEVICE void multiply(float *s, const float *a, const float *b) {
 }
 #elif defined(WEIR_HIP)
 typedef float Four __attribute__((ext_vector_type(4)));
-DEVICE float rounded(float x) { return x; }
 DEVICE void multiply(float *s, const float *a, const float *b) {
   Four v = {s[0], s[1], s[2], s[3]};
   v = __builtin_amdgcn_mfma_f32_16x16x4f32(a[0], b[0], v, 0, 0, 0);
   for (int k = 0; k < 4; k++) s[k] = v[k];
 }
 #else
-DEVICE float rounded(float x) { return x != x ? x : from_bits((to_bits(x) + 0x1000u) & 0xffffe000u); }
 DEVICE void multiply(float *s, const float *a, const float *b) {
   weir::matrix_multiply<PRODUCTS == MFMA>(s, a, b);
 }
 #endif
 
-// A factor in the form that the units take.
+// TF32, the nearest and halves away from zero, and what is short of it. By whole numbers: `cvt.rna.tf32.f32` is five instructions on sm_90
+// (NVRTC 12.8). A NaN of all ones becomes 0 when it is rounded, but not when it is cut.
+DEVICE float rounded(float x) { return from_bits((to_bits(x) + 0x1000u) & 0xffffe000u); }
+DEVICE float cut(float x) { return from_bits(to_bits(x) & 0xffffe000u); }
+
+// A factor in the form that the units take. The rest of a number is cut to TF32: 2^-21 of the number at most.
 template <int N> struct Factor {
   float hi[N], lo[N];
 };
 template <int N> DEVICE void split(Factor<N> &f, const float *x) {
 UNROLL
   for (int k = 0; k < N; k++) {
-    f.hi[k] = PRODUCTS == MFMA ? x[k] : rounded(x[k]);
-    f.lo[k] = PRODUCTS == TF32X3 ? rounded(x[k] - f.hi[k]) : 0.0f;
+    f.hi[k] = PRODUCTS == MFMA || (PRODUCTS == TF32 && x[k] != x[k]) ? x[k] : rounded(x[k]);
+    f.lo[k] = PRODUCTS == TF32X3 ? cut(x[k] - f.hi[k]) : 0.0f;
   }
 }
 
 // As `product_of` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row and column alone, and
-// nothing else on its neighbours in a tile.
-template <class A, class W, class Done>
+// nothing else on its neighbours in a tile. Widths are multiples of 16; rows that are not there repeat the last one.
+// A wave keeps the sums of tiles that stand beside each other in registers: the rows' fragments are loaded and cut once for them. All waves
+// work on different rows or columns.
+template <int TR, class A, class W, class Done>
 DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, A a, Done done) {
+  // 32 columns; 16 where rows are few, so that there is work for all waves.
+  const u32 M_TILES = (TR == 1 ? 16 : 32) / M_COLUMNS;
   u32 wave = thread() / M_LANES, lane = thread() % M_LANES;
-  for (u32 r0 = 0; r0 < rows; r0 += M_ROWS) {
-    for (u32 cb = c0 + wave * M_COLUMNS; cb < c1; cb += M_WAVES * M_COLUMNS * M_TILES) {
-      float sum[M_TILES][4], part[M_TILES][4];
+  u32 columns = (c1 - c0 + M_TILES * M_COLUMNS - 1) / (M_TILES * M_COLUMNS), units = (rows + M_ROWS - 1) / M_ROWS * columns;
+  for (u32 unit = wave; unit < units; unit += M_WAVES) {
+    u32 r0 = unit / columns * M_ROWS, cb = c0 + unit % columns * M_TILES * M_COLUMNS;
+    float sum[M_TILES][4], part[M_TILES][4];
 UNROLL
-      for (int j = 0; j < M_TILES; j++)
+    for (u32 j = 0; j < M_TILES; j++)
 UNROLL
-        for (int i = 0; i < 4; i++) sum[j][i] = 0.0f;
-      // Chains of K_BLOCK products, as in plain products.
-      for (u32 kb = 0; kb < inputs; kb += K_BLOCK) {
+      for (int i = 0; i < 4; i++) sum[j][i] = 0.0f;
+    // Chains of K_BLOCK products, as in plain products.
+UNROLL_NOT
+    for (u32 kb = 0; kb < inputs; kb += K_BLOCK) {
 UNROLL
-        for (int j = 0; j < M_TILES; j++)
+      for (u32 j = 0; j < M_TILES; j++)
 UNROLL
-          for (int i = 0; i < 4; i++) part[j][i] = 0.0f;
+        for (int i = 0; i < 4; i++) part[j][i] = 0.0f;
 UNROLL
-        for (u32 kk = 0; kk < K_BLOCK; kk += M_DEPTH) {
-          float numbers[M_A];
-          Factor<M_A> x;
+      for (u32 kk = 0; kk < K_BLOCK; kk += M_DEPTH) {
+        float numbers[M_A];
+        Factor<M_A> x;
 UNROLL
-          for (int i = 0; i < M_A; i++) {
-            u32 r = r0 + left_row(lane, i), k = kb + kk + left_depth(lane, i);
-            numbers[i] = r < rows && k < inputs ? a(r, k) : 0.0f;
-          }
-          split<M_A>(x, numbers);
+        for (int i = 0; i < M_A; i++) {
+          u32 r = r0 + left_row(lane, i);
+          numbers[i] = a(r < rows ? r : rows - 1, kb + kk + left_depth(lane, i));
+        }
+        split<M_A>(x, numbers);
 UNROLL
-          for (int j = 0; j < M_TILES; j++) {
-            u32 ct = cb + j * M_WAVES * M_COLUMNS, c = ct + right_column(lane);
-            if (ct < c1) {
-              float weights[M_B];
-              Factor<M_B> y;
+        for (u32 j = 0; j < M_TILES; j++) {
+          u32 ct = cb + j * M_COLUMNS, c = ct + right_column(lane);
+          if (ct < c1) {
+            float weights[M_B];
+            Factor<M_B> y;
 UNROLL
-              for (int i = 0; i < M_B; i++) {
-                u32 k = kb + kk + right_depth(lane, i);
-                weights[i] = c < c1 && k < inputs ? w[u64(k) * w_stride + c] : 0.0f;
-              }
-              split<M_B>(y, weights);
-              if (PRODUCTS == TF32X3) {
-                multiply(part[j], x.lo, y.hi);
-                multiply(part[j], x.hi, y.lo);
-              }
-              multiply(part[j], x.hi, y.hi);
+            for (int i = 0; i < M_B; i++) weights[i] = w[u64(kb + kk + right_depth(lane, i)) * w_stride + c];
+            split<M_B>(y, weights);
+            if (PRODUCTS == TF32X3) {
+              multiply(part[j], x.lo, y.hi);
+              multiply(part[j], x.hi, y.lo);
             }
+            multiply(part[j], x.hi, y.hi);
           }
         }
-UNROLL
-        for (int j = 0; j < M_TILES; j++)
-UNROLL
-          for (int i = 0; i < 4; i++) sum[j][i] += part[j][i];
       }
 UNROLL
-      for (int j = 0; j < M_TILES; j++)
+      for (u32 j = 0; j < M_TILES; j++)
 UNROLL
-        for (int i = 0; i < 4; i++) {
-          u32 r = r0 + sum_row(lane, i), c = cb + j * M_WAVES * M_COLUMNS + sum_column(lane, i);
-          if (r < rows && c < c1) done(r, c, sum[j][i]);
-        }
+        for (int i = 0; i < 4; i++) sum[j][i] += part[j][i];
     }
+UNROLL
+    for (u32 j = 0; j < M_TILES; j++)
+UNROLL
+      for (int i = 0; i < 4; i++) {
+        u32 r = r0 + sum_row(lane, i), c = cb + j * M_COLUMNS + sum_column(lane, i);
+        if (r < rows && cb + j * M_COLUMNS < c1) done(r, c, sum[j][i]);
+      }
   }
 }
 #endif

@@ -155,8 +155,12 @@ fn waves_and_shared_memory_leave_no_trace() {
     let expected = bits(&case.run(&mut case.calculator(EmulatedOptions::default(), &base)).unwrap());
     let waves = EmulatedOptions { wave: 64, ..Default::default() };
     assert_eq!(bits(&case.run(&mut case.calculator(waves, &base)).unwrap()), expected);
-    let small = GpuOptions { shared_limit: Some(40 << 10), ..base.clone() };
-    assert_eq!(bits(&case.run(&mut case.calculator(EmulatedOptions::default(), &small)).unwrap()), expected);
+    // From all that a block may have down to the fewest rows of every kernel.
+    for limit in [160, 12, 9].map(|kilobytes| kilobytes << 10) {
+        let other = GpuOptions { shared_limit: Some(limit), ..base.clone() };
+        let got = case.run(&mut case.calculator(EmulatedOptions::default(), &other)).unwrap();
+        assert_eq!(bits(&got), expected, "{limit} bytes");
+    }
     let unwatched = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
     assert_eq!(bits(&case.run(&mut case.calculator(unwatched, &base)).unwrap()), expected);
 }

@@ -32,7 +32,7 @@ pub use forecast::{tile_sizes, GpuOutline};
 pub use launch::{Class, KernelUse};
 pub use memory::{Refused, TierMemory};
 pub use rates::{estimated_rates, keep_rates, kept_rates};
-pub use shape::{precompiled, shared_memory, Arithmetic};
+pub use shape::{precompiled, room, room_of, room_on, Arithmetic};
 pub use tiers::{open_tiers, GpuTierError, Opened};
 
 use crate::cpu::{PrecisionChoice, Store, Terms};
@@ -102,7 +102,7 @@ pub struct GpuOptions {
     pub kernels: bool,
     /// Whether operations are marked for the vendors' profilers (NVTX, roctx). What was recorded shows as one: switch `graph` off.
     pub ranges: bool,
-    /// Bytes of shared memory that a block may use; none: all that the device has.
+    /// Bytes of shared memory that a block may use; none: what lets several blocks be on a multiprocessor together.
     pub shared_limit: Option<u32>,
     /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
     pub kernel_dir: Option<PathBuf>,

@@ -1,15 +1,16 @@
 //! A model as the kernel text wants to be told of it.
 
+use super::driver::DeviceFacts;
 use super::GpuError;
 use crate::cpu::{PrecisionChoice, Store};
 use crate::network::Shapes;
 use weir_engine::activation::Activation;
 use weir_engine::model::Model;
-use weir_kernels::{Chip, Products, Shape, Source};
+use weir_kernels::{Chip, Products, Room, Rows, Shape, Source};
 
-/// Bytes of shared memory that a block may have on a chip, as its driver tells; none for chips that nobody has looked up. CUDA: the
-/// programming guide's table of compute capabilities, less the kilobyte that the system keeps. AMD: local data share of a workgroup.
-pub fn shared_memory(chip: &Chip) -> Option<u32> {
+/// Shared memory of a block on a chip, as its driver tells; none for chips that nobody has looked up. CUDA: the programming guide's table of
+/// compute capabilities; the system keeps a kilobyte of every block. AMD: local data share of a compute unit, which one workgroup may have.
+pub fn room(chip: &Chip) -> Option<Room> {
     let kilobytes = match chip {
         // That of the emulated device.
         Chip::Host => 160,
@@ -25,15 +26,28 @@ pub fn shared_memory(chip: &Chip) -> Option<u32> {
             _ => return None,
         },
     };
-    Some(kilobytes << 10)
+    Some(room_of(chip, kilobytes << 10))
+}
+
+/// As [`room`], where a block may have so many bytes at most.
+pub fn room_of(chip: &Chip, most: u32) -> Room {
+    let reserved = if matches!(chip, Chip::Cuda(_)) { 1 << 10 } else { 0 };
+    Room::of_unit(most + reserved, reserved, most)
+}
+
+/// What a device tells, unless a limit was set.
+pub fn room_on(facts: &DeviceFacts, limit: Option<u32>) -> Room {
+    limit.map_or(Room::of_unit(facts.unit_shared, facts.reserved_shared, facts.shared), |l| {
+        Room::all(l.min(facts.shared))
+    })
 }
 
 /// The text of a model's kernels for blocks with so much shared memory, as a calculator asks for it.
 ///
 /// # Errors
 /// [`GpuError::Sequential`], [`GpuError::SequentialStore`], [`GpuError::Shared`].
-pub fn precompiled(model: &Model, arithmetic: Arithmetic, store: Store, shared: u32) -> Result<Source, GpuError> {
-    fitted(model, &Shapes::of(model), arithmetic, store, shared).map(|shape| Source::dpa3(&shape))
+pub fn precompiled(model: &Model, arithmetic: Arithmetic, store: Store, room: Room) -> Result<Source, GpuError> {
+    fitted(model, &Shapes::of(model), arithmetic, store, room).map(|shape| Source::dpa3(&shape))
 }
 
 /// What numbers are, and how matrices of them are multiplied (f32 only).
@@ -57,7 +71,7 @@ pub fn fitted(
     shapes: &Shapes,
     Arithmetic { precision, products }: Arithmetic,
     store: Store,
-    shared: u32,
+    room: Room,
 ) -> Result<Shape, GpuError> {
     let sequential = model.descriptor.options.sequential_update;
     if sequential && precision == PrecisionChoice::F32 {
@@ -70,8 +84,8 @@ pub fn fitted(
     }
     let products = if double { Products::Plain } else { products };
     Shape { products, ..shape_of(model, shapes, double, store) }
-        .fitted(shared)
-        .ok_or(GpuError::Shared { bytes: shared })
+        .fitted(room)
+        .ok_or(GpuError::Shared { bytes: room.most })
 }
 
 /// Number of an activation in `math.h`, and its threshold.
@@ -114,6 +128,6 @@ fn shape_of(model: &Model, s: &Shapes, double: bool, store: Store) -> Shape {
         smooth: o.smooth_edge_update,
         scales: [o.edge_scale(), o.angle_scale()],
         products: Products::Plain,
-        rows: [0; 3],
+        rows: Rows::default(),
     }
 }

@@ -80,9 +80,9 @@ F(cuDeviceGetAttribute, hipDeviceGetAttribute)(int *v, int number, int d) {
   for (int i = 0; i < overrides; i++)
     if (overridden[i][0] == number) { *v = overridden[i][1]; return 0; }
 #ifdef HIP
-  static const int known[][2] = {{87, 64}, {63, 228}, {74, 65536}, {75, 0}, {65, 1}, {66, 0}, {9, 1}, {16, 0}};
+  static const int known[][2] = {{87, 64}, {63, 228}, {74, 65536}, {75, 0}, {10002, 65536}, {65, 1}, {66, 0}, {9, 1}, {16, 0}};
 #else
-  static const int known[][2] = {{10, 32}, {16, 132}, {97, 232448}, {8, 49152}, {88, 1}, {100, 1}, {89, 1}, {18, 0}, {134, 0}, {75, 9}, {76, 0}};
+  static const int known[][2] = {{10, 32}, {16, 132}, {97, 232448}, {8, 49152}, {81, 233472}, {111, 1024}, {88, 1}, {100, 1}, {89, 1}, {18, 0}, {134, 0}, {75, 9}, {76, 0}};
 #endif
   for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
     if (known[i][0] == number) { *v = known[i][1]; return 0; }

@@ -128,6 +128,10 @@ pub struct DeviceFacts {
     pub units: u32,
     /// Largest dynamic shared memory of a block, bytes.
     pub shared: u32,
+    /// Shared memory of a multiprocessor, bytes.
+    pub unit_shared: u32,
+    /// Of it, what every block costs beside its own.
+    pub reserved_shared: u32,
     /// Bytes of device memory.
     pub memory: u64,
     /// The device reads ordinary host memory in place (ATS, HMM, XNACK).

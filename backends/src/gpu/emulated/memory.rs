@@ -14,6 +14,8 @@ pub struct Word {
     write_block: u32,
     write_phase: u32,
     write_thread: u32,
+    reader: u32,
+    reader_phase: u32,
 }
 
 const ALIGN: usize = 256;

@@ -80,6 +80,11 @@ pub struct KernelCounts {
     pub activations: u64,
     /// Bytes to and from shared memory, every access counted.
     pub shared_bytes: u64,
+    /// Bytes read from device memory, every address once for each block: what the cache of a multiprocessor fetches if it holds all that a
+    /// block reads.
+    pub block_bytes: u64,
+    /// The same, every address once between two barriers of a block: what a cache fetches that keeps nothing longer.
+    pub phase_bytes: u64,
 }
 
 /// What was made on the device and not given back.
@@ -104,6 +109,8 @@ struct Counts {
     fma: u64,
     activations: u64,
     shared_bytes: u64,
+    block_bytes: u64,
+    phase_bytes: u64,
 }
 
 /// Twin of `weir::Raw`.
@@ -201,6 +208,8 @@ impl Emulated {
             wave: options.wave,
             units: 4,
             shared: options.shared,
+            unit_shared: options.shared,
+            reserved_shared: 0,
             memory: options.memory,
             pageable: true,
             host_page_tables: false,

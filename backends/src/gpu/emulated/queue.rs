@@ -161,6 +161,8 @@ impl Emulated {
         total.fma += run.counts.fma;
         total.activations += run.counts.activations;
         total.shared_bytes += run.counts.shared_bytes;
+        total.block_bytes += run.counts.block_bytes;
+        total.phase_bytes += run.counts.phase_bytes;
         Ok(())
     }
 }

@@ -48,7 +48,7 @@ impl Executor {
     pub(super) fn node_adjoint(&mut self, layer: usize, tile: usize, edges: Features) -> Result<(), DriverError> {
         let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
         let (first_centre, count) = self.centres(tile);
-        let (k, shared, nodes) = (self.launcher.kernels, self.launcher.shared, u64::from(self.rows[2]));
+        let (k, shared, nodes) = (self.launcher.kernels, self.launcher.shared, self.nodes_of_block);
         if b.moments.len() == 1 {
             self.launcher.over(
                 k.edge_moments,
@@ -141,7 +141,7 @@ impl Executor {
         self.launcher.over(
             self.launcher.kernels.finish,
             n,
-            u64::from(self.rows[2]),
+            self.nodes_of_block,
             shared,
             args![
                 n as u32,

@@ -43,7 +43,7 @@ impl Executor {
         self.launcher.over(
             self.launcher.kernels.project,
             n,
-            u64::from(self.rows[2]),
+            self.nodes_of_block,
             shared,
             args![
                 n as u32,
@@ -103,7 +103,7 @@ impl Executor {
         self.launcher.over(
             self.launcher.kernels.node_update,
             count,
-            u64::from(self.rows[2]),
+            self.nodes_of_block,
             self.launcher.shared.node_update,
             args![
                 first_centre,

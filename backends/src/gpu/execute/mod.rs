@@ -16,7 +16,7 @@ use super::forecast::{choose, choose_moments, most_tiles, tile_sizes};
 use super::launch::{KernelUse, Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::DeviceList;
-use super::shape::{fitted, Arithmetic};
+use super::shape::{fitted, room_on, Arithmetic};
 use super::staging::Staging;
 use super::upload::Upload;
 use super::weights::ModelArrays;
@@ -88,7 +88,7 @@ pub struct Executor {
     /// What weights, list and table took when the plan in force was made.
     placed_other: u64,
     store: Store,
-    rows: [u32; 3],
+    nodes_of_block: u64,
     layout: Layout,
     buffers: Buffers,
     buffer_memory: Option<Held>,
@@ -126,13 +126,12 @@ impl Executor {
         let number = if double { 8 } else { 4 };
         let shapes = Shapes::of(&model);
         let store = options.store.of(number);
-        let shared = driver.facts().shared;
-        let most = options.shared_limit.unwrap_or(shared).min(shared);
+        let room = room_on(driver.facts(), options.shared_limit);
         let (precision, products) = (options.precision, options.products);
         if !products.on(&driver.facts().chip) {
             return Err(GpuError::Products { products, chip: driver.facts().chip.clone() });
         }
-        let shape = fitted(&model, &shapes, Arithmetic { precision, products }, options.store, most)?;
+        let shape = fitted(&model, &shapes, Arithmetic { precision, products }, options.store, room)?;
         let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
         let image = Loaded { driver: driver.clone(), module: driver.load(&image)? };
         let kernels = Kernels::of(driver.as_ref(), image.module)?;
@@ -158,7 +157,7 @@ impl Executor {
                 queued: Vec::new(),
                 times: options.kernels.then(Vec::new),
             },
-            rows: shape.rows,
+            nodes_of_block: u64::from(shape.rows.node),
             shapes,
             weights,
             weight_memory,

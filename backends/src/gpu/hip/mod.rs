@@ -19,6 +19,9 @@ static HIP: Vendor = Vendor {
         wave: 87,
         units: 63,
         shared: [75, 74],
+        // AMD's own attribute: that of the common part (76) is of the whole device in some versions.
+        unit_shared: 10002,
+        reserved_shared: None,
         pageable: 65,
         host_page_tables: 66,
         concurrent_managed: 9,

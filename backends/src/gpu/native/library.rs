@@ -160,13 +160,18 @@ impl Api {
         };
         let yes = |number: c_int| self.attribute(device, number).is_some_and(|v| v != 0);
         let shared = numbers.shared.iter().filter_map(|n| self.attribute(device, *n)).find(|v| *v > 0);
+        let shared = shared.and_then(|v| u32::try_from(v).ok()).ok_or_else(|| unusable("its shared memory"))?;
+        let bytes = |n: c_int| self.attribute(device, n).and_then(|v| u32::try_from(v).ok());
         let node = numbers.host_node.and_then(|n| self.attribute(device, n)).and_then(|n| u32::try_from(n).ok());
         let facts = DeviceFacts {
             chip: (self.vendor.chip)(self, device)?,
             driver: format!("{}.{}", self.version.0, self.version.1),
             wave: needed(numbers.wave, "how many threads run in step")?,
             units: needed(numbers.units, "how many multiprocessors it has")?,
-            shared: shared.and_then(|v| u32::try_from(v).ok()).ok_or_else(|| unusable("its shared memory"))?,
+            shared,
+            // A driver that does not tell: a multiprocessor has at least what one block may have.
+            unit_shared: bytes(numbers.unit_shared).map_or(shared, |unit| unit.max(shared)),
+            reserved_shared: numbers.reserved_shared.and_then(bytes).unwrap_or(0),
             memory: memory as u64,
             pageable: yes(numbers.pageable),
             host_page_tables: yes(numbers.host_page_tables),

@@ -12,6 +12,10 @@ pub struct Attributes {
     pub units: c_int,
     /// Largest dynamic shared memory of a block; the first that the driver knows counts.
     pub shared: [c_int; 2],
+    /// Shared memory of a multiprocessor.
+    pub unit_shared: c_int,
+    /// What the system keeps of it for every block.
+    pub reserved_shared: Option<c_int>,
     pub pageable: c_int,
     pub host_page_tables: c_int,
     pub concurrent_managed: c_int,
