@@ -3,6 +3,7 @@
 
 #include "weirfarpairs.h"
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
 
@@ -152,7 +153,7 @@ void WeirFarPairs::compute(ArrayRef<const RVec> positions, ArrayRef<const real> 
 
     t_pbc pbc;
     set_pbc(&pbc, pbcType, box);
-    std::vector<RVec> shifts(c_numShiftVectors);
+    std::array<RVec, c_numShiftVectors> shifts;
     calc_shifts(box, shifts);
     const int threads = gmx_omp_nthreads_get(ModuleMultiThread::Default);
     ofThread_.resize(threads);

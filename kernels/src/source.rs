@@ -320,30 +320,40 @@ impl Shape {
     pub fn fitted(mut self, room: Room) -> Option<Self> {
         let number = if self.double { 8 } else { 4 };
         let plain = self.products == Products::Plain;
-        let mut choose = |list: &[(u32, u32)], set: fn(&mut Rows, u32, u32), numbers: fn(&SharedNumbers) -> u32| {
+        // `dear` rows may take the room of two blocks.
+        let mut choose = |list: &[(u32, u32)],
+                          set: fn(&mut Rows, u32, u32),
+                          dear: fn(u32) -> bool,
+                          numbers: fn(&SharedNumbers) -> u32| {
+            // A tile of a matrix unit that is half full costs as much as a full one. Lists below a tile are not multiplied by one.
+            let tiles = !plain && list[0].0 >= TILE_ROWS;
             let mut bytes = u32::MAX;
-            let nodes = list.len() == NODES.len();
             for &(rows, beside) in list {
-                // A tile of a matrix unit that is half full costs as much as a full one.
-                if !(plain || nodes) && rows % TILE_ROWS != 0 && bytes <= room.most {
+                if tiles && rows % TILE_ROWS != 0 && bytes <= room.most {
                     break;
                 }
                 set(&mut self.rows, rows, beside);
                 bytes = numbers(&SharedNumbers::of(&self)) * number;
-                let dear = nodes || rows == WHOLE && list.len() == ANGLES_BACK.len();
-                if bytes <= if dear { room.most.min(2 * room.wanted) } else { room.wanted } {
+                if bytes <= if dear(rows) { room.most.min(2 * room.wanted) } else { room.wanted } {
                     break;
                 }
             }
             bytes <= room.most
         };
-        let fits = choose(&EDGES, |r, n, _| r.edge = n, |n| n.edge_forward.max(n.edge_projections))
-            && choose(&EDGES, |r, n, _| r.edge_back = n, |n| n.edge_backward)
-            && choose(&ANGLES, |r, n, k| (r.angle, r.sums) = (n, k), |n| n.angle_forward)
-            && choose(&ANGLES_BACK, |r, n, k| (r.angle_back, r.second) = (n, k), |n| n.angle_backward)
+        let never = |_: u32| false;
+        let fits = choose(&EDGES, |r, n, _| r.edge = n, never, |n| n.edge_forward.max(n.edge_projections))
+            && choose(&EDGES, |r, n, _| r.edge_back = n, never, |n| n.edge_backward)
+            && choose(&ANGLES, |r, n, k| (r.angle, r.sums) = (n, k), never, |n| n.angle_forward)
+            && choose(
+                &ANGLES_BACK,
+                |r, n, k| (r.angle_back, r.second) = (n, k),
+                |rows| rows == WHOLE,
+                |n| n.angle_backward,
+            )
             && choose(
                 &NODES,
                 |r, n, _| r.node = n,
+                |_| true,
                 |n| n.project.max(n.node_update).max(n.node_backward).max(n.finish),
             );
         fits.then_some(self)
