@@ -216,18 +216,16 @@ def instructions():
     moved = {kernel: k["scaled_gb"] / 3.35 for kernel, k in traffic["kernels"].items()}
     text = ""
     for products, kernels in data["kernels"].items():
-        old = data.get("before", {}).get(products, {})
         pipes = ["issue", "fp32", "integer", "memory", "special", "tensor"]
         rows, total = [], 0.0
         for kernel, k in kernels.items():
             ms = k["milliseconds"]
             bound = max(ms.values())
             total += max(bound, moved[kernel])
-            before = f"{max(old[kernel]['milliseconds'].values()):.1f}" if kernel in old else ""
-            rows.append([f"`{kernel}`", k["registers"], *(f"{ms[p]:.1f}" for p in pipes), f"{moved[kernel]:.1f}", before])
-        rows.append(["**sum of the largest**", "", *[""] * len(pipes), f"**{total:.1f}**", f"{sum(max(max(k['milliseconds'].values()), moved[n]) for n, k in old.items()):.1f}" if old else ""])
+            rows.append([f"`{kernel}`", k["registers"], *(f"{ms[p]:.1f}" for p in pipes), f"{moved[kernel]:.1f}"])
+        rows.append(["**sum of the largest**", "", *[""] * len(pipes), f"**{total:.1f}**"])
         text += f"`{products}`, 2PTC on an H100 SXM, ms a step that each unit alone would be busy:\n\n"
-        text += table(["kernel", "registers", "issue", "FP32", "integer", "L1 and shared", "special", "tensor", "device memory", "busiest unit before"], rows) + "\n"
+        text += table(["kernel", "registers", "issue", "FP32", "integer", "L1 and shared", "special", "tensor", "device memory"], rows) + "\n"
     return text + f"[{name}](../benches/results/{name}), `benches/gpu/instructions.py`, {data['date']}, {data['compiler']}; no kernel has run.\n"
 
 
