@@ -4,14 +4,14 @@
 #     tests/clients/dp_ipi.sh
 #
 # Needs python3 with venv, a network or pip's cache at the first run, about 300 MB in WEIR_CLIENTS (default: clients/ in cargo's target folder).
-# WEIR_CLIENT_PROFILE=release takes release builds (default: debug). WEIR_CLIENT_BUILT=1: they are there already. The last line is "dp_ipi: N passed, M failed".
+# WEIR_CLIENT_PROFILE=release takes release builds (default: debug). CLIENTS_BUILT=1: they are there already. The last line is "dp_ipi: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
 profile=${WEIR_CLIENT_PROFILE:-debug}
 clients=${WEIR_CLIENTS:-$target/clients}
 flag=(); [ "$profile" = release ] && flag=(--release)
-[ -n "${WEIR_CLIENT_BUILT:-}" ] || cargo build -q "${flag[@]}" -p weir -p deepmd-c
+[ -n "${CLIENTS_BUILT:-}" ] || cargo build -q "${flag[@]}" -p weir -p deepmd-c
 mkdir -p "$clients"
 if ! "$clients/ipi/bin/python" -c 'import ase, ipi' 2>/dev/null; then
   rm -rf "$clients/ipi"

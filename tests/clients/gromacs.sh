@@ -7,14 +7,14 @@
 # folder). Nothing is installed: packages are unpacked there and run through their own loader. GMX=/path/to/gmx takes a GROMACS that is there already
 # (GMX_MPI and MPIRUN likewise), PLUMED=/path/to/libplumedKernel.so a PLUMED (default: the one in the wheel of hillclimber; Debian has none).
 # WEIR_CLIENT_PROFILE=release takes release builds (default: debug).
-# WEIR_CLIENT_BUILT=1: they are there already. The last line is "gromacs: N passed, M failed".
+# CLIENTS_BUILT=1: they are there already. The last line is "gromacs: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
 profile=${WEIR_CLIENT_PROFILE:-debug}
 clients=${WEIR_CLIENTS:-$target/clients}
 flag=(); [ "$profile" = release ] && flag=(--release)
-[ -n "${WEIR_CLIENT_BUILT:-}" ] || cargo build -q "${flag[@]}" -p weir -p weir-c
+[ -n "${CLIENTS_BUILT:-}" ] || cargo build -q "${flag[@]}" -p weir -p weir-c
 mkdir -p "$clients"
 clients=$(realpath "$clients")
 gromacs=$clients/gromacs

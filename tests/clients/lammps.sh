@@ -5,7 +5,7 @@
 #
 # Needs python3 with venv, a network or pip's cache at the first run, about 300 MB in WEIR_CLIENTS (default: clients/ in cargo's target folder).
 # WEIR_CLIENT_PROFILE=release takes release builds (default: debug). LAMMPS_FAST=1 takes release builds, leaves the slow cases out and shortens runs (a minute).
-# CLIENT_SECONDS ends each run of 1,000 steps early. WEIR_CLIENT_BUILT=1: they are there already. The last line is "lammps: N passed, M failed".
+# CLIENT_SECONDS ends each run of 1,000 steps early. CLIENTS_BUILT=1: they are there already. The last line is "lammps: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
@@ -13,7 +13,7 @@ default=debug; [ "${LAMMPS_FAST:-0}" != 0 ] && default=release
 profile=${WEIR_CLIENT_PROFILE:-$default}
 clients=${WEIR_CLIENTS:-$target/clients}
 flag=(); [ "$profile" = release ] && flag=(--release)
-[ -n "${WEIR_CLIENT_BUILT:-}" ] || cargo build -q "${flag[@]}" -p weir -p deepmd-c
+[ -n "${CLIENTS_BUILT:-}" ] || cargo build -q "${flag[@]}" -p weir -p deepmd-c
 mkdir -p "$clients"
 if [ ! -x "$clients/v/bin/lmp" ]; then
   python3 -m venv "$clients/v"

@@ -4,7 +4,7 @@
 #     tests/clients/python.sh
 #
 # Needs python3 (3.9 or newer) with venv, a network or pip's cache at the first run, about 350 MB in WEIR_CLIENTS (default: clients/ in cargo's target
-# folder). Builds are release builds in cargo's target folder, shared with `cargo build --release`. WEIR_CLIENT_BUILT=1: they are there already. The last line is "python: N passed, M failed".
+# folder). Builds are release builds in cargo's target folder, shared with `cargo build --release`. CLIENTS_BUILT=1: they are there already. The last line is "python: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -16,7 +16,7 @@ if ! "$venv/bin/python" -c 'import ase, maturin, numpy, pytest' 2>/dev/null; the
   python3 -m venv "$venv"
   "$venv/bin/pip" install -q --disable-pip-version-check 'maturin>=1.9.4,<2' 'ase>=3.23,<4' 'numpy>=1.21' 'pytest>=7'
 fi
-[ -n "${WEIR_CLIENT_BUILT:-}" ] || cargo build -q --release -p weir
+[ -n "${CLIENTS_BUILT:-}" ] || cargo build -q --release -p weir
 rm -rf "$clients/wheels"
 PATH="$venv/bin:$PATH" maturin build -q --release --manifest-path ffi/python/Cargo.toml --out "$clients/wheels"
 wheel=$(echo "$clients"/wheels/*.whl)
