@@ -178,19 +178,24 @@ def trajectory(steps, gro, top, group, ndx="groups.ndx", more=(), env=None, **op
     return terms("nve", "NN-Potential", "Potential", "Kinetic-En.", "Total-Energy")
 
 
+def swings(rows):
+    """Largest less smallest of NN, potential, kinetic and total energy."""
+    return [max(column) - min(column) for column in zip(*rows)]
+
+
 def spread(rows):
     """Largest less smallest total energy."""
-    return max(r[3] for r in rows) - min(r[3] for r in rows)
+    return swings(rows)[3]
 
 
 def wandering(rows):
-    moved, _, swing, off = (max(column) - min(column) for column in zip(*rows))
+    moved, _, swing, off = swings(rows)
     return f"total {rows[0][3]:.2f} to {rows[-1][3]:.2f}, spread {off:.2f}; kinetic swings by {swing:.1f}, NN by {moved:.3f} kJ/mol"
 
 
 def conserved(what, steps, *args, dt=0.0005, **options):
     """Checks that total energy keeps within 1 % of the kinetic energy's swing; gives its spread."""
     rows = trajectory(steps, *args, dt=dt, **options)
-    moved, _, swing, off = (max(column) - min(column) for column in zip(*rows))
+    moved, _, swing, off = swings(rows)
     check(f"energy is conserved ({what}, {steps} steps of {1000 * dt:g} fs)", len(rows) == steps + 1 and off < 0.01 * swing and moved > 0, wandering(rows))
     return off
