@@ -102,7 +102,8 @@ typedef struct weir_results {
  *
  * positions   3 an atom; they may lie outside the box
  * box         9 numbers, rows are the box vectors, any handedness; NULL: an isolated system
- * neighbours  NULL: Weir finds neighbours itself, and keeps its list from step to step. A given list is read during the call only. */
+ * neighbours  NULL: Weir finds neighbours itself, and keeps its list from step to step. A given list is read during the call only; one that
+ *             says the same as in the call before (a list with a skin, between two searches) is not taken over again. */
 int weir_compute(weir_potential* p, const double* positions, const double* box, const weir_neighbours* neighbours, weir_results* results);
 
 /* Since version 2. As weir_compute, with positions and forces in the memory of the device that the handle computes on (weir_device); neighbours

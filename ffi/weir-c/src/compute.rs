@@ -1,26 +1,13 @@
 //! Energy, forces, virial.
 
 use crate::handle::{at, no_system, Handle, System};
+use crate::list::{list, Neighbours};
 use std::ffi::c_int;
 use weir_engine::backend::{Request, Results};
-use weir_engine::graph::{Cell, GivenList, Images, Pair};
-use weir_ffi::ghosts::check_full;
+use weir_engine::graph::{Cell, Images};
 use weir_ffi::potential::Rows;
 use weir_ffi::units::Units;
 use weir_ffi::Error;
-
-/// `weir_neighbours`.
-#[repr(C)]
-pub struct Neighbours {
-    /// Atoms of the system.
-    pub atoms: usize,
-    /// atoms + 1 starts.
-    pub first: *const u64,
-    /// Neighbours.
-    pub neighbour: *const i32,
-    /// Three box multiples a pair, or null.
-    pub shift: *const i32,
-}
 
 /// `weir_results`.
 #[repr(C)]
@@ -37,43 +24,6 @@ pub struct Outputs {
     pub atomic_energy: *mut f64,
     /// 9 an atom.
     pub atomic_virial: *mut f64,
-}
-
-/// # Safety
-/// Arrays as long as the header says.
-unsafe fn list(system: &System, given: &Neighbours, cell: Option<&Cell>) -> Result<GivenList, Error> {
-    if given.atoms != system.atoms {
-        return Err(Error::Argument(format!("a neighbour list of {} atoms for {}", given.atoms, system.atoms)));
-    }
-    let mut place = vec![u32::MAX; system.atoms];
-    system.rows.iter().enumerate().for_each(|(k, &row)| place[row as usize] = k as u32);
-    // SAFETY: atoms + 1 entries.
-    let starts = unsafe { std::slice::from_raw_parts(given.first, system.atoms + 1) };
-    let mut list = GivenList { first: vec![0], pairs: Vec::new() };
-    for &row in &system.rows {
-        for k in starts[row as usize] as usize..starts[row as usize + 1] as usize {
-            // SAFETY: k lies below the last start.
-            let j = unsafe { *given.neighbour.add(k) };
-            let Some(&owner) = usize::try_from(j).ok().and_then(|j| place.get(j)) else {
-                return Err(Error::Argument(format!("neighbour {j} of atom {row} is none of {} atoms", system.atoms)));
-            };
-            let image = match (given.shift.is_null(), cell) {
-                (true, _) => [0; 3],
-                (false, None) => return Err(Error::Argument("neighbours have shifts, but there is no box".into())),
-                // SAFETY: three numbers a pair.
-                (false, Some(_)) => unsafe { std::array::from_fn(|a| *given.shift.add(3 * k + a)) },
-            };
-            if owner != u32::MAX {
-                list.pairs.push(Pair { owner, image });
-            }
-        }
-        let end = u32::try_from(list.pairs.len());
-        list.first.push(end.map_err(|_| Error::Argument("more than 2^32 pairs in the neighbour list".into()))?);
-    }
-    let owners: Vec<u32> = list.pairs.iter().map(|p| p.owner).collect();
-    let atoms = system.rows.len();
-    check_full(atoms, &vec![true; atoms], &list.first, &owners)?;
-    Ok(list)
 }
 
 /// See `weir.h`.
@@ -115,6 +65,7 @@ pub unsafe extern "C" fn weir_compute(
         // SAFETY: null or a list.
         match unsafe { neighbours.as_ref() } {
             None => {
+                state.taken = None;
                 state.potential.compute(&system.types, &x, cell.as_ref(), &system.parameters, request)?;
             }
             Some(given) => {
@@ -122,11 +73,20 @@ pub unsafe extern "C" fn weir_compute(
                 if given.first.is_null() || given.neighbour.is_null() {
                     return Err(Error::Argument("first or neighbour of the neighbour list is null".into()));
                 }
+                let periodic = prepared.is_some();
+                // Until the step has gone well nothing is kept: after an error the list is taken over anew.
+                let mut taken = state.taken.take();
                 // SAFETY: the caller's promise.
-                let list = unsafe { list(system, given, prepared.as_ref()) }?;
-                state.potential.take_list(&system.types, &x, cell.as_ref(), &list)?;
+                if !taken.as_ref().is_some_and(|t| unsafe { t.is(given, periodic) }) {
+                    // SAFETY: the caller's promise.
+                    let list = unsafe { list(system, given, prepared.as_ref()) }?;
+                    state.potential.take_list(&system.types, &x, cell.as_ref(), &list)?;
+                    // SAFETY: the caller's promise.
+                    unsafe { taken.get_or_insert_default().keep(given, periodic) };
+                }
                 let images = Images::from(prepared.as_ref());
                 state.potential.compute_given(&x, images, &system.parameters, request)?;
+                state.taken = taken;
             }
         }
         // SAFETY: arrays as long as the header says.
@@ -168,6 +128,7 @@ pub unsafe extern "C" fn weir_compute_device(
         let cell: Option<Rows> = (!cell.is_null())
             .then(|| std::array::from_fn(|r| std::array::from_fn(|a| unsafe { *cell.add(3 * r + a) })));
         let (from, to) = (positions as u64, forces as u64);
+        state.taken = None;
         // SAFETY: the caller's promise.
         let totals = unsafe {
             state.potential.compute_on_device(&system.types, from, to, cell.as_ref(), &system.parameters)?

@@ -1,5 +1,6 @@
 //! Making, describing and deleting potentials.
 
+use crate::list::Taken;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::path::Path;
@@ -29,6 +30,8 @@ pub(crate) struct System {
 pub(crate) struct State {
     pub potential: Potential,
     pub system: Option<System>,
+    /// The neighbour list that the calculator holds, where the client gave it.
+    pub taken: Option<Taken>,
     pub error: String,
 }
 
@@ -57,6 +60,7 @@ impl Handle {
             Err(e) => {
                 if matches!(e, Error::Internal(_)) {
                     state.potential.forget();
+                    state.taken = None;
                 }
                 state.error = e.to_string();
                 e.code()
@@ -88,7 +92,7 @@ fn create(source: &dyn Fn() -> Result<Potential, Error>, units: c_int) -> *mut H
                 return Err(Error::Argument(text));
             }
         };
-        let state = Mutex::new(State { potential: source()?, system: None, error: String::new() });
+        let state = Mutex::new(State { potential: source()?, system: None, taken: None, error: String::new() });
         Ok(Box::into_raw(Box::new(Handle { units, state })))
     });
     let (handle, error) = match made {
@@ -220,6 +224,7 @@ unsafe fn set_system(
         // SAFETY: rows are below atoms.
         let one = |&k: &u32| type_of(&state.potential, k as usize, unsafe { *kinds.add(k as usize) });
         let types = rows.iter().map(one).collect::<Result<Vec<_>, Error>>()?;
+        state.taken = None;
         state.system = Some(System { atoms, rows, types, parameters: FrameParameters::default() });
         Ok(())
     })

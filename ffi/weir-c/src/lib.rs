@@ -3,9 +3,11 @@
 
 mod compute;
 mod handle;
+mod list;
 pub mod plumed;
 mod report;
 
 pub use compute::*;
 pub use handle::*;
+pub use list::Neighbours;
 pub use report::*;

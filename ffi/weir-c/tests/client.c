@@ -48,6 +48,38 @@ int main(int count, char** arguments) {
   weir_results only = {sizeof(weir_results), &again, NULL, NULL, NULL, NULL};
   CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_OK);
   CHECK(fabs(again - energy) < 1e-12);
+  /* Atoms that moved under the same list; another list, and a wrong one, at the same addresses. */
+  double there = x[3], moved = 0, alone = 0;
+  weir_results found = {sizeof(weir_results), &moved, NULL, NULL, NULL, NULL};
+  x[3] += 0.05;
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_OK);
+  CHECK(weir_compute(p, x, box, NULL, &found) == WEIR_OK);
+  CHECK(fabs(again - moved) < 1e-12 && fabs(moved - energy) > 1e-6);
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_OK && fabs(again - moved) < 1e-12);
+  first[1] = first[2] = first[3] = 0;
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_OK);
+  alone = again;
+  CHECK(fabs(alone - moved) > 1e-6);
+  first[1] = 1, first[2] = first[3] = 2;
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_OK && fabs(again - moved) < 1e-12);
+  neighbour[1] = 3;
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_ERROR_ARGUMENT);
+  neighbour[1] = 0;
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_OK && fabs(again - moved) < 1e-12);
+  /* The other element in the middle of the list's life. */
+  numbers[0] = 1, numbers[1] = 6;
+  CHECK(weir_set_atomic_numbers(p, 3, numbers, group, 2) == WEIR_OK);
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_OK && fabs(again - moved) < 1e-12);
+  numbers[0] = 6;
+  CHECK(weir_set_atomic_numbers(p, 3, numbers, group, 2) == WEIR_OK);
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_OK && fabs(again - moved) > 1e-6);
+  numbers[1] = 1, x[3] = there;
+  CHECK(weir_set_atomic_numbers(p, 3, numbers, group, 2) == WEIR_OK);
+  int32_t shift[6] = {0};
+  list.shift = shift;
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_ERROR_ARGUMENT); /* shifts without a box */
+  CHECK(weir_compute(p, x, box, &list, &only) == WEIR_OK && fabs(again - energy) < 1e-12);
+  CHECK(weir_compute(p, x, NULL, &list, &only) == WEIR_ERROR_ARGUMENT);
   CHECK(weir_plan(p, text, sizeof text) > 1 && weir_memory(p, text, sizeof text) > 1 && strncmp(text, "hbm ", 4) == 0);
   weir_destroy(p);
 
