@@ -98,7 +98,7 @@ def edits(form):
         (
             "src/gromacs/mdrun/runner.cpp",
             "        // Dirty hack, for fixing disres and orires should be made mdmodules\n",
-            "        gmx::weirSetInteractions(fr->ic.get());\n",
+            "        gmx::weirSetInteractions(fr->ic.get(), inputrec->rlist);\n",
         ),
     ]
     release = " " * (12 if form == 2025 else 16) + "releaseDevice();\n"

@@ -24,14 +24,25 @@ namespace
 
 //! Ranks of thread-MPI are threads of one process; each has its own.
 thread_local const interaction_const_t* s_interactions = nullptr;
+//! How far the pair list reaches beyond the Coulomb cutoff, nm.
+thread_local real s_buffer = 0;
+
+//! Less than this is warned of, nm. In 20 fs a hydrogen atom of 300 K moves by 0.03 nm along a line (root mean square), so that two of them come
+//! nearer by 0.1 nm at 2.2 standard deviations.
+constexpr real c_buffer = 0.1;
 
 constexpr const char* c_leave = "GMX_WEIR_FAR_PAIRS=keep leaves them as they are: then energy jumps when a pair crosses the cutoff.";
 
 } // namespace
 
-void weirSetInteractions(const interaction_const_t* interactions)
+void weirSetInteractions(const interaction_const_t* interactions, const real pairListReach)
 {
     s_interactions = interactions;
+#if GMX_WEIR_INTERFACE >= 2026
+    s_buffer = pairListReach - interactions->coulomb.cutoff;
+#else
+    s_buffer = pairListReach - interactions->rcoulomb;
+#endif
 }
 
 //! What is taken of a pair, with the constants of this step.
@@ -127,6 +138,7 @@ void WeirFarPairs::compute(ArrayRef<const RVec> positions, ArrayRef<const real> 
     const Law law(*s_interactions);
     ewald_  = law.ewald;
     cutoff_ = law.cutoff;
+    buffer_ = s_buffer;
     charged_.clear();
     for (int i = 0; i < positions.ssize(); i++)
     {
@@ -269,6 +281,20 @@ std::string WeirFarPairs::summary() const
             cutoff_,
             total_.pairs,
             total_.energy);
+}
+
+std::string WeirFarPairs::warning() const
+{
+    if (!active_ || total_.pairs == 0 || buffer_ >= c_buffer)
+    {
+        return "";
+    }
+    return formatString(
+            "The pair list reaches only %.3f nm beyond the Coulomb cutoff. Pairs of the NNPot group that come within the cutoff between two searches are missing "
+            "from it: energy steps until the next search, and the automatic buffer does not look at such (excluded) pairs. Set verlet-buffer-tolerance = -1 and "
+            "rlist = %g or more in the mdp file.",
+            buffer_,
+            cutoff_ + 2 * c_buffer);
 }
 
 } // namespace gmx

@@ -23,11 +23,12 @@ enum class PbcType;
 namespace gmx
 {
 
-/*! Says which interaction constants hold for force providers of the calling thread; runner.cpp does, once for each rank.
+/*! Says which interaction constants hold for force providers of the calling thread, and how far its pair list reaches (nm); runner.cpp does, once
+ * for each rank.
  *
- * They must outlive the run. PME tuning changes them in place, so they are read anew at every step.
+ * They must outlive the run. PME tuning changes them in place (cutoff and list together), so they are read anew at every step.
  */
-void weirSetInteractions(const interaction_const_t* interactions);
+void weirSetInteractions(const interaction_const_t* interactions, real pairListReach);
 
 /*! The classical Coulomb energy of excluded pairs of the group beyond the cutoff.
  *
@@ -63,6 +64,13 @@ public:
     //! For the log, after compute(): empty where nothing had to be done.
     std::string summary() const;
 
+    /*! For the user, after compute(): empty where there are no far pairs, or the pair list reaches far enough beyond the cutoff.
+     *
+     * A pair that comes nearer than the cutoff without being in the list is missing from the energy until the next search; the automatic buffer
+     * does not look at excluded pairs.
+     */
+    std::string warning() const;
+
     //! What follows is of the last compute(). Whether the energy belongs to the reciprocal sum, rather than to reaction field.
     bool ofReciprocalSum() const { return ewald_; }
     //! kJ/mol
@@ -88,6 +96,7 @@ private:
     bool              perturbed_ = false;
     bool              ewald_     = false;
     real              cutoff_    = 0;
+    real              buffer_    = 0;
     std::vector<int>  charged_;
     std::vector<Sums> ofThread_;
     Sums              total_;

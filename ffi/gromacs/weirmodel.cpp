@@ -243,6 +243,10 @@ void WeirModel::evaluate(ArrayRef<const RVec> positions, ArrayRef<const int> ato
         if (const std::string told = farPairs_.summary(); !told.empty())
         {
             GMX_LOG(logger_->info).asParagraph().appendText(told);
+            if (const std::string warning = farPairs_.warning(); !warning.empty())
+            {
+                GMX_LOG(logger_->warning).asParagraph().appendText(warning);
+            }
             logger_ = nullptr;
         }
     }

@@ -179,6 +179,12 @@ def trajectories(gro, top, ndx):
     args = (gro, top, "Protein", ndx)
     # An excluded pair that comes in between two searches must be in the list, or the kernels pass it over: the automatic buffer does not care (docs/gromacs-native.md).
     buffer = {"verlet_buffer_tolerance": -1, "rlist": 0.9, "nstlist": 10}
+    text = "Pairs of the NNPot group that come within the cutoff"
+    told = {}
+    for name, options in (("automatic", {}), ("by hand", buffer)):
+        grompp(mdp("warn.mdp", model="a.weir", group="Protein", cut=0.7, **options), gro, top, "warn.tpr", ndx)
+        told[name] = text in " ".join(mdrun("warn", "warn.tpr").stderr.split())
+    check("a pair list without a buffer is warned of", told == {"automatic": True, "by hand": False}, str(told))
     rows = trajectory(200, *args, cut=0.7, env=KEEP, **buffer)
     print(f"       1YRF, far pairs kept, 200 steps of 0.5 fs: {wandering(rows)}", flush=True)
     before = spread(rows)

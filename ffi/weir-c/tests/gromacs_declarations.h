@@ -177,7 +177,7 @@ struct LogLine
 class MDLogger
 {
 public:
-    LogLine info;
+    LogLine info, warning;
 };
 struct NotImplementedError : std::runtime_error
 {

@@ -78,10 +78,14 @@ int main()
     const std::vector<real> q = { 0.5F, -0.4F, 0.3F, -0.7F, 0.6F, 0 };
     WeirFarPairs            pairs;
     require(!refusal([&] { pairs.compute(x, q, box, PbcType::Xyz); }).empty(), "constants are not asked for");
-    weirSetInteractions(&ic);
-
     constants(&ic, CoulombInteractionType::Pme, 0, 0);
+    weirSetInteractions(&ic, 0.71F);
     pairs.compute(x, q, box, PbcType::Xyz);
+    const std::string thin = pairs.warning();
+    require(thin.find("0.010 nm") != std::string::npos && thin.find("rlist = 0.9 ") != std::string::npos, "a pair list without a buffer");
+    weirSetInteractions(&ic, 0.9F);
+    pairs.compute(x, q, box, PbcType::Xyz);
+    require(pairs.warning().empty(), "a pair list with a buffer");
     const double energy = pairs.energy();
     double       expected = 0;
     for (int i = 0; i < 6; i++)
@@ -146,7 +150,9 @@ int main()
     require(near(pairs.energy(), -c_factor * std::erf(c_beta * c_cutoff) / c_cutoff, 1e-3), "at the cutoff");
     line[1][0] = std::nextafter(line[1][0], real(0));
     pairs.compute(line, two, box, PbcType::Xyz);
-    require(pairs.energy() == 0 && pairs.summary().empty(), "within the cutoff");
+    weirSetInteractions(&ic, 0.71F);
+    pairs.compute(line, two, box, PbcType::Xyz);
+    require(pairs.energy() == 0 && pairs.summary().empty() && pairs.warning().empty(), "within the cutoff");
     require(std::all_of(pairs.forces().begin(), pairs.forces().end(), [](double f) { return f == 0; }), "forces within the cutoff");
 
     // Inside, an excluded pair has q q (k r r - c): the same at the cutoff from both sides.
