@@ -7,12 +7,13 @@
 A table stands between `<!-- name -->` and `<!-- end -->`. Of several files of a kind the latest counts (names begin with dates).
 """
 import json
+import math
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches/results"
-PAGES = ("docs/performance.md", "README.md")
+PAGES = ("docs/performance.md", "docs/gromacs.md", "README.md")
 COLOURS = {"rebuild": "#b3541e", "spill": "#4a6fa5", "planner": "#2e7d32"}
 WAYS = {"rebuild": "rebuild only", "spill": "spill only", "planner": "planner"}
 
@@ -160,7 +161,7 @@ def doors_picture():
     w, left, top, row = 640, 210, 46, 26
     h = top + row * len(found) + 46
     sizes = sorted({a for by in found.values() for a in by})
-    shades = dict(zip(sizes, ("#9ecae1", "#4292c6", "#08519c")))
+    shades = dict(zip(sizes, ("#9ecae1", "#4292c6", "#08519c", "#041e42")))
     x = lambda share: left + (w - left - 20) * (share + 0.15) / 0.30
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">', f'<rect width="{w}" height="{h}" fill="white"/>',
            f'<text x="14" y="20" font-size="13">CPU seconds of a step through each door, over a direct call of the engine</text>']
@@ -173,6 +174,68 @@ def doors_picture():
         out += [f'<circle cx="{x(r["cpu_overhead"]):.1f}" cy="{y}" r="4.5" fill="{shades[a]}"/>' for a, r in sorted(by.items())]
     for k, a in enumerate(sizes):
         out.append(f'<circle cx="{left + 110 * k}" cy="{h - 9}" r="4.5" fill="{shades[a]}"/><text x="{left + 110 * k + 8}" y="{h - 5}">{a} atoms</text>')
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
+def proteins():
+    """ns/day of proteins in stock GROMACS (examples/gromacs/four_proteins.sh)."""
+    found, name = lines("*-gromacs-proteins.jsonl")
+    rows = [[r["protein"], f"{r['atoms']} ({r['atoms_with_water']})", digits(r["classical_ns_day"]), per_day(r["seconds_a_step"]), digits(r["seconds_a_step"])] for r in found]
+    first = found[0]
+    return table(["protein", "atoms by the model (with water)", "classical in water, ns/day", "by the model in vacuum, ns/day", "seconds a step"], rows) + \
+        f"\n{first['machine']}, {first['threads']} threads, {first['date']}, load at most {max(r['load'] for r in found):g} ([{name}](../benches/results/{name})).\n"
+
+
+def proteins_picture():
+    """Bars on a logarithmic axis: classical and by the model."""
+    found, _ = lines("*-gromacs-proteins.jsonl")
+    w, left, top, row = 640, 70, 56, 44
+    h = top + row * len(found) + 40
+    least, most = -3, 2
+    x = lambda v: left + (w - left - 90) * (math.log10(v) - least) / (most - least)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">', f'<rect width="{w}" height="{h}" fill="white"/>',
+           '<text x="14" y="20" font-size="13">ns/day in GROMACS, steps of 1 fs: a force field with water, and the protein by DPA3 (logarithmic)</text>']
+    for k, (label, colour) in enumerate((("classical, in water", "#9ecae1"), ("DPA3 by Weir on the CPU, in vacuum", "#b3541e"))):
+        out.append(f'<rect x="{left + 190 * k}" y="30" width="12" height="12" fill="{colour}"/><text x="{left + 190 * k + 18}" y="40">{label}</text>')
+    for d in range(least, most + 1):
+        out.append(f'<path d="M{x(10**d):.1f} {top - 6}V{h - 30}" stroke="#ddd"/><text x="{x(10**d):.1f}" y="{h - 14}" text-anchor="middle">{10**d:g}</text>')
+    for k, r in enumerate(found):
+        y = top + row * k
+        out.append(f'<text x="{left - 10}" y="{y + 20}" text-anchor="end">{r["protein"]}</text>')
+        for j, (v, colour) in enumerate(((r["classical_ns_day"], "#9ecae1"), (86400e-6 / r["seconds_a_step"], "#b3541e"))):
+            out.append(f'<rect x="{left}" y="{y + 16 * j}" width="{x(v) - left:.1f}" height="14" fill="{colour}"/><text x="{x(v) + 6:.1f}" y="{y + 16 * j + 11}">{digits(v)}</text>')
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
+def native_picture():
+    """Total energy of 1YRF in water with GROMACS' native backend: far pairs kept, taken out, and with a buffer of the pair list."""
+    found, _ = lines("*-gromacs-native.jsonl")
+    runs = [("1YRF, far pairs kept", "far pairs kept (any other NNPot backend)", "#888"), ("1YRF, automatic buffer", "taken out, automatic pair-list buffer", "#b3541e"),
+            ("1YRF with its charges", "taken out, rlist = cutoff + 0.2 nm", "#2e7d32")]
+    by = {(r["run"], r["dt_ps"]): r for r in found}
+    mine = [(by[run, 0.0005], label, colour) for run, label, colour in runs]
+    w, left, panel, gap, top = 640, 70, 150, 34, 62
+    h = top + 2 * panel + gap + 40
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">', f'<rect width="{w}" height="{h}" fill="white"/>',
+           f'<text x="14" y="20" font-size="13">Total energy less its first value, kJ/mol: 1YRF in water, 0.5 fs (the kinetic energy swings by {mine[-1][0]["kinetic_swing"]:,.0f})</text>']
+    for k, (_, label, colour) in enumerate(mine):
+        out.append(f'<path d="M{14 + 215 * k} 36h20" stroke="{colour}" stroke-width="2"/><text x="{38 + 215 * k}" y="40" font-size="11">{label}</text>')
+    for p, shown in enumerate((mine, mine[1:])):
+        values = [v - r["total"][0] for r, _, _ in shown for v in r["total"]]
+        low, high = min(values), max(values)
+        y0 = top + p * (panel + gap)
+        y = lambda v: y0 + panel * (high - v) / (high - low)
+        x = lambda n: left + (w - left - 20) * n / 200
+        step = 10 ** math.floor(math.log10((high - low) / 2))
+        step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= 6)
+        for n in range(math.ceil(low / step), math.floor(high / step) + 1):
+            out.append(f'<path d="M{left} {y(n * step):.1f}H{w - 20}" stroke="#ddd"/><text x="{left - 6}" y="{y(n * step) + 4:.1f}" text-anchor="end">{n * step:g}</text>')
+        for r, _, colour in shown:
+            points = " ".join(f"{x(n):.1f},{y(v - r['total'][0]):.1f}" for n, v in enumerate(r["total"][:201]))
+            out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.3"/>')
+    for fs in range(0, 101, 20):
+        out.append(f'<text x="{x(2 * fs):.1f}" y="{h - 22}" text-anchor="middle">{fs}</text>')
+    out.append(f'<text x="{w / 2}" y="{h - 6}" text-anchor="middle">fs</text>')
     return "\n".join(out + ["</svg>"]) + "\n"
 
 
@@ -288,8 +351,9 @@ def readme():
 
 def main():
     check = "--check" in sys.argv[1:]
-    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "gpu": gpu, "doors": doors, "stored": stored, "results": readme}
-    made = {ROOT / "docs/performance-spill.svg": spill_picture(), ROOT / "docs/doors.svg": doors_picture()}
+    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "gpu": gpu, "doors": doors, "stored": stored, "results": readme, "proteins": proteins}
+    made = {ROOT / "docs/performance-spill.svg": spill_picture(), ROOT / "docs/doors.svg": doors_picture(),
+            ROOT / "docs/gromacs-proteins.svg": proteins_picture(), ROOT / "docs/gromacs-native-energies.svg": native_picture()}
     for page in PAGES:
         text = (ROOT / page).read_text()
         for name, make in parts.items():

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 gmx, top_folder, target = (Path(a).resolve() for a in sys.argv[1:4])
@@ -170,12 +171,20 @@ def model(name, seed):
     return name
 
 
-def trajectory(steps, gro, top, group, ndx="groups.ndx", more=(), env=None, **options):
-    """Rows of NN, potential, kinetic and total energy of a run without thermostat, the group's atoms held by springs."""
+def trajectory(what, steps, gro, top, group, ndx="groups.ndx", more=(), env=None, **options):
+    """Rows of NN, potential, kinetic and total energy of a run without thermostat, the group's atoms held by springs.
+
+    GROMACS_ENERGIES names a file that gets them as a line of JSON (benches/results, docs/gromacs-native-energies.svg).
+    """
     options = {"gen_vel": "yes", "gen_temp": 300, "gen_seed": 7, "verlet_buffer_tolerance": "0.0005", "define": "-DPOSRES", "comm_mode": "None", **options}
     grompp(mdp("nve.mdp", nsteps=steps, nstfout=0, model="a.weir", group=group, **options), gro, top, "nve.tpr", ndx)
     mdrun("nve", "nve.tpr", *more, env=env)
-    return terms("nve", "NN-Potential", "Potential", "Kinetic-En.", "Total-Energy")
+    rows = terms("nve", "NN-Potential", "Potential", "Kinetic-En.", "Total-Energy")
+    if os.environ.get("GROMACS_ENERGIES"):
+        line = {"run": what, "dt_ps": options["dt"], "date": date.today().isoformat(), "kinetic_swing": swings(rows)[2], "total": [row[3] for row in rows]}
+        with open(os.environ["GROMACS_ENERGIES"], "a") as file:
+            file.write(json.dumps(line) + "\n")
+    return rows
 
 
 def swings(rows):
@@ -195,7 +204,7 @@ def wandering(rows):
 
 def conserved(what, steps, *args, dt=0.0005, **options):
     """Checks that total energy keeps within 1 % of the kinetic energy's swing; gives its spread."""
-    rows = trajectory(steps, *args, dt=dt, **options)
+    rows = trajectory(what, steps, *args, dt=dt, **options)
     moved, _, swing, off = swings(rows)
     check(f"energy is conserved ({what}, {steps} steps of {1000 * dt:g} fs)", len(rows) == steps + 1 and off < 0.01 * swing and moved > 0, wandering(rows))
     return off

