@@ -20,6 +20,11 @@ pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Resu
     let cache = Cache::new(options.kernel_dir.as_deref(), options.cache_dir.as_deref());
     let mut how = super::compile_options(facts);
     how.extra.extend(driver.compile_flags().iter().map(|f| f.to_string()));
+    // Tests ask for the same image at the same time: one compiles it, the others find it.
+    #[cfg(feature = "emulated")]
+    let turn = turn(source);
+    #[cfg(feature = "emulated")]
+    let _turn = (facts.chip == Chip::Host).then(|| turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let obtained = cache.obtain(source, &facts.chip, &how).map_err(|e| GpuError::Compile(e.to_string()))?;
     Ok((obtained.image.bytes, obtained.warnings))
 }
@@ -42,4 +47,13 @@ fn host(source: &Source, flags: &[&str]) -> Result<Vec<u8>, GpuError> {
         weir_kernels::host::compile(source, folder.path(), flags).map_err(|e| e.to_string())
     });
     made.clone().map_err(GpuError::Compile)
+}
+
+/// What whoever makes an image of a source holds.
+#[cfg(feature = "emulated")]
+fn turn(source: &Source) -> std::sync::Arc<std::sync::Mutex<()>> {
+    use std::collections::HashMap;
+    use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+    static TURNS: LazyLock<Mutex<HashMap<Source, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
+    TURNS.lock().unwrap_or_else(PoisonError::into_inner).entry(source.clone()).or_default().clone()
 }
