@@ -15,8 +15,11 @@ pub struct Source {
 }
 
 /// The parts of the text, in order.
-const PARTS: [(&str, &str); 13] = [
+const PARTS: [(&str, &str); 16] = [
     ("host.h", include_str!("../text/host.h")),
+    ("watch.h", include_str!("../text/watch.h")),
+    ("fibres.h", include_str!("../text/fibres.h")),
+    ("names.h", include_str!("../text/names.h")),
     ("prelude.h", include_str!("../text/prelude.h")),
     ("math.h", include_str!("../text/math.h")),
     ("tensor.h", include_str!("../text/tensor.h")),
@@ -30,6 +33,9 @@ const PARTS: [(&str, &str); 13] = [
     ("node.h", include_str!("../text/node.h")),
     ("fit.h", include_str!("../text/fit.h")),
 ];
+
+/// So many parts make names for the rest.
+const PRELUDES: usize = 5;
 
 /// Threads of a block, in every kernel.
 pub const THREADS: u32 = 128;
@@ -200,7 +206,7 @@ impl Source {
         let real = if double { "double" } else { "float" };
         let defines = [("REAL", real.to_string()), ("THREADS", THREADS.to_string())];
         let defines = defines.map(|(name, value)| (name.to_string(), value)).to_vec();
-        Self { name: "prelude".into(), text: joined(&PARTS[..2]), defines }
+        Self { name: "prelude".into(), text: joined(&PARTS[..PRELUDES]), defines }
     }
 
     /// The text for a shape.

@@ -58,10 +58,8 @@ UNROLL
 }
 
 // Four numbers that stand together, at a multiple of 16 bytes: one access, or two of f64.
-#if defined(WEIR_HOST)
-template <class T, class A> DEVICE void load4(T *x, const A &a, u64 at) {
-  for (u32 k = 0; k < 4; k++) x[k] = a[at + k];
-}
+#if defined(WEIR_HOST) && !defined(WEIR_UNCHECKED)
+template <class T, class A> DEVICE void load4(T *x, const A &a, u64 at) { load_run<4>(x, a, at); }
 #else
 template <class T> struct alignas(16) Quad {
   T v[16 / sizeof(T)];

@@ -1,5 +1,5 @@
 // Matrix products by matrix units (PRODUCTS), for f32. A wave makes tiles of 16 rows; what a lane holds of a tile is the vendor's order:
-// the PTX manual's mma.m16n8k8 for .tf32, AMD's v_mfma_f32_16x16x4f32. The host's stand-in (host.h) knows those orders by itself and
+// the PTX manual's mma.m16n8k8 for .tf32, AMD's v_mfma_f32_16x16x4f32. The host's stand-in (fibres.h) knows those orders by itself and
 // multiplies what the lanes really hold.
 // Chains of so many products are summed by themselves. One chain over all k leaves an error that the many like edges of a liquid have in
 // common, and the f32 virial adds it up (DPA-3.1-3M, 64 molecules of water: 3e-5 eV with one chain, 2e-5 with 32, 5e-6 with 16; 2026-11-23).

@@ -17,6 +17,7 @@ mod ranges;
 mod recorded;
 mod resident;
 mod sanitizers;
+mod watched;
 
 use common::*;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,7 @@ use super::super::driver::{
     DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, HostWork, Launch, Memory, Module, Side,
     Stream,
 };
-use super::{call, lock, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
-use libloading::Library;
+use super::{call, lock, pool, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
 
 impl Driver for Emulated {
     fn name(&self) -> &'static str {
@@ -68,19 +67,15 @@ impl Driver for Emulated {
         if self.faults.now() {
             return Err(broken("it fails on purpose".into()));
         }
-        let file = tempfile::Builder::new().suffix(".so").tempfile().map_err(|e| broken(e.to_string()))?;
-        std::fs::write(file.path(), image).map_err(|e| broken(e.to_string()))?;
-        // SAFETY: the library is our own text; its initialisers do nothing.
-        let library = unsafe { Library::new(file.path()) }.map_err(|e| broken(e.to_string()))?;
+        let library = pool::take(image).map_err(broken)?;
         let mut state = lock(&self.state);
         state.libraries.push(Some(library));
         Ok(Module(state.libraries.len() as u32 - 1))
     }
 
     fn unload(&self, module: Module) {
-        if let Some(library) = lock(&self.state).libraries.get_mut(module.0 as usize) {
-            *library = None;
-        }
+        let library = lock(&self.state).libraries.get_mut(module.0 as usize).and_then(Option::take);
+        library.into_iter().for_each(pool::give_back);
     }
 
     fn function(&self, module: Module, name: &str) -> Result<Function, DriverError> {
@@ -89,7 +84,7 @@ impl Driver for Emulated {
         if self.faults.now() {
             return Err(absent());
         }
-        let library = state.libraries.get(module.0 as usize).and_then(Option::as_ref).ok_or_else(absent)?;
+        let library = &state.libraries.get(module.0 as usize).and_then(Option::as_ref).ok_or_else(absent)?.library;
         // SAFETY: the prelude exports these with these types.
         let entry = unsafe {
             let kernel = library.get::<Kernel>(format!("weir_kernel_{name}").as_bytes()).map_err(|_| absent())?;

@@ -1,22 +1,21 @@
-//! Memory of the emulated device: bytes, and for every four of them who touched them last.
+//! Memory of the emulated device: bytes, and for every four of them what happened to them last.
 
 use super::super::driver::{DriverError, Memory};
 use std::alloc::{alloc_zeroed, dealloc, Layout};
 use std::collections::BTreeMap;
 
-/// Twin of `weir::Word` in the host prelude.
-#[repr(C)]
+/// Twin of `weir::Words` in the host's text (watch.h): what happened to four words that stand together.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Word {
-    read_epoch: u32,
-    read_block: u32,
-    write_epoch: u32,
-    write_block: u32,
-    write_phase: u32,
-    write_thread: u32,
-    reader: u32,
-    reader_phase: u32,
+struct Words {
+    written: [u32; 4],
+    read: [u32; 4],
+    first: [u32; 4],
+    writer: [u32; 4],
 }
+
+/// Twin of `weir::HOST`: a time before any launch.
+const HOST: u32 = 1;
 
 const ALIGN: usize = 256;
 
@@ -25,7 +24,15 @@ struct Piece {
     base: *mut u8,
     bytes: usize,
     memory: Memory,
-    words: Vec<Word>,
+    words: Vec<Words>,
+}
+
+impl Piece {
+    /// The word of `bytes` of memory, as if the host had written it or nobody ever had.
+    fn set(&mut self, word: usize, written: bool) {
+        let (w, k) = (&mut self.words[word / 4], word % 4);
+        (w.written[k], w.read[k], w.first[k], w.writer[k]) = (if written { HOST } else { 0 }, 0, 0, 0);
+    }
 }
 
 // SAFETY: pieces are reached through the driver's lock alone.
@@ -95,7 +102,7 @@ impl Heap {
             self.held += bytes;
         }
         self.taken += 1;
-        let words = if self.watched { vec![Word::default(); size.div_ceil(4) + 2] } else { Vec::new() };
+        let words = if self.watched { vec![Words::default(); size.div_ceil(16)] } else { Vec::new() };
         self.pieces.insert(base as u64, Piece { base, bytes: size, memory, words });
         Ok(base as u64)
     }
@@ -115,25 +122,32 @@ impl Heap {
         (offset < piece.bytes.max(1)).then_some((piece, offset))
     }
 
-    /// Words of `bytes` from an address on, null where accesses are not written down; none for memory that is not of the driver, an error
-    /// for a range that leaves its allocation.
-    pub fn words(&mut self, address: u64, bytes: u64) -> Result<Option<*mut Word>, String> {
-        let watched = self.watched;
+    /// The allocation of `bytes` from an address on, and the offset in it; none for memory that is not of the driver, an error for a range that
+    /// leaves its allocation.
+    fn range(&mut self, address: u64, bytes: u64) -> Result<Option<(&mut Piece, usize)>, String> {
         match self.find(address) {
             None => Ok(None),
-            Some((piece, offset)) if offset as u64 + bytes <= piece.bytes as u64 => {
-                Ok(Some(if watched { piece.words[offset / 4..].as_mut_ptr() } else { std::ptr::null_mut() }))
-            }
+            Some((piece, offset)) if offset as u64 + bytes <= piece.bytes as u64 => Ok(Some((piece, offset))),
             Some((piece, offset)) => Err(format!("{bytes} bytes from {offset} on of an allocation of {}", piece.bytes)),
         }
     }
 
+    /// Where kernels find what happened to `bytes` from an address on (`weir::Global::words`), 0 where accesses are not written down; none and
+    /// errors as above.
+    pub fn words(&mut self, address: u64, bytes: u64) -> Result<Option<u64>, String> {
+        let watched = self.watched;
+        let found = self.range(address, bytes)?;
+        Ok(found.map(|(piece, _)| match watched {
+            true => (piece.words.as_mut_ptr() as u64).wrapping_sub((piece.base as u64).wrapping_mul(4)),
+            false => 0,
+        }))
+    }
+
     /// Marks bytes as written by the host or a copy, or (`written` false) as never written.
     pub fn mark(&mut self, address: u64, bytes: u64, written: bool) -> Result<(), String> {
-        if let Some(words) = self.words(address, bytes)?.filter(|w| !w.is_null()) {
-            let word = Word { write_epoch: if written { u32::MAX } else { 0 }, ..Word::default() };
-            // SAFETY: `words` answers for that many bytes.
-            unsafe { std::slice::from_raw_parts_mut(words, (bytes as usize).div_ceil(4)) }.fill(word);
+        let watched = self.watched;
+        if let Some((piece, offset)) = self.range(address, bytes)?.filter(|_| watched) {
+            (offset / 4..offset / 4 + (bytes as usize).div_ceil(4)).for_each(|word| piece.set(word, written));
         }
         Ok(())
     }
@@ -143,16 +157,15 @@ impl Heap {
     /// # Safety
     /// Both ends hold that many bytes.
     pub unsafe fn copy(&mut self, to: u64, from: u64, bytes: u64) -> Result<(), String> {
-        let (source, target) = (self.words(from, bytes)?, self.words(to, bytes)?);
-        // SAFETY: the caller's promise, and what `words` checked.
+        let (watched, words) = (self.watched, (bytes as usize).div_ceil(4));
+        let known: Option<Vec<bool>> = self.range(from, bytes)?.filter(|_| watched).map(|(piece, offset)| {
+            (offset / 4..offset / 4 + words).map(|word| piece.words[word / 4].written[word % 4] != 0).collect()
+        });
+        let target = self.range(to, bytes)?;
+        // SAFETY: the caller's promise, and what `range` checked.
         unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
-        let Some(target) = target.filter(|w| !w.is_null()) else { return Ok(()) };
-        for k in 0..(bytes as usize).div_ceil(4) {
-            // SAFETY: `words` answers for that many bytes.
-            unsafe {
-                let known = source.is_none_or(|source| (*source.add(k)).write_epoch != 0);
-                *target.add(k) = Word { write_epoch: if known { u32::MAX } else { 0 }, ..Word::default() };
-            }
+        if let Some((piece, offset)) = target.filter(|_| watched) {
+            (0..words).for_each(|k| piece.set(offset / 4 + k, known.as_ref().is_none_or(|known| known[k])));
         }
         Ok(())
     }

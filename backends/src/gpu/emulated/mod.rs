@@ -7,13 +7,14 @@
 mod drive;
 mod faults;
 mod memory;
+mod pool;
 mod queue;
 mod record;
 
 use super::driver::{Arg, DeviceFacts, DriverError, HostWork, Stream};
 use faults::Faults;
-use libloading::Library;
-use memory::{Heap, Word};
+use memory::Heap;
+use pool::Loaded;
 use record::Recording;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -118,7 +119,7 @@ struct Counts {
 struct Raw {
     value: u64,
     bytes: u64,
-    words: *mut Word,
+    words: u64,
 }
 
 /// Twin of `weir::Run`.
@@ -128,7 +129,7 @@ struct Run {
     threads: u32,
     shared: u32,
     wave: u32,
-    epoch: u32,
+    time: u32,
     pad: u32,
     args: *const Raw,
     counts: Counts,
@@ -163,7 +164,7 @@ enum Work {
 
 #[derive(Default)]
 struct State {
-    libraries: Vec<Option<Library>>,
+    libraries: Vec<Option<Loaded>>,
     entries: Vec<Entry>,
     queues: BTreeMap<Stream, VecDeque<Work>>,
     /// Marks of each event that were queued, and reached.
@@ -176,7 +177,8 @@ struct State {
     graphs: Vec<Option<Vec<(Stream, Work)>>>,
     replays: u64,
     counts: BTreeMap<String, KernelCounts>,
-    epoch: u32,
+    /// The first of the next launch (watch.h).
+    time: u32,
     ranges: Vec<Option<String>>,
 }
 

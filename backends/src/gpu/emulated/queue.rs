@@ -67,7 +67,6 @@ impl Emulated {
         match work {
             Work::Launch { function, grid, block, shared, args } => {
                 let entry = state.entries[function].clone();
-                state.epoch += 1;
                 self.launch_now(state, &entry, grid, block, shared, &args)
             }
             Work::Copy { to, from, bytes } => {
@@ -111,17 +110,17 @@ impl Emulated {
         let mut heap = lock(&self.heap);
         let raw = args.iter().enumerate().map(|(k, arg)| {
             let (value, bytes, words) = match *arg {
-                Arg::Pointer(0, _) => (0, 0, std::ptr::null_mut()),
+                Arg::Pointer(0, _) => (0, 0, 0),
                 Arg::Pointer(at, bytes) => {
                     let words = heap.words(at, bytes).map_err(|e| failed(format!("argument {k}: {e}")))?;
                     if words.is_none() && bytes > 0 {
                         return Err(failed(format!("argument {k} is not memory of the device")));
                     }
-                    (at, bytes, words.unwrap_or(std::ptr::null_mut()))
+                    (at, bytes, words.unwrap_or(0))
                 }
-                Arg::U32(v) => (u64::from(v), 0, std::ptr::null_mut()),
-                Arg::U64(v) => (v, 0, std::ptr::null_mut()),
-                Arg::F64(v) => (v.to_bits(), 0, std::ptr::null_mut()),
+                Arg::U32(v) => (u64::from(v), 0, 0),
+                Arg::U64(v) => (v, 0, 0),
+                Arg::F64(v) => (v.to_bits(), 0, 0),
             };
             Ok(Raw { value, bytes, words })
         });
@@ -131,7 +130,7 @@ impl Emulated {
             threads: block,
             shared,
             wave: self.facts.wave,
-            epoch: state.epoch,
+            time: state.time,
             pad: 0,
             args: raw.as_ptr(),
             counts: Counts::default(),
@@ -149,6 +148,7 @@ impl Emulated {
         guard(&open.filter(|(at, _)| *at != 0).collect::<Vec<_>>(), 0);
         // SAFETY: the library was made from our own prelude, whose structs are these; all ranges were checked above.
         let status = unsafe { (entry.run)(entry.kernel, &mut run) };
+        state.time = run.time;
         guard(&all, 0);
         if status != 0 {
             let end = run.fault.iter().position(|b| *b == 0).unwrap_or(run.fault.len());
