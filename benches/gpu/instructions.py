@@ -62,7 +62,7 @@ def compiled(nvrtc, products, rows, keep):
     lib = ctypes.CDLL(nvrtc)
     program = ctypes.c_void_p()
     assert lib.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
-    flags = ["--gpu-architecture=sm_90a", "--define-macro=WEIR_CUDA=1", "--std=c++17", "--fmad=false", "--ptxas-options=-v", "--generate-line-info"]
+    flags = ["--gpu-architecture=sm_90a", "--define-macro=WEIR_CUDA=1", "--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v", "--generate-line-info"]
     flags += [f"-D{k}={v}" for k, v in defines(products, rows).items()]
     code = lib.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*[f.encode() for f in flags]))
     size = ctypes.c_size_t()

@@ -15,13 +15,14 @@ pub struct Source {
 }
 
 /// The parts of the text, in order.
-const PARTS: [(&str, &str); 16] = [
+const PARTS: [(&str, &str); 17] = [
     ("host.h", include_str!("../text/host.h")),
     ("watch.h", include_str!("../text/watch.h")),
     ("fibres.h", include_str!("../text/fibres.h")),
     ("names.h", include_str!("../text/names.h")),
     ("prelude.h", include_str!("../text/prelude.h")),
     ("math.h", include_str!("../text/math.h")),
+    ("access.h", include_str!("../text/access.h")),
     ("tensor.h", include_str!("../text/tensor.h")),
     ("product.h", include_str!("../text/product.h")),
     ("state.h", include_str!("../text/state.h")),

@@ -31,9 +31,17 @@ DEVICE void stage_angles(LOCAL(real) to, LOCAL(real) y, AngleRows q, u32 from, u
       y[r] = real(cosine(vector, distance, from + edge_of(q, r), from + other_of(q, r)));
     barrier();
   }
-  for (u32 at = thread(); at < rows * AP; at += THREADS) {
+  for (u32 at = thread() * 4; at < rows * AP; at += THREADS * 4) {
     u32 r = at / AP, c = at % AP;
-    to[r * APS + c] = first ? real(y[r]) * weight[c] : unpack(state[(angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c]);
+    real x[4];
+    if (first) {
+      load<4>(x, weight, c);
+UNROLL
+      for (int j = 0; j < 4; j++) x[j] = real(y[r]) * x[j];
+    } else {
+      load_stored<4>(x, state, (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c);
+    }
+    store<4>(to, r * APS + c, x);
   }
 }
 
@@ -50,7 +58,10 @@ DEVICE void project_own(LOCAL(real) own, LOCAL(real) staged, u32 rows, u32 e, u3
   barrier();
   product_seen<TR, 8>(
       rows, EC, 0, wa, weight, wa, Factors{staged, EPS},
-      LAMBDA(u32 r, u32 c, real x) { own[r * WAS + c] = x + centre[ci + c]; });
+      LAMBDA(u32 r, u32 c, auto x) {
+        plus(x, centre, ci + c);
+        store<x.N>(own, r * WAS + c, x.v);
+      });
   barrier();
 }
 
@@ -100,18 +111,26 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
         // Messages to the edge and those to the angle by themselves: a branch between them would be in every element.
         if (!only_angles)
           product<TR_OF(R_ANGLE)>(
-              rows_of(q), AP, 0, EP, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, real x) {
+              rows_of(q), AP, 0, EP, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
-                message[r * EPS + c] = act(x + real(own[(k - k0 + e) * WAS + c]) + others[(f0 + f) * wa + c]).value;
+                plus(x, own, (k - k0 + e) * WAS + c);
+                plus(x, others, (f0 + f) * wa + c);
+UNROLL
+                for (int j = 0; j < x.N; j++) x.v[j] = act(x.v[j]).value;
+                store<x.N>(message, r * EPS + c, x.v);
               });
         if (wa > EP)
           product<TR_WIDE(R_ANGLE), 8>(
-              rows_of(q), AP, EP, wa, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, real x) {
+              rows_of(q), AP, EP, wa, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
-                real z = act(x + real(own[(k - k0 + e) * WAS + c]) + others[(f0 + f) * wa + c]).value;
-                real n = fma_(r_angle[c - EP], z, real(keep) * real(a[r * APS + c - EP]));
-                if (beyond(n)) too_large[0] = 1;
-                leaving[((k + e) * m + f0 + f) * AP + c - EP] = pack(n);
+                plus(x, own, (k - k0 + e) * WAS + c);
+                plus(x, others, (f0 + f) * wa + c);
+                real old[x.N], scale[x.N];
+                load<x.N>(old, a, r * APS + c - EP);
+                load<x.N>(scale, r_angle, c - EP);
+UNROLL
+                for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], act(x.v[j]).value, real(keep) * old[j]);
+                store_packed<x.N>(leaving, ((k + e) * m + f0 + f) * AP + c - EP, x.v, too_large);
               });
         barrier();
         if (!only_angles) {
@@ -130,11 +149,15 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
     if (!only_angles) {
       product_rows<TR_OF(R_SUMS), LANES_C>(
           some, EP, 0, EP, linear2, EP, Factors{s, EPS},
-          LAMBDA(u32 r, u32 c, real x) {
+          LAMBDA(u32 r, u32 c, auto x) {
             u64 at = u64(from + k0 + r - tile_edge) * EP + c;
-            real n = fma_(r_second[c], act(x + bias2[c]).value, partial[at]);
-            if (beyond(n)) too_large[0] = 1;
-            edges_out[at] = pack(n);
+            real scale[x.N], old[x.N];
+            load<x.N>(scale, r_second, c);
+            load<x.N>(old, partial, at);
+            plus(x, bias2, c);
+UNROLL
+            for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], act(x.v[j]).value, old[j]);
+            store_packed<x.N>(edges_out, at, x.v, too_large);
           });
     }
     barrier();
@@ -153,16 +176,28 @@ EXPORT(angle_forward)
 // Pre-activations of the rows, activated: messages to the edge, and slopes of all columns.
 DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
                       LOCAL(real) message, LOCAL(real) slope) {
-  product<TR_OF(R_ANGLE_BACK)>(rows_of(q), AP, 0, EP, weight, wa, a, LAMBDA(u32 r, u32 c, real x) {
+  product<TR_OF(R_ANGLE_BACK)>(rows_of(q), AP, 0, EP, weight, wa, a, LAMBDA(u32 r, u32 c, auto x) {
     u32 e = edge_in(q, r), f = r - e * q.span;
-    Both<real> z = act(x + real(own[e * WAS + c]) + others[(q.f0 + f) * wa + c]);
-    slope[r * WAS + c] = z.slope;
-    message[r * EPS + c] = z.value;
+    plus(x, own, e * WAS + c);
+    plus(x, others, (q.f0 + f) * wa + c);
+    real slopes[x.N];
+UNROLL
+    for (int j = 0; j < x.N; j++) {
+      Both<real> z = act(x.v[j]);
+      slopes[j] = z.slope;
+      x.v[j] = z.value;
+    }
+    store<x.N>(slope, r * WAS + c, slopes);
+    store<x.N>(message, r * EPS + c, x.v);
   });
   if (wa > EP)
-    product<TR_WIDE(R_ANGLE_BACK), 8>(rows_of(q), AP, EP, wa, weight, wa, a, LAMBDA(u32 r, u32 c, real x) {
+    product<TR_WIDE(R_ANGLE_BACK), 8>(rows_of(q), AP, EP, wa, weight, wa, a, LAMBDA(u32 r, u32 c, auto x) {
       u32 e = edge_in(q, r), f = r - e * q.span;
-      slope[r * WAS + c] = act(x + real(own[e * WAS + c]) + others[(q.f0 + f) * wa + c]).slope;
+      plus(x, own, e * WAS + c);
+      plus(x, others, (q.f0 + f) * wa + c);
+UNROLL
+      for (int j = 0; j < x.N; j++) x.v[j] = act(x.v[j]).slope;
+      store<x.N>(slope, r * WAS + c, x.v);
     });
 }
 
@@ -221,13 +256,13 @@ KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
     // Adjoint of S through the second map.
     product_rows<1, LANES_C>(
         g, EP, 0, EP, linear2, EP, Factors{s, EPS},
-        LAMBDA(u32 r, u32 c, real x) {
+        each(LAMBDA(u32 r, u32 c, real x) {
           p[r * EPS + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
-        });
+        }));
     barrier();
     product_rows<1, LANES_C>(
         g, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
-        LAMBDA(u32 r, u32 c, real x) { s[r * EPS + c] = x; });
+        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
     barrier();
     for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
       AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
@@ -245,21 +280,32 @@ KERNEL(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges
 UNROLL_SOME
         for (u32 c = 0; c < EP; c += 4) {
           real b[4], t[4];
-          load4(b, message, r * EPS + c);
-          load4(t, s, e * EPS + c);
+          load<4>(b, message, r * EPS + c);
+          load<4>(t, s, e * EPS + c);
           for (u32 i = 0; i < 4; i++) x = fma_(b[i], t[i], x);
         }
         y[r] = x;
       }
       // Slopes become adjoints of the pre-activations.
-      for (u32 at = thread(); at < rows * wa; at += THREADS) {
+      for (u32 at = thread() * 4; at < rows * wa; at += THREADS * 4) {
         u32 r = row_at(at, wa), c = at - r * wa, e = edge_in(q, r), f = other_of(q, r);
-        real z;
-        if (c < EP)
-          z = geometry[u64(from + k + e) * G + G_V] * geometry[u64(from + f) * G + G_V] * real(s[e * EPS + c]);
-        else
-          z = r_angle[c - EP] * real(a_bar[(angle + u64(k + e) * m + f) * AP + c - EP]);
-        slope[r * WAS + c] = z * real(slope[r * WAS + c]);
+        real z[4], x[4];
+        load<4>(x, slope, r * WAS + c);
+        if (c < EP) {
+          real v = geometry[u64(from + k + e) * G + G_V] * geometry[u64(from + f) * G + G_V];
+          load<4>(z, s, e * EPS + c);
+UNROLL
+          for (int j = 0; j < 4; j++) z[j] = v * z[j];
+        } else {
+          real scale[4];
+          load<4>(scale, r_angle, c - EP);
+          load<4>(z, a_bar, (angle + u64(k + e) * m + f) * AP + c - EP);
+UNROLL
+          for (int j = 0; j < 4; j++) z[j] = scale[j] * z[j];
+        }
+UNROLL
+        for (int j = 0; j < 4; j++) x[j] = z[j] * x[j];
+        store<4>(slope, r * WAS + c, x);
       }
       barrier();
       for (u32 at = thread(); at < g * wa; at += THREADS) {
@@ -268,12 +314,17 @@ UNROLL_SOME
         for (u32 f = 0; f < q.span; f++) x += real(slope[(e * q.span + f) * WAS + c]);
         bar[to] = x;
       }
-      for (u32 at = thread(); at < q.span * wa; at += THREADS) {
+      for (u32 at = thread() * 4; at < q.span * wa; at += THREADS * 4) {
         u64 to = (pair + f0) * wa + at;
         u32 f = row_at(at, wa), c = at - f * wa;
-        real x = other_bar[to];
-        for (u32 e = 0; e < g; e++) x += real(slope[(e * q.span + f) * WAS + c]);
-        other_bar[to] = x;
+        real x[4], y[4];
+        load<4>(x, other_bar, to);
+        for (u32 e = 0; e < g; e++) {
+          load<4>(y, slope, (e * q.span + f) * WAS + c);
+UNROLL
+          for (int j = 0; j < 4; j++) x[j] += y[j];
+        }
+        store<4>(other_bar, to, x);
       }
       // v of the other edges, then of the receiving ones: a thread an edge.
       for (u32 f = thread(); f < q.span; f += THREADS) {
@@ -291,9 +342,15 @@ UNROLL_SOME
       }
       product<TR_WIDE(R_ANGLE_BACK), 8>(
           rows, wa, 0, AP, adjoint, AP, Factors{slope, WAS},
-          LAMBDA(u32 r, u32 c, real x) {
+          LAMBDA(u32 r, u32 c, auto x) {
             u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
-            a_bar[at] = updates ? fma_(real(keep), real(a_bar[at]), x) : x;
+            if (updates) {
+              real old[x.N];
+              load<x.N>(old, a_bar, at);
+UNROLL
+              for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
+            }
+            store<x.N>(a_bar, at, x.v);
           });
       barrier();
     }
@@ -304,7 +361,7 @@ UNROLL_SOME
     }
     product_seen<1, 8>(
         g, wa, 0, EC, own_adjoint, EC, Factors{bar, WAS},
-        LAMBDA(u32 r, u32 c, real x) { own_bar[(pair + k + r) * EC + c] = x; });
+        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(own_bar, (pair + k + r) * EC + c, x.v); });
     barrier();
     k += g;
   }
@@ -318,13 +375,13 @@ UNROLL_SOME
     barrier();
     product_rows<1, LANES_C>(
         some, EP, 0, EP, linear2, EP, Factors{s, EPS},
-        LAMBDA(u32 r, u32 c, real x) {
+        each(LAMBDA(u32 r, u32 c, real x) {
           p[r * EPS + c] = r_second[c] * e_bar[u64(from + k0 + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
-        });
+        }));
     barrier();
     product_rows<1, LANES_C>(
         some, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
-        LAMBDA(u32 r, u32 c, real x) { s_bar[u64(from + k0 + r - tile_edge) * EP + c] = x; });
+        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s_bar, u64(from + k0 + r - tile_edge) * EP + c, x.v); });
   }
 #endif
 }

@@ -13,10 +13,16 @@ DEVICE Centre centre_of(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edge
 // Rows k0 .. k0 + rows of a centre's edge features into shared memory, EPS apart: the stored ones, or layer 0's (`first`) from geometry.
 DEVICE void stage_edges(LOCAL(real) to, u32 rows, u32 e, u32 first, IN(stored) state, u32 tile_edge, IN(real) geometry,
                         IN(real) weight, IN(real) bias) {
-  for (u32 at = thread(); at < rows * EP; at += THREADS) {
+  for (u32 at = thread() * 4; at < rows * EP; at += THREADS * 4) {
     u32 r = at / EP, c = at % EP;
-    to[r * EPS + c] = first ? embed_edge(geometry[u64(e + r) * G + G_X], c, weight, bias).value
-                   : unpack(state[u64(e + r - tile_edge) * EP + c]);
+    real x[4];
+    if (first) {
+UNROLL
+      for (int j = 0; j < 4; j++) x[j] = embed_edge(geometry[u64(e + r) * G + G_X], c + j, weight, bias).value;
+    } else {
+      load_stored<4>(x, state, u64(e + r - tile_edge) * EP + c);
+    }
+    store<4>(to, r * EPS + c, x);
   }
 }
 
@@ -52,21 +58,34 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
     // Messages to the node and those to the edge by themselves: a branch between them would be in every element.
     if (with_nodes)
       product<TR_OF(R_EDGE)>(
-          rows, EP, 0, MP, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, real x) {
-            message[r * MPS + c] = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]).value;
+          rows, EP, 0, MP, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+            plus(x, centre, ci + c);
+            plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+UNROLL
+            for (int j = 0; j < x.N; j++) x.v[j] = act(x.v[j]).value;
+            store<x.N>(message, r * MPS + c, x.v);
           });
     if (wd > MP)
       product<TR_OF(R_EDGE)>(
-          rows, EP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, real x) {
-            real m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]).value;
-            real y = fma_(r_edge[c - MP], m, real(keep) * real(e[r * EPS + c - MP]));
+          rows, EP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+            real scale[x.N], old[x.N];
+            plus(x, centre, ci + c);
+            plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+            load<x.N>(scale, r_edge, c - MP);
+            load<x.N>(old, e, r * EPS + c - MP);
+UNROLL
+            for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], act(x.v[j]).value, real(keep) * old[j]);
             u64 at = u64(e0 + r - tile_edge) * EP + c - MP;
             if (wa && !(r_second && k0 + r >= t.m)) {
-              partial[at] = y;
+              store<x.N>(partial, at, x.v);
             } else {
-              if (wa) y = fma_(r_second[c - MP], real(second[c - MP]), y);
-              if (beyond(y)) too_large[0] = 1;
-              out[at] = pack(y);
+              if (wa) {
+                load<x.N>(scale, r_second, c - MP);
+                load<x.N>(old, second, c - MP);
+UNROLL
+                for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], old[j], x.v[j]);
+              }
+              store_packed<x.N>(out, at, x.v, too_large);
             }
           });
     if (wa && k0 < t.m) {
@@ -74,7 +93,7 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
       u64 pair = first_pair[t.i] - tile_pair + k0;
       product_seen<TR_WIDE(R_EDGE), 8>(
           some, EC, 0, wa, other_weight, wa, Factors{e, EPS},
-          LAMBDA(u32 r, u32 c, real x) { other[(pair + r) * wa + c] = x; });
+          LAMBDA(u32 r, u32 c, auto x) { store<x.N>(other, (pair + r) * wa + c, x.v); });
     }
     barrier();
     if (with_nodes) {
@@ -118,7 +137,7 @@ KERNEL(edge_projections)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edg
     barrier();
     product_seen<TR_WIDE(R_EDGE), 8>(
         rows, EC, 0, wa, other_weight, wa, Factors{e, EPS},
-        LAMBDA(u32 r, u32 c, real x) { other[(pair + r) * wa + c] = x; });
+        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(other, (pair + r) * wa + c, x.v); });
     barrier();
   }
 }
@@ -172,21 +191,35 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
     product<TR_OF(R_EDGE_BACK)>(
-        rows, EP, 0, MP, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, real x) {
-          Both<real> m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]);
-          real g = real(message_scale * double(r_message[c]) * double(node_bar[u64(t.i) * NP + c % NP]));
-          work[r * MPS + c] = m.value * g;
-          real y = geometry[u64(e0 + r) * G + G_W] * g * m.slope;
-          d[r * WDS + c] = y;
-          owed[u64(e0 + r - tile_edge) * wd + c] = y;
+        rows, EP, 0, MP, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+          real scale[x.N], bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
+          plus(x, centre, ci + c);
+          plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+          load<x.N>(scale, r_message, c);
+          load<x.N>(bar, node_bar, u64(t.i) * NP + c % NP);
+UNROLL
+          for (int j = 0; j < x.N; j++) {
+            Both<real> m = act(x.v[j]);
+            real g = real(message_scale * double(scale[j]) * double(bar[j]));
+            scale[j] = m.value * g;
+            x.v[j] = w * g * m.slope;
+          }
+          store<x.N>(work, r * MPS + c, scale);
+          store<x.N>(d, r * WDS + c, x.v);
+          store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
         });
     if (wd > MP)
       product<TR_OF(R_EDGE_BACK)>(
-          rows, EP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, real x) {
-            Both<real> m = act(x + centre[ci + c] + neighbours[u64(neighbour[e0 + r]) * wd + c]);
-            real y = r_edge[c - MP] * real(e_bar[u64(e0 + r - tile_edge) * EP + c - MP]) * m.slope;
-            d[r * WDS + c] = y;
-            owed[u64(e0 + r - tile_edge) * wd + c] = y;
+          rows, EP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+            real scale[x.N], bar[x.N];
+            plus(x, centre, ci + c);
+            plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+            load<x.N>(scale, r_edge, c - MP);
+            load<x.N>(bar, e_bar, u64(e0 + r - tile_edge) * EP + c - MP);
+UNROLL
+            for (int j = 0; j < x.N; j++) x.v[j] = scale[j] * bar[j] * act(x.v[j]).slope;
+            store<x.N>(d, r * WDS + c, x.v);
+            store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
           });
     barrier();
     for (u32 c = thread(); c < wd; c += THREADS) {
@@ -203,7 +236,7 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
 UNROLL_SOME
         for (u32 c = 0; c < MP; c += 4) {
           real x[4];
-          load4(x, work, r * MPS + c);
+          load<4>(x, work, r * MPS + c);
           for (u32 k = 0; k < 4; k++) s += x[k];
         }
         geometry_bar[b] += double(s);
@@ -212,16 +245,16 @@ UNROLL_SOME
 UNROLL_SOME
         for (u32 c = 0; c < EP; c += 4) {
           real x[4], y[4];
-          load4(x, moment_bar, hi + axis * EP + c);
-          load4(y, e, r * EPS + c);
+          load<4>(x, moment_bar, hi + axis * EP + c);
+          load<4>(y, e, r * EPS + c);
           for (u32 k = 0; k < 4; k++) s = fma_(x[k], y[k], s);
         }
         u64 j = u64(neighbour[e0 + r]) * NP;
 UNROLL_SOME
         for (u32 c = 0; c < NP; c += 4) {
           real x[4], y[4];
-          load4(x, moment_bar, hi + 3 * EP + axis * NP + c);
-          load4(y, nodes, j + c);
+          load<4>(x, moment_bar, hi + 3 * EP + axis * NP + c);
+          load<4>(y, nodes, j + c);
           for (u32 k = 0; k < 4; k++) n = fma_(x[k], y[k], n);
         }
         geometry_bar[b + 1 + axis] += double(s + n) * EDGE_ROOT * exact[u64(e0 + r) * 4];
@@ -239,10 +272,15 @@ UNROLL_SOME
     // All that the layer adds to an edge's adjoint is summed apart and joins it in one rounding.
     product<TR_OF(R_EDGE_BACK)>(
         rows, wd, 0, EP, adjoint, EP, Factors{d, WDS},
-        LAMBDA(u32 r, u32 c, real x) {
-          for (int a = 0; a < 3; a++) x = fma_(geometry[u64(e0 + r) * G + G_H + a], moment_bar[hi + a * EP + c], x);
-          if (s_bar && k0 + r >= t.m) x += s_bar[u64(e0 + r - tile_edge) * EP + c];
-          work[r * EPS + c] = x;
+        LAMBDA(u32 r, u32 c, auto x) {
+          for (int a = 0; a < 3; a++) {
+            real h = geometry[u64(e0 + r) * G + G_H + a], bar[x.N];
+            load<x.N>(bar, moment_bar, hi + a * EP + c);
+UNROLL
+            for (int j = 0; j < x.N; j++) x.v[j] = fma_(h, bar[j], x.v[j]);
+          }
+          if (s_bar && k0 + r >= t.m) plus(x, s_bar, u64(e0 + r - tile_edge) * EP + c);
+          store<x.N>(work, r * EPS + c, x.v);
         });
     if (wa && k0 < t.m) {
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
@@ -254,10 +292,16 @@ UNROLL_SOME
           LAMBDA(u32 r, u32 c, real x) { work[r * EPS + c] = real(work[r * EPS + c]) + own_bar[(pair + r) * EC + c] + x; });
     }
     barrier();
-    for (u32 at = thread(); at < rows * EP; at += THREADS) {
+    for (u32 at = thread() * 4; at < rows * EP; at += THREADS * 4) {
       u64 to = u64(e0 - tile_edge) * EP + at;
-      real x = work[at / EP * EPS + at % EP];
-      e_bar[to] = starts ? x : fma_(real(keep), real(e_bar[to]), x);
+      real x[4], old[4];
+      load<4>(x, work, at / EP * EPS + at % EP);
+      if (!starts) {
+        load<4>(old, e_bar, to);
+UNROLL
+        for (int j = 0; j < 4; j++) x[j] = fma_(real(keep), old[j], x[j]);
+      }
+      store<4>(e_bar, to, x);
     }
     barrier();
   }

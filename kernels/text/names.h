@@ -1,6 +1,7 @@
 // The names of prelude.h on the host.
 #if defined(WEIR_HOST)
 #define DEVICE static inline
+#define METHOD inline
 #define LAMBDA [&]
 #if defined(WEIR_UNCHECKED)
 // Sums of a product in registers. Under watch the text would be too long for the compiler.

@@ -9,10 +9,10 @@ KERNEL(project)(u32 atoms, IN(real) nodes, u32 wc, IN(real) centre_weight, IN(re
   barrier();
   product<1>(
       rows, NP, 0, wc, centre_weight, wc, Factors{n, NPS},
-      LAMBDA(u32 r, u32 c, real x) { centre[u64(i + r) * wc + c] = x + centre_bias[c]; });
+      each(LAMBDA(u32 r, u32 c, real x) { centre[u64(i + r) * wc + c] = x + centre_bias[c]; }));
   product<1>(
       rows, NP, 0, wd, neighbour_weight, wd, Factors{n, NPS},
-      LAMBDA(u32 r, u32 c, real x) { neighbour[u64(i + r) * wd + c] = x; });
+      each(LAMBDA(u32 r, u32 c, real x) { neighbour[u64(i + r) * wd + c] = x; }));
 }
 EXPORT(project)
 
@@ -42,17 +42,17 @@ KERNEL(node_update)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN(r
   barrier();
   product<1>(
       rows, NP, 0, NP, self_weight, NP, Factors{n, NPS},
-      LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = r_self[c] * act(x + self_bias[c]).value; });
+      each(LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = r_self[c] * act(x + self_bias[c]).value; }));
   product<1>(
       rows, GRAM, 0, NP, sym_weight, NP, Factors{q, GRAMS},
-      LAMBDA(u32 r, u32 c, real x) {
+      each(LAMBDA(u32 r, u32 c, real x) {
         real y = fma_(r_sym[c], act(x + sym_bias[c]).value, real(change[r * NP + c]));
         for (u32 head = 0; head < HEADS; head++) {
           u32 col = head * NP + c;
           y = fma_(r_message[col], real(message_scale * double(message_sum[(i + r) * MP + col])), y);
         }
         out[(i + r) * NP + c] = fma_(real(keep), real(n[r * NPS + c]), y);
-      });
+      }));
 }
 EXPORT(node_update)
 
@@ -72,18 +72,18 @@ KERNEL(node_backward)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN
   barrier();
   product<1>(
       rows, NP, 0, NP, self_weight, NP, Factors{n, NPS},
-      LAMBDA(u32 r, u32 c, real x) {
+      each(LAMBDA(u32 r, u32 c, real x) {
         u64 at = (i + r) * NP + c;
         self_bar[at] = node_bar[at] * r_self[c] * act(x + self_bias[c]).slope;
-      });
+      }));
   barrier();
   product<1>(
       rows, GRAM, 0, NP, sym_weight, NP, Factors{q, GRAMS},
-      LAMBDA(u32 r, u32 c, real x) { n[r * NPS + c] = node_bar[(i + r) * NP + c] * r_sym[c] * act(x + sym_bias[c]).slope; });
+      each(LAMBDA(u32 r, u32 c, real x) { n[r * NPS + c] = node_bar[(i + r) * NP + c] * r_sym[c] * act(x + sym_bias[c]).slope; }));
   barrier();
   product<1>(
       rows, NP, 0, GRAM, sym_adjoint, GRAM, Factors{n, NPS},
-      LAMBDA(u32 r, u32 c, real x) { q[r * GRAMS + c] = x; });
+      each(LAMBDA(u32 r, u32 c, real x) { q[r * GRAMS + c] = x; }));
   barrier();
   // Adjoint of the gram product: H[c][d] gets sum_x q_bar[x][d] H[c][x] / 3, and an axis column d < X also sum_d' q_bar[d][d'] H[c][d'] / 3.
   for (u32 at = thread(); at < rows * MOMENTS; at += THREADS) {

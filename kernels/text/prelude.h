@@ -27,6 +27,7 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 #endif
 
 #define DEVICE static __device__ __forceinline__
+#define METHOD __device__ __forceinline__
 #define LAMBDA [&]
 #define UNROLL _Pragma("unroll")
 // Long loops of constant length: unrolled whole they would hold more values than there are registers.

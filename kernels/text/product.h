@@ -57,24 +57,6 @@ UNROLL
   }
 }
 
-// Four numbers that stand together, at a multiple of 16 bytes: one access, or two of f64.
-#if defined(WEIR_HOST) && !defined(WEIR_UNCHECKED)
-template <class T, class A> DEVICE void load4(T *x, const A &a, u64 at) { load_run<4>(x, a, at); }
-#else
-template <class T> struct alignas(16) Quad {
-  T v[16 / sizeof(T)];
-};
-template <class T> DEVICE void load4(T *x, const T *a, u64 at) {
-  const int n = 16 / sizeof(T);
-UNROLL
-  for (int k = 0; k < 4; k += n) {
-    Quad<T> q = *(const Quad<T> *)(a + at + k);
-UNROLL
-    for (int i = 0; i < n; i++) x[k + i] = q.v[i];
-  }
-}
-#endif
-
 // A left factor in shared memory. Rows lie PAD numbers further apart than they are wide (all widths are multiples of 16): else rows of one
 // column, which lanes of a wave read together, would share a bank of that memory.
 #define PAD 4
@@ -112,11 +94,11 @@ UNROLL_TWO
         for (u32 kk = 0; kk < K_BLOCK; kk += 4) {
           real x[TR][4];
 UNROLL
-          for (int i = 0; i < TR; i++) load4(x[i], a.at, row[i] + kb + kk);
+          for (int i = 0; i < TR; i++) load<4>(x[i], a.at, row[i] + kb + kk);
 UNROLL
           for (u32 k = 0; k < 4; k++) {
             real y[4];
-            load4(y, w, u64(kb + kk + k) * w_stride + c);
+            load<4>(y, w, u64(kb + kk + k) * w_stride + c);
 UNROLL
             for (int i = 0; i < TR; i++)
 UNROLL
@@ -130,9 +112,7 @@ UNROLL
       }
 UNROLL
       for (int i = 0; i < TR; i++)
-        if (r0 + i * LR < rows)
-UNROLL
-          for (int j = 0; j < 4; j++) done(r0 + i * LR, c + j, sum[i][j]);
+        if (r0 + i * LR < rows) done(r0 + i * LR, c, Sums<4>{{sum[i][0], sum[i][1], sum[i][2], sum[i][3]}});
     }
   }
 }
@@ -147,11 +127,11 @@ DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, con
 #endif
 }
 
-// With rows that a function tells.
+// With rows that a function tells, and a last word that is told of one element at a time.
 template <int TR, class A, class W, class Done>
 DEVICE void product_from(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, A a, Done done) {
 #if PRODUCTS != PLAIN
-  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, a, done);
+  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, a, each(done));
 #else
   product_of<real, TR>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
@@ -161,7 +141,7 @@ DEVICE void product_from(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride
 template <int TR, int LC, class W, class Done>
 DEVICE void product_seen(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const Factors &a, Done done) {
 #if EC % 16
-  product_of<real, 1>(rows, inputs, c0, c1, w, w_stride, LAMBDA(u32 r, u32 k) { return real(a.at[r * a.stride + k]); }, done);
+  product_of<real, 1>(rows, inputs, c0, c1, w, w_stride, LAMBDA(u32 r, u32 k) { return real(a.at[r * a.stride + k]); }, alone(done));
 #else
   product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif

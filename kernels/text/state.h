@@ -46,3 +46,20 @@ DEVICE bool beyond(real x) {
   return false;
 #endif
 }
+
+// N states that stand together.
+template <int N> DEVICE void load_stored(real *x, IN(stored) a, u64 at) {
+  stored s[N];
+  load<N>(s, a, at);
+UNROLL
+  for (int k = 0; k < N; k++) x[k] = unpack(s[k]);
+}
+template <int N> DEVICE void store_packed(OUT(stored) a, u64 at, const real *x, OUT(u16) too_large) {
+  stored s[N];
+UNROLL
+  for (int k = 0; k < N; k++) {
+    if (beyond(x[k])) too_large[0] = 1;
+    s[k] = pack(x[k]);
+  }
+  store<N>(a, at, s);
+}

@@ -22,12 +22,15 @@
 #define M_DEPTH 4
 #define M_A 1
 #define M_B 1
+// Sums of a lane that stand side by side.
+#define M_RUN 1
 #else
 #define M_LANES 32
 #define M_COLUMNS 8
 #define M_DEPTH 8
 #define M_A 4
 #define M_B 2
+#define M_RUN 2
 #endif
 #define M_ROWS 16
 #define M_WAVES (THREADS / M_LANES)
@@ -135,9 +138,14 @@ UNROLL
 UNROLL
     for (u32 j = 0; j < M_TILES; j++)
 UNROLL
-      for (int i = 0; i < 4; i++) {
+      for (int i = 0; i < 4; i += M_RUN) {
         u32 r = r0 + sum_row(lane, i), c = cb + j * M_COLUMNS + sum_column(lane, i);
-        if (r < rows && cb + j * M_COLUMNS < c1) done(r, c, sum[j][i]);
+        if (r < rows && cb + j * M_COLUMNS < c1) {
+          Sums<M_RUN> x;
+UNROLL
+          for (int k = 0; k < M_RUN; k++) x.v[k] = sum[j][i + k];
+          done(r, c, x);
+        }
       }
   }
 }

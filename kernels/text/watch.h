@@ -118,7 +118,7 @@ template <class T> struct Global {
   template <int N> void read_run(Value *x, u64 at) const {
     u64 a = together<N>(at, "read out of bounds");
     if (N * sizeof(T) % 16) {
-      for (u64 b = a; b < a + N * sizeof(T); b += 4) reads(of(b), b / 4 % 4, 4, at + (b - a) / sizeof(T));
+      for (u64 b = a; b < a + N * sizeof(T); b += 4) reads(of(b), b / 4 % 4, N == 1 ? PART : 4, at + (b - a) / sizeof(T));
     } else {
       for (u64 b = a; b < a + N * sizeof(T); b += 16) {
         Words &w = of(b);
@@ -132,7 +132,7 @@ template <class T> struct Global {
   }
   template <int N> void write_run(u64 at, const Value *x) const {
     u64 a = together<N>(at, "write out of bounds");
-    for (u64 b = a; b < a + N * sizeof(T); b += 4) writes(of(b), b / 4 % 4, 4, at + (b - a) / sizeof(T));
+    for (u64 b = a; b < a + N * sizeof(T); b += 4) writes(of(b), b / 4 % 4, N == 1 ? PART : 4, at + (b - a) / sizeof(T));
     memcpy(const_cast<Value *>(data + at), x, N * sizeof(T));
   }
 

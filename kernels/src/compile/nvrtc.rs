@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// What a text is compiled with for every CUDA chip. No contraction: fused multiply-adds are written where they are meant, or the bits
 /// of a result would depend on the compiler. The last makes ptxas tell registers and spills.
-pub(super) const FLAGS: [&str; 3] = ["--std=c++17", "--fmad=false", "--ptxas-options=-v"];
+pub(super) const FLAGS: [&str; 4] =
+    ["--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v"];
 
 /// 90 of `sm_90a`.
 fn number(arch: &str) -> Option<u32> {

@@ -1,0 +1,58 @@
+// Numbers that stand together: read, written and handed on by one access.
+
+// N numbers that stand together, at a multiple of their bytes (16 at most): one access, or several of 16 bytes.
+#if defined(WEIR_HOST) && !defined(WEIR_UNCHECKED)
+template <int N, class T, class A> DEVICE void load(T *x, const A &a, u64 at) { load_run<N>(x, a, at); }
+template <int N, class T, class A> DEVICE void store(const A &a, u64 at, const T *x) { store_run<N>(a, at, x); }
+#else
+template <class T, int N> struct alignas(sizeof(T) * N) Access {
+  T v[N];
+};
+template <int N, class T> DEVICE void load(T *x, const T *a, u64 at) {
+  const int n = N * sizeof(T) > 16 ? 16 / sizeof(T) : N;
+UNROLL
+  for (int k = 0; k < N; k += n) {
+    Access<T, n> q = *(const Access<T, n> *)(a + at + k);
+UNROLL
+    for (int i = 0; i < n; i++) x[k + i] = q.v[i];
+  }
+}
+template <int N, class T> DEVICE void store(T *a, u64 at, const T *x) {
+  const int n = N * sizeof(T) > 16 ? 16 / sizeof(T) : N;
+UNROLL
+  for (int k = 0; k < N; k += n) {
+    Access<T, n> q;
+UNROLL
+    for (int i = 0; i < n; i++) q.v[i] = x[k + i];
+    *(Access<T, n> *)(a + at + k) = q;
+  }
+}
+#endif
+// Sums of a row in columns that stand together, as a product hands them to the caller's last word: where they are and what belongs to them is
+// worked out once for all.
+template <int n> struct Sums {
+  enum { N = n };
+  real v[n];
+};
+// Adds what stands in an array from `at` on.
+template <int N, class A> DEVICE void plus(Sums<N> &x, const A &a, u64 at) {
+  real y[N];
+  load<N>(y, a, at);
+UNROLL
+  for (int k = 0; k < N; k++) x.v[k] += y[k];
+}
+// A last word that is told of one element at a time.
+template <class F> struct Each {
+  F f;
+  template <int N> METHOD void operator()(u32 r, u32 c, const Sums<N> &x) const {
+UNROLL
+    for (int k = 0; k < N; k++) f(r, c + k, x.v[k]);
+  }
+};
+template <class F> DEVICE Each<F> each(F f) { return {f}; }
+// The other way: one sum as Sums.
+template <class F> struct Alone {
+  F f;
+  METHOD void operator()(u32 r, u32 c, real x) const { f(r, c, Sums<1>{{x}}); }
+};
+template <class F> DEVICE Alone<F> alone(F f) { return {f}; }
