@@ -2,7 +2,7 @@
 //!
 //!     cargo build --release -p weir -p weir-c -p deepmd-c
 //!     BENCH_PYTHON=python cargo bench --bench doors                    192, 1536 and 9216 atoms (twenty minutes on two cores)
-//!     cargo bench --bench doors -- weir_h ipi 192                      these doors, these sizes (98304 is done where it is named: 17 GB, more than nine minutes a door on two cores)
+//!     cargo bench --bench doors -- weir_h ipi 192                      these doors, these sizes (98304 is done where it is named: 17 GB, six minutes a door on two cores)
 //!
 //! A direct step and one through the door take turns on the same positions, which move a little from step to step as in a run. Times are medians;
 //! CPU seconds are those of both sides: they hold on a machine that does other things too, wall times do not. Python without the package `weir` is left out.
@@ -192,8 +192,8 @@ fn case(
         }
     };
     let (mut step, mut rows, mut checked) = (0, Vec::new(), 0.0f64);
-    // A step of the largest size takes 20 s on two cores: six of each side must do.
-    let (rounds, counted) = if atoms > 50_000 { (2, 6) } else { (ROUNDS, (30_000 / atoms).clamp(20, 60)) };
+    // A step of the largest size takes half a minute on two cores: three of each side must do.
+    let (rounds, counted) = if atoms > 50_000 { (1, 3) } else { (ROUNDS, (30_000 / atoms).clamp(20, 60)) };
     // The first two pay for memory and plans.
     let pairs = counted.div_ceil(rounds) + 2;
     for round in 0..rounds {

