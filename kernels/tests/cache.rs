@@ -43,7 +43,7 @@ fn a_text_is_compiled_once_and_then_read() {
     assert_eq!(first.origin, Origin::Compiled);
     let image = String::from_utf8_lossy(&first.image.bytes).into_owned();
     let wanted =
-        "text --gpu-architecture=sm_90a --define-macro=WEIR_CUDA=1 --std=c++17 --fmad=false --ptxas-options=-v -DA=1";
+        "text --gpu-architecture=sm_90a --define-macro=WEIR_CUDA=1 --std=c++17 --fmad=false --device-as-default-execution-space --ptxas-options=-v -DA=1";
     assert!(image.contains(wanted), "{image}");
     let second = cache(store.path(), spare.path()).obtain(&source("text"), &chip("sm_90a"), &options).unwrap();
     assert!(kept(&second) && second.image == first.image && second.image.log == "log");

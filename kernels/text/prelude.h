@@ -11,7 +11,7 @@ typedef unsigned short u16;
 #define __device__ __attribute__((device))
 #define __shared__ __attribute__((shared))
 #define __forceinline__ inline __attribute__((always_inline))
-#define WEIR_BOUNDS(n) __attribute__((amdgpu_flat_work_group_size(1, n)))
+#define WEIR_BOUNDS(n, blocks) __attribute__((amdgpu_flat_work_group_size(1, n)))
 static __device__ __forceinline__ u32 thread() { return __builtin_amdgcn_workitem_id_x(); }
 static __device__ __forceinline__ u32 block() { return __builtin_amdgcn_workgroup_id_x(); }
 static __device__ __forceinline__ void barrier() {
@@ -20,7 +20,7 @@ static __device__ __forceinline__ void barrier() {
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
 #else
-#define WEIR_BOUNDS(n) __launch_bounds__(n, 3)
+#define WEIR_BOUNDS(n, blocks) __launch_bounds__(n, blocks)
 static __device__ __forceinline__ u32 thread() { return threadIdx.x; }
 static __device__ __forceinline__ u32 block() { return blockIdx.x; }
 static __device__ __forceinline__ void barrier() { __syncthreads(); }
@@ -35,7 +35,9 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 // Loops whose bodies fill the registers.
 #define UNROLL_TWO _Pragma("unroll 2")
 #define UNROLL_NOT _Pragma("unroll 1")
-#define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS) name
+#define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, 3) name
+// Before sm_90 shared memory holds two blocks of this kernel in f64, not three: then registers need not do for three (one was spilt on sm_80).
+#define KERNEL_OF_WIDE_ROWS(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, sizeof(REAL) == 8 && __CUDA_ARCH__ < 900 ? 2 : 3) name
 #define EXPORT(name)
 // Arrays in device memory that a kernel reads, or writes too.
 #define IN(T) const T *__restrict__
