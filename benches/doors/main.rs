@@ -2,7 +2,7 @@
 //!
 //!     cargo build --release -p weir -p weir-c -p deepmd-c
 //!     BENCH_PYTHON=python cargo bench --bench doors                    192, 1536 and 9216 atoms (twenty minutes on two cores)
-//!     cargo bench --bench doors -- weir_h ipi 192                      these doors, these sizes (98304 is done where it is named: 17 GB, six minutes a door on two cores)
+//!     cargo bench --bench doors -- weir_h ipi 192                      these doors, these sizes (98304 is done where it is named: 17 GB, more than six minutes a door on two cores)
 //!
 //! A direct step and one through the door take turns on the same positions, which move a little from step to step as in a run. Times are medians;
 //! CPU seconds are those of both sides: they hold on a machine that does other things too, wall times do not. Python without the package `weir` is left out.
