@@ -5,7 +5,7 @@
 #
 # The tree (2025, 2026 or main) is changed in place; take the lines out with `python3 ffi/gromacs/add_to_gromacs.py --reverse TREE`. gmx is built in WEIR_GMX_BUILD
 # (default: gromacs-native/build in cargo's target folder; 20 to 30 CPU minutes the first time) without GPU and SIMD, by WEIR_GMX_JOBS jobs (default 1).
-# STRUCTURES: folder with 1YRF_solvated.gro, 1YRF.ndx and 1YRF_top; adds the protein in water. Needs python3, CMake and a C++ compiler. Not part of CI, which has no source tree.
+# STRUCTURES: folder with NAME_solvated.gro, NAME.ndx and NAME_top of 1YRF and 2PTC; adds proteins in water (of 2PTC, what far pairs cost). Needs python3, CMake and a C++ compiler. Not part of CI, which has no source tree.
 # The last line is "gromacs-native: N passed, M failed".
 set -euo pipefail
 tree=$(realpath "${1:?usage: tests/clients/gromacs_native.sh GROMACS_SOURCE_TREE [STRUCTURES]}")
