@@ -27,6 +27,7 @@ use target::{Target, Wishes, HERE};
 use weir_allocators::policy::{CheckpointRule, Layer, Precision};
 use weir_backends::cpu::{Checkpoint, CpuOptions, Neighbours, PrecisionChoice, Store};
 use weir_engine::plan::placement::TileSize;
+use weir_kernels::Products;
 
 /// Runs the command.
 ///
@@ -61,7 +62,7 @@ pub fn run(args: &PlanArgs, sources: &Sources, log: &Log) -> Result<()> {
     };
     let engine = Engine::load(model, args.allow_unknown, settings, log)?;
     let precision = asked.unwrap_or(engine.policy.precision.value);
-    let outlines = Outlines::of(&engine.model, choice(precision));
+    let outlines = Outlines::of(&engine.model, choice(precision), products(precision));
     let mut targets = Vec::new();
     for machine in machines {
         targets.push(match machine {
@@ -237,6 +238,14 @@ fn choice(precision: Precision) -> PrecisionChoice {
         Precision::F64 => PrecisionChoice::F64,
         Precision::Model => PrecisionChoice::Model,
         _ => PrecisionChoice::F32,
+    }
+}
+
+fn products(precision: Precision) -> Products {
+    match precision {
+        Precision::Tf32x3 => Products::Tf32x3,
+        Precision::Tf32 => Products::Tf32,
+        _ => Products::Plain,
     }
 }
 

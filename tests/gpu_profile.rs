@@ -21,6 +21,7 @@ use weir_engine::backend::Calculator;
 use weir_engine::model::{self, LoadOptions};
 use weir_engine::plan::placement::{smallest_feasible, Permission};
 use weir_engine::structure::{read, ReadOptions};
+use weir_kernels::Products;
 
 fn parity(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parity").join(name).join("model.dp")
@@ -162,7 +163,7 @@ fn an_outline_asks_the_planner_what_a_calculator_on_the_device_asks() {
         let model = Arc::new(model::load(&parity(name), &LoadOptions::default()).unwrap());
         let types: Vec<i32> = water.symbols.iter().map(|s| model.type_of(s).unwrap() as i32).collect();
         let (x, cell) = (&water.positions, water.cell.as_ref());
-        let outline = GpuOutline::of(&model, precision);
+        let outline = GpuOutline::of(&model, precision, Products::Plain);
         let census = Neighbours::find(&model, &types, x, cell, 1.0).unwrap().census(tile_edges);
         let options = |budget: u64| GpuOptions {
             precision,

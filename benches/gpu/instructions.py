@@ -155,6 +155,18 @@ def pipe(op):
     return "integer"
 
 
+def wide(op):
+    return 4 if ".128" in op else 2 if ".64" in op else 1
+
+
+def wavefronts(i):
+    """Of 128 bytes. A plain product's lanes read two to four rows of the left factor, and the weights of 16 groups of columns."""
+    plain = any(f == "product.h" for f, _ in i.chain) and not any(f == "tensor.h" for f, _ in i.chain)
+    if plain and i.op.startswith("LDS"):
+        return 1
+    return max(1, wide(i.op) / 2) if plain and i.op.startswith("LDG") else wide(i.op)
+
+
 CLASSES = {"FFMA": ("FFMA",), "FADD FMUL": ("FADD", "FMUL"), "HMMA": ("HMMA",), "LDS": ("LDS",), "STS": ("STS",), "LDG": ("LDG", "LD"), "STG": ("STG",), "MUFU": ("MUFU",),
            "convert": ("F2F", "I2F", "F2I", "F2FP", "I2FP"), "DFMA": ("DFMA", "DADD", "DMUL")}
 
@@ -179,24 +191,26 @@ def rows_of_thread(rows, most=4):
 
 
 class Product:
-    """A product of `rows` (in shared memory) of length k with k x n weights. Passes of warps: a pass makes 16 x 32 (16 x 16 where `thread_rows`
-    is 1) elements by matrix units, else `thread_rows` x 4 in each thread, of rows 128 / `lanes` apart."""
+    """A product of `rows` (in shared memory) of length k with k x n weights. Passes of warps: a pass makes 32 x 32 (16 x 16 where `thread_rows`
+    is 1; the lower half only where there are rows for it, taken for half a pass) elements by matrix units, else `thread_rows` x 4 in each thread, of rows 128 / `lanes` apart."""
 
-    def __init__(self, tensor, k, n, rows, thread_rows, lanes=16, loose=False):
-        self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes, self.loose = k, n, rows, thread_rows, tensor, lanes, loose
+    def __init__(self, tensor, k, n, rows, thread_rows, lanes=16):
+        self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes = k, n, rows, thread_rows, tensor, lanes
 
     def tiles(self):
         return (16 if self.thread_rows == 1 else 32) // 8
 
+    def below(self):
+        return 1 if self.thread_rows == 1 else 2
+
     def passes(self):
         if self.tensor:
-            return math.ceil(self.rows / 16) * math.ceil(self.n / (8 * self.tiles()))
-        lanes = 16 if self.loose else self.lanes
-        groups = 128 // lanes
+            return math.ceil(self.rows / 16) / self.below() * math.ceil(self.n / (8 * self.tiles()))
+        groups = 128 // self.lanes
         passes = 0
         for r0 in range(0, math.ceil(self.rows), groups * self.thread_rows):
             passes += sum(1 for w in range(4) if r0 + groups // 4 * w < self.rows)
-        return passes * math.ceil(self.n / (4 * lanes))
+        return passes * math.ceil(self.n / (4 * self.lanes))
 
 
 class Loop:
@@ -242,7 +256,7 @@ def statements(products, rows):
         ("edge.h", L("edge.h", r"at < rows \* 4", second), Loop("FFMA", 3 * r * (EP + NP))),
         ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", second), Loop("DFMA", 3 * r)),
         ("edge.h", third, Product(t, WD, EP, r, tr)),
-        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), Product(t, WA, EC, M / chunks, tr, loose=True)),
+        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), Product(False, WA, EC, M / chunks, 1, 8)),
         ("edge.h", L("edge.h", r"at < rows \* EP", third), Loop("STG", r * EP)),
         ("edge.h", L("edge.h", r"centre_bar\[ci", third), None),
     ])
@@ -272,10 +286,9 @@ def statements(products, rows):
     ])
     g, span, chunks = angles(rows["R_ANGLE_BACK"], rows["R_SECOND"])
     r, tr = g * span, rows_of_thread(rows["R_ANGLE_BACK"])
-    twice = 1.0 if M <= rows["R_ANGLE_BACK"] else 2.0
     parts = math.ceil(M / rows["R_ANGLE_BACK"])
     again = L("angle.h", "^DEVICE void recompute")
-    k = L("angle.h", r"^KERNEL\(angle_backward\)")
+    k = L("angle.h", r"^KERNEL\w*\(angle_backward\)")
     second = L("angle.h", "Adjoint of S through", k)
     dot = L("angle.h", "What S owes", k)
     slopes = L("angle.h", "Slopes become adjoints", k)
@@ -283,10 +296,10 @@ def statements(products, rows):
         ("angle.h", own, Loop("STS", g * EC / parts)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, g, 1, 8), 1 / parts)),
         ("angle.h", L("angle.h", "^KERNEL\\(angle_forward"), None),
-        ("angle.h", again, Scaled(Product(t, AP, EP, r, tr), twice)),
-        ("angle.h", L("angle.h", "wa > EP", again), Scaled(Product(t, AP, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8), twice)),
+        ("angle.h", again, Product(t, AP, EP, r, tr)),
+        ("angle.h", L("angle.h", "wa > EP", again), Product(t, AP, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
         ("angle.h", k, Scaled(Loop("STS", 0), 0)),
-        ("angle.h", L("angle.h", "bool whole", k), Loop("STS", r * AP * twice)),
+        ("angle.h", L("angle.h", "bool whole", k), Loop("STS", r * AP)),
         ("angle.h", L("angle.h", "at < g \\* EP", L("angle.h", "recompute\\(", k)), Loop("FFMA", r * EP)),
         ("angle.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
         ("angle.h", L("angle.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
@@ -303,6 +316,14 @@ def statements(products, rows):
         ("angle.h", L("angle.h", "centre_bar\\[ci", slopes), None),
     ])
     return out
+
+
+def unreached(rows):
+    """Lines of the second pass over a centre's angles that do not run where they all fit the rows."""
+    if M > rows["R_ANGLE_BACK"]:
+        return set()
+    second = line_of("angle.h", "if \\(!whole\\)")
+    return {("angle.h", line_of("angle.h", w, second)) for w in (r"stage_angles\(", r"recompute\(")}
 
 
 class Scaled:
@@ -330,14 +351,14 @@ def weights(code, statement):
             n = multiplies(body)
             # A loop of activations' code is none of the product's.
             if statement.tensor:
-                steps[head] = 8 * n / (PASSES_OF_TF32 * statement.tiles())
+                steps[head] = 8 * n / (PASSES_OF_TF32 * statement.tiles() * statement.below())
             else:
                 steps[head] = n / (4 * statement.thread_rows) if n >= 4 * statement.thread_rows else 0
         total = sum(steps.values())
         inner = {h for h, n in steps.items() if n}
-        # The loop over chains of sixteen: the nearest one around the inner loop.
+        # The loop over chains of sixteen: the inner loop itself, or the nearest one around it.
         around = [h for h in {i.loop for i in code} - {None} - set(loops) if inner and h <= min(inner)]
-        chains = max(around, default=None)
+        chains = max(around, default=None) if max(steps.values()) < 16 else None
         out = []
         for i in code:
             if i.inner and i.loop in inner:
@@ -348,8 +369,11 @@ def weights(code, statement):
             else:
                 out.append(passes)
         return out
-    best = max(loops.values(), key=lambda body: sum(i.op.startswith(statement.marker) for i in body), default=[])
-    marks = sum(i.op.startswith(statement.marker) for i in best)
+    def marked(body):
+        # An access of 128 bits is four elements.
+        return sum(wide(i.op) for i in body if i.op.startswith(statement.marker) and not first_layer(i))
+    best = max(loops.values(), key=marked, default=[])
+    marks = marked(best)
     times = statement.needed / 32 / marks if marks else 0
     head = best[0].loop if marks else None
     # Remainders of unrolled loops, and what stands around a loop, run once in each of the four warps.
@@ -359,11 +383,20 @@ def weights(code, statement):
 PASSES_OF_TF32 = 3
 
 
-def counted(code, runs, table):
+def first_layer(i):
+    """Whether an instruction makes layer 0's features, which one layer alone does."""
+    embed, cosine = line_of("geometry.h", "embed_edge\\("), line_of("geometry.h", "^KERNEL\\(edge_gradients")
+    stage = line_of("angle.h", "DEVICE void stage_angles")
+    loop = line_of("angle.h", "at < rows \\* AP", stage)
+    return any((f == "geometry.h" and embed <= n < cosine) or (f == "angle.h" and stage < n < loop) for f, n in i.chain)
+
+
+def counted(code, runs, table, dead):
+    """Statements with what they cost; `dead`: lines that are not reached."""
     table = sorted(table, key=lambda s: (s[0], s[1]))
     parts = defaultdict(list)
     for i in code:
-        for file, line in i.chain:
+        for file, line in i.chain if not dead.intersection(i.chain) else ():
             here = [k for k, s in enumerate(table) if s[0] == file and s[1] <= line]
             if here and table[here[-1]][2] is not None:
                 parts[here[-1]].append(i)
@@ -373,9 +406,9 @@ def counted(code, runs, table):
         w = weights(some, table[k][2])
         counts, pipes, opcodes = Counter(), Counter(), Counter()
         for i, times in zip(some, w):
-            times *= runs
+            times *= runs * (1 / 15 if first_layer(i) else 1)
             counts[kind(i.op)] += times
-            pipes[pipe(i.op)] += times
+            pipes[pipe(i.op)] += times * (wavefronts(i) if pipe(i.op) == "memory" else 1)
             pipes["all"] += times
             opcodes[i.op] += times
         out.append((table[k][1], counts, pipes, opcodes))
@@ -407,7 +440,7 @@ def main():
         image, log = compiled(args.nvrtc, products, rows, args.keep)
         kernels = disassembled(args.nvdisasm, image)
         for kernel, (runs, table) in statements(products, rows).items():
-            parts = counted(kernels[kernel], runs, table)
+            parts = counted(kernels[kernel], runs, table, unreached(rows))
             pipes, counts = Counter(), Counter()
             for line, c, p, o in parts:
                 pipes.update(p)

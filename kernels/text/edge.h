@@ -287,9 +287,16 @@ UNROLL
       u64 pair = first_pair[t.i] - tile_pair + k0;
       // Other threads go on with what these have made.
       barrier();
-      product_of<real, TR_OF(R_EDGE_BACK)>(
-          some, wa, 0, EC, other_adjoint, EC, LAMBDA(u32 r, u32 k) { return other_bar[(pair + r) * wa + k]; },
-          LAMBDA(u32 r, u32 c, real x) { work[r * EPS + c] = real(work[r * EPS + c]) + own_bar[(pair + r) * EC + c] + x; });
+      product_seen<1, 8>(
+          some, wa, 0, EC, other_adjoint, EC, FarFactors{other_bar + pair * wa, wa},
+          LAMBDA(u32 r, u32 c, auto x) {
+            real own[x.N], others[x.N];
+            load<x.N>(own, work, r * EPS + c);
+            load<x.N>(others, own_bar, (pair + r) * EC + c);
+UNROLL
+            for (int j = 0; j < x.N; j++) x.v[j] = own[j] + others[j] + x.v[j];
+            store<x.N>(work, r * EPS + c, x.v);
+          });
     }
     barrier();
     for (u32 at = thread() * 4; at < rows * EP; at += THREADS * 4) {

@@ -76,5 +76,13 @@ static inline u32 to_bits(float x) {
   memcpy(&d, &x, 4);
   return d;
 }
+// What units for special functions return, with the largest errors that their makers name (one ulp, two ulps): the worst that can be, in a
+// direction that the argument's last bits decide.
+static inline float disturbed(float y, float x, u32 most) {
+  if (!(y > 0.0f && y < 1e38f)) return y;
+  return from_bits(to_bits(y) + (to_bits(x) * 2654435761u >> 7) % 2 * 2 * most - most);
+}
+static inline float estimate(float x) { return disturbed(1.0f / x, x, 1); }
+static inline float power_of_two(float x) { return disturbed(__builtin_exp2f(x), x, 2); }
 #define COUNT_ACTIVATION() COUNT(activations)
 #endif

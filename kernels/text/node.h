@@ -155,17 +155,17 @@ KERNEL(finish)(u32 atoms, IN(real) node_sum, IN(real) self_bar, IN(real) self_ad
                IN(real) centre_adjoint, IN(real) message_sum, u32 wd, IN(real) neighbour_adjoint, double keep, OUT(real) node_bar) {
   LOCAL(real) change = shared_at<real>(0);
   u32 i = block() * R_NODE, rows = atoms - i < R_NODE ? atoms - i : R_NODE;
-  product_from<1>(
-      rows, NP, 0, NP, self_adjoint, NP, LAMBDA(u32 r, u32 k) { return self_bar[u64(i + r) * NP + k]; },
-      LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = node_sum[u64(i + r) * NP + c] + x; });
-  product_from<1>(
-      rows, wc, 0, NP, centre_adjoint, NP, LAMBDA(u32 r, u32 k) { return centre_bar[u64(i + r) * wc + k]; },
-      LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] += x; });
-  product_from<1>(
-      rows, wd, 0, NP, neighbour_adjoint, NP, LAMBDA(u32 r, u32 k) { return message_sum[u64(i + r) * wd + k]; },
-      LAMBDA(u32 r, u32 c, real x) {
+  product<1>(
+      rows, NP, 0, NP, self_adjoint, NP, FarFactors{self_bar + u64(i) * NP, NP},
+      each(LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = node_sum[u64(i + r) * NP + c] + x; }));
+  product<1>(
+      rows, wc, 0, NP, centre_adjoint, NP, FarFactors{centre_bar + u64(i) * wc, wc},
+      each(LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] += x; }));
+  product<1>(
+      rows, wd, 0, NP, neighbour_adjoint, NP, FarFactors{message_sum + u64(i) * wd, wd},
+      each(LAMBDA(u32 r, u32 c, real x) {
         u64 at = u64(i + r) * NP + c;
         node_bar[at] = fma_(real(keep), real(node_bar[at]), real(change[r * NP + c]) + x);
-      });
+      }));
 }
 EXPORT(finish)

@@ -55,13 +55,21 @@ DEVICE float estimate(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+DEVICE float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 #else
 DEVICE float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __builtin_fma(a, b, c); }
 DEVICE double sqrt_(double x) { return __builtin_sqrt(x); }
 DEVICE float estimate(float x) { return __builtin_amdgcn_rcpf(x); }
+DEVICE float power_of_two(float x) { return __builtin_amdgcn_exp2f(x); }
 #endif
-// 1 / x of a number between 2^-126 and 2^126: the units' estimate, an ulp off at most, made the nearest by one step of Newton's.
+// `estimate`: 1 / x as the units for special functions have it, an ulp off at most (both vendors); `power_of_two`: 2^x, two ulps off at most
+// (PTX; one by AMD). The emulated device disturbs both by as much.
+// 1 / x of a number between 2^-126 and 2^126: the estimate, made the nearest by one step of Newton's.
 DEVICE float reciprocal(float x) {
   float y = estimate(x);
   return fma_(y, fma_(-x, y, 1.0f), y);

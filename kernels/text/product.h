@@ -64,11 +64,16 @@ struct Factors {
   LOCAL(real) at;
   u32 stride;
 };
+// One in device memory.
+struct FarFactors {
+  IN(real) at;
+  u32 stride;
+};
 
 // As `product_of`, by accesses four numbers wide. A thread makes TR x 4 elements, of rows LR apart and of columns that stand together; LC
 // groups of columns: 8 where the columns are no multiple of 64. Rows that are not there repeat the last one. Widths are multiples of 16.
-template <int TR, int LC, class W, class Done>
-DEVICE void product_rows(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const Factors &a, Done done) {
+template <int TR, int LC, class A, class W, class Done>
+DEVICE void product_rows(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
   const u32 LR = THREADS / LC;
   u32 tr = thread() / LC, tc = thread() % LC * 4;
   for (u32 r0 = tr; r0 < rows; r0 += LR * TR) {
@@ -117,29 +122,19 @@ UNROLL
   }
 }
 
-// A product with rows in shared memory. TR: rows of a thread; LC: groups of columns, of a plain product.
-template <int TR, int LC = LANES_C, class W, class Done>
-DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const Factors &a, Done done) {
+// A product with weights that matrix units may multiply. TR: rows of a thread; LC: groups of columns, of a plain product.
+template <int TR, int LC = LANES_C, class A, class W, class Done>
+DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
 #if PRODUCTS != PLAIN
-  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, LAMBDA(u32 r, u32 k) { return real(a.at[r * a.stride + k]); }, done);
+  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, a, done);
 #else
   product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
 }
 
-// With rows that a function tells, and a last word that is told of one element at a time.
-template <int TR, class A, class W, class Done>
-DEVICE void product_from(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, A a, Done done) {
-#if PRODUCTS != PLAIN
-  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, a, each(done));
-#else
-  product_of<real, TR>(rows, inputs, c0, c1, w, w_stride, a, done);
-#endif
-}
-
 // Where inputs or columns are the EC numbers of an edge that angles see, which are no multiple of 16 in some models.
-template <int TR, int LC, class W, class Done>
-DEVICE void product_seen(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const Factors &a, Done done) {
+template <int TR, int LC, class A, class W, class Done>
+DEVICE void product_seen(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
 #if EC % 16
   product_of<real, 1>(rows, inputs, c0, c1, w, w_stride, LAMBDA(u32 r, u32 k) { return real(a.at[r * a.stride + k]); }, alone(done));
 #else

@@ -19,55 +19,62 @@
 #if PRODUCTS == MFMA
 #define M_LANES 64
 #define M_COLUMNS 16
-#define M_DEPTH 4
+// Numbers of a lane in one tile of the left factor, and in one of the right one.
 #define M_A 1
 #define M_B 1
-// Sums of a lane that stand side by side.
+// Rows of a lane in a tile of the left factor; of a tile of sums its rows and its columns.
+#define M_LEFT 1
+#define M_DOWN 4
 #define M_RUN 1
+// Row-major matrices of weights, as they are.
+#define M_PARTS 1
 #else
 #define M_LANES 32
 #define M_COLUMNS 8
-#define M_DEPTH 8
 #define M_A 4
 #define M_B 2
+#define M_LEFT 2
+#define M_DOWN 2
 #define M_RUN 2
+// Rows of weights lie cut already: first what TF32 has of them, then what is short of it (`Writer::weights`).
+#define M_PARTS 2
 #endif
 #define M_ROWS 16
 #define M_WAVES (THREADS / M_LANES)
 
-// Where a lane's k-th number of the left factor, of the right one and of the product stands in its tile.
-DEVICE u32 left_row(u32 lane, u32 k) { return PRODUCTS == MFMA ? lane % 16 : lane / 4 + 8 * (k % 2); }
-DEVICE u32 left_depth(u32 lane, u32 k) { return PRODUCTS == MFMA ? lane / 16 : lane % 4 + 4 * (k / 2); }
+// Where a lane is in a tile: its row of the left factor (one of them), its column of the right one, its group of depths; the k-th row of its
+// sums, and their first column.
+DEVICE u32 left_row(u32 lane, u32 k) { return PRODUCTS == MFMA ? lane % 16 : lane / 4 + 8 * k; }
 DEVICE u32 right_column(u32 lane) { return PRODUCTS == MFMA ? lane % 16 : lane / 4; }
-DEVICE u32 right_depth(u32 lane, u32 k) { return PRODUCTS == MFMA ? lane / 16 : lane % 4 + 4 * k; }
-DEVICE u32 sum_row(u32 lane, u32 k) { return PRODUCTS == MFMA ? 4 * (lane / 16) + k : lane / 4 + 8 * (k / 2); }
-DEVICE u32 sum_column(u32 lane, u32 k) { return PRODUCTS == MFMA ? lane % 16 : 2 * (lane % 4) + k % 2; }
+DEVICE u32 depths(u32 lane) { return PRODUCTS == MFMA ? lane / 16 : lane % 4; }
+DEVICE u32 sum_row(u32 lane, u32 k) { return PRODUCTS == MFMA ? 4 * (lane / 16) + k : lane / 4 + 8 * k; }
+DEVICE u32 sum_column(u32 lane) { return PRODUCTS == MFMA ? lane % 16 : 2 * (lane % 4); }
 
+// s += a b of a tile. `LOOSE`: the left factor may have bits behind TF32's, which the units leave out or round away.
 #if defined(WEIR_CUDA)
-DEVICE void multiply(float *s, const float *a, const float *b) {
+template <bool LOOSE> DEVICE void multiply(float *s, const float *a, const float *b) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
       : "r"(to_bits(a[0])), "r"(to_bits(a[1])), "r"(to_bits(a[2])), "r"(to_bits(a[3])), "r"(to_bits(b[0])), "r"(to_bits(b[1])));
 }
 #elif defined(WEIR_HIP)
 typedef float Four __attribute__((ext_vector_type(4)));
-DEVICE void multiply(float *s, const float *a, const float *b) {
+template <bool LOOSE> DEVICE void multiply(float *s, const float *a, const float *b) {
   Four v = {s[0], s[1], s[2], s[3]};
   v = __builtin_amdgcn_mfma_f32_16x16x4f32(a[0], b[0], v, 0, 0, 0);
   for (int k = 0; k < 4; k++) s[k] = v[k];
 }
 #else
-DEVICE void multiply(float *s, const float *a, const float *b) {
-  weir::matrix_multiply<PRODUCTS == MFMA>(s, a, b);
+template <bool LOOSE> DEVICE void multiply(float *s, const float *a, const float *b) {
+  weir::matrix_multiply<PRODUCTS == MFMA, LOOSE>(s, a, b);
 }
 #endif
 
-// TF32, the nearest and halves away from zero, and what is short of it. By whole numbers: `cvt.rna.tf32.f32` is five instructions on sm_90
-// (NVRTC 12.8). A NaN of all ones becomes 0 when it is rounded, but not when it is cut.
+// TF32, the nearest and halves away from zero. By whole numbers: `cvt.rna.tf32.f32` is five instructions on sm_90 (NVRTC 12.8). A NaN of all
+// ones becomes 0, so what is short of it must be NaN.
 DEVICE float rounded(float x) { return from_bits((to_bits(x) + 0x1000u) & 0xffffe000u); }
-DEVICE float cut(float x) { return from_bits(to_bits(x) & 0xffffe000u); }
 
-// A factor in the form that the units take. The rest of a number is cut to TF32: 2^-21 of the number at most.
+// Numbers of the left factor in the form that the units take, and what is short of them: exact, with bits behind TF32's, 2^-21 of a number.
 template <int N> struct Factor {
   float hi[N], lo[N];
 };
@@ -75,75 +82,110 @@ template <int N> DEVICE void split(Factor<N> &f, const float *x) {
 UNROLL
   for (int k = 0; k < N; k++) {
     f.hi[k] = PRODUCTS == MFMA || (PRODUCTS == TF32 && x[k] != x[k]) ? x[k] : rounded(x[k]);
-    f.lo[k] = PRODUCTS == TF32X3 ? cut(x[k] - f.hi[k]) : 0.0f;
+    f.lo[k] = PRODUCTS == TF32X3 ? x[k] - f.hi[k] : 0.0f;
   }
 }
 
-// As `product_of` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row and column alone, and
+// As `product_rows` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row and column alone, and
 // nothing else on its neighbours in a tile. Widths are multiples of 16; rows that are not there repeat the last one.
-// A wave keeps the sums of tiles that stand beside each other in registers: the rows' fragments are loaded and cut once for them. All waves
-// work on different rows or columns.
+//
+// A wave keeps the sums of tiles that stand beside each other, and of two below each other, in registers. Which depth of a chain and which
+// column a lane's place stands for is free as long as both factors agree: a lane has four depths in a row of the left factor, and the tiles'
+// columns interlace, so that it reads the weights of all tiles by one access and hands on sums that stand together.
 template <int TR, class A, class W, class Done>
-DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, A a, Done done) {
-  // 32 columns; 16 where rows are few, so that there is work for all waves.
-  const u32 M_TILES = (TR == 1 ? 16 : 32) / M_COLUMNS;
+DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
+  // 32 columns; 16 where rows are few, so that there is work for all waves. A second tile of rows where registers allow it.
+  const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = TR == 1 || PRODUCTS == MFMA ? 1 : 2;
+  const u32 N = M_RUN * TILES;
   u32 wave = thread() / M_LANES, lane = thread() % M_LANES;
-  u32 columns = (c1 - c0 + M_TILES * M_COLUMNS - 1) / (M_TILES * M_COLUMNS), units = (rows + M_ROWS - 1) / M_ROWS * columns;
+  u32 columns = (c1 - c0 + WIDE - 1) / WIDE, units = (rows + BELOW * M_ROWS - 1) / (BELOW * M_ROWS) * columns;
   for (u32 unit = wave; unit < units; unit += M_WAVES) {
-    u32 r0 = unit / columns * M_ROWS, cb = c0 + unit % columns * M_TILES * M_COLUMNS;
-    float sum[M_TILES][4], part[M_TILES][4];
+    u32 r0 = unit / columns * BELOW * M_ROWS, cb = c0 + unit % columns * WIDE;
+    bool both = BELOW == 2 && r0 + M_ROWS < rows;
+    u32 row[BELOW][M_LEFT], column = cb + right_column(lane) * TILES;
+    if (column >= c1) column = c1 - TILES;
 UNROLL
-    for (u32 j = 0; j < M_TILES; j++)
+    for (u32 t = 0; t < BELOW; t++)
 UNROLL
-      for (int i = 0; i < 4; i++) sum[j][i] = 0.0f;
-    // Chains of K_BLOCK products, as in plain products.
+      for (u32 i = 0; i < M_LEFT; i++) {
+        u32 r = r0 + t * M_ROWS + left_row(lane, i);
+        row[t][i] = (r < rows ? r : rows - 1) * a.stride;
+      }
+    float sum[BELOW][TILES][4], part[BELOW][TILES][4];
+UNROLL
+    for (u32 t = 0; t < BELOW; t++)
+UNROLL
+      for (u32 j = 0; j < TILES; j++)
+UNROLL
+        for (int i = 0; i < 4; i++) sum[t][j][i] = 0.0f;
+    // Chains of K_BLOCK products, as in plain products. Of 32 depths a lane has eight that stand together, four in each chain: rows of shared
+    // memory lie four numbers apart from a multiple of 32, so eight lanes that read together find eight times four banks.
 UNROLL_NOT
     for (u32 kb = 0; kb < inputs; kb += K_BLOCK) {
+      u32 pair = kb / 32 * 32, k = pair + 32 <= inputs ? pair + kb % 32 / 4 + depths(lane) * 8 : kb + depths(lane) * 4;
+      float x[BELOW][M_LEFT][4];
 UNROLL
-      for (u32 j = 0; j < M_TILES; j++)
+      for (u32 t = 0; t < BELOW; t++)
 UNROLL
-        for (int i = 0; i < 4; i++) part[j][i] = 0.0f;
+        for (u32 i = 0; i < M_LEFT; i++) load<4>(x[t][i], a.at, row[t][i] + k);
 UNROLL
-      for (u32 kk = 0; kk < K_BLOCK; kk += M_DEPTH) {
-        float numbers[M_A];
-        Factor<M_A> x;
+      for (u32 t = 0; t < BELOW; t++)
 UNROLL
-        for (int i = 0; i < M_A; i++) {
-          u32 r = r0 + left_row(lane, i);
-          numbers[i] = a(r < rows ? r : rows - 1, kb + kk + left_depth(lane, i));
+        for (u32 j = 0; j < TILES; j++)
+UNROLL
+          for (int i = 0; i < 4; i++) part[t][j][i] = 0.0f;
+UNROLL
+      for (u32 s = 0; s < 4; s += M_B) {
+        float hi[M_B][TILES], lo[M_B][TILES];
+UNROLL
+        for (u32 i = 0; i < M_B; i++) {
+          u64 at = u64((k + s + i) * M_PARTS * w_stride + column);
+          load<TILES>(hi[i], w, at);
+          if (PRODUCTS == TF32X3) load<TILES>(lo[i], w, at + w_stride);
         }
-        split<M_A>(x, numbers);
 UNROLL
-        for (u32 j = 0; j < M_TILES; j++) {
-          u32 ct = cb + j * M_COLUMNS, c = ct + right_column(lane);
-          if (ct < c1) {
-            float weights[M_B];
-            Factor<M_B> y;
+        for (u32 t = 0; t < BELOW; t++) {
+          if (t == 1 && !both) continue;
+          float numbers[M_A];
+          Factor<M_A> y;
 UNROLL
-            for (int i = 0; i < M_B; i++) weights[i] = w[u64(kb + kk + right_depth(lane, i)) * w_stride + c];
-            split<M_B>(y, weights);
-            if (PRODUCTS == TF32X3) {
-              multiply(part[j], x.lo, y.hi);
-              multiply(part[j], x.hi, y.lo);
+          for (u32 i = 0; i < M_A; i++) numbers[i] = x[t][i % M_LEFT][s + i / M_LEFT];
+          split<M_A>(y, numbers);
+          float right[TILES][M_B], rest[TILES][M_B];
+UNROLL
+          for (u32 j = 0; j < TILES; j++)
+UNROLL
+            for (u32 i = 0; i < M_B; i++) {
+              right[j][i] = hi[i][j];
+              rest[j][i] = PRODUCTS == TF32X3 ? lo[i][j] : 0.0f;
             }
-            multiply(part[j], x.hi, y.hi);
+          if (PRODUCTS == TF32X3) {
+UNROLL
+            for (u32 j = 0; j < TILES; j++) multiply<true>(part[t][j], y.lo, right[j]);
+UNROLL
+            for (u32 j = 0; j < TILES; j++) multiply<false>(part[t][j], y.hi, rest[j]);
           }
+UNROLL
+          for (u32 j = 0; j < TILES; j++) multiply<false>(part[t][j], y.hi, right[j]);
         }
       }
 UNROLL
-      for (u32 j = 0; j < M_TILES; j++)
+      for (u32 t = 0; t < BELOW; t++)
 UNROLL
-        for (int i = 0; i < 4; i++) sum[j][i] += part[j][i];
+        for (u32 j = 0; j < TILES; j++)
+UNROLL
+          for (int i = 0; i < 4; i++) sum[t][j][i] += part[t][j][i];
     }
+    u32 c = cb + sum_column(lane) * TILES;
 UNROLL
-    for (u32 j = 0; j < M_TILES; j++)
+    for (u32 t = 0; t < BELOW; t++)
 UNROLL
-      for (int i = 0; i < 4; i += M_RUN) {
-        u32 r = r0 + sum_row(lane, i), c = cb + j * M_COLUMNS + sum_column(lane, i);
-        if (r < rows && cb + j * M_COLUMNS < c1) {
-          Sums<M_RUN> x;
+      for (u32 i = 0; i < M_DOWN; i++) {
+        u32 r = r0 + t * M_ROWS + sum_row(lane, i);
+        if (r < rows && c < c1) {
+          Sums<N> x;
 UNROLL
-          for (int k = 0; k < M_RUN; k++) x.v[k] = sum[j][i + k];
+          for (u32 k = 0; k < N; k++) x.v[k] = sum[t][k % TILES][i * M_RUN + k / TILES];
           done(r, c, x);
         }
       }

@@ -6,6 +6,7 @@ use weir_backends::cpu::{self, Arithmetic, Census, CpuError, PrecisionChoice, Te
 use weir_backends::gpu::GpuOutline;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{smallest_feasible, PlanError, Problem};
+use weir_kernels::Products;
 
 /// A model on one kind of backend.
 #[derive(Clone, Debug)]
@@ -60,9 +61,9 @@ pub struct Outlines {
 }
 
 impl Outlines {
-    /// Of a model in a precision.
-    pub fn of(model: &Model, precision: PrecisionChoice) -> Self {
-        let gpu = GpuOutline::of(model, precision);
+    /// Of a model in a precision, its products on a GPU made as told.
+    pub fn of(model: &Model, precision: PrecisionChoice, products: Products) -> Self {
+        let gpu = GpuOutline::of(model, precision, products);
         Outlines {
             layers: gpu.layers(),
             cpu: cpu::Outline::of(model, precision).map(Outline::Cpu),

@@ -96,7 +96,7 @@ impl<'a> Bench<'a> {
         let base = engine.gpu_options(device, log)?;
         let (x, cell) = (&case.structure.positions, case.structure.cell.as_ref());
         let found = Neighbours::find(&engine.model, case.types, x, cell, base.skin)?;
-        let outline = Box::new(GpuOutline::of(&engine.model, engine.choice()));
+        let outline = Box::new(GpuOutline::of(&engine.model, engine.choice(), base.products));
         let options = Box::new(GpuOptions { profile: Some(engine.zero), ..base });
         Ok(Bench { engine, backend: Backend::Gpu { device, options, outline, found } })
     }

@@ -1,6 +1,7 @@
 //! Arrays in device memory, and the bump layout that places them in one allocation.
 
 use super::driver::Arg;
+use weir_kernels::Products;
 
 /// Part of an allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,12 +58,24 @@ pub struct Writer {
     /// The bytes, from the base address on.
     pub bytes: Vec<u8>,
     double: bool,
+    /// Whether matrices of [`Writer::weights`] are cut for units that take TF32.
+    cut: bool,
+}
+
+/// The nearest number with ten bits behind the point, halves away from zero: `rounded` of the kernels' text.
+fn tf32(x: f32) -> f32 {
+    if x.is_finite() {
+        f32::from_bits((x.to_bits() + 0x1000) & 0xffff_e000)
+    } else {
+        x
+    }
 }
 
 impl Writer {
-    /// For messages in f64 or f32.
-    pub fn new(base: u64, double: bool) -> Self {
-        Self { bump: Bump::new(base), bytes: Vec::new(), double }
+    /// For messages in f64 or f32, multiplied as told.
+    pub fn new(base: u64, double: bool, products: Products) -> Self {
+        let cut = !double && matches!(products, Products::Tf32 | Products::Tf32x3);
+        Self { bump: Bump::new(base), bytes: Vec::new(), double, cut }
     }
 
     fn put(&mut self, count: u64, width: u64, data: impl Iterator<Item = u8>) -> Array {
@@ -79,6 +92,19 @@ impl Writer {
             true => self.doubles(values),
             false => self.put(values.len() as u64, 4, values.iter().flat_map(|&v| (v as f32).to_le_bytes())),
         }
+    }
+
+    /// A row-major matrix that matrix units may multiply. For TF32 every row is there twice: what TF32 has of it, and behind that, in TF32
+    /// too, what is short of it (`M_PARTS` in the kernels' text).
+    pub fn weights(&mut self, values: &[f64], columns: usize) -> Array {
+        if !self.cut {
+            return self.reals(values);
+        }
+        let cut = values.chunks_exact(columns).flat_map(|row| {
+            let short = row.iter().map(|&v| f64::from(tf32(v as f32 - tf32(v as f32))));
+            row.iter().map(|&v| f64::from(tf32(v as f32))).chain(short).collect::<Vec<_>>()
+        });
+        self.reals(&cut.collect::<Vec<_>>())
     }
 
     /// Double-precision numbers.

@@ -11,6 +11,7 @@ use crate::cpu::{Arithmetic, Census, PrecisionChoice, Terms};
 use crate::network::Shapes;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{plan, Plan, PlanError, Problem, TileSize};
+use weir_kernels::Products;
 
 /// A model as the planner sees it on a GPU: widths, and the bytes of its weights there.
 #[derive(Clone, Debug)]
@@ -23,11 +24,11 @@ pub struct GpuOutline {
 }
 
 impl GpuOutline {
-    /// Of a model in a precision.
-    pub fn of(model: &Model, precision: PrecisionChoice) -> Self {
+    /// Of a model in a precision, its products made as told.
+    pub fn of(model: &Model, precision: PrecisionChoice, products: Products) -> Self {
         let double = model.descriptor.options.sequential_update || !precision.is_single(model);
         let shapes = Shapes::of(model);
-        let mut writer = Writer::new(0, double);
+        let mut writer = Writer::new(0, double, products);
         let weights = ModelArrays::new(&mut writer, model, &shapes);
         let fitting: usize = model.fitting.layers.iter().map(|l| l.linear.inputs * l.linear.outputs).sum();
         Self {

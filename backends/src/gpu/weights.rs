@@ -59,14 +59,20 @@ pub struct ModelArrays {
     pub fit: FitArrays,
 }
 
+/// For products that are always plain.
 fn pair(w: &mut Writer, m: &Matrix) -> Pair {
     Pair { forward: w.reals(&m.data), adjoint: w.reals(&m.transposed().data) }
+}
+
+/// For products that matrix units may make.
+fn cut_pair(w: &mut Writer, m: &Matrix) -> Pair {
+    Pair { forward: w.weights(&m.data, m.cols), adjoint: w.weights(&m.transposed().data, m.rows) }
 }
 
 impl AngleArrays {
     fn new(w: &mut Writer, m: &AngleMatrices) -> Self {
         Self {
-            angle: pair(w, &m.angle),
+            angle: cut_pair(w, &m.angle),
             own: pair(w, &m.own),
             other: pair(w, &m.other),
             linear2: pair(w, &m.linear2),
@@ -78,14 +84,14 @@ impl AngleArrays {
 impl LayerArrays {
     fn new(w: &mut Writer, m: &LayerMatrices) -> Self {
         Self {
-            node_self: pair(w, &m.node_self),
+            node_self: cut_pair(w, &m.node_self),
             node_self_bias: w.reals(&m.node_self_bias),
-            sym: pair(w, &m.sym),
+            sym: cut_pair(w, &m.sym),
             sym_bias: w.reals(&m.sym_bias),
-            centre: pair(w, &m.centre),
+            centre: cut_pair(w, &m.centre),
             centre_bias: w.reals(&m.centre_bias),
-            neighbour: pair(w, &m.neighbour),
-            edge: pair(w, &m.edge),
+            neighbour: cut_pair(w, &m.neighbour),
+            edge: cut_pair(w, &m.edge),
             angle: m.angle.as_ref().map(|a| AngleArrays::new(w, a)),
             r_self: w.reals(&m.r_self),
             r_sym: w.reals(&m.r_sym),

@@ -135,10 +135,10 @@ impl Executor {
         let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
         let image = Loaded { driver: driver.clone(), module: driver.load(&image)? };
         let kernels = Kernels::of(driver.as_ref(), image.module)?;
-        let mut count = Writer::new(0, double);
+        let mut count = Writer::new(0, double, products);
         ModelArrays::new(&mut count, &model, &shapes);
         let weight_memory = Held::new(&driver, Where::Device, count.bytes.len() as u64)?;
-        let mut writer = Writer::new(weight_memory.array.at, double);
+        let mut writer = Writer::new(weight_memory.array.at, double, products);
         let weights = ModelArrays::new(&mut writer, &model, &shapes);
         let (at, bytes) = (writer.bytes.as_ptr() as u64, writer.bytes.len() as u64);
         // SAFETY: the writer's bytes live until the stream has been waited for, which happens after an error too.
