@@ -197,6 +197,8 @@ class Product:
     def __init__(self, tensor, k, n, rows, thread_rows, lanes=16):
         self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes = k, n, rows, thread_rows, tensor, lanes
 
+    all, share = None, 1.0
+
     def tiles(self):
         return (16 if self.thread_rows == 1 else 32) // 8
 
@@ -221,6 +223,21 @@ class Loop:
         self.marker, self.needed = marker, needed
 
 
+def two_uses(file, call, product, widths, rest=None):
+    """A product of columns of two uses (`product_of_two`): what it multiplies, and its two last words. `rest`: rows of a thread and groups of
+    columns of the second use in plain products."""
+    second = line_of(file, "LAMBDA", line_of(file, "LAMBDA", call - 1))
+    p = product
+    of = [Product(p.tensor, p.k, n, p.rows, *how) for n, how in zip(widths, ((p.thread_rows, p.lanes), rest or (p.thread_rows, p.lanes)))]
+    for k in (0, 1):
+        # Compilers tell activations of both last words as those of one: of two texts or one, all columns run through one.
+        of[k].all = p if p.tensor else None
+    here = line_of("product.h", r"void product_of_two")
+    plain = [line_of("product.h", w, here) for w in (r"product_rows<TR, LANES_C>", "product_rows<TR_REST")]
+    return [(file, call, product), (file, line_of(file, "LAMBDA", call - 1) + 1, of[0]), (file, second, of[1]),
+            ("product.h", plain[0], of[0]), ("product.h", plain[1], of[1]), ("product.h", plain[1] + 1, None)]
+
+
 def statements(products, rows):
     """Kernel -> (runs of a chunk in a step, [(file, first line, statement)]). A statement ends where the next one of its file begins."""
     t = products != "plain"
@@ -231,12 +248,10 @@ def statements(products, rows):
     r, tr = NE / chunks, rows_of_thread(rows["R_EDGE"])
     k = L("edge.h", r"^KERNEL\(edge_forward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
-    second = L("edge.h", "product(_\\w+)?<", first)
     out["edge_forward"] = (16 * ATOMS * chunks, [
         ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
-        ("edge.h", first - 1, Product(t, EP, NP, r, tr)),
-        ("edge.h", second - 1, Product(t, EP, EP, r, tr)),
-        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(t, EC, WA, M / chunks, rows_of_thread(rows["R_EDGE"] // 2), 8)),
+        *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
+        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(False, EC, WA, M / chunks, rows_of_thread(rows["R_EDGE"] // 2), 8)),
         ("edge.h", L("edge.h", r"real s = sum\[c\]", k) - 1, Loop("LDS", r * NP)),
         ("edge.h", L("edge.h", r"c < EP \+ NP", k), Loop("FFMA", 3 * r * (EP + NP))),
         ("edge.h", L("edge.h", r"^  if \(with_nodes\) \{", L("edge.h", r"c < EP \+ NP", k)), None),
@@ -246,12 +261,11 @@ def statements(products, rows):
     r, tr = NE / chunks, rows_of_thread(rows["R_EDGE_BACK"])
     k = L("edge.h", r"^KERNEL\(edge_backward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
-    second = L("edge.h", "product(_\\w+)?<", first)
+    second = L("edge.h", "product(_\\w+)?<", k)
     third = L("edge.h", "product(_\\w+)?<", L("edge.h", "joins it in one rounding", first))
     out["edge_backward"] = (16 * ATOMS * chunks, [
         ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
-        ("edge.h", first, Product(t, EP, NP, r, tr)),
-        ("edge.h", second - 1, Product(t, EP, EP, r, tr)),
+        *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
         ("edge.h", L("edge.h", r"c < wd; c \+= THREADS", second), Loop("LDS", r * WD)),
         ("edge.h", L("edge.h", r"at < rows \* 4", second), Loop("FFMA", 3 * r * (EP + NP))),
         ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", second), Loop("DFMA", 3 * r)),
@@ -277,10 +291,9 @@ def statements(products, rows):
         ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / math.ceil(M / rows["R_SUMS"]), rows_of_thread(rows["R_SUMS"] // 2), 8), per)),
         ("angle.h", k, Scaled(Loop("STS", 0), per)),
         ("angle.h", L("angle.h", "group_of\\(", k), Loop("STS", r * AP)),
-        ("angle.h", main - 1, Product(t, AP, EP, r, tr)),
-        ("angle.h", L("angle.h", "product(_\\w+)?<", main) - 1, Product(t, AP, AP, r, rows_of_thread(rows["R_ANGLE"] // 2), 8)),
+        *two_uses("angle.h", main, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
         ("angle.h", L("angle.h", r"if \(!only_angles\) \{", main), Loop("FFMA", r * EP)),
-        ("angle.h", L("angle.h", "product(_\\w+)?<", L("angle.h", "product(_\\w+)?<", main)), Scaled(Product(False, EP, EP, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
+        ("angle.h", L("angle.h", "product(_\\w+)?<", main), Scaled(Product(False, EP, EP, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
         ("angle.h", L("angle.h", "if \\(only_angles \\|\\| !rest", main), None),
         ("angle.h", L("angle.h", "Pre-activations of the rows, activated", main), None),
     ])
@@ -296,14 +309,12 @@ def statements(products, rows):
         ("angle.h", own, Loop("STS", g * EC / parts)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, g, 1, 8), 1 / parts)),
         ("angle.h", L("angle.h", "^KERNEL\\(angle_forward"), None),
-        ("angle.h", again, Product(t, AP, EP, r, tr)),
-        ("angle.h", L("angle.h", "wa > EP", again), Product(t, AP, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
+        *two_uses("angle.h", again + 2, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
         ("angle.h", k, Scaled(Loop("STS", 0), 0)),
-        ("angle.h", L("angle.h", "bool whole", k), Loop("STS", r * AP)),
+        ("angle.h", L("angle.h", "u32 rows = rows_of", k), Loop("STS", r * AP)),
         ("angle.h", L("angle.h", "at < g \\* EP", L("angle.h", "recompute\\(", k)), Loop("FFMA", r * EP)),
         ("angle.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
         ("angle.h", L("angle.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
-        ("angle.h", L("angle.h", "f0 < m; f0", second), Scaled(Loop("STS", 0), 0)),
         ("angle.h", dot, Loop("FFMA", r * EP)),
         ("angle.h", slopes, Loop("STS", r * WA)),
         ("angle.h", L("angle.h", "at < g \\* wa", slopes), Loop("LDS", r * WA)),
@@ -316,14 +327,6 @@ def statements(products, rows):
         ("angle.h", L("angle.h", "centre_bar\\[ci", slopes), None),
     ])
     return out
-
-
-def unreached(rows):
-    """Lines of the second pass over a centre's angles that do not run where they all fit the rows."""
-    if M > rows["R_ANGLE_BACK"]:
-        return set()
-    second = line_of("angle.h", "if \\(!whole\\)")
-    return {("angle.h", line_of("angle.h", w, second)) for w in (r"stage_angles\(", r"recompute\(")}
 
 
 class Scaled:
@@ -358,7 +361,7 @@ def weights(code, statement):
         inner = {h for h, n in steps.items() if n}
         # The loop over chains of sixteen: the inner loop itself, or the nearest one around it.
         around = [h for h in {i.loop for i in code} - {None} - set(loops) if inner and h <= min(inner)]
-        chains = max(around, default=None) if max(steps.values()) < 16 else None
+        chains = max(around, default=None) if max(steps.values(), default=16) < 16 else None
         out = []
         for i in code:
             if i.inner and i.loop in inner:
@@ -366,6 +369,8 @@ def weights(code, statement):
                 out.append(passes * statement.k / total)
             elif chains is not None and i.loop == chains:
                 out.append(passes * statement.k / 16)
+            elif statement.all and any(f in ("math.h", "prelude.h") for f, _ in i.chain):
+                out.append(statement.all.passes() * statement.share)
             else:
                 out.append(passes)
         return out
@@ -391,16 +396,21 @@ def first_layer(i):
     return any((f == "geometry.h" and embed <= n < cosine) or (f == "angle.h" and stage < n < loop) for f, n in i.chain)
 
 
-def counted(code, runs, table, dead):
-    """Statements with what they cost; `dead`: lines that are not reached."""
+def counted(code, runs, table):
+    """Statements with what they cost."""
     table = sorted(table, key=lambda s: (s[0], s[1]))
     parts = defaultdict(list)
     for i in code:
-        for file, line in i.chain if not dead.intersection(i.chain) else ():
+        for file, line in i.chain:
             here = [k for k, s in enumerate(table) if s[0] == file and s[1] <= line]
             if here and table[here[-1]][2] is not None:
                 parts[here[-1]].append(i)
                 break
+    words = [k for k, s in enumerate(table) if s[0] != "product.h" and getattr(s[2], "all", None)]
+    powers = sum(i.op.startswith("MUFU.EX2") for k in words for i in parts[k])
+    for k in words:
+        product = table[k][2].all
+        table[k][2].share = 4 * product.tiles() * product.below() / max(1, powers)
     out = []
     for k, some in sorted(parts.items()):
         w = weights(some, table[k][2])
@@ -411,7 +421,7 @@ def counted(code, runs, table, dead):
             pipes[pipe(i.op)] += times * (wavefronts(i) if pipe(i.op) == "memory" else 1)
             pipes["all"] += times
             opcodes[i.op] += times
-        out.append((table[k][1], counts, pipes, opcodes))
+        out.append((f"{table[k][0]}:{table[k][1]}", counts, pipes, opcodes))
     return out
 
 
@@ -440,14 +450,14 @@ def main():
         image, log = compiled(args.nvrtc, products, rows, args.keep)
         kernels = disassembled(args.nvdisasm, image)
         for kernel, (runs, table) in statements(products, rows).items():
-            parts = counted(kernels[kernel], runs, table, unreached(rows))
+            parts = counted(kernels[kernel], runs, table)
             pipes, counts = Counter(), Counter()
             for line, c, p, o in parts:
                 pipes.update(p)
                 counts.update(c)
                 if args.statements:
                     ms = milliseconds(p)
-                    print(f"    {kernel}:{line}: " + " ".join(f"{k} {v:.2f}" for k, v in ms.items() if v > 0.005))
+                    print(f"    {kernel} {line}: " + " ".join(f"{k} {v:.2f}" for k, v in ms.items() if v > 0.005))
                     if args.opcodes:
                         print("      " + " ".join(f"{k} {v / max(1, p['all']):.3f}" for k, v in o.most_common(args.opcodes)))
             ms = milliseconds(pipes)

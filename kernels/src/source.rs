@@ -299,7 +299,7 @@ impl SharedNumbers {
         Self {
             edge_forward: r.edge * (es + ms) + mp + 3 * (ep + np) + ep,
             edge_projections: r.edge * es,
-            edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es) + 4) + mp + ep,
+            edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es) + 4) + 2 * mp + ep,
             angle_forward: r.angle * (aps + es + 1) + r.sums * (es + ws),
             angle_backward: r.angle_back * (aps + es + ws + 1) + r.second * (2 * es + 2 * ws) + ep + ap,
             project: r.node * ns,

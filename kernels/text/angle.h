@@ -108,20 +108,16 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
         AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
         stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
         barrier();
-        // Messages to the edge and those to the angle by themselves: a branch between them would be in every element.
-        if (!only_angles)
-          product<TR_OF(R_ANGLE)>(
-              rows_of(q), AP, 0, EP, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
+        product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8>(
+              rows_of(q), AP, only_angles ? EP : 0, EP, wa, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
                 plus(x, own, (k - k0 + e) * WAS + c);
                 plus(x, others, (f0 + f) * wa + c);
 UNROLL
                 for (int j = 0; j < x.N; j++) x.v[j] = act(x.v[j]).value;
                 store<x.N>(message, r * EPS + c, x.v);
-              });
-        if (wa > EP)
-          product<TR_WIDE(R_ANGLE), 8>(
-              rows_of(q), AP, EP, wa, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
+              },
+              LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
                 plus(x, own, (k - k0 + e) * WAS + c);
                 plus(x, others, (f0 + f) * wa + c);
@@ -176,7 +172,7 @@ EXPORT(angle_forward)
 // Pre-activations of the rows, activated: messages to the edge, and slopes of all columns.
 DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
                       LOCAL(real) message, LOCAL(real) slope) {
-  product<TR_OF(R_ANGLE_BACK)>(rows_of(q), AP, 0, EP, weight, wa, a, LAMBDA(u32 r, u32 c, auto x) {
+  product_of_two<TR_OF(R_ANGLE_BACK), TR_WIDE(R_ANGLE_BACK), 8>(rows_of(q), AP, 0, EP, wa, weight, wa, a, LAMBDA(u32 r, u32 c, auto x) {
     u32 e = edge_in(q, r), f = r - e * q.span;
     plus(x, own, e * WAS + c);
     plus(x, others, (q.f0 + f) * wa + c);
@@ -189,16 +185,15 @@ UNROLL
     }
     store<x.N>(slope, r * WAS + c, slopes);
     store<x.N>(message, r * EPS + c, x.v);
-  });
-  if (wa > EP)
-    product<TR_WIDE(R_ANGLE_BACK), 8>(rows_of(q), AP, EP, wa, weight, wa, a, LAMBDA(u32 r, u32 c, auto x) {
+  },
+  LAMBDA(u32 r, u32 c, auto x) {
       u32 e = edge_in(q, r), f = r - e * q.span;
       plus(x, own, e * WAS + c);
       plus(x, others, (q.f0 + f) * wa + c);
 UNROLL
       for (int j = 0; j < x.N; j++) x.v[j] = act(x.v[j]).slope;
       store<x.N>(slope, r * WAS + c, x.v);
-    });
+  });
 }
 
 // Adjoint of a tile's angles. In: adjoint of the edges leaving the layer (none where `starts`: the angles of the layer above do not
@@ -238,121 +233,124 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32
     project_own<1>(own, s, g, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight, centre, ci);
     for (u32 at = thread(); at < g * EP; at += THREADS) s[at / EP * EPS + at % EP] = real(0);
     barrier();
-    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
-      AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
-      stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
-      barrier();
-      recompute(q, wa, weight, Factors{a, APS}, own, others, message, slope);
-      barrier();
-      for (u32 at = thread(); at < g * EP; at += THREADS) {
-        u32 e = at / EP, c = at % EP, to = e * EPS + c;
-        real v = geometry[u64(from + k + e) * G + G_V], x = s[to];
-        for (u32 f = 0; f < q.span; f++)
-          x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EPS + c]), x);
-        s[to] = x;
-      }
-      barrier();
-    }
-    // Adjoint of S through the second map.
-    product_rows<1, LANES_C>(
-        g, EP, 0, EP, linear2, EP, Factors{s, EPS},
-        each(LAMBDA(u32 r, u32 c, real x) {
-          p[r * EPS + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
-        }));
-    barrier();
-    product_rows<1, LANES_C>(
-        g, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
-        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
-    barrier();
-    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
-      AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
-      u32 rows = rows_of(q);
-      if (!whole) {
-        stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
+    // Twice over the rows: the sum S of the receiving edges, then, once its adjoint is known, all that depends on it. Rows that fit together stay
+    // where they are in between. One loop, so that the text of a pass is there once: instructions have a cache, too.
+UNROLL_NOT
+    for (u32 pass = 0; pass < 2; pass++) {
+      if (pass) {
+        // Adjoint of S through the second map.
+        product_rows<1, LANES_C>(
+            g, EP, 0, EP, linear2, EP, Factors{s, EPS},
+            each(LAMBDA(u32 r, u32 c, real x) {
+              p[r * EPS + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
+            }));
         barrier();
-        recompute(q, wa, weight, Factors{a, APS}, own, others, message, slope);
+        product_rows<1, LANES_C>(
+            g, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
+            LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
         barrier();
       }
-      // What S owes to the switch values: B . S_bar of each row.
-      for (u32 r = thread(); r < rows; r += THREADS) {
-        u32 e = edge_in(q, r);
-        real x = real(0);
+      for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
+        AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
+        u32 rows = rows_of(q);
+        if (!pass || !whole) {
+          stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
+          barrier();
+          recompute(q, wa, weight, Factors{a, APS}, own, others, message, slope);
+          barrier();
+        }
+        if (!pass) {
+          for (u32 at = thread(); at < g * EP; at += THREADS) {
+            u32 e = at / EP, c = at % EP, to = e * EPS + c;
+            real v = geometry[u64(from + k + e) * G + G_V], x = s[to];
+            for (u32 f = 0; f < q.span; f++)
+              x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EPS + c]), x);
+            s[to] = x;
+          }
+          barrier();
+          continue;
+        }
+        // What S owes to the switch values: B . S_bar of each row.
+        for (u32 r = thread(); r < rows; r += THREADS) {
+          u32 e = edge_in(q, r);
+          real x = real(0);
 UNROLL_SOME
-        for (u32 c = 0; c < EP; c += 4) {
-          real b[4], t[4];
-          load<4>(b, message, r * EPS + c);
-          load<4>(t, s, e * EPS + c);
-          for (u32 i = 0; i < 4; i++) x = fma_(b[i], t[i], x);
+          for (u32 c = 0; c < EP; c += 4) {
+            real b[4], t[4];
+            load<4>(b, message, r * EPS + c);
+            load<4>(t, s, e * EPS + c);
+            for (u32 i = 0; i < 4; i++) x = fma_(b[i], t[i], x);
+          }
+          y[r] = x;
         }
-        y[r] = x;
-      }
-      // Slopes become adjoints of the pre-activations.
-      for (u32 at = thread() * 4; at < rows * wa; at += THREADS * 4) {
-        u32 r = row_at(at, wa), c = at - r * wa, e = edge_in(q, r), f = other_of(q, r);
-        real z[4], x[4];
-        load<4>(x, slope, r * WAS + c);
-        if (c < EP) {
-          real v = geometry[u64(from + k + e) * G + G_V] * geometry[u64(from + f) * G + G_V];
-          load<4>(z, s, e * EPS + c);
+        // Slopes become adjoints of the pre-activations.
+        for (u32 at = thread() * 4; at < rows * wa; at += THREADS * 4) {
+          u32 r = row_at(at, wa), c = at - r * wa, e = edge_in(q, r), f = other_of(q, r);
+          real z[4], x[4];
+          load<4>(x, slope, r * WAS + c);
+          if (c < EP) {
+            real v = geometry[u64(from + k + e) * G + G_V] * geometry[u64(from + f) * G + G_V];
+            load<4>(z, s, e * EPS + c);
 UNROLL
-          for (int j = 0; j < 4; j++) z[j] = v * z[j];
-        } else {
-          real scale[4];
-          load<4>(scale, r_angle, c - EP);
-          load<4>(z, a_bar, (angle + u64(k + e) * m + f) * AP + c - EP);
+            for (int j = 0; j < 4; j++) z[j] = v * z[j];
+          } else {
+            real scale[4];
+            load<4>(scale, r_angle, c - EP);
+            load<4>(z, a_bar, (angle + u64(k + e) * m + f) * AP + c - EP);
 UNROLL
-          for (int j = 0; j < 4; j++) z[j] = scale[j] * z[j];
+            for (int j = 0; j < 4; j++) z[j] = scale[j] * z[j];
+          }
+UNROLL
+          for (int j = 0; j < 4; j++) x[j] = z[j] * x[j];
+          store<4>(slope, r * WAS + c, x);
         }
-UNROLL
-        for (int j = 0; j < 4; j++) x[j] = z[j] * x[j];
-        store<4>(slope, r * WAS + c, x);
-      }
-      barrier();
-      for (u32 at = thread(); at < g * wa; at += THREADS) {
-        u32 e = row_at(at, wa), c = at - e * wa, to = e * WAS + c;
-        real x = f0 ? real(bar[to]) : real(0);
-        for (u32 f = 0; f < q.span; f++) x += real(slope[(e * q.span + f) * WAS + c]);
-        bar[to] = x;
-      }
-      for (u32 at = thread() * 4; at < q.span * wa; at += THREADS * 4) {
-        u64 to = (pair + f0) * wa + at;
-        u32 f = row_at(at, wa), c = at - f * wa;
-        real x[4], y[4];
-        load<4>(x, other_bar, to);
-        for (u32 e = 0; e < g; e++) {
-          load<4>(y, slope, (e * q.span + f) * WAS + c);
-UNROLL
-          for (int j = 0; j < 4; j++) x[j] += y[j];
+        barrier();
+        for (u32 at = thread(); at < g * wa; at += THREADS) {
+          u32 e = row_at(at, wa), c = at - e * wa, to = e * WAS + c;
+          real x = f0 ? real(bar[to]) : real(0);
+          for (u32 f = 0; f < q.span; f++) x += real(slope[(e * q.span + f) * WAS + c]);
+          bar[to] = x;
         }
-        store<4>(other_bar, to, x);
-      }
-      // v of the other edges, then of the receiving ones: a thread an edge.
-      for (u32 f = thread(); f < q.span; f += THREADS) {
-        double x = geometry_bar[u64(from + f0 + f) * GB + 5];
-        for (u32 e = 0; e < g; e++)
-          x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + k + e) * G + G_V]), x);
-        geometry_bar[u64(from + f0 + f) * GB + 5] = x;
-      }
-      barrier();
-      for (u32 e = thread(); e < g; e += THREADS) {
-        double x = geometry_bar[u64(from + k + e) * GB + 4];
-        for (u32 f = 0; f < q.span; f++)
-          x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + f0 + f) * G + G_V]), x);
-        geometry_bar[u64(from + k + e) * GB + 4] = x;
-      }
-      product<TR_WIDE(R_ANGLE_BACK), 8>(
-          rows, wa, 0, AP, adjoint, AP, Factors{slope, WAS},
-          LAMBDA(u32 r, u32 c, auto x) {
-            u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
-            if (updates) {
-              real old[x.N];
-              load<x.N>(old, a_bar, at);
+        for (u32 at = thread() * 4; at < q.span * wa; at += THREADS * 4) {
+          u64 to = (pair + f0) * wa + at;
+          u32 f = row_at(at, wa), c = at - f * wa;
+          real x[4], y[4];
+          load<4>(x, other_bar, to);
+          for (u32 e = 0; e < g; e++) {
+            load<4>(y, slope, (e * q.span + f) * WAS + c);
 UNROLL
-              for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
-            }
-            store<x.N>(a_bar, at, x.v);
-          });
-      barrier();
+            for (int j = 0; j < 4; j++) x[j] += y[j];
+          }
+          store<4>(other_bar, to, x);
+        }
+        // v of the other edges, then of the receiving ones: a thread an edge.
+        for (u32 f = thread(); f < q.span; f += THREADS) {
+          double x = geometry_bar[u64(from + f0 + f) * GB + 5];
+          for (u32 e = 0; e < g; e++)
+            x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + k + e) * G + G_V]), x);
+          geometry_bar[u64(from + f0 + f) * GB + 5] = x;
+        }
+        barrier();
+        for (u32 e = thread(); e < g; e += THREADS) {
+          double x = geometry_bar[u64(from + k + e) * GB + 4];
+          for (u32 f = 0; f < q.span; f++)
+            x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + f0 + f) * G + G_V]), x);
+          geometry_bar[u64(from + k + e) * GB + 4] = x;
+        }
+        product<TR_WIDE(R_ANGLE_BACK), 8>(
+            rows, wa, 0, AP, adjoint, AP, Factors{slope, WAS},
+            LAMBDA(u32 r, u32 c, auto x) {
+              u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
+              if (updates) {
+                real old[x.N];
+                load<x.N>(old, a_bar, at);
+UNROLL
+                for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
+              }
+              store<x.N>(a_bar, at, x.v);
+            });
+        barrier();
+      }
     }
     for (u32 c = thread(); c < wa; c += THREADS) {
       real x = sum[c];

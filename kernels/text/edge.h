@@ -55,19 +55,15 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
     u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    // Messages to the node and those to the edge by themselves: a branch between them would be in every element.
-    if (with_nodes)
-      product<TR_OF(R_EDGE)>(
-          rows, EP, 0, MP, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+    product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C>(
+          rows, EP, with_nodes ? 0 : MP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
             plus(x, centre, ci + c);
             plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
 UNROLL
             for (int j = 0; j < x.N; j++) x.v[j] = act(x.v[j]).value;
             store<x.N>(message, r * MPS + c, x.v);
-          });
-    if (wd > MP)
-      product<TR_OF(R_EDGE)>(
-          rows, EP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+          },
+          LAMBDA(u32 r, u32 c, auto x) {
             real scale[x.N], old[x.N];
             plus(x, centre, ci + c);
             plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
@@ -184,43 +180,43 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
   // Message times its adjoint; later the change of the edge's adjoint.
   LOCAL(real) work = d + R_EDGE_BACK * WDS;
   LOCAL(real) sum = work + R_EDGE_BACK * (MP > EP ? MPS : EPS);
+  // Adjoint of the sum of messages to the node, behind what waits for the other axes (below).
+  LOCAL(real) message_bar = sum + MP + EP + R_EDGE_BACK * 4;
   for (u32 c = thread(); c < wd; c += THREADS) sum[c] = real(0);
+  for (u32 c = thread(); c < MP; c += THREADS)
+    message_bar[c] = real(message_scale * double(r_message[c]) * double(node_bar[u64(t.i) * NP + c % NP]));
   u64 ci = u64(t.i) * wc, hi = u64(t.i) * MOMENTS;
   for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE_BACK) {
     u32 rows = t.ne - k0 < R_EDGE_BACK ? t.ne - k0 : R_EDGE_BACK, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<TR_OF(R_EDGE_BACK)>(
-        rows, EP, 0, MP, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
-          real scale[x.N], bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
+    product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C>(
+        rows, EP, 0, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+          real bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
           plus(x, centre, ci + c);
           plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
-          load<x.N>(scale, r_message, c);
-          load<x.N>(bar, node_bar, u64(t.i) * NP + c % NP);
+          load<x.N>(bar, message_bar, c);
 UNROLL
           for (int j = 0; j < x.N; j++) {
             Both<real> m = act(x.v[j]);
-            real g = real(message_scale * double(scale[j]) * double(bar[j]));
-            scale[j] = m.value * g;
-            x.v[j] = w * g * m.slope;
+            x.v[j] = w * bar[j] * m.slope;
+            bar[j] = m.value * bar[j];
           }
-          store<x.N>(work, r * MPS + c, scale);
+          store<x.N>(work, r * MPS + c, bar);
+          store<x.N>(d, r * WDS + c, x.v);
+          store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
+        },
+        LAMBDA(u32 r, u32 c, auto x) {
+          real scale[x.N], bar[x.N];
+          plus(x, centre, ci + c);
+          plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+          load<x.N>(scale, r_edge, c - MP);
+          load<x.N>(bar, e_bar, u64(e0 + r - tile_edge) * EP + c - MP);
+UNROLL
+          for (int j = 0; j < x.N; j++) x.v[j] = scale[j] * bar[j] * act(x.v[j]).slope;
           store<x.N>(d, r * WDS + c, x.v);
           store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
         });
-    if (wd > MP)
-      product<TR_OF(R_EDGE_BACK)>(
-          rows, EP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
-            real scale[x.N], bar[x.N];
-            plus(x, centre, ci + c);
-            plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
-            load<x.N>(scale, r_edge, c - MP);
-            load<x.N>(bar, e_bar, u64(e0 + r - tile_edge) * EP + c - MP);
-UNROLL
-            for (int j = 0; j < x.N; j++) x.v[j] = scale[j] * bar[j] * act(x.v[j]).slope;
-            store<x.N>(d, r * WDS + c, x.v);
-            store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
-          });
     barrier();
     for (u32 c = thread(); c < wd; c += THREADS) {
       real s = sum[c];

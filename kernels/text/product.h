@@ -132,6 +132,31 @@ DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, con
 #endif
 }
 
+// A last word of columns before `border`, and one of those from there on.
+template <class F, class G> struct Parted {
+  u32 border;
+  F f;
+  G g;
+  template <int N> METHOD void operator()(u32 r, u32 c, const Sums<N> &x) const {
+    if (c < border)
+      f(r, c, x);
+    else
+      g(r, c, x);
+  }
+};
+
+// Columns of two uses, border - c0 and c1 - border of them, either of which may be none: `done` is told of those before the border, `rest` of
+// the others. Matrix units make all of them in one go; plain products, whose threads have other columns, one after the other.
+template <int TR, int TR_REST, int LC_REST, class A, class W, class Done, class Rest>
+DEVICE void product_of_two(u32 rows, u32 inputs, u32 c0, u32 border, u32 c1, W w, u32 w_stride, const A &a, Done done, Rest rest) {
+#if PRODUCTS != PLAIN
+  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, a, Parted<Done, Rest>{border, done, rest});
+#else
+  product_rows<TR, LANES_C>(rows, inputs, c0, border, w, w_stride, a, done);
+  product_rows<TR_REST, LC_REST>(rows, inputs, border, c1, w, w_stride, a, rest);
+#endif
+}
+
 // Where inputs or columns are the EC numbers of an edge that angles see, which are no multiple of 16 in some models.
 template <int TR, int LC, class A, class W, class Done>
 DEVICE void product_seen(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {

@@ -36,7 +36,7 @@
 #define M_LEFT 2
 #define M_DOWN 2
 #define M_RUN 2
-// Rows of weights lie cut already: first what TF32 has of them, then what is short of it (`Writer::weights`).
+// Weights lie cut already, two rows in turn column by column: first what TF32 has of them, then what is short of it (`Writer::weights`).
 #define M_PARTS 2
 #endif
 #define M_ROWS 16
@@ -136,13 +136,11 @@ UNROLL
           for (int i = 0; i < 4; i++) part[t][j][i] = 0.0f;
 UNROLL
       for (u32 s = 0; s < 4; s += M_B) {
-        float hi[M_B][TILES], lo[M_B][TILES];
-UNROLL
-        for (u32 i = 0; i < M_B; i++) {
-          u64 at = u64((k + s + i) * M_PARTS * w_stride + column);
-          load<TILES>(hi[i], w, at);
-          if (PRODUCTS == TF32X3) load<TILES>(lo[i], w, at + w_stride);
-        }
+        // The numbers of a tile stand together in registers, as the units want them.
+        float right[TILES * M_B], rest[TILES * M_B];
+        u64 at = u64((k + s) * M_PARTS * w_stride + column * M_B);
+        load<TILES * M_B>(right, w, at);
+        if (PRODUCTS == TF32X3) load<TILES * M_B>(rest, w, at + M_B * w_stride);
 UNROLL
         for (u32 t = 0; t < BELOW; t++) {
           if (t == 1 && !both) continue;
@@ -151,22 +149,14 @@ UNROLL
 UNROLL
           for (u32 i = 0; i < M_A; i++) numbers[i] = x[t][i % M_LEFT][s + i / M_LEFT];
           split<M_A>(y, numbers);
-          float right[TILES][M_B], rest[TILES][M_B];
-UNROLL
-          for (u32 j = 0; j < TILES; j++)
-UNROLL
-            for (u32 i = 0; i < M_B; i++) {
-              right[j][i] = hi[i][j];
-              rest[j][i] = PRODUCTS == TF32X3 ? lo[i][j] : 0.0f;
-            }
           if (PRODUCTS == TF32X3) {
 UNROLL
-            for (u32 j = 0; j < TILES; j++) multiply<true>(part[t][j], y.lo, right[j]);
+            for (u32 j = 0; j < TILES; j++) multiply<true>(part[t][j], y.lo, right + M_B * j);
 UNROLL
-            for (u32 j = 0; j < TILES; j++) multiply<false>(part[t][j], y.hi, rest[j]);
+            for (u32 j = 0; j < TILES; j++) multiply<false>(part[t][j], y.hi, rest + M_B * j);
           }
 UNROLL
-          for (u32 j = 0; j < TILES; j++) multiply<false>(part[t][j], y.hi, right[j]);
+          for (u32 j = 0; j < TILES; j++) multiply<false>(part[t][j], y.hi, right + M_B * j);
         }
       }
 UNROLL

@@ -94,15 +94,15 @@ impl Writer {
         }
     }
 
-    /// A row-major matrix that matrix units may multiply. For TF32 every row is there twice: what TF32 has of it, and behind that, in TF32
-    /// too, what is short of it (`M_PARTS` in the kernels' text).
+    /// A row-major matrix that matrix units may multiply, of an even number of rows. For TF32 two rows go together, their numbers in turn
+    /// column by column: what TF32 has of them, and behind that, in TF32 too, what is short of it (`M_PARTS` in the kernels' text).
     pub fn weights(&mut self, values: &[f64], columns: usize) -> Array {
         if !self.cut {
             return self.reals(values);
         }
-        let cut = values.chunks_exact(columns).flat_map(|row| {
-            let short = row.iter().map(|&v| f64::from(tf32(v as f32 - tf32(v as f32))));
-            row.iter().map(|&v| f64::from(tf32(v as f32))).chain(short).collect::<Vec<_>>()
+        let cut = values.chunks_exact(2 * columns).flat_map(|rows| {
+            let both = || (0..2 * columns).map(|k| rows[k % 2 * columns + k / 2] as f32);
+            both().map(tf32).chain(both().map(|v| tf32(v - tf32(v)))).map(f64::from).collect::<Vec<_>>()
         });
         self.reals(&cut.collect::<Vec<_>>())
     }
