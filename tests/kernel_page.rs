@@ -137,6 +137,7 @@ fn shared_numbers(chip: &Chip, arithmetic: Arithmetic) -> SharedNumbers {
             angle: number("R_ANGLE"),
             angle_back: number("R_ANGLE_BACK"),
             second: number("R_SECOND"),
+            own: number("R_OWN"),
             node: number("R_NODE"),
         },
     };

@@ -283,16 +283,17 @@ def statements(products, rows):
     r, tr = g * span, rows_of_thread(rows["R_ANGLE"])
     sums = rows_of_thread(rows["R_SUMS"])
     k = L("angle.h", r"^KERNEL\(angle_forward\)")
-    own = L("angle.h", "DEVICE void project_own")
+    own, stage, add = (L("angle.h", f"DEVICE void {w}") for w in ("project_own", "stage_angles", "sum_messages"))
     per = math.ceil(M / rows["R_SUMS"]) / chunks
     main = L("angle.h", "product(_\\w+)?<", k)
     out["angle_forward"] = (15 * ANGLE_EDGES / M * chunks, [
         ("angle.h", own, Loop("STS", M * EC / chunks)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / math.ceil(M / rows["R_SUMS"]), rows_of_thread(rows["R_SUMS"] // 2), 8), per)),
         ("angle.h", k, Scaled(Loop("STS", 0), per)),
-        ("angle.h", L("angle.h", "group_of\\(", k), Loop("STS", r * AP)),
+        ("angle.h", L("angle.h", "group_of\\(", k), None),
+        ("angle.h", stage, Loop("STS", r * AP)),
+        ("angle.h", add, Loop("FFMA", r * EP)),
         *two_uses("angle.h", main, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
-        ("angle.h", L("angle.h", r"if \(!only_angles\) \{", main), Loop("FFMA", r * EP)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", main), Scaled(Product(False, EP, EP, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
         ("angle.h", L("angle.h", "if \\(only_angles \\|\\| !rest", main), None),
         ("angle.h", L("angle.h", "Pre-activations of the rows, activated", main), None),
@@ -300,19 +301,20 @@ def statements(products, rows):
     g, span, chunks = angles(rows["R_ANGLE_BACK"], rows["R_SECOND"])
     r, tr = g * span, rows_of_thread(rows["R_ANGLE_BACK"])
     parts = math.ceil(M / rows["R_ANGLE_BACK"])
-    again = L("angle.h", "^DEVICE void recompute")
+    again, owns = L("angle.h", "^DEVICE void recompute"), math.ceil(M / rows["R_OWN"])
     k = L("angle.h", r"^KERNEL\w*\(angle_backward\)")
     second = L("angle.h", "Adjoint of S through", k)
     dot = L("angle.h", "What S owes", k)
     slopes = L("angle.h", "Slopes become adjoints", k)
     out["angle_backward"] = (15 * ANGLE_EDGES / M * chunks, [
         ("angle.h", own, Loop("STS", g * EC / parts)),
-        ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, g, 1, 8), 1 / parts)),
+        ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),
         ("angle.h", L("angle.h", "^KERNEL\\(angle_forward"), None),
         *two_uses("angle.h", again + 2, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
         ("angle.h", k, Scaled(Loop("STS", 0), 0)),
-        ("angle.h", L("angle.h", "u32 rows = rows_of", k), Loop("STS", r * AP)),
-        ("angle.h", L("angle.h", "at < g \\* EP", L("angle.h", "recompute\\(", k)), Loop("FFMA", r * EP)),
+        ("angle.h", stage, Loop("STS", r * AP)),
+        ("angle.h", add, Loop("FFMA", r * EP)),
+        ("angle.h", L("angle.h", "u32 rows = rows_of", k), None),
         ("angle.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
         ("angle.h", L("angle.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
         ("angle.h", dot, Loop("FFMA", r * EP)),
@@ -323,7 +325,7 @@ def statements(products, rows):
         ("angle.h", L("angle.h", "e < g; e \\+= THREADS", slopes), Loop("DFMA", r)),
         ("angle.h", L("angle.h", "product<TR", slopes), Product(t, WA, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
         ("angle.h", L("angle.h", "real x = sum\\[c\\]", slopes) - 1, Scaled(Loop("FADD", g * WA), 1 / parts)),
-        ("angle.h", L("angle.h", "own_adjoint, EC", slopes) - 1, Scaled(Product(False, WA, EC, g, 1, 8), 1 / parts)),
+        ("angle.h", L("angle.h", "own_adjoint, EC", slopes) - 1, Scaled(Product(False, WA, EC, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),
         ("angle.h", L("angle.h", "centre_bar\\[ci", slopes), None),
     ])
     return out
@@ -437,7 +439,7 @@ def main():
     parser.add_argument("--nvrtc", required=True)
     parser.add_argument("--nvdisasm", required=True)
     parser.add_argument("--products", nargs="+", default=["plain", "tf32x3"])
-    parser.add_argument("--rows", default="R_EDGE=32,R_EDGE_BACK=32,R_SUMS=32,R_ANGLE=64,R_ANGLE_BACK=48,R_SECOND=6,R_NODE=8")
+    parser.add_argument("--rows", default="R_EDGE=32,R_EDGE_BACK=32,R_SUMS=32,R_ANGLE=64,R_ANGLE_BACK=48,R_SECOND=6,R_OWN=16,R_NODE=8")
     parser.add_argument("--statements", action="store_true", help="one line for each statement of the text too")
     parser.add_argument("--opcodes", type=int, default=0, help="so many opcodes of each statement, with their shares of its instructions")
     parser.add_argument("--keep", help="folder for compiled images")

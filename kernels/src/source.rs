@@ -161,13 +161,15 @@ pub struct Rows {
     pub angle_back: u32,
     /// Receiving edges of `angle_backward` that are worked on together; at most [`ROW_LANES`].
     pub second: u32,
+    /// Receiving edges of `angle_backward` that are projected together; no more than its angles.
+    pub own: u32,
     /// Nodes of a block; at most [`ROW_LANES`].
     pub node: u32,
 }
 
 impl Rows {
     /// Macros of the text and their values.
-    pub fn defines(&self) -> [(&'static str, u32); 7] {
+    pub fn defines(&self) -> [(&'static str, u32); 8] {
         [
             ("R_EDGE", self.edge),
             ("R_EDGE_BACK", self.edge_back),
@@ -175,6 +177,7 @@ impl Rows {
             ("R_ANGLE", self.angle),
             ("R_ANGLE_BACK", self.angle_back),
             ("R_SECOND", self.second),
+            ("R_OWN", self.own),
             ("R_NODE", self.node),
         ]
     }
@@ -300,8 +303,8 @@ impl SharedNumbers {
             edge_forward: r.edge * (es + ms) + mp + 3 * (ep + np) + ep,
             edge_projections: r.edge * es,
             edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es) + 4) + 2 * mp + ep,
-            angle_forward: r.angle * (aps + es + 1) + r.sums * (es + ws),
-            angle_backward: r.angle_back * (aps + es + ws + 1) + r.second * (2 * es + 2 * ws) + ep + ap,
+            angle_forward: r.angle * (aps + es + 2) + r.sums * (es + ws),
+            angle_backward: r.angle_back * (aps + es + ws + 2) + r.second * 2 * es + r.own * 2 * ws + ep + ap,
             project: r.node * ns,
             node_update: r.node * (ns + np + gram + PAD),
             node_backward: r.node * (ns + gram + PAD),
@@ -311,10 +314,12 @@ impl SharedNumbers {
 }
 
 /// Numbers of rows that a kernel may have, most first: edges; angles with the receiving edges beside them, forward and backward; nodes.
-/// More than an eighth of the angles' rows as receiving edges would be of use only to centres with fewer than eight angle edges.
+/// Backward an eighth of the angles' rows go together as receiving edges: more would be of use only to centres with fewer than eight angle
+/// edges. Beside the rows is how many of them are projected together.
 const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
 const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
-const ANGLES_BACK: [(u32, u32); 5] = [(64, 8), (48, 6), (32, 4), (16, 2), (8, 1)];
+const ANGLES_BACK: [(u32, u32); 9] =
+    [(64, 16), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
 const NODES: [(u32, u32); 4] = [(8, 0), (4, 0), (2, 0), (1, 0)];
 /// Fewest rows of `angle_backward` that are given up for more blocks: a centre with more angle edges than rows (23 on average in proteins and
 /// water, rarely more than 32) computes its messages twice. So many rows may take the room of two blocks. So may nodes: each of their blocks
@@ -353,7 +358,7 @@ impl Shape {
             && choose(&ANGLES, |r, n, k| (r.angle, r.sums) = (n, k), never, |n| n.angle_forward)
             && choose(
                 &ANGLES_BACK,
-                |r, n, k| (r.angle_back, r.second) = (n, k),
+                |r, n, k| (r.angle_back, r.second, r.own) = (n, n / 8, k),
                 |rows| rows == WHOLE,
                 |n| n.angle_backward,
             )

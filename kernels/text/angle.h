@@ -22,16 +22,17 @@ DEVICE u32 group_of(u32 most, u32 m, u32 left) {
   return g < left ? g : left;
 }
 
-// Angle features of those rows into shared memory.
-DEVICE void stage_angles(LOCAL(real) to, LOCAL(real) y, AngleRows q, u32 from, u64 angle, u32 m, u32 first, IN(stored) state,
-                         IN(double) vector, IN(double) distance, IN(real) weight) {
+// Angle features of those rows into shared memory, and v of the other edges (`others`).
+DEVICE void stage_angles(LOCAL(real) to, LOCAL(real) y, LOCAL(real) others, AngleRows q, u32 from, u64 angle, u32 m, u32 first,
+                         IN(stored) state, IN(real) geometry, IN(double) vector, IN(double) distance, IN(real) weight) {
   u32 rows = rows_of(q);
+  for (u32 f = thread_anew(); f < q.span; f += THREADS) others[f] = geometry[u64(from + q.f0 + f) * G + G_V];
   if (first) {
-    for (u32 r = thread(); r < rows; r += THREADS)
+    for (u32 r = thread_anew(); r < rows; r += THREADS)
       y[r] = real(cosine(vector, distance, from + edge_of(q, r), from + other_of(q, r)));
     barrier();
   }
-  for (u32 at = thread() * 4; at < rows * AP; at += THREADS * 4) {
+  for (u32 at = thread_anew() * 4; at < rows * AP; at += THREADS * 4) {
     u32 r = at / AP, c = at % AP;
     real x[4];
     if (first) {
@@ -45,19 +46,43 @@ UNROLL
   }
 }
 
+// Adds the messages of the rows to S of their receiving edges, whose rows begin at `s`: S += v_e v_f B in the order of f.
+DEVICE void sum_messages(LOCAL(real) s, AngleRows q, u32 from, IN(real) geometry, LOCAL(real) others, LOCAL(real) message) {
+  for (u32 at = thread_anew() * 4; at < q.edges * EP; at += THREADS * 4) {
+    u32 e = at / EP, c = at % EP, row = e * q.span * EPS + c;
+    real v = geometry[u64(from + q.k + e) * G + G_V], x[4];
+    load<4>(x, s, e * EPS + c);
+    for (u32 f = 0; f < q.span; f++) {
+      real b[4], both = v * others[f];
+      load<4>(b, message, row + f * EPS);
+UNROLL
+      for (int j = 0; j < 4; j++) x[j] = fma_(both, b[j], x[j]);
+    }
+    store<4>(s, e * EPS + c, x);
+  }
+}
+
 // Projections of receiving edges k0 .. k0 + rows and of their centre together (`own`, wa wide), by way of `staged`. Made where they are used: in
 // device memory they would be three times as wide as the features.
 template <int TR>
 DEVICE void project_own(LOCAL(real) own, LOCAL(real) staged, u32 rows, u32 e, u32 first, IN(stored) edges, u32 tile_edge,
                         IN(real) geometry, IN(real) edge_weight, IN(real) edge_bias, u32 wa, IN(real) weight, IN(real) centre, u64 ci) {
-  for (u32 at = thread(); at < rows * EC; at += THREADS) {
+  const u32 W = EC % 4 ? 1 : 4;
+UNROLL_NOT
+  for (u32 at = thread_anew() * W; at < rows * EC; at += THREADS * W) {
     u32 r = at / EC, c = at % EC;
-    staged[r * EPS + c] = first ? embed_edge(geometry[u64(e + r) * G + G_X], c, edge_weight, edge_bias).value
-                       : unpack(edges[u64(e + r - tile_edge) * EP + c]);
+    real x[W];
+    if (first) {
+UNROLL
+      for (u32 j = 0; j < W; j++) x[j] = embed_edge(geometry[u64(e + r) * G + G_X], c + j, edge_weight, edge_bias).value;
+    } else {
+      load_stored<W>(x, edges, u64(e + r - tile_edge) * EP + c);
+    }
+    store<W>(staged, r * EPS + c, x);
   }
   barrier();
   product_seen<TR, 8>(
-      rows, EC, 0, wa, weight, wa, Factors{staged, EPS},
+      rows, EC, 0, wa, weight, WA, Factors{staged, EPS},
       LAMBDA(u32 r, u32 c, auto x) {
         plus(x, centre, ci + c);
         store<x.N>(own, r * WAS + c, x.v);
@@ -83,6 +108,7 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
   LOCAL(real) s = message + R_ANGLE * EPS;
   LOCAL(real) own = s + R_SUMS * EPS;
   LOCAL(real) y = own + R_SUMS * WAS;
+  LOCAL(real) others_v = y + R_ANGLE;
   // Of this centre.
   IN(real) others = other + pair * wa;
   OUT(stored) leaving = wa > EP ? out + angle * AP : out;
@@ -93,7 +119,7 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
     u32 end = k0 + some < m ? k0 + some : m;
     if (k0 < m)
       project_own<TR_WIDE(R_SUMS)>(own, s, end - k0, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight, centre, ci);
-    for (u32 at = thread(); at < some * EP; at += THREADS) {
+    for (u32 at = thread_anew(); at < some * EP; at += THREADS) {
       u32 k = k0 + at / EP, c = at % EP;
       real x = real(0);
       if (!SMOOTH && !only_angles && k >= m)
@@ -106,10 +132,10 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
       u32 g = group_of(R_ANGLE, m, end - k);
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
         AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
-        stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
+        stage_angles(a, y, others_v, q, from, angle, m, first, state, geometry, vector, distance, angle_weight);
         barrier();
         product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8>(
-              rows_of(q), AP, only_angles ? EP : 0, EP, wa, weight, wa, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
+              rows_of(q), AP, only_angles ? EP : 0, EP, wa, weight, WA, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
                 plus(x, own, (k - k0 + e) * WAS + c);
                 plus(x, others, (f0 + f) * wa + c);
@@ -130,13 +156,7 @@ UNROLL
               });
         barrier();
         if (!only_angles) {
-          for (u32 at = thread(); at < g * EP; at += THREADS) {
-            u32 e = at / EP, c = at % EP, to = (k - k0 + e) * EPS + c;
-            real v = geometry[u64(from + k + e) * G + G_V], x = s[to];
-            for (u32 f = 0; f < q.span; f++)
-              x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EPS + c]), x);
-            s[to] = x;
-          }
+          sum_messages(s + (k - k0) * EPS, q, from, geometry, others_v, message);
           barrier();
         }
       }
@@ -159,7 +179,7 @@ UNROLL
     barrier();
   }
   if (only_angles || !rest) return;
-  for (u32 at = last * EP + thread(); at < ne * EP; at += THREADS) {
+  for (u32 at = last * EP + thread_anew(); at < ne * EP; at += THREADS) {
     u32 c = at % EP;
     u64 to = u64(from - tile_edge) * EP + at;
     real n = fma_(r_second[c], act(bias2[c]).value, partial[to]);
@@ -172,7 +192,7 @@ EXPORT(angle_forward)
 // Pre-activations of the rows, activated: messages to the edge, and slopes of all columns.
 DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
                       LOCAL(real) message, LOCAL(real) slope) {
-  product_of_two<TR_OF(R_ANGLE_BACK), TR_WIDE(R_ANGLE_BACK), 8>(rows_of(q), AP, 0, EP, wa, weight, wa, a, LAMBDA(u32 r, u32 c, auto x) {
+  product_of_two<TR_OF(R_ANGLE_BACK), TR_WIDE(R_ANGLE_BACK), 8>(rows_of(q), AP, 0, EP, wa, weight, WA, a, LAMBDA(u32 r, u32 c, auto x) {
     u32 e = edge_in(q, r), f = r - e * q.span;
     plus(x, own, e * WAS + c);
     plus(x, others, (q.f0 + f) * wa + c);
@@ -216,154 +236,156 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32
   LOCAL(real) slope = message + R_ANGLE_BACK * EPS;
   LOCAL(real) s = slope + R_ANGLE_BACK * WAS;
   LOCAL(real) p = s + R_SECOND * EPS;
+  // Projections of R_OWN receiving edges, their adjoints, and the sums of these for the centre.
   LOCAL(real) own = p + R_SECOND * EPS;
-  // Adjoints of the group's projections, and their sums for the centre.
-  LOCAL(real) bar = own + R_SECOND * WAS;
-  LOCAL(real) sum = bar + R_SECOND * WAS;
+  LOCAL(real) bar = own + R_OWN * WAS;
+  LOCAL(real) sum = bar + R_OWN * WAS;
   LOCAL(real) y = sum + EP + AP;
+  LOCAL(real) others_v = y + R_ANGLE_BACK;
   bool updates = wa > EP;
   // Of this centre.
   IN(real) others = other + pair * wa;
-  for (u32 at = thread(); at < m * wa; at += THREADS) other_bar[pair * wa + at] = real(0);
-  for (u32 c = thread(); c < wa; c += THREADS) sum[c] = real(0);
+  for (u32 at = thread_anew(); at < m * wa; at += THREADS) other_bar[pair * wa + at] = real(0);
+  for (u32 c = thread_anew(); c < wa; c += THREADS) sum[c] = real(0);
   barrier();
-  for (u32 k = 0; k < m;) {
-    u32 g = group_of(R_ANGLE_BACK, m, m - k < R_SECOND ? m - k : R_SECOND);
-    bool whole = m <= R_ANGLE_BACK;
-    project_own<1>(own, s, g, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight, centre, ci);
-    for (u32 at = thread(); at < g * EP; at += THREADS) s[at / EP * EPS + at % EP] = real(0);
-    barrier();
-    // Twice over the rows: the sum S of the receiving edges, then, once its adjoint is known, all that depends on it. Rows that fit together stay
-    // where they are in between. One loop, so that the text of a pass is there once: instructions have a cache, too.
+  bool whole = m <= R_ANGLE_BACK;
+  for (u32 k0 = 0; k0 < m; k0 += R_OWN) {
+    u32 some = m - k0 < R_OWN ? m - k0 : R_OWN, end = k0 + some;
+    project_own<TR_WIDE(R_OWN)>(own, message, some, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight, centre, ci);
+    for (u32 k = k0; k < end;) {
+      u32 g = group_of(R_ANGLE_BACK, m, end - k < R_SECOND ? end - k : R_SECOND);
+      for (u32 at = thread_anew(); at < g * EP; at += THREADS) s[at / EP * EPS + at % EP] = real(0);
+      // Twice over the rows: the sum S of the receiving edges, then, once its adjoint is known, all that depends on it. Rows that fit together
+      // stay where they are in between. One loop, so that the text of a pass is there once: instructions have a cache, too.
 UNROLL_NOT
-    for (u32 pass = 0; pass < 2; pass++) {
-      if (pass) {
-        // Adjoint of S through the second map.
-        product_rows<1, LANES_C>(
-            g, EP, 0, EP, linear2, EP, Factors{s, EPS},
-            each(LAMBDA(u32 r, u32 c, real x) {
-              p[r * EPS + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
-            }));
-        barrier();
-        product_rows<1, LANES_C>(
-            g, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
-            LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
-        barrier();
-      }
-      for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
-        AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
-        u32 rows = rows_of(q);
-        if (!pass || !whole) {
-          stage_angles(a, y, q, from, angle, m, first, state, vector, distance, angle_weight);
+      for (u32 pass = 0; pass < 2; pass++) {
+        if (pass) {
+          // Adjoint of S through the second map.
+          product_rows<1, LANES_C>(
+              g, EP, 0, EP, linear2, EP, Factors{s, EPS},
+              each(LAMBDA(u32 r, u32 c, real x) {
+                p[r * EPS + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
+              }));
           barrier();
-          recompute(q, wa, weight, Factors{a, APS}, own, others, message, slope);
+          product_rows<1, LANES_C>(
+              g, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
+              LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
           barrier();
         }
-        if (!pass) {
-          for (u32 at = thread(); at < g * EP; at += THREADS) {
-            u32 e = at / EP, c = at % EP, to = e * EPS + c;
-            real v = geometry[u64(from + k + e) * G + G_V], x = s[to];
-            for (u32 f = 0; f < q.span; f++)
-              x = fma_(v * geometry[u64(from + f0 + f) * G + G_V], real(message[(e * q.span + f) * EPS + c]), x);
-            s[to] = x;
+        for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
+          AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
+          u32 rows = rows_of(q);
+          if (!pass || !whole) {
+            stage_angles(a, y, others_v, q, from, angle, m, first, state, geometry, vector, distance, angle_weight);
+            barrier();
+            recompute(q, wa, weight, Factors{a, APS}, own + (k - k0) * WAS, others, message, slope);
+            barrier();
           }
-          barrier();
-          continue;
-        }
-        // What S owes to the switch values: B . S_bar of each row.
-        for (u32 r = thread(); r < rows; r += THREADS) {
-          u32 e = edge_in(q, r);
-          real x = real(0);
+          if (!pass) {
+            sum_messages(s, q, from, geometry, others_v, message);
+            barrier();
+            continue;
+          }
+          // What S owes to the switch values: B . S_bar of each row.
+          for (u32 r = thread_anew(); r < rows; r += THREADS) {
+            u32 e = edge_in(q, r);
+            real x = real(0);
 UNROLL_SOME
-          for (u32 c = 0; c < EP; c += 4) {
-            real b[4], t[4];
-            load<4>(b, message, r * EPS + c);
-            load<4>(t, s, e * EPS + c);
-            for (u32 i = 0; i < 4; i++) x = fma_(b[i], t[i], x);
+            for (u32 c = 0; c < EP; c += 4) {
+              real b[4], t[4];
+              load<4>(b, message, r * EPS + c);
+              load<4>(t, s, e * EPS + c);
+              for (u32 i = 0; i < 4; i++) x = fma_(b[i], t[i], x);
+            }
+            y[r] = x;
           }
-          y[r] = x;
-        }
-        // Slopes become adjoints of the pre-activations.
-        for (u32 at = thread() * 4; at < rows * wa; at += THREADS * 4) {
-          u32 r = row_at(at, wa), c = at - r * wa, e = edge_in(q, r), f = other_of(q, r);
-          real z[4], x[4];
-          load<4>(x, slope, r * WAS + c);
-          if (c < EP) {
-            real v = geometry[u64(from + k + e) * G + G_V] * geometry[u64(from + f) * G + G_V];
-            load<4>(z, s, e * EPS + c);
+          // Slopes become adjoints of the pre-activations.
+          for (u32 at = thread_anew() * 4; at < rows * wa; at += THREADS * 4) {
+            u32 r = row_at(at, wa), c = at - r * wa, e = edge_in(q, r), f = other_of(q, r);
+            real z[4], x[4];
+            load<4>(x, slope, r * WAS + c);
+            if (c < EP) {
+              real v = geometry[u64(from + k + e) * G + G_V] * real(others_v[f - f0]);
+              load<4>(z, s, e * EPS + c);
 UNROLL
-            for (int j = 0; j < 4; j++) z[j] = v * z[j];
-          } else {
-            real scale[4];
-            load<4>(scale, r_angle, c - EP);
-            load<4>(z, a_bar, (angle + u64(k + e) * m + f) * AP + c - EP);
+              for (int j = 0; j < 4; j++) z[j] = v * z[j];
+            } else {
+              real scale[4];
+              load<4>(scale, r_angle, c - EP);
+              load<4>(z, a_bar, (angle + u64(k + e) * m + f) * AP + c - EP);
 UNROLL
-            for (int j = 0; j < 4; j++) z[j] = scale[j] * z[j];
+              for (int j = 0; j < 4; j++) z[j] = scale[j] * z[j];
+            }
+UNROLL
+            for (int j = 0; j < 4; j++) x[j] = z[j] * x[j];
+            store<4>(slope, r * WAS + c, x);
           }
+          barrier();
+          for (u32 at = thread_anew() * 4; at < g * wa; at += THREADS * 4) {
+            u32 e = row_at(at, wa), c = at - e * wa, to = (k - k0 + e) * WAS + c, row = e * q.span * WAS + c;
+            real x[4] = {real(0), real(0), real(0), real(0)}, z[4];
+            if (f0) load<4>(x, bar, to);
+            for (u32 f = 0; f < q.span; f++) {
+              load<4>(z, slope, row + f * WAS);
 UNROLL
-          for (int j = 0; j < 4; j++) x[j] = z[j] * x[j];
-          store<4>(slope, r * WAS + c, x);
-        }
-        barrier();
-        for (u32 at = thread(); at < g * wa; at += THREADS) {
-          u32 e = row_at(at, wa), c = at - e * wa, to = e * WAS + c;
-          real x = f0 ? real(bar[to]) : real(0);
-          for (u32 f = 0; f < q.span; f++) x += real(slope[(e * q.span + f) * WAS + c]);
-          bar[to] = x;
-        }
-        for (u32 at = thread() * 4; at < q.span * wa; at += THREADS * 4) {
-          u64 to = (pair + f0) * wa + at;
-          u32 f = row_at(at, wa), c = at - f * wa;
-          real x[4], y[4];
-          load<4>(x, other_bar, to);
-          for (u32 e = 0; e < g; e++) {
-            load<4>(y, slope, (e * q.span + f) * WAS + c);
-UNROLL
-            for (int j = 0; j < 4; j++) x[j] += y[j];
+              for (int j = 0; j < 4; j++) x[j] += z[j];
+            }
+            store<4>(bar, to, x);
           }
-          store<4>(other_bar, to, x);
-        }
-        // v of the other edges, then of the receiving ones: a thread an edge.
-        for (u32 f = thread(); f < q.span; f += THREADS) {
-          double x = geometry_bar[u64(from + f0 + f) * GB + 5];
-          for (u32 e = 0; e < g; e++)
-            x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + k + e) * G + G_V]), x);
-          geometry_bar[u64(from + f0 + f) * GB + 5] = x;
-        }
-        barrier();
-        for (u32 e = thread(); e < g; e += THREADS) {
-          double x = geometry_bar[u64(from + k + e) * GB + 4];
-          for (u32 f = 0; f < q.span; f++)
-            x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + f0 + f) * G + G_V]), x);
-          geometry_bar[u64(from + k + e) * GB + 4] = x;
-        }
-        product<TR_WIDE(R_ANGLE_BACK), 8>(
-            rows, wa, 0, AP, adjoint, AP, Factors{slope, WAS},
-            LAMBDA(u32 r, u32 c, auto x) {
-              u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
-              if (updates) {
-                real old[x.N];
-                load<x.N>(old, a_bar, at);
+          for (u32 at = thread_anew() * 4; at < q.span * wa; at += THREADS * 4) {
+            u64 to = (pair + f0) * wa + at;
+            u32 f = row_at(at, wa), c = at - f * wa;
+            real x[4], y[4];
+            load<4>(x, other_bar, to);
+            for (u32 e = 0; e < g; e++) {
+              load<4>(y, slope, (e * q.span + f) * WAS + c);
 UNROLL
-                for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
-              }
-              store<x.N>(a_bar, at, x.v);
-            });
-        barrier();
+              for (int j = 0; j < 4; j++) x[j] += y[j];
+            }
+            store<4>(other_bar, to, x);
+          }
+          // v of the other edges, then of the receiving ones: a thread an edge.
+          for (u32 f = thread_anew(); f < q.span; f += THREADS) {
+            double x = geometry_bar[u64(from + f0 + f) * GB + 5];
+            for (u32 e = 0; e < g; e++)
+              x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + k + e) * G + G_V]), x);
+            geometry_bar[u64(from + f0 + f) * GB + 5] = x;
+          }
+          barrier();
+          for (u32 e = thread_anew(); e < g; e += THREADS) {
+            double x = geometry_bar[u64(from + k + e) * GB + 4];
+            for (u32 f = 0; f < q.span; f++)
+              x = fma_(double(real(y[e * q.span + f])) * ANGLE_ROOT, double(geometry[u64(from + f0 + f) * G + G_V]), x);
+            geometry_bar[u64(from + k + e) * GB + 4] = x;
+          }
+          product<TR_WIDE(R_ANGLE_BACK), 8>(
+              rows, wa, 0, AP, adjoint, AP, Factors{slope, WAS},
+              LAMBDA(u32 r, u32 c, auto x) {
+                u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
+                if (updates) {
+                  real old[x.N];
+                  load<x.N>(old, a_bar, at);
+UNROLL
+                  for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
+                }
+                store<x.N>(a_bar, at, x.v);
+              });
+          barrier();
+        }
       }
+      k += g;
     }
-    for (u32 c = thread(); c < wa; c += THREADS) {
+    for (u32 c = thread_anew(); c < wa; c += THREADS) {
       real x = sum[c];
-      for (u32 e = 0; e < g; e++) x += real(bar[e * WAS + c]);
+      for (u32 e = 0; e < some; e++) x += real(bar[e * WAS + c]);
       sum[c] = x;
     }
-    product_seen<1, 8>(
-        g, wa, 0, EC, own_adjoint, EC, Factors{bar, WAS},
-        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(own_bar, (pair + k + r) * EC + c, x.v); });
+    product_seen<TR_WIDE(R_OWN), 8>(
+        some, wa, 0, EC, own_adjoint, EC, Factors{bar, WAS},
+        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(own_bar, (pair + k0 + r) * EC + c, x.v); });
     barrier();
-    k += g;
   }
-  for (u32 c = thread(); c < wa; c += THREADS) centre_bar[ci + c] = sum[c];
+  for (u32 c = thread_anew(); c < wa; c += THREADS) centre_bar[ci + c] = sum[c];
 #if !SMOOTH
   // Edges outside the angle set: the second map reads their own feature.
   for (u32 k0 = m; k0 < ne; k0 += R_SECOND) {

@@ -13,7 +13,7 @@ DEVICE Centre centre_of(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edge
 // Rows k0 .. k0 + rows of a centre's edge features into shared memory, EPS apart: the stored ones, or layer 0's (`first`) from geometry.
 DEVICE void stage_edges(LOCAL(real) to, u32 rows, u32 e, u32 first, IN(stored) state, u32 tile_edge, IN(real) geometry,
                         IN(real) weight, IN(real) bias) {
-  for (u32 at = thread() * 4; at < rows * EP; at += THREADS * 4) {
+  for (u32 at = thread_anew() * 4; at < rows * EP; at += THREADS * 4) {
     u32 r = at / EP, c = at % EP;
     real x[4];
     if (first) {
@@ -45,10 +45,10 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
   LOCAL(real) moment = sum + MP;
   LOCAL(real) second = moment + MOMENTS;
   if (r_second)
-    for (u32 c = thread(); c < EP; c += THREADS) second[c] = act(bias2[c]).value;
+    for (u32 c = thread_anew(); c < EP; c += THREADS) second[c] = act(bias2[c]).value;
   if (with_nodes) {
-    for (u32 c = thread(); c < MP; c += THREADS) sum[c] = real(0);
-    for (u32 c = thread(); c < MOMENTS; c += THREADS) moment[c] = real(0);
+    for (u32 c = thread_anew(); c < MP; c += THREADS) sum[c] = real(0);
+    for (u32 c = thread_anew(); c < MOMENTS; c += THREADS) moment[c] = real(0);
   }
   u64 ci = u64(t.i) * wc;
   for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE) {
@@ -56,7 +56,7 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
     product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C>(
-          rows, EP, with_nodes ? 0 : MP, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+          rows, EP, with_nodes ? 0 : MP, MP, wd, weight, WD, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
             plus(x, centre, ci + c);
             plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
 UNROLL
@@ -88,17 +88,17 @@ UNROLL
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
       u64 pair = first_pair[t.i] - tile_pair + k0;
       product_seen<TR_WIDE(R_EDGE), 8>(
-          some, EC, 0, wa, other_weight, wa, Factors{e, EPS},
+          some, EC, 0, wa, other_weight, WA, Factors{e, EPS},
           LAMBDA(u32 r, u32 c, auto x) { store<x.N>(other, (pair + r) * wa + c, x.v); });
     }
     barrier();
     if (with_nodes) {
-      for (u32 c = thread(); c < MP; c += THREADS) {
+      for (u32 c = thread_anew(); c < MP; c += THREADS) {
         real s = sum[c];
         for (u32 r = 0; r < rows; r++) s = fma_(geometry[u64(e0 + r) * G + G_W], real(message[r * MPS + c]), s);
         sum[c] = s;
       }
-      for (u32 c = thread(); c < EP + NP; c += THREADS) {
+      for (u32 c = thread_anew(); c < EP + NP; c += THREADS) {
         u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
         real h[3] = {moment[at], moment[at + width], moment[at + 2 * width]};
         for (u32 r = 0; r < rows; r++) {
@@ -112,8 +112,8 @@ UNROLL
   }
   if (with_nodes) {
     barrier();
-    for (u32 c = thread(); c < MP; c += THREADS) message_sum[u64(t.i) * MP + c] = sum[c];
-    for (u32 c = thread(); c < MOMENTS; c += THREADS) moments[u64(t.i) * MOMENTS + c] = moment[c];
+    for (u32 c = thread_anew(); c < MP; c += THREADS) message_sum[u64(t.i) * MP + c] = sum[c];
+    for (u32 c = thread_anew(); c < MOMENTS; c += THREADS) moments[u64(t.i) * MOMENTS + c] = moment[c];
   }
 }
 EXPORT(edge_forward)
@@ -132,7 +132,7 @@ KERNEL(edge_projections)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edg
     stage_edges(e, rows, t.from + k0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
     product_seen<TR_WIDE(R_EDGE), 8>(
-        rows, EC, 0, wa, other_weight, wa, Factors{e, EPS},
+        rows, EC, 0, wa, other_weight, WA, Factors{e, EPS},
         LAMBDA(u32 r, u32 c, auto x) { store<x.N>(other, (pair + r) * wa + c, x.v); });
     barrier();
   }
@@ -144,7 +144,7 @@ KERNEL(edge_moments)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
                      IN(stored) state, IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, OUT(real) moments) {
   u32 tile_edge = first_edge[first_centre];
   Centre t = centre_of(first_centre, first_edge, angle_edges);
-  for (u32 c = thread(); c < EP + NP; c += THREADS) {
+  for (u32 c = thread_anew(); c < EP + NP; c += THREADS) {
     u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
     real h[3] = {real(0), real(0), real(0)};
     for (u32 e = t.from; e < t.from + t.ne; e++) {
@@ -182,8 +182,8 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
   LOCAL(real) sum = work + R_EDGE_BACK * (MP > EP ? MPS : EPS);
   // Adjoint of the sum of messages to the node, behind what waits for the other axes (below).
   LOCAL(real) message_bar = sum + MP + EP + R_EDGE_BACK * 4;
-  for (u32 c = thread(); c < wd; c += THREADS) sum[c] = real(0);
-  for (u32 c = thread(); c < MP; c += THREADS)
+  for (u32 c = thread_anew(); c < wd; c += THREADS) sum[c] = real(0);
+  for (u32 c = thread_anew(); c < MP; c += THREADS)
     message_bar[c] = real(message_scale * double(r_message[c]) * double(node_bar[u64(t.i) * NP + c % NP]));
   u64 ci = u64(t.i) * wc, hi = u64(t.i) * MOMENTS;
   for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE_BACK) {
@@ -191,7 +191,7 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
     product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C>(
-        rows, EP, 0, MP, wd, weight, wd, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+        rows, EP, 0, MP, wd, weight, WD, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
           real bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
           plus(x, centre, ci + c);
           plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
@@ -218,13 +218,13 @@ UNROLL
           store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
         });
     barrier();
-    for (u32 c = thread(); c < wd; c += THREADS) {
+    for (u32 c = thread_anew(); c < wd; c += THREADS) {
       real s = sum[c];
       for (u32 r = 0; r < rows; r++) s += real(d[r * WDS + c]);
       sum[c] = s;
     }
     // dE/dw of the node-edge message, and dE/d(w h): a thread for each row and axis.
-    for (u32 at = thread(); at < rows * 4; at += THREADS) {
+    for (u32 at = thread_anew(); at < rows * 4; at += THREADS) {
       u32 r = at / 4, axis = at % 4;
       u64 b = u64(e0 + r) * GB;
       if (axis == 3) {
@@ -259,7 +259,7 @@ UNROLL_SOME
       }
     }
     barrier();
-    for (u32 r = thread(); r < rows; r += THREADS) {
+    for (u32 r = thread_anew(); r < rows; r += THREADS) {
       double w_bar = 0.0;
       for (int a = 0; a < 3; a++)
         w_bar = fma_(double(real(sum[wd + r * 4 + a])) * EDGE_ROOT, exact[u64(e0 + r) * 4 + 1 + a], w_bar);
@@ -295,7 +295,7 @@ UNROLL
           });
     }
     barrier();
-    for (u32 at = thread() * 4; at < rows * EP; at += THREADS * 4) {
+    for (u32 at = thread_anew() * 4; at < rows * EP; at += THREADS * 4) {
       u64 to = u64(e0 - tile_edge) * EP + at;
       real x[4], old[4];
       load<4>(x, work, at / EP * EPS + at % EP);
@@ -309,6 +309,6 @@ UNROLL
     barrier();
   }
   barrier();
-  for (u32 c = thread(); c < wd; c += THREADS) centre_bar[ci + c] = sum[c];
+  for (u32 c = thread_anew(); c < wd; c += THREADS) centre_bar[ci + c] = sum[c];
 }
 EXPORT(edge_backward)

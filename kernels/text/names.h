@@ -35,6 +35,7 @@ template <int N, class T, class A> static inline void load_run(T *x, const A &a,
 template <int N, class T, class A> static inline void store_run(const A &a, u64 at, const T *x) { a.template write_run<N>(at, x); }
 #endif
 static inline u32 thread() { return weir::state.thread; }
+static inline u32 thread_anew() { return thread(); }
 static inline u32 block() { return weir::state.block; }
 static inline void barrier() { weir::barrier_(); }
 static inline float fma_(float a, float b, float c) {

@@ -47,6 +47,13 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 extern __shared__ double shared_memory[];
 template <class T> DEVICE T *shared_at(u32 bytes) { return (T *)((char *)shared_memory + bytes); }
 #if defined(WEIR_CUDA)
+// `thread`, asked anew: what follows from it is worked out where it is used and waits in no register until the next round of a loop around it
+// (where registers are short, compilers keep it in memory).
+static __device__ __forceinline__ u32 thread_anew() {
+  u32 t;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
+  return t;
+}
 DEVICE float fma_(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __fma_rn(a, b, c); }
 DEVICE double sqrt_(double x) { return __dsqrt_rn(x); }
@@ -61,6 +68,7 @@ DEVICE float power_of_two(float x) {
   return y;
 }
 #else
+static __device__ __forceinline__ u32 thread_anew() { return thread(); }
 DEVICE float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __builtin_fma(a, b, c); }
 DEVICE double sqrt_(double x) { return __builtin_sqrt(x); }

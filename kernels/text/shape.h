@@ -1,6 +1,9 @@
 // Widths of the model, padded to multiples of 16 (the source defines NP, EP, AP, EC, HEADS, AXIS and the real widths N_DIM, E_DIM, A_DIM),
 // and the numbers of rows that a block works on at a time.
 #define MP (HEADS * NP)
+// Columns of a row of weights that make pre-activations of edges and of angles. Layers that need fewer (wd, wa) have rows as wide.
+#define WD (MP + EP)
+#define WA (EP + AP)
 #define MOMENTS (3 * (EP + NP))
 #define GRAM (AXIS * (EP + NP))
 // Distances of rows in shared memory (PAD, product.h).
@@ -8,13 +11,13 @@
 #define EPS (EP + PAD)
 #define APS (AP + PAD)
 #define MPS (MP + PAD)
-// Of pre-activations of angles (EP + AP at most) and edges (MP + EP at most).
-#define WAS (EP + AP + PAD)
-#define WDS (MP + EP + PAD)
+// Of pre-activations of angles and edges.
+#define WAS (WA + PAD)
+#define WDS (WD + PAD)
 #define GRAMS (GRAM + PAD)
 // Numbers of rows that a block keeps in shared memory, chosen by the host for the device (source.rs, `Rows`): R_EDGE and R_EDGE_BACK edges,
-// R_SUMS receiving edges with R_ANGLE angles forward, R_SECOND with R_ANGLE_BACK backward, R_NODE nodes (at most LANES_R). They never show in
-// the results.
+// R_SUMS receiving edges with R_ANGLE angles forward, R_OWN of which R_SECOND with R_ANGLE_BACK backward, R_NODE nodes (at most LANES_R). They
+// never show in the results.
 // Rows of a product in the registers of a thread, of `rows` in shared memory: as many as divide a thread's share of them.
 #if defined(WEIR_HIP)
 // More would not fit the registers of gfx90a and gfx942 (clang 19).

@@ -59,40 +59,51 @@ pub struct ModelArrays {
     pub fit: FitArrays,
 }
 
-/// For products that are always plain.
-fn pair(w: &mut Writer, m: &Matrix) -> Pair {
-    Pair { forward: w.reals(&m.data), adjoint: w.reals(&m.transposed().data) }
+/// For products that are always plain; rows of `columns` numbers.
+fn pair(w: &mut Writer, m: &Matrix, columns: usize) -> Pair {
+    Pair { forward: w.reals(&wide(m, columns)), adjoint: w.reals(&m.transposed().data) }
 }
 
 /// For products that matrix units may make.
-fn cut_pair(w: &mut Writer, m: &Matrix) -> Pair {
-    Pair { forward: w.weights(&m.data, m.cols), adjoint: w.weights(&m.transposed().data, m.rows) }
+fn cut_pair(w: &mut Writer, m: &Matrix, columns: usize) -> Pair {
+    Pair { forward: w.weights(&wide(m, columns), columns), adjoint: w.weights(&m.transposed().data, m.rows) }
+}
+
+/// A matrix with rows of `columns` numbers, zeros behind its own: rows of what makes pre-activations of edges or angles are `WD` or `WA` of the
+/// kernels' text, though the last layers need fewer columns.
+fn wide(m: &Matrix, columns: usize) -> Vec<f64> {
+    let mut out = vec![0.0; m.rows * columns];
+    for (to, row) in out.chunks_exact_mut(columns).zip(m.data.chunks_exact(m.cols)) {
+        to[..m.cols].copy_from_slice(row);
+    }
+    out
 }
 
 impl AngleArrays {
-    fn new(w: &mut Writer, m: &AngleMatrices) -> Self {
+    fn new(w: &mut Writer, m: &AngleMatrices, s: &Shapes) -> Self {
+        let columns = s.ep + s.ap;
         Self {
-            angle: cut_pair(w, &m.angle),
-            own: pair(w, &m.own),
-            other: pair(w, &m.other),
-            linear2: pair(w, &m.linear2),
+            angle: cut_pair(w, &m.angle, columns),
+            own: pair(w, &m.own, columns),
+            other: pair(w, &m.other, columns),
+            linear2: pair(w, &m.linear2, m.linear2.cols),
             bias2: w.reals(&m.bias2),
         }
     }
 }
 
 impl LayerArrays {
-    fn new(w: &mut Writer, m: &LayerMatrices) -> Self {
+    fn new(w: &mut Writer, m: &LayerMatrices, s: &Shapes) -> Self {
         Self {
-            node_self: cut_pair(w, &m.node_self),
+            node_self: cut_pair(w, &m.node_self, m.node_self.cols),
             node_self_bias: w.reals(&m.node_self_bias),
-            sym: cut_pair(w, &m.sym),
+            sym: cut_pair(w, &m.sym, m.sym.cols),
             sym_bias: w.reals(&m.sym_bias),
-            centre: cut_pair(w, &m.centre),
+            centre: cut_pair(w, &m.centre, m.centre.cols),
             centre_bias: w.reals(&m.centre_bias),
-            neighbour: cut_pair(w, &m.neighbour),
-            edge: cut_pair(w, &m.edge),
-            angle: m.angle.as_ref().map(|a| AngleArrays::new(w, a)),
+            neighbour: cut_pair(w, &m.neighbour, m.neighbour.cols),
+            edge: cut_pair(w, &m.edge, s.heads * s.np + s.ep),
+            angle: m.angle.as_ref().map(|a| AngleArrays::new(w, a, s)),
             r_self: w.reals(&m.r_self),
             r_sym: w.reals(&m.r_sym),
             r_message: w.reals(&m.r_edge),
@@ -119,7 +130,7 @@ impl ModelArrays {
         let rows = t.davg.chunks_exact(4).zip(t.dstd.chunks_exact(4));
         let statistics: Vec<f64> = rows.flat_map(|(a, s)| a.iter().chain(s).copied().collect::<Vec<_>>()).collect();
         Self {
-            layers: (0..s.layers).map(|l| LayerArrays::new(w, &LayerMatrices::new(model, s, l))).collect(),
+            layers: (0..s.layers).map(|l| LayerArrays::new(w, &LayerMatrices::new(model, s, l), s)).collect(),
             edge_weight: w.reals(&row(&d.edge_embd.weight)),
             edge_bias: w.reals(&row(&bias)),
             angle_weight: w.reals(&row(&d.angle_embd.weight)),
