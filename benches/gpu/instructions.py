@@ -14,6 +14,7 @@ are left out, so a kernel with too few waves will be slower than this says. Devi
 
 import argparse
 import ctypes
+import functools
 import hashlib
 import json
 import math
@@ -159,8 +160,19 @@ def wide(op):
     return 4 if ".128" in op else 2 if ".64" in op else 1
 
 
+# Last words' accesses to what all rows of a tile share (nearly always: those of one receiving edge or centre).
+SHARED_BY_ROWS = re.compile(r"plus\(x, (own|centre),|load<x\.N>\(\w+, (r_\w+|message_bar|second),")
+
+
+@functools.cache
+def shared_by_rows():
+    return {(p.name, n) for p in TEXT.glob("*.h") for n, line in enumerate(p.read_text().splitlines(), 1) if SHARED_BY_ROWS.search(line)}
+
+
 def wavefronts(i):
     """Of 128 bytes. A plain product's lanes read two to four rows of the left factor, and the weights of 16 groups of columns."""
+    if not shared_by_rows().isdisjoint(i.chain) and i.op.startswith(("LDS", "LDG")):
+        return 1
     plain = any(f == "product.h" for f, _ in i.chain) and not any(f == "tensor.h" for f, _ in i.chain)
     if plain and i.op.startswith("LDS"):
         return 1
@@ -305,7 +317,8 @@ def statements(products, rows):
     k = L("angle.h", r"^KERNEL\w*\(angle_backward\)")
     second = L("angle.h", "Adjoint of S through", k)
     dot = L("angle.h", "What S owes", k)
-    slopes = L("angle.h", "Slopes become adjoints", k)
+    settle = L("angle.h", "DEVICE void settle_rows")
+    slopes = L("angle.h", "settle_rows\\(", k)
     out["angle_backward"] = (15 * ANGLE_EDGES / M * chunks, [
         ("angle.h", own, Loop("STS", g * EC / parts)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),
@@ -318,11 +331,11 @@ def statements(products, rows):
         ("angle.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
         ("angle.h", L("angle.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
         ("angle.h", dot, Loop("FFMA", r * EP)),
-        ("angle.h", slopes, Loop("STS", r * WA)),
-        ("angle.h", L("angle.h", "at < g \\* wa", slopes), Loop("LDS", r * WA)),
-        ("angle.h", L("angle.h", "at < q.span \\* wa", slopes), Loop("LDS", r * WA)),
-        ("angle.h", L("angle.h", "v of the other edges", slopes), Loop("DFMA", r)),
+        ("angle.h", settle, Loop("STS", r * WA)),
+        ("angle.h", L("angle.h", "Adjoint of a tile's angles", settle), None),
+        ("angle.h", L("angle.h", "v of the other edges and", slopes), Loop("DFMA", r)),
         ("angle.h", L("angle.h", "e < g; e \\+= THREADS", slopes), Loop("DFMA", r)),
+        ("angle.h", L("angle.h", "f0 \\+ q.span == m", slopes), Loop("LDS", 5 * g * WA)),
         ("angle.h", L("angle.h", "product<TR", slopes), Product(t, WA, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
         ("angle.h", L("angle.h", "real x = sum\\[c\\]", slopes) - 1, Scaled(Loop("FADD", g * WA), 1 / parts)),
         ("angle.h", L("angle.h", "own_adjoint, EC", slopes) - 1, Scaled(Product(False, WA, EC, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),

@@ -45,6 +45,8 @@ pub const ROW_LANES: u32 = THREADS / 16;
 /// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
 /// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
 pub const BLOCKS: u32 = 4;
+/// The same where products fill the registers of as many: tiles of `mma.sync`, 146 to 167 of a thread (NVRTC 12.8).
+pub const BLOCKS_OF_TF32: u32 = 3;
 /// Numbers between the end of a row in shared memory and the next (`product.h`).
 const PAD: u32 = 4;
 /// Rows of a matrix unit's tile (`tensor.h`).
@@ -186,21 +188,30 @@ impl Rows {
 /// Shared memory that a block may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes that it should not exceed, so that several blocks are on a multiprocessor together.
-    pub wanted: u32,
-    /// Bytes that it cannot exceed.
+    /// Bytes of a multiprocessor, and what every block costs beside its own; none where a block should have all that it can have.
+    unit: Option<(u32, u32)>,
+    /// Bytes that a block cannot exceed.
     pub most: u32,
 }
 
 impl Room {
     /// All that a block can have.
     pub fn all(bytes: u32) -> Self {
-        Self { wanted: bytes, most: bytes }
+        Self { unit: None, most: bytes }
     }
 
     /// Where a multiprocessor has `unit` bytes, of which every block costs `reserved` beside its own, and a block at most `most`.
     pub fn of_unit(unit: u32, reserved: u32, most: u32) -> Self {
-        Self { wanted: (unit / BLOCKS).saturating_sub(reserved).min(most), most }
+        Self { unit: Some((unit, reserved)), most }
+    }
+
+    /// Bytes that a block should not exceed, so that several are on a multiprocessor together.
+    pub fn wanted(&self, products: Products) -> u32 {
+        let blocks = match products {
+            Products::Tf32 | Products::Tf32x3 => BLOCKS_OF_TF32,
+            Products::Plain | Products::Mfma => BLOCKS,
+        };
+        self.unit.map_or(self.most, |(unit, reserved)| (unit / blocks).saturating_sub(reserved).min(self.most))
     }
 }
 
@@ -298,13 +309,24 @@ impl SharedNumbers {
         let ([np, ep, ap], r) = (shape.padded, shape.rows);
         let mp = shape.heads * np;
         let gram = shape.axis * (ep + np);
+        // `AHEAD` of the text.
+        let ahead = shape.store == 0 && matches!(shape.products, Products::Tf32 | Products::Tf32x3);
+        let places = if ahead { 2 } else { 1 };
+        // `PARTS_OF_F` of angle.h, for every receiving edge where the rows of messages have no room for them.
+        let fit = 8 * ep >= ep + ap;
+        let parts = (THREADS * 4 / (ep + ap)).min(8 * ep / (ep + ap)).max(1) * if fit { 1 } else { r.second };
         let [ns, es, aps, ms, ws] = [np, ep, ap, mp, ep + ap].map(|width| width + PAD);
         Self {
             edge_forward: r.edge * (es + ms) + mp + 3 * (ep + np) + ep,
             edge_projections: r.edge * es,
             edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es) + 4) + 2 * mp + ep,
-            angle_forward: r.angle * (aps + es + 2) + r.sums * (es + ws),
-            angle_backward: r.angle_back * (aps + es + ws + 2) + r.second * 2 * es + r.own * 2 * ws + ep + ap,
+            angle_forward: r.angle * (places * aps + es + 2) + r.sums * (es + ws),
+            angle_backward: r.angle_back * (places * aps + es + ws + 2)
+                + r.second * 2 * es
+                + r.own * 2 * ws
+                + ep
+                + ap
+                + parts * (ep + ap),
             project: r.node * ns,
             node_update: r.node * (ns + np + gram + PAD),
             node_backward: r.node * (ns + gram + PAD),
@@ -332,6 +354,7 @@ impl Shape {
     pub fn fitted(mut self, room: Room) -> Option<Self> {
         let number = if self.double { 8 } else { 4 };
         let plain = self.products == Products::Plain;
+        let wanted = room.wanted(self.products);
         // `dear` rows may take the room of two blocks.
         let mut choose = |list: &[(u32, u32)],
                           set: fn(&mut Rows, u32, u32),
@@ -346,7 +369,7 @@ impl Shape {
                 }
                 set(&mut self.rows, rows, beside);
                 bytes = numbers(&SharedNumbers::of(&self)) * number;
-                if bytes <= if dear(rows) { room.most.min(2 * room.wanted) } else { room.wanted } {
+                if bytes <= if dear(rows) { room.most.min(2 * wanted) } else { wanted } {
                     break;
                 }
             }

@@ -56,3 +56,19 @@ template <class F> struct Alone {
   METHOD void operator()(u32 r, u32 c, real x) const { f(r, c, Sums<1>{{x}}); }
 };
 template <class F> DEVICE Alone<F> alone(F f) { return {f}; }
+
+// 16 bytes from device memory to shared memory, at multiples of 16 bytes both. Tensor cores' chips make such a copy while the thread goes on
+// (AHEAD, shape.h); elsewhere it is made at once. `copies_done` waits for the thread's own; others see them behind a barrier.
+#if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 800
+template <class T> DEVICE void copy_ahead(T *to, u32 at, const T *from, u64 k) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(u32(__cvta_generic_to_shared(to + at))), "l"(from + k) : "memory");
+}
+DEVICE void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#else
+template <class T, class A> DEVICE void copy_ahead(LOCAL(T) to, u32 at, const A &from, u64 k) {
+  T x[16 / sizeof(T)];
+  load<16 / sizeof(T)>(x, from, k);
+  store<16 / sizeof(T)>(to, at, x);
+}
+DEVICE void copies_done() {}
+#endif
