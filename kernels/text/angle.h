@@ -106,7 +106,7 @@ UNROLL
 
 // Angles of a tile forward: S, the second message of every edge, the angles' own update. `only_angles`: nothing but the last. `rest`: edges
 // outside the angle set are still to be finished too.
-KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
+KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
                       IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, u32 first_edges, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias, IN(real) angle_weight,
                       IN(real) centre, u32 wc, u32 wd, IN(real) weight, u32 wa, IN(real) own_weight, IN(real) other, IN(real) r_angle,
                       double keep, IN(real) linear2, IN(real) bias2, IN(real) r_second, u32 only_angles, u32 rest, IN(real) partial,
@@ -114,7 +114,7 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
   u32 tile_edge = first_edge[first_centre];
   u32 tile_pair = first_pair[first_centre];
   u64 tile_angle = first_angle[first_centre];
-  u32 i = first_centre + block();
+  u32 i = turns[first_centre + block()];
   u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
   u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
   LOCAL(real) places = shared_at<real>(0);
@@ -307,7 +307,7 @@ UNROLL
 // Adjoint of a tile's angles. In: adjoint of the edges leaving the layer (none where `starts`: the angles of the layer above do not
 // reach the energy) and of the angles. Out: a_bar in place, adjoints of the angle edges as receiving ones (EC wide), of their projections
 // as the other edge, of the centre's columns, of v; s_bar of edges outside the angle set, where they have one.
-KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
+KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
                        IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, u32 first_edges, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias,
                        IN(real) angle_weight, IN(real) centre, u32 wc, u32 wd, IN(real) weight, IN(real) adjoint, u32 wa,
                        IN(real) own_weight, IN(real) own_adjoint, IN(real) other, IN(real) r_angle, double keep, IN(real) linear2, IN(real) linear2_adjoint,
@@ -316,7 +316,7 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) first_edge, IN(u32
   u32 tile_edge = first_edge[first_centre];
   u32 tile_pair = first_pair[first_centre];
   u64 tile_angle = first_angle[first_centre];
-  u32 i = first_centre + block();
+  u32 i = turns[first_centre + block()];
   u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
   u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
   LOCAL(real) places = shared_at<real>(0);

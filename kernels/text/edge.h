@@ -5,8 +5,8 @@
 struct Centre {
   u32 i, from, ne, m;
 };
-DEVICE Centre centre_of(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges) {
-  u32 i = first_centre + block();
+DEVICE Centre centre_of(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges) {
+  u32 i = turns[first_centre + block()];
   return {i, first_edge[i], first_edge[i + 1] - first_edge[i], angle_edges[i]};
 }
 
@@ -30,7 +30,7 @@ UNROLL
 // edge of an angle, and keep e + R E1: into `partial`, which the angle kernel finishes, or `out` where there are no angles. Edges outside the
 // angle set have a second message that is the same for all of them; where `r_second` is given they are finished here (512 bytes an edge
 // less to move in f32).
-KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
+KERNEL(edge_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
                      IN(real) geometry, u32 first, IN(stored) state, IN(real) edge_weight,
                      IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd, IN(real) weight,
                      IN(real) r_edge, double keep, u32 wa, IN(real) other_weight,
@@ -38,7 +38,7 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, 
                      OUT(stored) out, OUT(u16) too_large) {
   u32 tile_edge = first_edge[first_centre];
   u32 tile_pair = first_pair[first_centre];
-  Centre t = centre_of(first_centre, first_edge, angle_edges);
+  Centre t = centre_of(first_centre, turns, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
   LOCAL(real) message = e + R_EDGE * EPS;
   LOCAL(real) sum = message + R_EDGE * MPS;
@@ -119,12 +119,12 @@ UNROLL
 EXPORT(edge_forward)
 
 // Projections of angle edges as the other edge alone, for the angle kernels of a tile.
-KERNEL(edge_projections)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(real) geometry, u32 first,
+KERNEL(edge_projections)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(real) geometry, u32 first,
                          IN(stored) state, IN(real) edge_weight, IN(real) edge_bias, u32 wa,
                          IN(real) other_weight, OUT(real) other) {
   u32 tile_edge = first_edge[first_centre];
   u32 tile_pair = first_pair[first_centre];
-  Centre t = centre_of(first_centre, first_edge, angle_edges);
+  Centre t = centre_of(first_centre, turns, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
   for (u32 k0 = 0; k0 < t.m; k0 += R_EDGE) {
     u32 rows = t.m - k0 < R_EDGE ? t.m - k0 : R_EDGE;
@@ -140,10 +140,10 @@ KERNEL(edge_projections)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edg
 EXPORT(edge_projections)
 
 // Moments of a tile's centres again (7.2), for the adjoint.
-KERNEL(edge_moments)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) neighbour, IN(real) geometry, u32 first,
+KERNEL(edge_moments)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) neighbour, IN(real) geometry, u32 first,
                      IN(stored) state, IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, OUT(real) moments) {
   u32 tile_edge = first_edge[first_centre];
-  Centre t = centre_of(first_centre, first_edge, angle_edges);
+  Centre t = centre_of(first_centre, turns, first_edge, angle_edges);
   for (u32 c = thread_anew(); c < EP + NP; c += THREADS) {
     u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
     real h[3] = {real(0), real(0), real(0)};
@@ -165,7 +165,7 @@ EXPORT(edge_moments)
 // Adjoint of a tile's edges. In: adjoints of the nodes, of the moments, of the angle edges as receiving ones (own_bar, EC wide) and of their
 // projections as the other edge (other_bar), and, where edges outside the angle set feed the second map, s_bar. Turns e_bar in place (where `starts`, there is none yet), writes what is owed
 // to neighbours (`owed`, rows of wd), sums for the centre's projection, adds adjoints of w and h.
-KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
+KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
                       IN(real) geometry, IN(double) exact, u32 first, IN(stored) state,
                       IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd,
                       IN(real) weight, IN(real) adjoint, IN(real) r_message, double message_scale, IN(real) r_edge, double keep,
@@ -174,7 +174,7 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges,
                       OUT(double) geometry_bar) {
   u32 tile_edge = first_edge[first_centre];
   u32 tile_pair = first_pair[first_centre];
-  Centre t = centre_of(first_centre, first_edge, angle_edges);
+  Centre t = centre_of(first_centre, turns, first_edge, angle_edges);
   LOCAL(real) e = shared_at<real>(0);
   LOCAL(real) d = e + R_EDGE_BACK * EPS;
   // Message times its adjoint; later the change of the edge's adjoint.

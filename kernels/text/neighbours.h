@@ -195,6 +195,32 @@ KERNEL(offsets)(u32 atoms, u32 blocks, IN(u64) sums, IN(u64) totals, IN(u32) edg
 }
 EXPORT(offsets)
 
+// Centres of every tile in the order in which blocks take them: within windows of WINDOW, those with most angles first, so that none begins
+// when the others have done. Windows of a tile are equally long; nearby centres stay near each other in caches.
+#define WINDOW 4096
+KERNEL(arrange)(u32 atoms, u32 tiles, IN(u32) tile_centres, IN(u32) angle_edges, OUT(u32) turns) {
+  u32 i = block() * THREADS + thread();
+  if (i >= atoms) return;
+  u32 tile = 0, behind = tiles;
+  while (tile + 1 < behind) {
+    u32 middle = (tile + behind) / 2;
+    if (tile_centres[middle] <= i)
+      tile = middle;
+    else
+      behind = middle;
+  }
+  u32 start = tile_centres[tile], end = tile_centres[tile + 1], count = end - start;
+  u32 windows = (count + WINDOW - 1) / WINDOW, length = (count + windows - 1) / windows;
+  u32 from = start + (i - start) / length * length, to = from + length < end ? from + length : end;
+  u32 mine = angle_edges[i], before = 0;
+  for (u32 k = from; k < to; k++) {
+    u32 m = angle_edges[k];
+    before += m > mine || (m == mine && k < i);
+  }
+  turns[from + before] = i;
+}
+EXPORT(arrange)
+
 // Edges of a centre, a block each, from its candidates; counts incoming edges of every owner (integers: their sum has no order).
 KERNEL(place_edges)(IN(u32) first_candidate, IN(double) candidates, IN(u32) pair_owner, IN(u32) place, IN(u32) slots,
                     IN(u32) first_edge, OUT(u32) centre, OUT(u32) neighbour, OUT(u32) slot, OUT(double) vector, OUT(double) distance,

@@ -17,6 +17,8 @@ pub struct Buffers {
     pub rule: Array,
     pub first_edge: Array,
     pub angle_edges: Array,
+    /// Centres of a tile in the order of their blocks.
+    pub turns: Array,
     pub first_angle: Array,
     pub first_pair: Array,
     pub centre: Array,
@@ -148,6 +150,7 @@ impl Buffers {
             rule: b.take(n, 4),
             first_edge: b.take(n + 1, 4),
             angle_edges: b.take(n, 4),
+            turns: b.take(n, 4),
             first_angle: b.take(n + 1, 8),
             first_pair: b.take(n + 1, 4),
             centre: b.take(e, 4),

@@ -91,6 +91,7 @@ kernels!(
     rank: Element,
     scan_blocks: Reduce,
     offsets: Reduce,
+    arrange: Element,
     place_edges: Element,
     incoming_offsets: Reduce,
     hand_over: Element,

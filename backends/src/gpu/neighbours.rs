@@ -250,6 +250,7 @@ impl DeviceList {
                 b.flags
             ],
         )?;
+        l.each(k.arrange, n, args![n as u32, layout.tiles.len() as u32, b.tile_centres, b.angle_edges, b.turns])?;
         l.blocks(
             k.place_edges,
             n,

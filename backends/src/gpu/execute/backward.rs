@@ -57,6 +57,7 @@ impl Executor {
                 0,
                 args![
                     first_centre,
+                    b.turns,
                     b.first_edge,
                     b.angle_edges,
                     b.neighbour,

@@ -108,6 +108,7 @@ impl Executor {
             self.launcher.shared.edge_projections,
             args![
                 first_centre,
+                b.turns,
                 b.first_edge,
                 b.angle_edges,
                 b.first_pair,
@@ -136,6 +137,7 @@ impl Executor {
             self.launcher.shared.edge_forward,
             args![
                 first_centre,
+                b.turns,
                 b.first_edge,
                 b.angle_edges,
                 b.first_pair,
@@ -181,6 +183,7 @@ impl Executor {
             self.launcher.shared.angle_forward,
             args![
                 first_centre,
+                b.turns,
                 b.first_edge,
                 b.angle_edges,
                 b.first_angle,
@@ -230,6 +233,7 @@ impl Executor {
             self.launcher.shared.angle_backward,
             args![
                 first_centre,
+                b.turns,
                 b.first_edge,
                 b.angle_edges,
                 b.first_angle,
@@ -282,6 +286,7 @@ impl Executor {
             self.launcher.shared.edge_backward,
             args![
                 first_centre,
+                b.turns,
                 b.first_edge,
                 b.angle_edges,
                 b.first_pair,
