@@ -40,6 +40,8 @@ ATOMS, EDGES, ANGLE_EDGES, ANGLES = 4114, 299_380, 93_642, 2_257_334
 NP, EP, AP, EC = 128, 64, 32, 32
 WA, WD = EP + AP, NP + EP
 SIGMOID = 1 / (1 + math.exp(-3.0))
+# As `Shape::fitted` (kernels/src/source.rs) chooses for an H100; how many receiving edges are projected together depends on the products.
+ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=48, R_SECOND=6, R_NODE=8)
 # Angle edges of a centre: 24.1 in the mean of the angles.
 M, NE = 24, EDGES / ATOMS
 
@@ -295,15 +297,17 @@ def statements(products, rows):
     r, tr = g * span, rows_of_thread(rows["R_ANGLE"])
     sums = rows_of_thread(rows["R_SUMS"])
     k = L("angle.h", r"^KERNEL\(angle_forward\)")
-    own, stage, add = (L("angle.h", f"DEVICE void {w}") for w in ("project_own", "stage_angles", "sum_messages"))
+    own, stage, ahead, add = (L("angle.h", f"DEVICE void {w}") for w in ("project_own", "stage_angles", "stage_ahead", "sum_messages"))
     per = math.ceil(M / rows["R_SUMS"]) / chunks
     main = L("angle.h", "product(_\\w+)?<", k)
     out["angle_forward"] = (15 * ANGLE_EDGES / M * chunks, [
         ("angle.h", own, Loop("STS", M * EC / chunks)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / math.ceil(M / rows["R_SUMS"]), rows_of_thread(rows["R_SUMS"] // 2), 8), per)),
         ("angle.h", k, Scaled(Loop("STS", 0), per)),
-        ("angle.h", L("angle.h", "group_of\\(", k), None),
-        ("angle.h", stage, Loop("STS", r * AP)),
+        ("angle.h", L("angle.h", "u32 g = group_at", k), None),
+        ("angle.h", stage, Scaled(Loop("STS", r * AP), 0 if t else 1)),
+        # Where tensor cores are, copies ahead take the place of that in all layers but the first.
+        ("angle.h", ahead, Loop("LDGSTS", r * AP if t else 0)),
         ("angle.h", add, Loop("FFMA", r * EP)),
         *two_uses("angle.h", main, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", main), Scaled(Product(False, EP, EP, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
@@ -325,7 +329,9 @@ def statements(products, rows):
         ("angle.h", L("angle.h", "^KERNEL\\(angle_forward"), None),
         *two_uses("angle.h", again + 2, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
         ("angle.h", k, Scaled(Loop("STS", 0), 0)),
-        ("angle.h", stage, Loop("STS", r * AP)),
+        ("angle.h", stage, Scaled(Loop("STS", r * AP), 0 if t else 1)),
+        # Where tensor cores are, copies ahead take the place of that in all layers but the first.
+        ("angle.h", ahead, Loop("LDGSTS", r * AP if t else 0)),
         ("angle.h", add, Loop("FFMA", r * EP)),
         ("angle.h", L("angle.h", "u32 rows = rows_of", k), None),
         ("angle.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
@@ -452,16 +458,17 @@ def main():
     parser.add_argument("--nvrtc", required=True)
     parser.add_argument("--nvdisasm", required=True)
     parser.add_argument("--products", nargs="+", default=["plain", "tf32x3"])
-    parser.add_argument("--rows", default="R_EDGE=32,R_EDGE_BACK=32,R_SUMS=32,R_ANGLE=64,R_ANGLE_BACK=48,R_SECOND=6,R_OWN=16,R_NODE=8")
+    parser.add_argument("--rows", help="NAME=N,...: instead of those that an H100 would get")
     parser.add_argument("--statements", action="store_true", help="one line for each statement of the text too")
     parser.add_argument("--opcodes", type=int, default=0, help="so many opcodes of each statement, with their shares of its instructions")
     parser.add_argument("--keep", help="folder for compiled images")
     parser.add_argument("--json", help="file for the counts")
     parser.add_argument("--before", help="such a file of an older text, whose times are kept beside these")
     args = parser.parse_args()
-    rows = {k: int(v) for k, v in (w.split("=") for w in args.rows.split(","))}
+    changes = {k: int(v) for k, v in (w.split("=") for w in args.rows.split(","))} if args.rows else {}
     result = {}
     for products in args.products:
+        rows = {**ROWS, "R_OWN": 8 if products == "plain" else 16, **changes}
         image, log = compiled(args.nvrtc, products, rows, args.keep)
         kernels = disassembled(args.nvdisasm, image)
         for kernel, (runs, table) in statements(products, rows).items():
@@ -487,7 +494,7 @@ def main():
         print(f"{products:7} sum of the four {total:.1f} ms")
     if args.json:
         out = dict(what="instructions of kernels in machine code, and what they would take: a prediction", date=time.strftime("%F"), compiler=version(args.nvrtc),
-                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows=rows, kernels=result)
+                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows={**ROWS, **changes}, kernels=result)
         if args.before:
             out["before"] = json.loads(Path(args.before).read_text())["kernels"]
         Path(args.json).write_text(json.dumps(out, indent=1) + "\n")

@@ -64,6 +64,42 @@ template <class T> DEVICE void copy_ahead(T *to, u32 at, const T *from, u64 k) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(u32(__cvta_generic_to_shared(to + at))), "l"(from + k) : "memory");
 }
 DEVICE void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#elif defined(WEIR_HOST)
+// As late as can be: until then the place holds no number. (The watch tells of those who still read what it held before.)
+struct Later {
+  LOCAL(real) to;
+  IN(real) from;
+  u32 at;
+  u64 k;
+};
+struct Waiting {
+  u32 launch, block, count;
+  Later copies[64];
+};
+static Waiting waiting_copies[THREADS];
+template <class T> DEVICE void copy_ahead(LOCAL(real) to, u32 at, IN(real) from, u64 k) {
+  Waiting &w = waiting_copies[thread()];
+  if (w.count && w.launch == weir::state.launch && w.block != block()) weir::fault("a block ended with copies on their way", w.count, 0);
+  if (w.launch != weir::state.launch || w.block != block()) w.count = 0;
+  if (w.count == 64) weir::fault("too many copies on their way", w.count, 64);
+  w.launch = weir::state.launch;
+  w.block = block();
+  Later &copy = w.copies[w.count++];
+  copy.to = to, copy.from = from, copy.at = at, copy.k = k;
+  real none[16 / sizeof(real)];
+  for (u32 j = 0; j < 16 / sizeof(real); j++) none[j] = real(__builtin_nan(""));
+  store<16 / sizeof(real)>(to, at, none);
+}
+DEVICE void copies_done() {
+  Waiting &w = waiting_copies[thread()];
+  if (w.launch != weir::state.launch || w.block != block()) return;
+  for (u32 c = 0; c < w.count; c++) {
+    real x[16 / sizeof(real)];
+    load<16 / sizeof(real)>(x, w.copies[c].from, w.copies[c].k);
+    store<16 / sizeof(real)>(w.copies[c].to, w.copies[c].at, x);
+  }
+  w.count = 0;
+}
 #else
 template <class T, class A> DEVICE void copy_ahead(LOCAL(T) to, u32 at, const A &from, u64 k) {
   T x[16 / sizeof(T)];

@@ -28,7 +28,12 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 
 #define DEVICE static __device__ __forceinline__
 #define METHOD __device__ __forceinline__
+#if defined(__clang__)
+// A last word that is called several times would be a function with its captures in memory.
+#define LAMBDA [&] [[clang::always_inline]]
+#else
 #define LAMBDA [&]
+#endif
 #define UNROLL _Pragma("unroll")
 // Long loops of constant length: unrolled whole they would hold more values than there are registers.
 #define UNROLL_SOME _Pragma("unroll 4")
