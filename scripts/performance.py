@@ -313,7 +313,7 @@ def gpu():
         device = (data.get("device") or {}).get("device", "?")
         out += f"{device}, [{name}](../benches/results/{name}):\n\n" + table(
             ["structure", "atoms", "ms a step", "us/atom", "ns/day at 1 fs", "launches", "planner GB", "driver and device", "times DeePMD-kit"], rows)
-        rows = [[protein, f"`{r['precision']}`", f"{r['ms_per_step']:.2f}", f"{r['force_error_eV_A']:.1e}"]
+        rows = [[protein, f"`{r['precision']}`" + (f", {r['blocks']} blocks" if r.get("blocks") else ""), f"{r['ms_per_step']:.2f}", f"{r['force_error_eV_A']:.1e}"]
                 for protein, all_ in data.get("arithmetics", {}).items() for r in all_ or [] if "ms_per_step" in r]
         if rows:
             out += "\n" + table(["structure", "precision", "ms a step", "force error, eV/A"], rows)

@@ -233,10 +233,15 @@ def arithmetics(weir, folder, model, structure, steps):
     (exact,) = weir.eval(model, structure, "--precision", "f64")
     scale = max(map(abs, flat(exact["forces"])), default=0.0)
     rows = []
-    for precision in ("f32", "tf32x3", "tf32"):
-        row = {"precision": precision}
+    # Blocks of a multiprocessor decide how many rows each has; the default's row is the one without.
+    for precision, blocks in [(p, b) for p in ("f32", "tf32x3", "tf32") for b in (None, 2, 3, 4, 5)]:
+        row = {"precision": precision, "blocks": blocks}
+        if blocks and weir.environment.get("WEIR_BACKEND") == "emulated":
+            continue
         rows.append(row)
         try:
+            if blocks:
+                weir.environment["WEIR_BLOCKS"] = str(blocks)
             got, result = measured(weir, folder, model, structure, steps, "--precision", precision)
             row.update(ms_per_step=got["ms_per_step"], launches=got["launches"])
             row["force_error_eV_A"] = largest(flat(result["forces"]), flat(exact["forces"]))
@@ -244,6 +249,8 @@ def arithmetics(weir, folder, model, structure, steps):
         except Failed as error:
             # AMD chips have no TF32.
             row["error"] = str(error)
+        finally:
+            weir.environment.pop("WEIR_BLOCKS", None)
     return rows
 
 

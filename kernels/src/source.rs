@@ -190,6 +190,8 @@ impl Rows {
 pub struct Room {
     /// Bytes of a multiprocessor, and what every block costs beside its own; none where a block should have all that it can have.
     unit: Option<(u32, u32)>,
+    /// Blocks of a multiprocessor, where that was asked for.
+    blocks: Option<u32>,
     /// Bytes that a block cannot exceed.
     pub most: u32,
 }
@@ -197,20 +199,25 @@ pub struct Room {
 impl Room {
     /// All that a block can have.
     pub fn all(bytes: u32) -> Self {
-        Self { unit: None, most: bytes }
+        Self { unit: None, blocks: None, most: bytes }
     }
 
     /// Where a multiprocessor has `unit` bytes, of which every block costs `reserved` beside its own, and a block at most `most`.
     pub fn of_unit(unit: u32, reserved: u32, most: u32) -> Self {
-        Self { unit: Some((unit, reserved)), most }
+        Self { unit: Some((unit, reserved)), blocks: None, most }
+    }
+
+    /// The same, for so many blocks on a multiprocessor instead of what the products suggest.
+    pub fn holding(self, blocks: Option<u32>) -> Self {
+        Self { blocks, ..self }
     }
 
     /// Bytes that a block should not exceed, so that several are on a multiprocessor together.
     pub fn wanted(&self, products: Products) -> u32 {
-        let blocks = match products {
+        let blocks = self.blocks.unwrap_or(match products {
             Products::Tf32 | Products::Tf32x3 => BLOCKS_OF_TF32,
             Products::Plain | Products::Mfma => BLOCKS,
-        };
+        });
         self.unit.map_or(self.most, |(unit, reserved)| (unit / blocks).saturating_sub(reserved).min(self.most))
     }
 }

@@ -163,6 +163,10 @@ fn waves_and_shared_memory_leave_no_trace() {
     }
     let unwatched = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
     assert_eq!(bits(&case.run(&mut case.calculator(unwatched, &base)).unwrap()), expected);
+    for blocks in [2, 8] {
+        let other = GpuOptions { blocks: Some(blocks), ..base.clone() };
+        assert_eq!(bits(&case.run(&mut case.calculator(unwatched, &other)).unwrap()), expected, "{blocks} blocks");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::names::NAMES;
 use super::{nearest, Backend, Budget, CheckpointRule, Placement, PolicyError, Precision, Store};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -51,20 +52,30 @@ pub struct Layer {
     pub cache_dir: Option<Setting<PathBuf>>,
     pub kernel_dir: Option<Setting<PathBuf>>,
     pub graph: Option<Setting<bool>>,
+    pub blocks: Option<Setting<usize>>,
     pub profile: Option<Setting<PathBuf>>,
     pub log: Option<Setting<String>>,
 }
+
+/// Of devices, threads, nodes.
+const MOST: usize = 65_536;
 
 fn parse<T: FromStr<Err = String>>(origin: &str, text: &str) -> Result<Option<Setting<T>>, PolicyError> {
     let wrong = |why| PolicyError::Value { origin: origin.into(), why };
     Ok(Some(Setting::new(text.trim().parse().map_err(wrong)?, origin)))
 }
 
-fn number(origin: &str, text: &str, low: usize, what: &str) -> Result<Option<Setting<usize>>, PolicyError> {
+fn number(
+    origin: &str,
+    text: &str,
+    range: RangeInclusive<usize>,
+    what: &str,
+) -> Result<Option<Setting<usize>>, PolicyError> {
     match text.trim().parse() {
-        Ok(n) if (low..=65_536).contains(&n) => Ok(Some(Setting::new(n, origin))),
+        Ok(n) if range.contains(&n) => Ok(Some(Setting::new(n, origin))),
         _ => {
-            Err(PolicyError::Value { origin: origin.into(), why: format!("\"{text}\" is no {what} ({low} to 65536)") })
+            let why = format!("\"{text}\" is no {what} ({} to {})", range.start(), range.end());
+            Err(PolicyError::Value { origin: origin.into(), why })
         }
     }
 }
@@ -83,7 +94,7 @@ impl Layer {
                 return Err(PolicyError::Value { origin: origin.into(), why });
             }
             "backend" => self.backend = parse(origin, text)?,
-            "device" => self.device = number(origin, text, 0, "index of a device")?,
+            "device" => self.device = number(origin, text, 0..=MOST, "index of a device")?,
             "head" => self.head = words(),
             "placement" => self.placement = parse(origin, text)?,
             "hbm_budget" => self.hbm_budget = parse(origin, text)?,
@@ -92,8 +103,8 @@ impl Layer {
             "checkpoint" => self.checkpoint = parse(origin, text)?,
             "store" => self.store = parse(origin, text)?,
             "precision" => self.precision = parse(origin, text)?,
-            "threads" => self.threads = number(origin, text, 1, "number of threads")?,
-            "numa_node" => self.numa_node = number(origin, text, 0, "number of a node")?,
+            "threads" => self.threads = number(origin, text, 1..=MOST, "number of threads")?,
+            "numa_node" => self.numa_node = number(origin, text, 0..=MOST, "number of a node")?,
             "scratch_dir" => self.scratch_dir = path(),
             "cache_dir" => self.cache_dir = path(),
             "kernel_dir" => self.kernel_dir = path(),
@@ -108,6 +119,7 @@ impl Layer {
                 };
                 self.graph = Some(Setting::new(value, origin));
             }
+            "blocks" => self.blocks = number(origin, text, 1..=16, "number of blocks")?,
             "profile" => self.profile = path(),
             "log" => self.log = words(),
             _ => {

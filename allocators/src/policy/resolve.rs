@@ -40,6 +40,7 @@ pub struct Policy {
     pub cache_dir: Option<Setting<PathBuf>>,
     pub kernel_dir: Option<Setting<PathBuf>>,
     pub graph: Setting<bool>,
+    pub blocks: Option<Setting<usize>>,
     pub profile: Option<Setting<PathBuf>>,
     pub log: Option<Setting<String>>,
     /// Where the bytes come from.
@@ -119,6 +120,7 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         cache_dir: pick!(cache_dir).or_else(|| cache(around)),
         kernel_dir: pick!(kernel_dir),
         graph: pick!(graph, true),
+        blocks: pick!(blocks),
         profile: pick!(profile),
         log: pick!(log),
         shares,

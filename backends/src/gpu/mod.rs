@@ -104,6 +104,9 @@ pub struct GpuOptions {
     pub ranges: bool,
     /// Bytes of shared memory that a block may use; none: what lets several blocks be on a multiprocessor together.
     pub shared_limit: Option<u32>,
+    /// Blocks of a kernel that a multiprocessor should hold, where it has memory for as many; none: [`weir_kernels::BLOCKS`] or
+    /// [`weir_kernels::BLOCKS_OF_TF32`]. No bit depends on it.
+    pub blocks: Option<u32>,
     /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
     pub kernel_dir: Option<PathBuf>,
     /// Folder where compiled kernels are kept (`WEIR_CACHE_DIR`).
@@ -131,6 +134,7 @@ impl Default for GpuOptions {
             kernels: false,
             ranges: false,
             shared_limit: None,
+            blocks: None,
             kernel_dir: None,
             cache_dir: None,
         }

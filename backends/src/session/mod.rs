@@ -153,6 +153,7 @@ impl Session {
             rates: Some(rates.unwrap_or_else(estimated)),
             threads: p.threads.value,
             graph: p.graph.value,
+            blocks: p.blocks.as_ref().map(|b| b.value as u32),
             profile: p.profile.as_ref().map(|_| self.zero),
             ranges: p.profile.is_some(),
             kernel_dir: p.kernel_dir.as_ref().map(|s| s.value.clone()),

@@ -126,7 +126,7 @@ impl Executor {
         let number = if double { 8 } else { 4 };
         let shapes = Shapes::of(&model);
         let store = options.store.of(number);
-        let room = room_on(driver.facts(), options.shared_limit);
+        let room = room_on(driver.facts(), options.shared_limit).holding(options.blocks);
         let (precision, products) = (options.precision, options.products);
         if !products.on(&driver.facts().chip) {
             return Err(GpuError::Products { products, chip: driver.facts().chip.clone() });
