@@ -13,20 +13,14 @@ are left out, so a kernel with too few waves will be slower than this says. Devi
 """
 
 import argparse
-import ctypes
-import functools
-import hashlib
 import json
 import math
 import re
-import subprocess
-import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = ROOT / "kernels/text"
+from machine_code import TEXT, compiled, disassembled, kind, pipe, version, wavefronts, wide
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
 # integer and logic 64; conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
@@ -53,141 +47,6 @@ def defines(products, rows):
                ACTIVATION_THRESHOLD=3.0, ACTIVATION_SLOPE=SIGMOID * (1 + 3 * (1 - SIGMOID)), ACTIVATION_OFFSET=3 * SIGMOID, E_CUT=6.0, E_SMOOTH=5.3, A_CUT=4.0, A_SMOOTH=3.5, PROTECTION=0.0,
                EDGE_ROOT=120**-0.5, ANGLE_ROOT=30**-0.25, COSINE=(1 - 1e-6) / math.pi**0.5)
     return {**out, **rows}
-
-
-def compiled(nvrtc, products, rows, keep):
-    """Machine code and the compiler's log; kept in a folder, if one is given, under the text's digest."""
-    parts = re.findall(r'\("(\w+\.h)", include_str', (ROOT / "kernels/src/source.rs").read_text())
-    text = "".join(f'#line 1 "{p}"\n{(TEXT / p).read_text()}\n' for p in parts)
-    place = keep and Path(keep) / hashlib.sha256(f"{nvrtc} {products} {rows} {text}".encode()).hexdigest()
-    if place and place.with_suffix(".cubin").exists():
-        return place.with_suffix(".cubin").read_bytes(), place.with_suffix(".log").read_text()
-    lib = ctypes.CDLL(nvrtc)
-    program = ctypes.c_void_p()
-    assert lib.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
-    flags = ["--gpu-architecture=sm_90a", "--define-macro=WEIR_CUDA=1", "--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v", "--generate-line-info"]
-    flags += [f"-D{k}={v}" for k, v in defines(products, rows).items()]
-    code = lib.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*[f.encode() for f in flags]))
-    size = ctypes.c_size_t()
-    lib.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    lib.nvrtcGetProgramLog(program, log)
-    assert code == 0, log.value.decode()
-    lib.nvrtcGetCUBINSize(program, ctypes.byref(size))
-    image = ctypes.create_string_buffer(size.value)
-    lib.nvrtcGetCUBIN(program, image)
-    if place:
-        place.with_suffix(".cubin").write_bytes(image.raw[: size.value])
-        place.with_suffix(".log").write_text(log.value.decode())
-    return image.raw[: size.value], log.value.decode()
-
-
-def version(nvrtc):
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    ctypes.CDLL(nvrtc).nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
-    return f"nvrtc {major.value}.{minor.value}"
-
-
-class Instruction:
-    __slots__ = ("at", "op", "text", "chain", "target", "loop", "inner")
-
-
-def disassembled(nvdisasm, image):
-    """Kernel -> instructions, with the chain of (file, line) they come from, innermost first, and the innermost loop they are in."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(image)
-        file.flush()
-        out = subprocess.run([nvdisasm, "-c", "-gi", file.name], check=True, capture_output=True, text=True).stdout
-    kernels, code, labels, chain, fresh = {}, None, {}, [], False
-    for line in out.splitlines():
-        if m := re.match(r"\s*\.section\s+\.text\.(\w+)", line):
-            code, labels, chain = [], {}, []
-            kernels[m[1]] = (code, labels)
-        elif re.match(r"\s*\.section\s", line):
-            code = None
-        elif code is None:
-            continue
-        elif m := re.match(r"(\.L_\w+):", line.strip()):
-            labels[m[1]] = len(code)
-        elif m := re.match(r'\s*//## File "([^"]*)", line (\d+)', line):
-            if not fresh:
-                chain = []
-            chain.append((Path(m[1]).name, int(m[2])))
-            fresh = True
-        elif m := re.match(r"\s*/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)(.*);", line):
-            i = Instruction()
-            i.at, i.op, i.text, i.chain, i.target, i.loop, i.inner = len(code), m[2], m[3], tuple(chain), None, None, False
-            if i.op.startswith(("BRA", "BRX")) and (t := re.search(r"\((\.L_\w+)\)", m[3])):
-                i.target = t[1]
-            code.append(i)
-            fresh = False
-    for code, labels in kernels.values():
-        loops = []
-        for i in code:
-            to = labels.get(i.target)
-            if to is not None and to <= i.at and i.at - to > 1:
-                loops.append((to, i.at))
-        # Loops with one head are one.
-        heads = {}
-        for a, b in loops:
-            heads[a] = max(b, heads.get(a, b))
-        loops = sorted(heads.items(), key=lambda l: l[0] - l[1])
-        for a, b in loops:
-            for i in code[a : b + 1]:
-                i.loop = a
-        inmost = {a for a, b in heads.items() if not any(a < x <= b for x in heads)}
-        for i in code:
-            i.inner = i.loop in inmost
-    return {k: v[0] for k, v in kernels.items()}
-
-
-def pipe(op):
-    base = op.split(".")[0]
-    if base in ("FFMA", "FADD", "FMUL", "FFMA2", "IMAD"):
-        return "fp32" if base != "IMAD" else "integer"
-    if base.startswith(("HMMA",)):
-        return "tensor"
-    if base in ("MUFU", "I2F", "F2I", "F2F", "I2FP", "POPC", "FLO", "BREV", "FRND"):
-        return "special" if base != "I2FP" else "integer"
-    if base in ("DFMA", "DADD", "DMUL", "DSETP"):
-        return "fp64"
-    if base.startswith(("LDS", "STS", "LDG", "STG", "LD", "ST", "ATOM", "RED")) and not base.startswith("LDC"):
-        return "memory"
-    if base.startswith(("BRA", "BSSY", "BSYNC", "BAR", "EXIT", "NOP", "WARP", "CALL", "RET", "MEMBAR", "LDC", "ULDC", "BREAK", "YIELD", "DEPBAR", "S2", "CS2")) or base.startswith("U"):
-        return "issue"
-    return "integer"
-
-
-def wide(op):
-    return 4 if ".128" in op else 2 if ".64" in op else 1
-
-
-# Last words' accesses to what all rows of a tile share (nearly always: those of one receiving edge or centre).
-SHARED_BY_ROWS = re.compile(r"plus\(x, (own|centre),|load<x\.N>\(\w+, (r_\w+|message_bar|second),")
-
-
-@functools.cache
-def shared_by_rows():
-    return {(p.name, n) for p in TEXT.glob("*.h") for n, line in enumerate(p.read_text().splitlines(), 1) if SHARED_BY_ROWS.search(line)}
-
-
-def wavefronts(i):
-    """Of 128 bytes. A plain product's lanes read two to four rows of the left factor, and the weights of 16 groups of columns."""
-    if not shared_by_rows().isdisjoint(i.chain) and i.op.startswith(("LDS", "LDG")):
-        return 1
-    plain = any(f == "product.h" for f, _ in i.chain) and not any(f == "tensor.h" for f, _ in i.chain)
-    if plain and i.op.startswith("LDS"):
-        return 1
-    return max(1, wide(i.op) / 2) if plain and i.op.startswith("LDG") else wide(i.op)
-
-
-CLASSES = {"FFMA": ("FFMA",), "FADD FMUL": ("FADD", "FMUL"), "HMMA": ("HMMA",), "LDS": ("LDS",), "STS": ("STS",), "LDG": ("LDG", "LD"), "STG": ("STG",), "MUFU": ("MUFU",),
-           "convert": ("F2F", "I2F", "F2I", "F2FP", "I2FP"), "DFMA": ("DFMA", "DADD", "DMUL")}
-
-
-def kind(op):
-    base = op.split(".")[0]
-    return next((k for k, names in CLASSES.items() if base in names), "other")
 
 
 def line_of(file, pattern, after=0):
@@ -312,40 +171,39 @@ def statements(products, rows):
         *two_uses("angle.h", main, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", main), Scaled(Product(False, EP, EP, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
         ("angle.h", L("angle.h", "if \\(only_angles \\|\\| !rest", main), None),
-        ("angle.h", L("angle.h", "Pre-activations of the rows, activated", main), None),
     ])
     g, span, chunks = angles(rows["R_ANGLE_BACK"], rows["R_SECOND"])
     r, tr = g * span, rows_of_thread(rows["R_ANGLE_BACK"])
     parts = math.ceil(M / rows["R_ANGLE_BACK"])
-    again, owns = L("angle.h", "^DEVICE void recompute"), math.ceil(M / rows["R_OWN"])
-    k = L("angle.h", r"^KERNEL\w*\(angle_backward\)")
-    second = L("angle.h", "Adjoint of S through", k)
-    dot = L("angle.h", "What S owes", k)
-    settle = L("angle.h", "DEVICE void settle_rows")
-    slopes = L("angle.h", "settle_rows\\(", k)
+    again, owns = L("angle_back.h", "^DEVICE void recompute"), math.ceil(M / rows["R_OWN"])
+    k = L("angle_back.h", r"^KERNEL\w*\(angle_backward\)")
+    second = L("angle_back.h", "Adjoint of S through", k)
+    dot = L("angle_back.h", "What S owes", k)
+    settle = L("angle_back.h", "DEVICE void settle_rows")
+    slopes = L("angle_back.h", "settle_rows\\(", k)
     out["angle_backward"] = (15 * ANGLE_EDGES / M * chunks, [
         ("angle.h", own, Loop("STS", g * EC / parts)),
         ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),
         ("angle.h", L("angle.h", "^KERNEL\\(angle_forward"), None),
-        *two_uses("angle.h", again + 2, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
-        ("angle.h", k, Scaled(Loop("STS", 0), 0)),
+        *two_uses("angle_back.h", again + 2, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
+        ("angle_back.h", k, Scaled(Loop("STS", 0), 0)),
         ("angle.h", stage, Scaled(Loop("STS", r * AP), 0 if t else 1)),
         # Where tensor cores are, copies ahead take the place of that in all layers but the first.
         ("angle.h", ahead, Loop("LDGSTS", r * AP if t else 0)),
         ("angle.h", add, Loop("FFMA", r * EP)),
-        ("angle.h", L("angle.h", "u32 rows = rows_of", k), None),
-        ("angle.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
-        ("angle.h", L("angle.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
-        ("angle.h", dot, Loop("FFMA", r * EP)),
-        ("angle.h", settle, Loop("STS", r * WA)),
-        ("angle.h", L("angle.h", "Adjoint of a tile's angles", settle), None),
-        ("angle.h", L("angle.h", "v of the other edges and", slopes), Loop("DFMA", r)),
-        ("angle.h", L("angle.h", "e < g; e \\+= THREADS", slopes), Loop("DFMA", r)),
-        ("angle.h", L("angle.h", "f0 \\+ q.span == m", slopes), Loop("LDS", 5 * g * WA)),
-        ("angle.h", L("angle.h", "product<TR", slopes), Product(t, WA, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
-        ("angle.h", L("angle.h", "real x = sum\\[c\\]", slopes) - 1, Scaled(Loop("FADD", g * WA), 1 / parts)),
-        ("angle.h", L("angle.h", "own_adjoint, EC", slopes) - 1, Scaled(Product(False, WA, EC, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),
-        ("angle.h", L("angle.h", "centre_bar\\[ci", slopes), None),
+        ("angle_back.h", L("angle_back.h", "u32 rows = rows_of", k), None),
+        ("angle_back.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
+        ("angle_back.h", L("angle_back.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
+        ("angle_back.h", dot, Loop("FFMA", r * EP)),
+        ("angle_back.h", settle, Loop("STS", r * WA)),
+        ("angle_back.h", L("angle_back.h", "Adjoint of a tile's angles", settle), None),
+        ("angle_back.h", L("angle_back.h", "v of the other edges and", slopes), Loop("DFMA", r)),
+        ("angle_back.h", L("angle_back.h", "e < g; e \\+= THREADS", slopes), Loop("DFMA", r)),
+        ("angle_back.h", L("angle_back.h", "f0 \\+ q.span == m", slopes), Loop("LDS", 5 * g * WA)),
+        ("angle_back.h", L("angle_back.h", "product<TR", slopes), Product(t, WA, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
+        ("angle_back.h", L("angle_back.h", "real x = sum\\[c\\]", slopes) - 1, Scaled(Loop("FADD", g * WA), 1 / parts)),
+        ("angle_back.h", L("angle_back.h", "own_adjoint, EC", slopes) - 1, Scaled(Product(False, WA, EC, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),
+        ("angle_back.h", L("angle_back.h", "centre_bar\\[ci", slopes), None),
     ])
     return out
 
@@ -469,7 +327,7 @@ def main():
     result = {}
     for products in args.products:
         rows = {**ROWS, "R_OWN": 8 if products == "plain" else 16, **changes}
-        image, log = compiled(args.nvrtc, products, rows, args.keep)
+        image, log = compiled(args.nvrtc, defines(products, rows), args.keep)
         kernels = disassembled(args.nvdisasm, image)
         for kernel, (runs, table) in statements(products, rows).items():
             parts = counted(kernels[kernel], runs, table)

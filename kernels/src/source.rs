@@ -15,7 +15,7 @@ pub struct Source {
 }
 
 /// The parts of the text, in order.
-const PARTS: [(&str, &str); 17] = [
+const PARTS: [(&str, &str); 18] = [
     ("host.h", include_str!("../text/host.h")),
     ("watch.h", include_str!("../text/watch.h")),
     ("fibres.h", include_str!("../text/fibres.h")),
@@ -31,6 +31,7 @@ const PARTS: [(&str, &str); 17] = [
     ("geometry.h", include_str!("../text/geometry.h")),
     ("edge.h", include_str!("../text/edge.h")),
     ("angle.h", include_str!("../text/angle.h")),
+    ("angle_back.h", include_str!("../text/angle_back.h")),
     ("node.h", include_str!("../text/node.h")),
     ("fit.h", include_str!("../text/fit.h")),
 ];

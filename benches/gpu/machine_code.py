@@ -1,0 +1,147 @@
+"""The kernels' text compiled for sm_90a and taken apart: instructions, the lines they come from, the units that they keep busy."""
+
+import ctypes
+import functools
+import hashlib
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = ROOT / "kernels/text"
+
+
+def compiled(nvrtc, macros, keep):
+    """Machine code and the compiler's log; kept in a folder, if one is given, under the text's digest."""
+    parts = re.findall(r'\("(\w+\.h)", include_str', (ROOT / "kernels/src/source.rs").read_text())
+    text = "".join(f'#line 1 "{p}"\n{(TEXT / p).read_text()}\n' for p in parts)
+    place = keep and Path(keep) / hashlib.sha256(f"{nvrtc} {macros} {text}".encode()).hexdigest()
+    if place and place.with_suffix(".cubin").exists():
+        return place.with_suffix(".cubin").read_bytes(), place.with_suffix(".log").read_text()
+    lib = ctypes.CDLL(nvrtc)
+    program = ctypes.c_void_p()
+    assert lib.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
+    flags = ["--gpu-architecture=sm_90a", "--define-macro=WEIR_CUDA=1", "--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v", "--generate-line-info"]
+    flags += [f"-D{k}={v}" for k, v in macros.items()]
+    code = lib.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*[f.encode() for f in flags]))
+    size = ctypes.c_size_t()
+    lib.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    lib.nvrtcGetProgramLog(program, log)
+    assert code == 0, log.value.decode()
+    lib.nvrtcGetCUBINSize(program, ctypes.byref(size))
+    image = ctypes.create_string_buffer(size.value)
+    lib.nvrtcGetCUBIN(program, image)
+    if place:
+        place.with_suffix(".cubin").write_bytes(image.raw[: size.value])
+        place.with_suffix(".log").write_text(log.value.decode())
+    return image.raw[: size.value], log.value.decode()
+
+
+def version(nvrtc):
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    ctypes.CDLL(nvrtc).nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return f"nvrtc {major.value}.{minor.value}"
+
+
+class Instruction:
+    __slots__ = ("at", "op", "text", "chain", "target", "loop", "inner")
+
+
+def disassembled(nvdisasm, image):
+    """Kernel -> instructions, with the chain of (file, line) they come from, innermost first, and the innermost loop they are in."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(image)
+        file.flush()
+        out = subprocess.run([nvdisasm, "-c", "-gi", file.name], check=True, capture_output=True, text=True).stdout
+    kernels, code, labels, chain, fresh = {}, None, {}, [], False
+    for line in out.splitlines():
+        if m := re.match(r"\s*\.section\s+\.text\.(\w+)", line):
+            code, labels, chain = [], {}, []
+            kernels[m[1]] = (code, labels)
+        elif re.match(r"\s*\.section\s", line):
+            code = None
+        elif code is None:
+            continue
+        elif m := re.match(r"(\.L_\w+):", line.strip()):
+            labels[m[1]] = len(code)
+        elif m := re.match(r'\s*//## File "([^"]*)", line (\d+)', line):
+            if not fresh:
+                chain = []
+            chain.append((Path(m[1]).name, int(m[2])))
+            fresh = True
+        elif m := re.match(r"\s*/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)(.*);", line):
+            i = Instruction()
+            i.at, i.op, i.text, i.chain, i.target, i.loop, i.inner = len(code), m[2], m[3], tuple(chain), None, None, False
+            if i.op.startswith(("BRA", "BRX")) and (t := re.search(r"\((\.L_\w+)\)", m[3])):
+                i.target = t[1]
+            code.append(i)
+            fresh = False
+    for code, labels in kernels.values():
+        loops = []
+        for i in code:
+            to = labels.get(i.target)
+            if to is not None and to <= i.at and i.at - to > 1:
+                loops.append((to, i.at))
+        # Loops with one head are one.
+        heads = {}
+        for a, b in loops:
+            heads[a] = max(b, heads.get(a, b))
+        loops = sorted(heads.items(), key=lambda l: l[0] - l[1])
+        for a, b in loops:
+            for i in code[a : b + 1]:
+                i.loop = a
+        inmost = {a for a, b in heads.items() if not any(a < x <= b for x in heads)}
+        for i in code:
+            i.inner = i.loop in inmost
+    return {k: v[0] for k, v in kernels.items()}
+
+
+def pipe(op):
+    base = op.split(".")[0]
+    if base in ("FFMA", "FADD", "FMUL", "FFMA2", "IMAD"):
+        return "fp32" if base != "IMAD" else "integer"
+    if base.startswith(("HMMA",)):
+        return "tensor"
+    if base in ("MUFU", "I2F", "F2I", "F2F", "I2FP", "POPC", "FLO", "BREV", "FRND"):
+        return "special" if base != "I2FP" else "integer"
+    if base in ("DFMA", "DADD", "DMUL", "DSETP"):
+        return "fp64"
+    if base.startswith(("LDS", "STS", "LDG", "STG", "LD", "ST", "ATOM", "RED")) and not base.startswith("LDC"):
+        return "memory"
+    if base.startswith(("BRA", "BSSY", "BSYNC", "BAR", "EXIT", "NOP", "WARP", "CALL", "RET", "MEMBAR", "LDC", "ULDC", "BREAK", "YIELD", "DEPBAR", "S2", "CS2")) or base.startswith("U"):
+        return "issue"
+    return "integer"
+
+
+def wide(op):
+    return 4 if ".128" in op else 2 if ".64" in op else 1
+
+
+# Last words' accesses to what all rows of a tile share (nearly always: those of one receiving edge or centre).
+SHARED_BY_ROWS = re.compile(r"plus\(x, (own|centre),|load<x\.N>\(\w+, (r_\w+|message_bar|second),")
+
+
+@functools.cache
+def shared_by_rows():
+    return {(p.name, n) for p in TEXT.glob("*.h") for n, line in enumerate(p.read_text().splitlines(), 1) if SHARED_BY_ROWS.search(line)}
+
+
+def wavefronts(i):
+    """Of 128 bytes. A plain product's lanes read two to four rows of the left factor, and the weights of 16 groups of columns."""
+    if not shared_by_rows().isdisjoint(i.chain) and i.op.startswith(("LDS", "LDG")):
+        return 1
+    plain = any(f == "product.h" for f, _ in i.chain) and not any(f == "tensor.h" for f, _ in i.chain)
+    if plain and i.op.startswith("LDS"):
+        return 1
+    return max(1, wide(i.op) / 2) if plain and i.op.startswith("LDG") else wide(i.op)
+
+
+CLASSES = {"FFMA": ("FFMA",), "FADD FMUL": ("FADD", "FMUL"), "HMMA": ("HMMA",), "LDS": ("LDS",), "STS": ("STS",), "LDG": ("LDG", "LD"), "STG": ("STG",), "MUFU": ("MUFU",),
+           "convert": ("F2F", "I2F", "F2I", "F2FP", "I2FP"), "DFMA": ("DFMA", "DADD", "DMUL")}
+
+
+def kind(op):
+    base = op.split(".")[0]
+    return next((k for k, names in CLASSES.items() if base in names), "other")
