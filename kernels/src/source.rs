@@ -320,7 +320,7 @@ impl SharedNumbers {
         // `AHEAD` of the text.
         let ahead = shape.store == 0 && matches!(shape.products, Products::Tf32 | Products::Tf32x3);
         let places = if ahead { 2 } else { 1 };
-        // `PARTS_OF_F` of angle.h, for every receiving edge where the rows of messages have no room for them.
+        // `PARTS_OF_F` of angle_back.h, for every receiving edge where the rows of messages have no room for them.
         let fit = 8 * ep >= ep + ap;
         let parts = (THREADS * 4 / (ep + ap)).min(8 * ep / (ep + ap)).max(1) * if fit { 1 } else { r.second };
         let [ns, es, aps, ms, ws] = [np, ep, ap, mp, ep + ap].map(|width| width + PAD);
