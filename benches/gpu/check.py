@@ -233,8 +233,8 @@ def arithmetics(weir, folder, model, structure, steps):
     (exact,) = weir.eval(model, structure, "--precision", "f64")
     scale = max(map(abs, flat(exact["forces"])), default=0.0)
     rows = []
-    # Blocks of a multiprocessor decide how many rows each has; the default's row is the one without.
-    for precision, blocks in [(p, b) for p in ("f32", "tf32x3", "tf32") for b in (None, 2, 3, 4, 5)]:
+    # Blocks of a multiprocessor decide how many rows each has; the default's row is the one without. Registers let in three or four at most.
+    for precision, blocks in [(p, b) for p in ("f32", "tf32x3", "tf32") for b in (None, 2, 3, 4)]:
         row = {"precision": precision, "blocks": blocks}
         if blocks and weir.environment.get("WEIR_BACKEND") == "emulated":
             continue

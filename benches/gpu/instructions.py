@@ -13,6 +13,7 @@ are left out, so a kernel with too few waves will be slower than this says. Devi
 """
 
 import argparse
+import functools
 import json
 import math
 import re
@@ -20,7 +21,7 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from machine_code import TEXT, compiled, disassembled, kind, pipe, version, wavefronts, wide
+from machine_code import ROOT, TEXT, compiled, disassembled, kind, pipe, version, wavefronts, wide
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
 # integer and logic 64; conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
@@ -34,10 +35,9 @@ ATOMS, EDGES, ANGLE_EDGES, ANGLES = 4114, 299_380, 93_642, 2_257_334
 NP, EP, AP, EC = 128, 64, 32, 32
 WA, WD = EP + AP, NP + EP
 SIGMOID = 1 / (1 + math.exp(-3.0))
-# As `Shape::fitted` (kernels/src/source.rs) chooses for an H100; how many receiving edges are projected together depends on the products.
-ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=48, R_SECOND=6, R_NODE=8)
-# Angle edges of a centre: 24.1 in the mean of the angles.
-M, NE = 24, EDGES / ATOMS
+# As `Shape::fitted` (kernels/src/source.rs) chooses for an H100, by products.
+ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=8, R_NODE=8)
+ROWS = {"plain": {**ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6}, "tf32": ROWS, "tf32x3": ROWS}
 
 
 def defines(products, rows):
@@ -49,6 +49,7 @@ def defines(products, rows):
     return {**out, **rows}
 
 
+@functools.cache
 def line_of(file, pattern, after=0):
     for n, line in enumerate((TEXT / file).read_text().splitlines(), 1):
         if n > after and re.search(pattern, line):
@@ -64,8 +65,9 @@ def rows_of_thread(rows, most=4):
 
 
 class Product:
-    """A product of `rows` (in shared memory) of length k with k x n weights. Passes of warps: a pass makes 32 x 32 (16 x 16 where `thread_rows`
-    is 1; the lower half only where there are rows for it, taken for half a pass) elements by matrix units, else `thread_rows` x 4 in each thread, of rows 128 / `lanes` apart."""
+    """A product of `rows` (in shared memory) of length k with k x n weights. Passes of warps: a unit of a matrix product makes 32 x 32 elements
+    (16 x 16 where `thread_rows` is 1), of which the lower half is multiplied only where there are rows for it (half a pass each); a plain
+    product's pass `thread_rows` x 4 in each thread, of rows 128 / `lanes` apart."""
 
     def __init__(self, tensor, k, n, rows, thread_rows, lanes=16):
         self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes = k, n, rows, thread_rows, tensor, lanes
@@ -77,6 +79,10 @@ class Product:
 
     def below(self):
         return 1 if self.thread_rows == 1 else 2
+
+    def units(self):
+        """What a warp does for a unit, whether all of its rows are there or not."""
+        return math.ceil(math.ceil(self.rows / 16) / self.below()) * math.ceil(self.n / (8 * self.tiles())) if self.tensor else self.passes()
 
     def passes(self):
         if self.tensor:
@@ -91,6 +97,8 @@ class Product:
 class Loop:
     """A loop over elements, of which a warp does 32 at a time: `marker` is the instruction that each element has once, `needed` how many
     elements there are."""
+
+    every = False
 
     def __init__(self, marker, needed):
         self.marker, self.needed = marker, needed
@@ -111,101 +119,167 @@ def two_uses(file, call, product, widths, rest=None):
             ("product.h", plain[0], of[0]), ("product.h", plain[1], of[1]), ("product.h", plain[1] + 1, None)]
 
 
-def statements(products, rows):
-    """Kernel -> (runs of a chunk in a step, [(file, first line, statement)]). A statement ends where the next one of its file begins."""
-    t = products != "plain"
-    L = line_of
-    out = {}
-    # edge_forward: a chunk of a centre's edges.
-    chunks = math.ceil(NE / rows["R_EDGE"])
-    r, tr = NE / chunks, rows_of_thread(rows["R_EDGE"])
+def chunks_of(total, most):
+    """Lengths of the pieces of `most` that a loop over `total` makes."""
+    return [min(most, total - k) for k in range(0, total, most)]
+
+
+def groups_of(m, most, own, together):
+    """Receiving edges that go together (`group_at` of angle.h), all of a centre with m angle edges."""
+    k, out = 0, []
+    while k < m:
+        g = min(max(1, most // m), m - k, own - k % own, together)
+        out.append(g)
+        k += g
+    return out
+
+
+def edge_forward(t, rows, r, some):
+    """A chunk of r edges of a centre, `some` of them angle edges."""
+    L, tr = line_of, rows_of_thread(rows["R_EDGE"])
     k = L("edge.h", r"^KERNEL\(edge_forward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
-    out["edge_forward"] = (16 * ATOMS * chunks, [
+    columns = L("edge.h", r"c < EP \+ NP", k)
+    return [
         ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
         *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
-        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(False, EC, WA, M / chunks, rows_of_thread(rows["R_EDGE"] // 2), 8)),
+        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(False, EC, WA, some, rows_of_thread(rows["R_EDGE"] // 2), 8)),
         ("edge.h", L("edge.h", r"real s = sum\[c\]", k) - 1, Loop("LDS", r * NP)),
-        ("edge.h", L("edge.h", r"c < EP \+ NP", k), Loop("FFMA", 3 * r * (EP + NP))),
-        ("edge.h", L("edge.h", r"^  if \(with_nodes\) \{", L("edge.h", r"c < EP \+ NP", k)), None),
-    ])
-    # edge_backward.
-    chunks = math.ceil(NE / rows["R_EDGE_BACK"])
-    r, tr = NE / chunks, rows_of_thread(rows["R_EDGE_BACK"])
+        ("edge.h", columns, Loop("FFMA", 3 * r * 2 * NP)),
+        ("edge.h", L("edge.h", r"^  if \(with_nodes\) \{", columns), None),
+    ]
+
+
+def edge_backward(t, rows, r, some):
+    L, tr = line_of, rows_of_thread(rows["R_EDGE_BACK"])
     k = L("edge.h", r"^KERNEL\(edge_backward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
-    second = L("edge.h", "product(_\\w+)?<", k)
     third = L("edge.h", "product(_\\w+)?<", L("edge.h", "joins it in one rounding", first))
-    out["edge_backward"] = (16 * ATOMS * chunks, [
+    warps = math.ceil(r / 8)
+    return [
         ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
         *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
-        ("edge.h", L("edge.h", r"c < wd; c \+= THREADS", second), Loop("LDS", r * WD)),
-        ("edge.h", L("edge.h", r"at < rows \* 4", second), Loop("FFMA", 3 * r * (EP + NP))),
-        ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", second), Loop("DFMA", 3 * r)),
+        ("edge.h", L("edge.h", r"c < wd; c \+= THREADS", first), Loop("LDS", 2 * r * NP)),
+        # A quarter of the lanes sums what the others multiply: each warp goes both ways.
+        ("edge.h", L("edge.h", r"at < rows \* 4", first), Warps("FADD", warps * NP)),
+        ("edge.h", L("edge.h", r"real s = real\(0\), n", first), Warps("FFMA", warps * (EP + NP), every=True)),
+        ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", first), Loop("DFMA", 3 * 32)),
         ("edge.h", third, Product(t, WD, EP, r, tr)),
-        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), Product(False, WA, EC, M / chunks, 1, 8)),
+        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), Product(False, WA, EC, some, 1, 8)),
         ("edge.h", L("edge.h", r"at < rows \* EP", third), Loop("STG", r * EP)),
         ("edge.h", L("edge.h", r"centre_bar\[ci", third), None),
-    ])
-    # Angles: chunks of `g` receiving edges times `span` others; what a receiving edge needs once is spread over its chunks.
-    def angles(most, together):
-        g = max(1, min(int(most // M), together)) if M <= most else 1
-        parts = math.ceil(M / most)
-        return g, M / parts, math.ceil(M / g) * parts
-    g, span, chunks = angles(rows["R_ANGLE"], rows["R_SUMS"])
-    r, tr = g * span, rows_of_thread(rows["R_ANGLE"])
-    sums = rows_of_thread(rows["R_SUMS"])
+    ]
+
+
+def angles(t, rows, own_rows, g, m, own):
+    """What both angle kernels share: `g` receiving edges of m (or none), and `own` receiving edges projected together (or none)."""
+    project, others, stage, ahead, add = (line_of("angle.h", f"DEVICE void {w}") for w in ("project_own", "stage_others", "stage_angles", "stage_ahead", "sum_messages"))
+    r = g * m
+    return [
+        ("angle.h", project, only(own, Loop("STS", own * EC))),
+        ("angle.h", line_of("angle.h", "product(_\\w+)?<", project), only(own, Product(False, EC, WA, own, rows_of_thread(own_rows // 2), 8))),
+        ("angle.h", others, only(g and not t, Loop("LDG", m))),
+        ("angle.h", stage, only(g and not t, Loop("STS", r * AP))),
+        # Where tensor cores are, copies ahead take the place of that in all layers but the first.
+        ("angle.h", ahead, only(g and t, Loop("LDGSTS", r * AP))),
+        ("angle.h", add, only(g, Warps("FFMA", math.ceil(g * EP / 128) * m * 4))),
+    ]
+
+
+def angle_forward(t, rows, g, m, own):
+    L, tr = line_of, rows_of_thread(rows["R_ANGLE"])
     k = L("angle.h", r"^KERNEL\(angle_forward\)")
-    own, stage, ahead, add = (L("angle.h", f"DEVICE void {w}") for w in ("project_own", "stage_angles", "stage_ahead", "sum_messages"))
-    per = math.ceil(M / rows["R_SUMS"]) / chunks
     main = L("angle.h", "product(_\\w+)?<", k)
-    out["angle_forward"] = (15 * ANGLE_EDGES / M * chunks, [
-        ("angle.h", own, Loop("STS", M * EC / chunks)),
-        ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / math.ceil(M / rows["R_SUMS"]), rows_of_thread(rows["R_SUMS"] // 2), 8), per)),
-        ("angle.h", k, Scaled(Loop("STS", 0), per)),
-        ("angle.h", L("angle.h", "u32 g = group_at", k), None),
-        ("angle.h", stage, Scaled(Loop("STS", r * AP), 0 if t else 1)),
-        # Where tensor cores are, copies ahead take the place of that in all layers but the first.
-        ("angle.h", ahead, Loop("LDGSTS", r * AP if t else 0)),
-        ("angle.h", add, Loop("FFMA", r * EP)),
-        *two_uses("angle.h", main, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
-        ("angle.h", L("angle.h", "product(_\\w+)?<", main), Scaled(Product(False, EP, EP, M / math.ceil(M / rows["R_SUMS"]), sums), per)),
+    last = L("angle.h", "product(_\\w+)?<", main)
+    return [
+        *angles(t, rows, rows["R_SUMS"], g, m, own),
+        ("angle.h", k, only(own, Loop("STS", own * EP))),
+        ("angle.h", L("angle.h", "u32 g = group_at", k), only(g, Loop("", 0))),
+        *two_uses("angle.h", main, Product(t, AP, WA, g * m, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
+        ("angle.h", L("angle.h", r"barrier\(\);", main), only(g, Loop("", 0))),
+        ("angle.h", last, only(own, Product(False, EP, EP, own, rows_of_thread(rows["R_SUMS"])))),
         ("angle.h", L("angle.h", "if \\(only_angles \\|\\| !rest", main), None),
-    ])
-    g, span, chunks = angles(rows["R_ANGLE_BACK"], rows["R_SECOND"])
-    r, tr = g * span, rows_of_thread(rows["R_ANGLE_BACK"])
-    parts = math.ceil(M / rows["R_ANGLE_BACK"])
-    again, owns = L("angle_back.h", "^DEVICE void recompute"), math.ceil(M / rows["R_OWN"])
-    k = L("angle_back.h", r"^KERNEL\w*\(angle_backward\)")
-    second = L("angle_back.h", "Adjoint of S through", k)
-    dot = L("angle_back.h", "What S owes", k)
-    settle = L("angle_back.h", "DEVICE void settle_rows")
-    slopes = L("angle_back.h", "settle_rows\\(", k)
-    out["angle_backward"] = (15 * ANGLE_EDGES / M * chunks, [
-        ("angle.h", own, Loop("STS", g * EC / parts)),
-        ("angle.h", L("angle.h", "product(_\\w+)?<", own), Scaled(Product(False, EC, WA, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),
-        ("angle.h", L("angle.h", "^KERNEL\\(angle_forward"), None),
-        *two_uses("angle_back.h", again + 2, Product(t, AP, WA, r, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
-        ("angle_back.h", k, Scaled(Loop("STS", 0), 0)),
-        ("angle.h", stage, Scaled(Loop("STS", r * AP), 0 if t else 1)),
-        # Where tensor cores are, copies ahead take the place of that in all layers but the first.
-        ("angle.h", ahead, Loop("LDGSTS", r * AP if t else 0)),
-        ("angle.h", add, Loop("FFMA", r * EP)),
-        ("angle_back.h", L("angle_back.h", "u32 rows = rows_of", k), None),
-        ("angle_back.h", second, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
-        ("angle_back.h", L("angle_back.h", "linear2_adjoint, EP", second) - 1, Scaled(Product(False, EP, EP, g, 1), 1 / parts)),
-        ("angle_back.h", dot, Loop("FFMA", r * EP)),
-        ("angle_back.h", settle, Loop("STS", r * WA)),
-        ("angle_back.h", L("angle_back.h", "Adjoint of a tile's angles", settle), None),
-        ("angle_back.h", L("angle_back.h", "v of the other edges and", slopes), Loop("DFMA", r)),
-        ("angle_back.h", L("angle_back.h", "e < g; e \\+= THREADS", slopes), Loop("DFMA", r)),
-        ("angle_back.h", L("angle_back.h", "f0 \\+ q.span == m", slopes), Loop("LDS", 5 * g * WA)),
-        ("angle_back.h", L("angle_back.h", "product<TR", slopes), Product(t, WA, AP, r, rows_of_thread(rows["R_ANGLE_BACK"] // 2), 8)),
-        ("angle_back.h", L("angle_back.h", "real x = sum\\[c\\]", slopes) - 1, Scaled(Loop("FADD", g * WA), 1 / parts)),
-        ("angle_back.h", L("angle_back.h", "own_adjoint, EC", slopes) - 1, Scaled(Product(False, WA, EC, M / owns, rows_of_thread(rows["R_OWN"] // 2), 8), owns / chunks)),
-        ("angle_back.h", L("angle_back.h", "centre_bar\\[ci", slopes), None),
-    ])
+    ]
+
+
+def angle_backward(t, rows, g, m, own):
+    file, r, tr = "angle_back.h", g * m, rows_of_thread(rows["R_ANGLE_BACK"])
+
+    def L(pattern, after=0):
+        return line_of(file, pattern, after)
+
+    wide_rows = rows_of_thread(rows["R_ANGLE_BACK"] // 2)
+    again, settle, k = L("^DEVICE void recompute"), L("DEVICE void settle_rows"), L(r"^KERNEL\w*\(angle_backward\)")
+    group, second, slopes = L("u32 g = group_at", k), L("Adjoint of S through", k), L("settle_rows\\(", k)
+    ends = L("adjoints of those that were projected together", slopes)
+    return [
+        *angles(t, rows, rows["R_OWN"], g, m, own),
+        ("angle.h", line_of("angle.h", "^KERNEL\\(angle_forward"), None),
+        *two_uses(file, again + 2, Product(t, AP, WA, r, tr), (EP, AP), (wide_rows, 8)),
+        # Five parts of the other edges, two receiving edges at a time, 24 threads each.
+        (file, settle, only(g, Warps("STS", 4 * math.ceil(m / 5) * g * 4))),
+        (file, L("Adjoint of a tile's angles", settle), None),
+        (file, k, only(own, Loop("", 0))),
+        (file, group, only(g, Loop("STS", g * EP))),
+        (file, second, only(g, Product(False, EP, EP, g, 1))),
+        (file, L("linear2_adjoint, EP", second) - 1, only(g, Product(False, EP, EP, g, 1))),
+        (file, L("u32 rows = rows_of", second), only(g, Loop("", 0))),
+        (file, L("What S owes", k), only(g, Warps("FFMA", math.ceil(r / 32) * EP))),
+        (file, slopes, only(g, Loop("", 0))),
+        (file, L("v of the other edges and", slopes), only(g, Warps("DFMA", math.ceil(m / 32) * g))),
+        (file, L("e < g; e \\+= THREADS", slopes), only(g, Warps("DFMA", m))),
+        (file, L("f0 \\+ q.span == m", slopes), only(g, Loop("LDS", 5 * g * WA))),
+        (file, L("product<TR", slopes), only(g, Product(t, WA, AP, r, wide_rows, 8))),
+        (file, ends, only(own, Loop("FADD", own * WA))),
+        (file, L("own_adjoint, EC", ends) - 1, only(own, Product(False, WA, EC, own, rows_of_thread(rows["R_OWN"] // 2), 8))),
+        (file, L("centre_bar\\[ci", slopes), None),
+    ]
+
+
+def statements(products, rows, centres):
+    """Kernel -> [(how often in a step, [(file, first line, statement)])], an entry for every kind of chunk that the centres (edges, angle edges)
+    make. A statement ends where the next one of its file begins."""
+    t = products != "plain"
+    out = {}
+    for name, table, most in (("edge_forward", edge_forward, rows["R_EDGE"]), ("edge_backward", edge_backward, rows["R_EDGE_BACK"])):
+        kinds = Counter((r, max(0, min(r, m - k * most))) for n, m in centres for k, r in enumerate(chunks_of(n, most)))
+        out[name] = [(16 * times, table(t, rows, *kind)) for kind, times in kinds.items()]
+    for name, table, most, own, together in (("angle_forward", angle_forward, rows["R_ANGLE"], rows["R_SUMS"], 10**6),
+                                             ("angle_backward", angle_backward, rows["R_ANGLE_BACK"], rows["R_OWN"], rows["R_SECOND"])):
+        assert all(m <= most for _, m in centres), "centres whose angles do not fit together are not described here"
+        groups = Counter((g, m) for _, m in centres for g in groups_of(m, most, own, together))
+        owns = Counter(r for _, m in centres for r in chunks_of(m, own))
+        out[name] = [(15 * times, table(t, rows, g, m, 0)) for (g, m), times in groups.items()]
+        out[name] += [(15 * times, table(t, rows, 0, 1, r)) for r, times in owns.items()]
     return out
+
+
+def counts_of(path):
+    """Edges within 6 A and angle edges within 4 A of every atom of an extended xyz file without a cell."""
+    x = [tuple(map(float, line.split()[1:4])) for line in path.read_text().splitlines()[2:]]
+    cells = defaultdict(list)
+    for a in x:
+        cells[tuple(int(c // 6) for c in a)].append(a)
+    out = []
+    for a in x:
+        home = [int(c // 6) for c in a]
+        near = (b for d in range(27) for b in cells.get((home[0] + d % 3 - 1, home[1] + d // 3 % 3 - 1, home[2] + d // 9 - 1), ()))
+        squares = [sum((p - q) ** 2 for p, q in zip(a, b)) for b in near]
+        out.append((sum(q < 36 for q in squares) - 1, sum(q < 16 for q in squares) - 1))
+    return out
+
+
+def only(what, statement):
+    """A statement of those chunks only that have it."""
+    return statement if what else Scaled(statement, 0)
+
+
+class Warps(Loop):
+    """A loop of which few warps have a part: how often they run its marker, all together; `every` loop of the statement is one of its own."""
+
+    def __init__(self, marker, runs, every=False):
+        super().__init__(marker, 32 * runs)
+        self.every = every
 
 
 class Scaled:
@@ -245,21 +319,24 @@ def weights(code, statement):
         for i in code:
             if i.inner and i.loop in inner:
                 # Several loops over k (unrolled chains of sixteen) share it.
-                out.append(passes * statement.k / total)
+                out.append((passes if statement.tensor and multiplied(i) else statement.units()) * statement.k / total)
             elif chains is not None and i.loop == chains:
                 out.append(passes * statement.k / 16)
             elif statement.all and any(f in ("math.h", "prelude.h") for f, _ in i.chain):
                 out.append(statement.all.passes() * statement.share)
             else:
-                out.append(passes)
+                out.append(passes if statement.all else statement.units())
         return out
+
     def marked(body):
         # An access of 128 bits is four elements.
         return sum(wide(i.op) for i in body if i.op.startswith(statement.marker) and not first_layer(i))
     best = max(loops.values(), key=marked, default=[])
-    marks = marked(best)
-    times = statement.needed / 32 / marks if marks else 0
-    head = best[0].loop if marks else None
+    marks = sum(map(marked, loops.values())) if statement.every else marked(best)
+    times = statement.needed / 32 / marks if marks and statement.marker else 0
+    head = best[0].loop if times else None
+    if statement.every:
+        return [times if i.inner and marked(loops[i.loop]) else (4 if i.loop is None or not i.inner else 0) for i in code]
     # Remainders of unrolled loops, and what stands around a loop, run once in each of the four warps.
     return [times if i.inner and i.loop == head else (4 if i.loop is None or not i.inner else 0) for i in code]
 
@@ -267,17 +344,34 @@ def weights(code, statement):
 PASSES_OF_TF32 = 3
 
 
-def first_layer(i):
-    """Whether an instruction makes layer 0's features, which one layer alone does."""
+@functools.cache
+def splitting():
+    return line_of("tensor.h", "DEVICE float rounded"), line_of("tensor.h", "As `product_rows`")
+
+
+def multiplied(i):
+    """Whether a tile of rows needs the instruction for itself: `mma.sync`, and cutting the left factor."""
+    from_, to = splitting()
+    return i.op.startswith("HMMA") or any(f == "tensor.h" and from_ <= n < to for f, n in i.chain)
+
+
+@functools.cache
+def layer_zero():
     embed, cosine = line_of("geometry.h", "embed_edge\\("), line_of("geometry.h", "^KERNEL\\(edge_gradients")
     stage = line_of("angle.h", "DEVICE void stage_angles")
-    loop = line_of("angle.h", "at < rows \\* AP", stage)
+    return embed, cosine, stage, line_of("angle.h", "at < rows \\* AP", stage)
+
+
+def first_layer(i):
+    """Whether an instruction makes layer 0's features, which one layer alone does."""
+    embed, cosine, stage, loop = layer_zero()
     return any((f == "geometry.h" and embed <= n < cosine) or (f == "angle.h" and stage < n < loop) for f, n in i.chain)
 
 
-def counted(code, runs, table):
-    """Statements with what they cost."""
-    table = sorted(table, key=lambda s: (s[0], s[1]))
+def counted(code, kinds):
+    """Statements with what they cost, all kinds of chunks together."""
+    kinds = [(runs, sorted(table, key=lambda s: (s[0], s[1]))) for runs, table in kinds]
+    table = kinds[0][1]
     parts = defaultdict(list)
     for i in code:
         for file, line in i.chain:
@@ -287,15 +381,18 @@ def counted(code, runs, table):
                 break
     words = [k for k, s in enumerate(table) if s[0] != "product.h" and getattr(s[2], "all", None)]
     powers = sum(i.op.startswith("MUFU.EX2") for k in words for i in parts[k])
-    for k in words:
-        product = table[k][2].all
-        table[k][2].share = 4 * product.tiles() * product.below() / max(1, powers)
     out = []
     for k, some in sorted(parts.items()):
-        w = weights(some, table[k][2])
+        w = [0.0] * len(some)
+        for runs, table in kinds:
+            if k in words:
+                product = table[k][2].all
+                table[k][2].share = 4 * product.tiles() * product.below() / max(1, powers)
+            for at, times in enumerate(weights(some, table[k][2])):
+                w[at] += runs * times
         counts, pipes, opcodes = Counter(), Counter(), Counter()
         for i, times in zip(some, w):
-            times *= runs * (1 / 15 if first_layer(i) else 1)
+            times *= 1 / 15 if first_layer(i) else 1
             counts[kind(i.op)] += times
             pipes[pipe(i.op)] += times * (wavefronts(i) if pipe(i.op) == "memory" else 1)
             pipes["all"] += times
@@ -324,13 +421,16 @@ def main():
     parser.add_argument("--before", help="such a file of an older text, whose times are kept beside these")
     args = parser.parse_args()
     changes = {k: int(v) for k, v in (w.split("=") for w in args.rows.split(","))} if args.rows else {}
+    centres = counts_of(ROOT / "examples/proteins/2PTC.extxyz")
+    found = len(centres), sum(n for n, _ in centres), sum(m for _, m in centres), sum(m * m for _, m in centres)
+    assert found == (ATOMS, EDGES, ANGLE_EDGES, ANGLES), f"2PTC has other counts: {found}"
     result = {}
     for products in args.products:
-        rows = {**ROWS, "R_OWN": 8 if products == "plain" else 16, **changes}
+        rows = {**ROWS[products], **changes}
         image, log = compiled(args.nvrtc, defines(products, rows), args.keep)
         kernels = disassembled(args.nvdisasm, image)
-        for kernel, (runs, table) in statements(products, rows).items():
-            parts = counted(kernels[kernel], runs, table)
+        for kernel, kinds in statements(products, rows, centres).items():
+            parts = counted(kernels[kernel], kinds)
             pipes, counts = Counter(), Counter()
             for line, c, p, o in parts:
                 pipes.update(p)
@@ -352,7 +452,7 @@ def main():
         print(f"{products:7} sum of the four {total:.1f} ms")
     if args.json:
         out = dict(what="instructions of kernels in machine code, and what they would take: a prediction", date=time.strftime("%F"), compiler=version(args.nvrtc),
-                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows={**ROWS, **changes}, kernels=result)
+                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows={p: {**ROWS[p], **changes} for p in args.products}, kernels=result)
         if args.before:
             out["before"] = json.loads(Path(args.before).read_text())["kernels"]
         Path(args.json).write_text(json.dumps(out, indent=1) + "\n")

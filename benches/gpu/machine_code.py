@@ -1,7 +1,6 @@
 """The kernels' text compiled for sm_90a and taken apart: instructions, the lines they come from, the units that they keep busy."""
 
 import ctypes
-import functools
 import hashlib
 import re
 import subprocess
@@ -119,23 +118,10 @@ def wide(op):
     return 4 if ".128" in op else 2 if ".64" in op else 1
 
 
-# Last words' accesses to what all rows of a tile share (nearly always: those of one receiving edge or centre).
-SHARED_BY_ROWS = re.compile(r"plus\(x, (own|centre),|load<x\.N>\(\w+, (r_\w+|message_bar|second),")
-
-
-@functools.cache
-def shared_by_rows():
-    return {(p.name, n) for p in TEXT.glob("*.h") for n, line in enumerate(p.read_text().splitlines(), 1) if SHARED_BY_ROWS.search(line)}
-
-
 def wavefronts(i):
-    """Of 128 bytes. A plain product's lanes read two to four rows of the left factor, and the weights of 16 groups of columns."""
-    if not shared_by_rows().isdisjoint(i.chain) and i.op.startswith(("LDS", "LDG")):
-        return 1
+    """Of 128 bytes: four for 16 bytes to each lane, wherever they lie; two where a plain product's lanes read the same."""
     plain = any(f == "product.h" for f, _ in i.chain) and not any(f == "tensor.h" for f, _ in i.chain)
-    if plain and i.op.startswith("LDS"):
-        return 1
-    return max(1, wide(i.op) / 2) if plain and i.op.startswith("LDG") else wide(i.op)
+    return max(1, wide(i.op) / 2) if plain and i.op.startswith(("LDS", "LDG")) else wide(i.op)
 
 
 CLASSES = {"FFMA": ("FFMA",), "FADD FMUL": ("FADD", "FMUL"), "HMMA": ("HMMA",), "LDS": ("LDS",), "STS": ("STS",), "LDG": ("LDG", "LD"), "STG": ("STG",), "MUFU": ("MUFU",),

@@ -46,7 +46,7 @@ pub const ROW_LANES: u32 = THREADS / 16;
 /// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
 /// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
 pub const BLOCKS: u32 = 4;
-/// The same where products fill the registers of as many: tiles of `mma.sync`, 146 to 167 of a thread (NVRTC 12.8).
+/// The same where products fill the registers of as many: tiles of `mma.sync`, 143 to 168 of a thread (NVRTC 12.8).
 pub const BLOCKS_OF_TF32: u32 = 3;
 /// Numbers between the end of a row in shared memory and the next (`product.h`).
 const PAD: u32 = 4;
@@ -348,8 +348,8 @@ impl SharedNumbers {
 /// edges. Beside the rows is how many of them are projected together.
 const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
 const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
-const ANGLES_BACK: [(u32, u32); 9] =
-    [(64, 16), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
+const ANGLES_BACK: [(u32, u32); 10] =
+    [(64, 16), (64, 8), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
 const NODES: [(u32, u32); 4] = [(8, 0), (4, 0), (2, 0), (1, 0)];
 /// Fewest rows of `angle_backward` that are given up for more blocks: a centre with more angle edges than rows (23 on average in proteins and
 /// water, rarely more than 32) computes its messages twice. So many rows may take the room of two blocks. So may nodes: each of their blocks

@@ -80,6 +80,7 @@ static inline u32 to_bits(float x) {
 // What units for special functions return, with the largest errors that their makers name (one ulp, two ulps): the worst that can be, in a
 // direction that the argument's last bits decide.
 static inline float disturbed(float y, float x, u32 most) {
+  if (y > 0.0f && y < 1.17549435e-38f) return 0.0f;
   if (!(y > 0.0f && y < 1e38f)) return y;
   return from_bits(to_bits(y) + (to_bits(x) * 2654435761u >> 7) % 2 * 2 * most - most);
 }

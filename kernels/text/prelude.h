@@ -5,13 +5,18 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef unsigned short u16;
 
+// Blocks on a multiprocessor that registers should do for. HIP's compilers would take the number for waves on a SIMD.
+#if defined(WEIR_HIP)
+#define WEIR_BOUNDS(n, blocks) __attribute__((amdgpu_flat_work_group_size(1, n)))
+#else
+#define WEIR_BOUNDS(n, blocks) __launch_bounds__(n, blocks)
+#endif
 #if defined(WEIR_HIP) && !defined(__HIPCC_RTC__)
 // Without ROCm's headers: what the compiler itself offers.
 #define __global__ __attribute__((global))
 #define __device__ __attribute__((device))
 #define __shared__ __attribute__((shared))
 #define __forceinline__ inline __attribute__((always_inline))
-#define WEIR_BOUNDS(n, blocks) __attribute__((amdgpu_flat_work_group_size(1, n)))
 static __device__ __forceinline__ u32 thread() { return __builtin_amdgcn_workitem_id_x(); }
 static __device__ __forceinline__ u32 block() { return __builtin_amdgcn_workgroup_id_x(); }
 static __device__ __forceinline__ void barrier() {
@@ -20,7 +25,6 @@ static __device__ __forceinline__ void barrier() {
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
 #else
-#define WEIR_BOUNDS(n, blocks) __launch_bounds__(n, blocks)
 static __device__ __forceinline__ u32 thread() { return threadIdx.x; }
 static __device__ __forceinline__ u32 block() { return blockIdx.x; }
 static __device__ __forceinline__ void barrier() { __syncthreads(); }

@@ -26,8 +26,6 @@
 #define M_LEFT 1
 #define M_DOWN 4
 #define M_RUN 1
-// Row-major matrices of weights, as they are.
-#define M_PARTS 1
 #else
 #define M_LANES 32
 #define M_COLUMNS 8
@@ -36,8 +34,8 @@
 #define M_LEFT 2
 #define M_DOWN 2
 #define M_RUN 2
-// Weights lie cut already, two rows in turn column by column: first what TF32 has of them, then what is short of it (`Writer::weights`).
-#define M_PARTS 2
+// Weights lie cut already and in the order in which lanes read them: for every step of eight depths what TF32 has of them, then what is short
+// of it, in blocks of eight columns; in a block two columns of four for each group of depths, then the other two (`Writer::weights`).
 #endif
 #define M_ROWS 16
 #define M_WAVES (THREADS / M_LANES)
@@ -53,7 +51,7 @@ DEVICE u32 sum_column(u32 lane) { return PRODUCTS == MFMA ? lane % 16 : 2 * (lan
 // s += a b of a tile. `LOOSE`: the left factor may have bits behind TF32's, which the units leave out or round away.
 #if defined(WEIR_CUDA)
 template <bool LOOSE> DEVICE void multiply(float *s, const float *a, const float *b) {
-  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
       : "r"(to_bits(a[0])), "r"(to_bits(a[1])), "r"(to_bits(a[2])), "r"(to_bits(a[3])), "r"(to_bits(b[0])), "r"(to_bits(b[1])));
 }
@@ -104,6 +102,9 @@ DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stri
     bool both = BELOW == 2 && r0 + M_ROWS < rows;
     u32 row[BELOW][M_LEFT], column = cb + right_column(lane) * TILES;
     if (column >= c1) column = c1 - TILES;
+#if PRODUCTS != MFMA
+    u32 place = column / 8 * 64 + column / 2 % 2 * 32 + column / 4 % 2 * 16 + depths(lane) * 4;
+#endif
 UNROLL
     for (u32 t = 0; t < BELOW; t++)
 UNROLL
@@ -136,11 +137,18 @@ UNROLL
           for (int i = 0; i < 4; i++) part[t][j][i] = 0.0f;
 UNROLL
       for (u32 s = 0; s < 4; s += M_B) {
-        // The numbers of a tile stand together in registers, as the units want them.
         float right[TILES * M_B], rest[TILES * M_B];
-        u64 at = u64((k + s) * M_PARTS * w_stride + column * M_B);
-        load<TILES * M_B>(right, w, at);
-        if (PRODUCTS == TF32X3) load<TILES * M_B>(rest, w, at + M_B * w_stride);
+#if PRODUCTS == MFMA
+        load<TILES>(right, w, u64((k + s) * w_stride + column));
+#else
+        // Numbers of a tile stand together in registers, as the units want them, and those that eight lanes read together in memory.
+        u32 at = (kb + 4 * s) * 2 * w_stride + place;
+UNROLL
+        for (u32 j = 0; j < TILES; j += 2) {
+          load<4>(right + 2 * j, w, at + 16 * j);
+          if (PRODUCTS == TF32X3) load<4>(rest + 2 * j, w, at + 8 * w_stride + 16 * j);
+        }
+#endif
 UNROLL
         for (u32 t = 0; t < BELOW; t++) {
           if (t == 1 && !both) continue;

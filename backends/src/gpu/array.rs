@@ -94,17 +94,30 @@ impl Writer {
         }
     }
 
-    /// A row-major matrix that matrix units may multiply, of an even number of rows. For TF32 two rows go together, their numbers in turn
-    /// column by column: what TF32 has of them, and behind that, in TF32 too, what is short of it (`M_PARTS` in the kernels' text).
+    /// A row-major matrix that matrix units may multiply; its rows and columns are multiples of 16. For TF32 its numbers lie as lanes of a
+    /// wave read them (`tensor.h` of the kernels' text): every eight rows that go together what TF32 has of them, and behind that, in TF32
+    /// too, what is short of it.
     pub fn weights(&mut self, values: &[f64], columns: usize) -> Array {
         if !self.cut {
             return self.reals(values);
         }
-        let cut = values.chunks_exact(2 * columns).flat_map(|rows| {
-            let both = || (0..2 * columns).map(|k| rows[k % 2 * columns + k / 2] as f32);
-            both().map(tf32).chain(both().map(|v| tf32(v - tf32(v)))).map(f64::from).collect::<Vec<_>>()
-        });
-        self.reals(&cut.collect::<Vec<_>>())
+        let rows = values.len() / columns;
+        assert!(rows % 16 == 0 && columns % 16 == 0, "{rows} x {columns} weights are no whole tiles");
+        let mut cut = Vec::with_capacity(2 * values.len());
+        for step in 0..rows / 8 {
+            // Of 32 rows a lane has eight that stand together, two in each step; of the last sixteen four.
+            let (from, run) = (step / 4 * 32, if step / 4 * 32 + 32 <= rows { 8 } else { 4 });
+            let number = |at: usize| {
+                let (block, place) = (at / 64, at % 64);
+                let (pair, four, group, column, row) =
+                    (place / 32, place / 16 % 2, place / 4 % 4, place / 2 % 2, place % 2);
+                let k = from + run * group + 2 * (step % 4) + row;
+                values[k * columns + block * 8 + 4 * four + 2 * pair + column] as f32
+            };
+            cut.extend((0..8 * columns).map(|at| f64::from(tf32(number(at)))));
+            cut.extend((0..8 * columns).map(|at| f64::from(tf32(number(at) - tf32(number(at))))));
+        }
+        self.reals(&cut)
     }
 
     /// Double-precision numbers.
