@@ -40,6 +40,11 @@ pub fn build_all(args: &KernelsBuildArgs, log: &Log) -> Result<()> {
     };
     let given = args.shared.as_deref().map(shared).transpose()?;
     let cuda = args.driver.as_deref().map(version).transpose()?;
+    let asked: Vec<u32> = args.blocks.as_deref().map_or(Ok(Vec::new()), |text| parsed("--blocks", text))?;
+    if let Some(wrong) = asked.iter().find(|b| !(1..=16).contains(*b)) {
+        return Err(Usage(format!("--blocks {wrong}: a number of 1 to 16, as WEIR_BLOCKS has it")).into());
+    }
+    let blocks: Vec<Option<u32>> = std::iter::once(None).chain(asked.into_iter().map(Some)).collect();
     let mut jobs: Vec<(Chip, Options, Vec<Source>)> = Vec::new();
     for chip in chips {
         let unknown = || {
@@ -48,9 +53,11 @@ pub fn build_all(args: &KernelsBuildArgs, log: &Log) -> Result<()> {
         let room = given.map(|most| room_of(&chip, most)).or_else(|| room(&chip)).ok_or_else(unknown)?;
         let mut sources: Vec<Source> = Vec::new();
         for &arithmetic in choices.iter().filter(|a| a.products.on(&chip)) {
-            let source = precompiled(&model, arithmetic, store, room)?;
-            if !sources.contains(&source) {
-                sources.push(source);
+            for &blocks in &blocks {
+                let source = precompiled(&model, arithmetic, store, room.holding(blocks))?;
+                if !sources.contains(&source) {
+                    sources.push(source);
+                }
             }
         }
         if sources.is_empty() {

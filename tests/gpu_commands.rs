@@ -358,14 +358,17 @@ fn dynamics_resume_with_the_bits_of_a_run_in_one_go_and_minimise_lowers_the_ener
 fn precompiled_kernels_need_no_compiler() {
     let folder = folder();
     let tiny = parity("tiny");
-    let arguments =
-        ["kernels", "build", "--arch", "host", "--model", &tiny, "--precision", "f64,f32", "--out", "kernels"];
-    good(weir(folder.path(), &arguments));
+    let build = |blocks: &str| {
+        let arguments = ["kernels", "build", "--arch", "host", "--model", &tiny, "--precision", "f64,f32"];
+        weir(folder.path(), &[&arguments[..], &["--out", "kernels", "--blocks", blocks]].concat())
+    };
+    fails(build("2,17"), 2, &["--blocks 17", "1 to 16"]);
+    good(build("16"));
     let listed = good(weir(folder.path(), &["kernels", "list", "kernels", "--json"]));
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let kernels = listed["kernels"].as_array().unwrap();
     assert!(
-        kernels.len() == 2 && kernels.iter().all(|k| k["chip"] == "host" && k["bytes"].as_u64() > Some(10_000)),
+        kernels.len() == 4 && kernels.iter().all(|k| k["chip"] == "host" && k["bytes"].as_u64() > Some(10_000)),
         "{listed}"
     );
     let bare = |precision: &str, kernels: Option<&str>| {
@@ -378,7 +381,14 @@ fn precompiled_kernels_need_no_compiler() {
     for precision in ["f64", "f32"] {
         let got: Value = serde_json::from_slice(&good(bare(precision, Some("kernels"))).stdout).unwrap();
         assert_eq!(bits(&got), bits(&eval(folder.path(), &tiny, "water.extxyz", &["--precision", precision])));
+        let mut small = bare(precision, Some("kernels"));
+        small.env("WEIR_BLOCKS", "16");
+        let got: Value = serde_json::from_slice(&good(small).stdout).unwrap();
+        assert_eq!(bits(&got), bits(&eval(folder.path(), &tiny, "water.extxyz", &["--precision", precision])));
     }
+    let mut unknown = bare("f32", Some("kernels"));
+    unknown.env("WEIR_BLOCKS", "12");
+    fails(unknown, 1, &["no compiler of kernels for host"]);
     fails(bare("f64", None), 1, &["no compiler of kernels for host"]);
     // Of another shape.
     let other = example("model.dp");

@@ -59,6 +59,9 @@ pub struct KernelsBuildArgs {
     /// Shared memory of a block, for chips that are not in the table.
     #[arg(long, value_name = "SIZE")]
     pub shared: Option<String>,
+    /// Kernels for these values of WEIR_BLOCKS too, as in 2,3,4
+    #[arg(long, value_name = "LIST")]
+    pub blocks: Option<String>,
     /// As JSON.
     #[arg(long)]
     pub json: bool,
