@@ -11,6 +11,7 @@ use super::scratch::Scratch;
 use super::share::Shared;
 use super::simd::Real;
 use super::weights::{AngleWeights, LayerWeights};
+use crate::network::PAD;
 use std::ops::Range;
 
 /// What a backward layer reads and writes.
@@ -333,8 +334,8 @@ fn scaled_product<T: Real>(ctx: &Context<T>, bar: &[T], r: &[T], slope: &[T], ou
             for ((out, bar), slope) in
                 out.chunks_exact_mut(width).zip(bar.chunks_exact(width)).zip(slope.chunks_exact(width))
             {
-                for c in 0..width {
-                    out[c] = bar[c].times(r[c]).times(slope[c]);
+                for (((out, bar), r), slope) in out.iter_mut().zip(bar).zip(r).zip(slope) {
+                    *out = bar.times(*r).times(*slope);
                 }
             }
         },
@@ -376,12 +377,18 @@ fn gram_backward<T: Real>(ctx: &Context<T>, h: &[T], q_bar: &[T], h_bar: &mut [T
                         }
                         out[d] = T::from_f64(sum / 3.0);
                     }
+                    for (x, row) in q_bar.chunks_exact(width).enumerate() {
+                        // PAD sums side by side: one chain over the row would wait for itself.
+                        let mut sums = [0.0; PAD];
+                        for (row, h) in row.chunks_exact(PAD).zip(h.chunks_exact(PAD)) {
+                            for ((sum, q), h) in sums.iter_mut().zip(row).zip(h) {
+                                *sum += q.to_f64() * h.to_f64();
+                            }
+                        }
+                        out[x] = T::from_f64(out[x].to_f64() + sums.iter().sum::<f64>() / 3.0);
+                    }
                 },
             );
-            for x in 0..s.axis {
-                let axis: f64 = (0..width).map(|d| q_bar[x * width + d].to_f64() * h[d].to_f64()).sum();
-                out[x] = T::from_f64(out[x].to_f64() + axis / 3.0);
-            }
         }
     }
 }

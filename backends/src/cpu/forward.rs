@@ -271,8 +271,6 @@ impl<T: Real> ForwardLayer<'_, T> {
             if !ctx.model.descriptor.options.smooth_edge_update {
                 // Edges outside the angle set feed their own feature to the second map.
                 t.s[m * s.ep..ne * s.ep].copy_from_slice(&e_in[m * s.ep..ne * s.ep]);
-            } else {
-                t.s[m * s.ep..ne * s.ep].fill(T::default());
             }
         }
         // Rebuilding needs no messages to the node: the leading columns are left out.
@@ -309,20 +307,7 @@ impl<T: Real> ForwardLayer<'_, T> {
         );
         if let Some(a) = angle {
             self.angles(ctx, &AngleMaps::all(a, s.ep), i, &centre[wd..], t);
-            ctx.multiply(&a.linear2.forward, ne, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
-            bias_activate(ctx, &mut t.e2[..ne * s.ep], &a.bias2, &mut []);
-            let (e2, r) = (&t.e2, &w.r_e2);
-            ctx.run(
-                Class::Element,
-                #[inline(always)]
-                || {
-                    for (row, m) in e_out.chunks_exact_mut(s.ep).zip(e2.chunks_exact(s.ep)) {
-                        for c in 0..s.ep {
-                            row[c] = row[c].plus(r[c].times(m[c]));
-                        }
-                    }
-                },
-            );
+            self.second_message(ctx, a, ne, m, e_out, t);
         }
         if let Some(Target::Packed(rows)) = &self.edges_out {
             // SAFETY: rows of this centre only.
@@ -334,6 +319,40 @@ impl<T: Real> ForwardLayer<'_, T> {
         }
         t.e2_slope = made;
         t.e0 = e0;
+    }
+
+    /// E2 from S: adds the second message to the centre's edges.
+    fn second_message(
+        &self,
+        ctx: &Context<T>,
+        w: &AngleWeights<T>,
+        ne: usize,
+        m: usize,
+        e_out: &mut [T],
+        t: &mut Scratch<T>,
+    ) {
+        let ep = ctx.s.ep;
+        // Outside the angle set S is zero, unless the edge's own feature stands for it: one row serves all those edges.
+        let alike = ctx.model.descriptor.options.smooth_edge_update && m < ne;
+        let own = if alike { m } else { ne };
+        let rows = own + usize::from(alike);
+        ctx.multiply(&w.linear2.forward, own, &t.s, ep, &mut t.e2, ep, ep, false);
+        t.e2[own * ep..rows * ep].fill(T::default());
+        bias_activate(ctx, &mut t.e2[..rows * ep], &w.bias2, &mut []);
+        let (e2, r) = (&t.e2, &self.weights.r_e2[..ep]);
+        let last = e2[..rows * ep].chunks_exact(ep).last().unwrap_or_default();
+        ctx.run(
+            Class::Element,
+            #[inline(always)]
+            || {
+                let messages = e2[..own * ep].chunks_exact(ep).chain(std::iter::repeat(last));
+                for (row, message) in e_out.chunks_exact_mut(ep).zip(messages) {
+                    for ((x, r), y) in row.iter_mut().zip(r).zip(message) {
+                        *x = x.plus(r.times(*y));
+                    }
+                }
+            },
+        );
     }
 
     /// S of the centre's angle edges into the scratch, angles updated where they live on.

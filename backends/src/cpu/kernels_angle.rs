@@ -1,6 +1,6 @@
 //! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
 
-use super::simd::{each, in_groups, load_group, store_group, Activator, Function, Real, WithFunction};
+use super::simd::{add_group, each, in_groups, load_group, store_group, Activator, Function, Real, WithFunction};
 use pulp::{Simd, WithSimd};
 
 /// Messages of a row of angles: activates `pre = c + base + other[f]`, sums the edge message with weights, updates the angles.
@@ -186,30 +186,35 @@ impl<T: Real> WithSimd for AngleBackward<'_, T> {
         self.own_bar[..wa].fill(T::default());
         for f in 0..m {
             let weight = T::splat(s, self.weight[f]);
-            let mut product = T::splat(s, T::default());
+            // Even and odd registers have sums of their own: one chain would wait for itself.
+            let mut product = [T::splat(s, T::default()); 2];
             // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
             unsafe {
                 let slope = self.slope.as_mut_ptr().add(f * wa);
-                let other = self.other_bar.as_mut_ptr().add(f * wa);
-                let mut col = 0;
-                while col < wa {
-                    let bar = if col < ep {
-                        let g = T::load(s, self.sum_bar.as_ptr().add(col));
-                        product = T::fma(s, T::load(s, self.message.as_ptr().add(f * ep + col)), g, product);
-                        T::mul(s, weight, g)
-                    } else {
-                        let a_bar = T::load(s, self.a_bar.as_ptr().add(f * ap + col - ep));
-                        T::mul(s, T::load(s, self.r.as_ptr().add(col - ep)), a_bar)
-                    };
-                    let d = T::mul(s, bar, T::load(s, slope.add(col)));
-                    T::store(s, slope.add(col), d);
-                    let own = self.own_bar.as_mut_ptr().add(col);
-                    T::store(s, own, T::add(s, T::load(s, own), d));
-                    T::store(s, other.add(col), T::add(s, T::load(s, other.add(col)), d));
-                    col += lanes;
-                }
+                let (own, other) = (self.own_bar.as_mut_ptr(), self.other_bar.as_mut_ptr().add(f * wa));
+                in_groups!(lanes, 0, ep, U, col, {
+                    let g = load_group::<T, S, U>(s, self.sum_bar.as_ptr().add(col));
+                    let message = load_group::<T, S, U>(s, self.message.as_ptr().add(f * ep + col));
+                    for u in 0..U {
+                        product[u % 2] = T::fma(s, message[u], g[u], product[u % 2]);
+                    }
+                    let old = load_group::<T, S, U>(s, slope.add(col));
+                    let d = each!(weight, U, u, T::mul(s, T::mul(s, weight, g[u]), old[u]));
+                    store_group(s, slope.add(col), d);
+                    add_group(s, own.add(col), d);
+                    add_group(s, other.add(col), d);
+                });
+                in_groups!(lanes, ep, wa, U, col, {
+                    let a_bar = load_group::<T, S, U>(s, self.a_bar.as_ptr().add(f * ap + col - ep));
+                    let r = load_group::<T, S, U>(s, self.r.as_ptr().add(col - ep));
+                    let old = load_group::<T, S, U>(s, slope.add(col));
+                    let d = each!(weight, U, u, T::mul(s, T::mul(s, r[u], a_bar[u]), old[u]));
+                    store_group(s, slope.add(col), d);
+                    add_group(s, own.add(col), d);
+                    add_group(s, other.add(col), d);
+                });
             }
-            self.products[f] = T::sum_lanes(s, product).to_f64();
+            self.products[f] = T::sum_lanes(s, T::add(s, product[0], product[1])).to_f64();
         }
     }
 }
