@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Subcommand)]
 pub enum KernelsCommand {
     /// Compile into a folder, which WEIR_KERNEL_DIR names later.
-    Build(KernelsBuildArgs),
+    Build(Box<KernelsBuildArgs>),
     /// What a folder has.
     List {
         /// The folder.
