@@ -373,6 +373,21 @@ fn every_value_is_explained_with_its_origin() {
     assert!(lines.iter().all(|l| known(&l.name)));
 }
 
+/// Keywords of the Python package and the page of variables are written by hand: both have every setting.
+#[test]
+fn every_setting_is_a_keyword_of_python_and_on_the_page_of_variables() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = std::fs::read_to_string(root.join("docs/environment.md")).unwrap();
+    let stub = std::fs::read_to_string(root.join("ffi/python/python/weir/_settings.pyi")).unwrap();
+    // `head` is a keyword that the package's classes name themselves; the others without one are no settings of a calculation.
+    let elsewhere = ["head", "config", "shared"];
+    for key in NAMES.iter().map(|n| n.key) {
+        assert!(page.contains(&format!("`WEIR_{}`", key.to_uppercase())), "docs/environment.md lacks {key}");
+        let keyword = stub.lines().any(|l| l.trim_start().starts_with(&format!("{key}: ")));
+        assert_eq!(keyword, !elsewhere.contains(&key), "{key} in _settings.pyi");
+    }
+}
+
 #[test]
 fn a_policy_opens_the_kinds_of_this_machine_within_its_budgets() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

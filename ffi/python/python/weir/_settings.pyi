@@ -17,6 +17,7 @@ class Settings(TypedDict, total=False):
     checkpoint: Optional[str]
     store: Optional[str]
     precision: Optional[str]
+    blocks: Optional[_Number]
     threads: Optional[_Number]
     numa_node: Optional[_Number]
     scratch_dir: Optional[_Path]
