@@ -38,12 +38,11 @@ impl<T: Real> Activator<T> {
     fn other<S: Simd, const U: usize>(&self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
         let one = T::splat(s, T::from_f64(1.0));
         match self.kind {
-            Activation::Silu => silu::<T, S, U>(s, x),
+            Activation::Silu => silu::<T, S, U>(s, x, T::sigmoid(s, x)),
             Activation::Tanh => {
                 // tanh x = 2 sigmoid(2x) - 1
                 let two = T::splat(s, T::from_f64(2.0));
-                let r =
-                    sigmoid_of_minus::<T, S, U>(s, each!(one, U, u, T::mul(s, x[u], T::splat(s, T::from_f64(-2.0)))));
+                let r = T::sigmoid(s, each!(one, U, u, T::mul(s, x[u], two)));
                 let four = T::splat(s, T::from_f64(4.0));
                 (
                     each!(one, U, u, T::fma(s, r[u], two, T::splat(s, T::from_f64(-1.0)))),
@@ -51,7 +50,7 @@ impl<T: Real> Activator<T> {
                 )
             }
             Activation::Sigmoid => {
-                let r = sigmoid_of_minus::<T, S, U>(s, each!(one, U, u, T::sub(s, T::splat(s, T::default()), x[u])));
+                let r = T::sigmoid(s, x);
                 (r, each!(one, U, u, T::mul(s, r[u], T::sub(s, one, r[u]))))
             }
             Activation::Linear => (x, [one; U]),
@@ -83,19 +82,10 @@ impl<T: Real> Activator<T> {
 /// Values and slopes of U registers.
 type Pairs<T, S, const U: usize> = ([<T as Real>::V<S>; U], [<T as Real>::V<S>; U]);
 
-/// `1 / (1 + exp y)`
+/// silu and its slope from `r = sigmoid x`.
 #[inline(always)]
-fn sigmoid_of_minus<T: Real, S: Simd, const U: usize>(s: S, y: [T::V<S>; U]) -> [T::V<S>; U] {
+fn silu<T: Real, S: Simd, const U: usize>(s: S, x: [T::V<S>; U], r: [T::V<S>; U]) -> Pairs<T, S, U> {
     let one = T::splat(s, T::from_f64(1.0));
-    let below = T::exp(s, y);
-    let below = each!(one, U, u, T::add(s, one, below[u]));
-    each!(one, U, u, T::div(s, one, below[u]))
-}
-
-#[inline(always)]
-fn silu<T: Real, S: Simd, const U: usize>(s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
-    let one = T::splat(s, T::from_f64(1.0));
-    let r = sigmoid_of_minus::<T, S, U>(s, each!(one, U, u, T::sub(s, T::splat(s, T::default()), x[u])));
     let rest = each!(one, U, u, T::sub(s, one, r[u]));
     let inner = each!(one, U, u, T::fma(s, x[u], rest[u], one));
     (each!(one, U, u, T::mul(s, x[u], r[u])), each!(one, U, u, T::mul(s, r[u], inner[u])))
@@ -127,7 +117,9 @@ impl<T: Real, S: Simd> Function<T, S> for Other<T> {
 #[derive(Clone, Copy)]
 struct Silut<T: Real, S: Simd> {
     threshold: T::V<S>,
-    minus_two_k: T::V<S>,
+    /// Below it x needs neither the other branch nor a bound of the exponential's argument.
+    short: T::V<S>,
+    two_k: T::V<S>,
     four_k: T::V<S>,
     offset: T::V<S>,
 }
@@ -138,7 +130,8 @@ impl<T: Real, S: Simd> Silut<T, S> {
         let k = a.slope.to_f64();
         Self {
             threshold: T::splat(s, a.threshold),
-            minus_two_k: T::splat(s, T::from_f64(-2.0 * k)),
+            short: T::splat(s, T::from_f64(a.threshold.to_f64().min(T::LARGEST))),
+            two_k: T::splat(s, T::from_f64(2.0 * k)),
             four_k: T::splat(s, T::from_f64(4.0 * k)),
             offset: T::splat(s, T::from_f64(a.offset.to_f64() - 1.0)),
         }
@@ -154,17 +147,17 @@ impl<T: Real, S: Simd> Function<T, S> for Silut<T, S> {
         for u in 1..U {
             largest = T::max(s, largest, x[u]);
         }
-        if T::all_less(s, largest, self.threshold) {
-            return silu::<T, S, U>(s, x);
-        }
         let one = T::splat(s, T::from_f64(1.0));
+        if T::all_less(s, largest, self.short) {
+            let below = T::one_plus_exp_minus(s, x);
+            return silu::<T, S, U>(s, x, each!(one, U, u, T::div(s, one, below[u])));
+        }
         let mut argument = x;
         for u in 0..U {
-            let below = T::sub(s, T::splat(s, T::default()), x[u]);
-            let above = T::mul(s, self.minus_two_k, T::sub(s, x[u], self.threshold));
-            argument[u] = T::choose_less(s, x[u], self.threshold, below, above);
+            let above = T::mul(s, self.two_k, T::sub(s, x[u], self.threshold));
+            argument[u] = T::choose_less(s, x[u], self.threshold, x[u], above);
         }
-        let r = sigmoid_of_minus::<T, S, U>(s, argument);
+        let r = T::sigmoid(s, argument);
         let (mut value, mut slope) = (r, r);
         for u in 0..U {
             let rest = T::sub(s, one, r[u]);
@@ -213,7 +206,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for ActivationKernel<'_, T> {
         let want = !self.slopes.is_empty();
         assert!(!want || self.slopes.len() == self.values.len());
         let end = self.values.len();
-        in_groups!(step, 0, end, U, at, {
+        in_groups!([8, 4, 2, 1], step, 0, end, U, at, {
             // SAFETY: the group ends within the values, and the slopes are as long.
             unsafe {
                 let values = self.values.as_mut_ptr().add(at);

@@ -3,33 +3,22 @@
 use super::real::Real;
 use pulp::Simd;
 
-/// Runs `$body` for columns `$from .. $to` in groups of 4, then 2, then 1 registers: `$u` is the group's size (a constant), `$col` its
-/// first column. The range is a multiple of the lanes.
+/// Runs `$body` for columns `$from .. $to` in groups of 4, then 2, then 1 registers, or of the sizes given: `$u` is the group's size
+/// (a constant), `$col` its first column. The range is a multiple of the lanes.
 macro_rules! in_groups {
-    ($lanes:expr, $from:expr, $to:expr, $u:ident, $col:ident, $body:block) => {{
+    ($lanes:expr, $from:expr, $to:expr, $u:ident, $col:ident, $body:block) => {
+        in_groups!([4, 2, 1], $lanes, $from, $to, $u, $col, $body)
+    };
+    ([$($size:literal),*], $lanes:expr, $from:expr, $to:expr, $u:ident, $col:ident, $body:block) => {{
         let (lanes, to) = ($lanes, $to);
         let mut $col = $from;
-        {
-            const $u: usize = 4;
+        $({
+            const $u: usize = $size;
             while $col + $u * lanes <= to {
                 $body
                 $col += $u * lanes;
             }
-        }
-        {
-            const $u: usize = 2;
-            while $col + $u * lanes <= to {
-                $body
-                $col += $u * lanes;
-            }
-        }
-        {
-            const $u: usize = 1;
-            while $col < to {
-                $body
-                $col += lanes;
-            }
-        }
+        })*
     }};
 }
 pub(crate) use in_groups;
