@@ -280,6 +280,10 @@ impl<T: Real> BackwardLayer<'_, T> {
         let ap = wa - s.ep;
         let first = graph.first_edge[i] as usize;
         t.other_bar[..m * wa].fill(T::default());
+        t.v_bar[..m].fill(0.0);
+        for (v, edge) in t.v.iter_mut().zip(&ctx.geometry[first..first + m]) {
+            *v = edge.v.to_f64();
+        }
         let angle_scale = 1.0 / ctx.model.descriptor.options.angle_scale().sqrt().sqrt();
         let adjoint = self.a_bar.as_ref().expect("a layer with angles has their adjoints");
         for k in 0..m {
@@ -309,11 +313,28 @@ impl<T: Real> BackwardLayer<'_, T> {
             );
             ctx.multiply(&w.angle.adjoint, m, slope, wa, &mut t.c, s.ap, s.ap, false);
             join(ctx, a_bar, self.weights.keep[2], &t.c);
-            let v_k = ctx.geometry[first + k].v.to_f64();
-            for f in 0..m {
-                geometry_bar[k][4] += t.products[f] * ctx.geometry[first + f].v.to_f64() * angle_scale;
-                geometry_bar[f][4] += t.products[f] * v_k * angle_scale;
-            }
+            // `dE/d(v_e v_f)` goes to both edges.
+            let (v, v_bar, products) = (&t.v[..m], &mut t.v_bar[..m], &t.products[..m]);
+            let of_own = ctx.run(
+                Class::Element,
+                #[inline(always)]
+                || {
+                    let mut own = [0.0; 4];
+                    for (p, v) in products.chunks(4).zip(v.chunks(4)) {
+                        for (own, (p, v)) in own.iter_mut().zip(p.iter().zip(v)) {
+                            *own += p * v;
+                        }
+                    }
+                    for (bar, p) in v_bar.iter_mut().zip(products) {
+                        *bar += p * v[k];
+                    }
+                    own[0] + own[1] + own[2] + own[3]
+                },
+            );
+            v_bar[k] += of_own;
+        }
+        for (bar, v_bar) in geometry_bar.iter_mut().zip(&t.v_bar[..m]) {
+            bar[4] += v_bar * angle_scale;
         }
         centre_bar[..wa].fill(T::default());
         for row in t.own_bar[..m * wa].chunks_exact(wa) {

@@ -7,7 +7,7 @@ use super::super::context::{round_geometry, Context};
 use super::super::fit::FIT_BLOCK;
 use super::super::forward::ForwardLayer;
 use super::super::kernels_edge::Gather;
-use super::super::scratch::BLOCK;
+use super::super::scratch::block;
 use super::super::share::Shared;
 use super::super::simd::Real;
 use super::super::slots::{angle_rows, edge_rows, features, targets};
@@ -74,7 +74,7 @@ impl<T: Real> Executor<T> {
         let banks = self.layout.plan.program.banks;
         let (centre, neighbour) = &mut self.buffers.banks[layer % banks];
         let (centre, neighbour) = (Shared::new(centre), Shared::new(neighbour));
-        parallel(&self.scratch, 0..graph.atoms(), 2 * BLOCK, |block, _| {
+        parallel(&self.scratch, 0..graph.atoms(), 2 * block(graph.atoms(), self.scratch.len()), |block, _| {
             let rows = block.len();
             // SAFETY: the rows of this block.
             let (c, n) =
@@ -117,9 +117,11 @@ impl<T: Real> Executor<T> {
             nodes_out,
         };
         let angles_only = !with_nodes && output.edges == Place::None;
-        parallel(&self.scratch, tile.centres.clone(), BLOCK, |block, t| match angles_only {
-            true => forward.angles_only(&context, block, &mut t.0),
-            false => forward.block(&context, block, &mut t.0),
+        parallel(&self.scratch, tile.centres.clone(), block(tile.centres.len(), self.scratch.len()), |block, t| {
+            match angles_only {
+                true => forward.angles_only(&context, block, &mut t.0),
+                false => forward.block(&context, block, &mut t.0),
+            }
         });
         match self.beyond.take() {
             Some(value) => Err(ComputeError::Stored { layer: layer + 1, value, store: self.store.to_string() }),
@@ -177,7 +179,9 @@ impl<T: Real> Executor<T> {
             first_edge: tile.edges.start,
             geometry_bar: Shared::new(&mut b.geometry_bar),
         };
-        parallel(&self.scratch, tile.centres.clone(), BLOCK, |block, t| backward.block(&context, block, &mut t.0));
+        parallel(&self.scratch, tile.centres.clone(), block(tile.centres.len(), self.scratch.len()), |block, t| {
+            backward.block(&context, block, &mut t.0)
+        });
     }
 
     pub(super) fn gather(&mut self, graph: &Graph, layer: usize, tile: usize) {
@@ -220,7 +224,7 @@ impl<T: Real> Executor<T> {
         let (wc, wd, np) = (s.centre_projection(layer), s.edge_messages(layer), s.np);
         let node_bar = Shared::new(&mut b.node_bar);
         let (self_bar, centre_bar, message_sum, node_sum) = (&b.self_bar, &b.centre_bar, &b.message_sum, &b.node_sum);
-        parallel(&self.scratch, 0..graph.atoms(), BLOCK, |block, t| {
+        parallel(&self.scratch, 0..graph.atoms(), block(graph.atoms(), self.scratch.len()), |block, t| {
             let (from, rows) = (block.start, block.len());
             // SAFETY: the rows of this block.
             let bar = unsafe { node_bar.piece(from * np, rows * np) };
@@ -249,7 +253,7 @@ impl<T: Real> Executor<T> {
         let e_bar = edge_rows(&self.memory, s, tile, adjoint.edges).expect("edges have adjoints in every layer");
         let a_bar = angle_rows(&self.memory, s, tile, adjoint.angles);
         let geometry_bar = &b.geometry_bar;
-        parallel(&self.scratch, tile.centres.clone(), BLOCK, |block, t| {
+        parallel(&self.scratch, tile.centres.clone(), block(tile.centres.len(), self.scratch.len()), |block, t| {
             for i in block {
                 let edges = graph.edges_of(i);
                 // SAFETY: the edges of this centre.
