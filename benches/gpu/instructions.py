@@ -173,7 +173,8 @@ def edge_backward(t, rows, r, some):
 
 def angles(t, rows, own_rows, g, m, own):
     """What both angle kernels share: `g` receiving edges of m (or none), and `own` receiving edges projected together (or none)."""
-    project, others, stage, ahead, add = (line_of("angle.h", f"DEVICE void {w}") for w in ("project_own", "stage_others", "stage_angles", "stage_ahead", "sum_messages"))
+    names = ("project_own", "stage_others", "stage_angles", "stage_ahead", "take_rows", "sum_messages")
+    project, others, stage, ahead, take, add = (line_of("angle.h", f"DEVICE void {w}") for w in names)
     r = g * m
     return [
         ("angle.h", project, only(own, Loop("STS", own * EC))),
@@ -182,6 +183,7 @@ def angles(t, rows, own_rows, g, m, own):
         ("angle.h", stage, only(g and not t, Loop("STS", r * AP))),
         # Where tensor cores are, copies ahead take the place of that in all layers but the first.
         ("angle.h", ahead, only(g and t, Loop("LDGSTS", r * AP))),
+        ("angle.h", take, only(g, Loop("", 0))),
         ("angle.h", add, only(g, Warps("FFMA", math.ceil(g * EP / 128) * m * 4))),
     ]
 
