@@ -292,6 +292,23 @@ def instructions():
     return text + f"[{name}](../benches/results/{name}), `benches/gpu/instructions.py`, {data['date']}, {data['compiler']}; no kernel has run.\n"
 
 
+def whole_steps():
+    """Whole steps as instructions.py predicts them, beside what is wanted."""
+    data, name = latest("*-instructions.json")
+    whole = data["whole_steps"]
+    rows = []
+    for products, steps in whole["steps"].items():
+        for protein, s in steps.items():
+            factors = s["scheduling"].values()
+            rows.append([f"`{products}`", protein, s["atoms"], f"{min(factors):.2f} to {max(factors):.2f}", f"{s['four_ms']:.1f}", f"{s['others_ms']:.1f}",
+                         f"{s['launches_ms']:.1f}", f"**{s['ms']:.1f}**", s["target_ms"]])
+    first = next(iter(next(iter(whole["steps"].values())).values()))
+    head = ["products", "structure", "atoms", "factor of scheduling", "the four, ms", "other kernels", "launches", "a step, ms", "target"]
+    return "Predicted:\n\n" + table(head, rows) + (
+        f"\n{first['launches']:.0f} launches a step at {1e6 * whole['launch_s']:g} us, an assumption ([h100-80-pcie-host](../hardware-notes/machines/h100-80-pcie-host.toml)); bytes, FLOP and launches from "
+        f"[{first['traffic']}](../benches/results/{first['traffic']}), the rest from [{name}](../benches/results/{name}).\n")
+
+
 def gpu():
     found = sorted(RESULTS.glob("*-gpu-check.json"))
     found = [(json.loads(p.read_text()), p.name) for p in found]
@@ -351,7 +368,7 @@ def readme():
 
 def main():
     check = "--check" in sys.argv[1:]
-    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "gpu": gpu, "doors": doors, "stored": stored, "results": readme, "proteins": proteins}
+    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "whole_steps": whole_steps, "gpu": gpu, "doors": doors, "stored": stored, "results": readme, "proteins": proteins}
     made = {ROOT / "docs/performance-spill.svg": spill_picture(), ROOT / "docs/doors.svg": doors_picture(),
             ROOT / "docs/gromacs-proteins.svg": proteins_picture(), ROOT / "docs/gromacs-native-energies.svg": native_picture()}
     for page in PAGES:

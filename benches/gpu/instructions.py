@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Instructions of the hot kernels, counted in their machine code, and what they would take on an H100: a prediction, not a measurement.
+"""Instructions of the hot kernels, counted in their machine code, and what a step would take on an H100: a prediction, not a measurement.
 
     python benches/gpu/instructions.py --nvrtc libnvrtc.so.12 --nvdisasm nvdisasm [--products plain tf32x3] [--json FILE]
 
 Compiles the kernel text for sm_90a with NVRTC (as the library does, plus line tables), disassembles it with nvdisasm and gives every
 instruction to a statement of the text: to the inner loop of a product (so many times for each step of k), to what surrounds it (once for each
-tile of the result), or to a loop over elements. How often statements run in a step of 2PTC follows from its counts of atoms, edges and angles and
-from the rows in shared memory; each kernel's time is then bounded by the busiest of its pipes.
+tile of the result), or to a loop over elements. How often statements run in a step follows from the edges and angle edges of every atom of the
+protein, which its positions tell, and from the rows in shared memory; each kernel's time is then bounded by the busiest of its pipes.
 
-What is assumed is in ASSUMED below and in the comments of `statements`; latencies, barriers, the caches' misses and the tail of a launch
-are left out, so a kernel with too few waves will be slower than this says. Device memory is bounded apart (benches/traffic.rs).
+What is assumed is in ASSUMED below and in the comments of `statements`; latencies, barriers and the caches' misses are left out, so a kernel
+with too few waves will be slower than this says. The sums of the four are of 2PTC; the whole steps behind them, of all four proteins of
+examples/proteins, add device memory, the tails of launches and all other kernels (whole_step.py).
 """
 
 import argparse
@@ -21,7 +22,8 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from machine_code import ROOT, TEXT, compiled, disassembled, kind, pipe, version, wavefronts, wide
+import whole_step
+from machine_code import TEXT, compiled, disassembled, kind, pipe, version, wavefronts, wide
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
 # integer and logic 64; conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
@@ -35,9 +37,10 @@ ATOMS, EDGES, ANGLE_EDGES, ANGLES = 4114, 299_380, 93_642, 2_257_334
 NP, EP, AP, EC = 128, 64, 32, 32
 WA, WD = EP + AP, NP + EP
 SIGMOID = 1 / (1 + math.exp(-3.0))
-# As `Shape::fitted` (kernels/src/source.rs) chooses for an H100, by products.
-ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=8, R_NODE=8)
-ROWS = {"plain": {**ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6}, "tf32": ROWS, "tf32x3": ROWS}
+# Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, and blocks of a multiprocessor that it leaves room for, by products.
+TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=8, R_NODE=8)
+ROWS = {"plain": {**TF32_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS}
+BLOCKS = {"plain": 4, "tf32": 3, "tf32x3": 3}
 
 
 def defines(products, rows):
@@ -173,7 +176,8 @@ def edge_backward(t, rows, r, some):
 
 def angles(t, rows, own_rows, g, m, own):
     """What both angle kernels share: `g` receiving edges of m (or none), and `own` receiving edges projected together (or none)."""
-    project, others, stage, ahead, add = (line_of("angle.h", f"DEVICE void {w}") for w in ("project_own", "stage_others", "stage_angles", "stage_ahead", "sum_messages"))
+    names = ("project_own", "stage_others", "stage_angles", "stage_ahead", "take_rows", "sum_messages")
+    project, others, stage, ahead, take, add = (line_of("angle.h", f"DEVICE void {w}") for w in names)
     r = g * m
     return [
         ("angle.h", project, only(own, Loop("STS", own * EC))),
@@ -182,6 +186,7 @@ def angles(t, rows, own_rows, g, m, own):
         ("angle.h", stage, only(g and not t, Loop("STS", r * AP))),
         # Where tensor cores are, copies ahead take the place of that in all layers but the first.
         ("angle.h", ahead, only(g and t, Loop("LDGSTS", r * AP))),
+        ("angle.h", take, only(g, Loop("", 0))),
         ("angle.h", add, only(g, Warps("FFMA", math.ceil(g * EP / 128) * m * 4))),
     ]
 
@@ -251,21 +256,6 @@ def statements(products, rows, centres):
         owns = Counter(r for _, m in centres for r in chunks_of(m, own))
         out[name] = [(15 * times, table(t, rows, g, m, 0)) for (g, m), times in groups.items()]
         out[name] += [(15 * times, table(t, rows, 0, 1, r)) for r, times in owns.items()]
-    return out
-
-
-def counts_of(path):
-    """Edges within 6 A and angle edges within 4 A of every atom of an extended xyz file without a cell."""
-    x = [tuple(map(float, line.split()[1:4])) for line in path.read_text().splitlines()[2:]]
-    cells = defaultdict(list)
-    for a in x:
-        cells[tuple(int(c // 6) for c in a)].append(a)
-    out = []
-    for a in x:
-        home = [int(c // 6) for c in a]
-        near = (b for d in range(27) for b in cells.get((home[0] + d % 3 - 1, home[1] + d // 3 % 3 - 1, home[2] + d // 9 - 1), ()))
-        squares = [sum((p - q) ** 2 for p, q in zip(a, b)) for b in near]
-        out.append((sum(q < 36 for q in squares) - 1, sum(q < 16 for q in squares) - 1))
     return out
 
 
@@ -379,6 +369,11 @@ def counted(code, kinds):
             if here and table[here[-1]][2] is not None:
                 parts[here[-1]].append(i)
                 break
+    for k, (file, line, statement) in enumerate(table):
+        called = re.search(r"product(_rows|_seen)?<", "".join((TEXT / file).read_text().splitlines()[line - 1:line + 2]))
+        if file != "product.h" and called and not any(i.op.startswith(("FFMA", "HMMA")) for i in parts[k]):
+            # ptxas leaves a call out of its line table that stands in a line of the same number as the call around it.
+            raise SystemExit(f"{file}:{line}: no multiplication comes from this product; move its call by a line")
     words = [k for k, s in enumerate(table) if s[0] != "product.h" and getattr(s[2], "all", None)]
     powers = sum(i.op.startswith("MUFU.EX2") for k in words for i in parts[k])
     out = []
@@ -408,6 +403,33 @@ def milliseconds(pipes):
     return of
 
 
+def hot_milliseconds(kernels, products, rows, centres):
+    """Kernel -> milliseconds of its busiest pipe in a step of these centres."""
+    out = {}
+    for kernel, kinds in statements(products, rows, centres).items():
+        pipes = Counter()
+        for _, _, p, _ in counted(kernels[kernel], kinds):
+            pipes.update(p)
+        out[kernel] = max(milliseconds(pipes).values())
+    return out
+
+
+def steps(kernels, products, rows, registers, proteins):
+    """Protein -> the whole step, predicted."""
+    hertz = ASSUMED["GHz"] * 1e9 * ASSUMED["multiprocessors"]
+    # Multiply-adds of a warp instruction; an m16n8k8 has 1024.
+    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, tensor=2 * 1024 * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"])
+    out = {}
+    for name, centres in proteins.items():
+        scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])
+        step = whole_step.predicted(centres, hot_milliseconds(kernels, products, rows, centres), scheduling, products, rates, rows["R_NODE"])
+        out[name] = step | dict(target_ms=whole_step.TARGETS[name])
+        print(f"{products:7} {name} ({step['atoms']} atoms): {step['ms']:.1f} ms a step (target {whole_step.TARGETS[name]}): the four with their tails and device memory "
+              f"{step['four_ms']:.1f}, others {step['others_ms']:.1f}, {step['launches']:.0f} launches {step['launches_ms']:.2f}; scheduling "
+              + " ".join(f"{k} {v:.2f}" for k, v in step["scheduling"].items()))
+    return out
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--nvrtc", required=True)
@@ -421,10 +443,11 @@ def main():
     parser.add_argument("--before", help="such a file of an older text, whose times are kept beside these")
     args = parser.parse_args()
     changes = {k: int(v) for k, v in (w.split("=") for w in args.rows.split(","))} if args.rows else {}
-    centres = counts_of(ROOT / "examples/proteins/2PTC.extxyz")
+    proteins = {name: whole_step.counts_of(whole_step.structure(name)) for name in whole_step.TARGETS}
+    centres = proteins["2PTC"]
     found = len(centres), sum(n for n, _ in centres), sum(m for _, m in centres), sum(m * m for _, m in centres)
     assert found == (ATOMS, EDGES, ANGLE_EDGES, ANGLES), f"2PTC has other counts: {found}"
-    result = {}
+    result, whole = {}, {}
     for products in args.products:
         rows = {**ROWS[products], **changes}
         image, log = compiled(args.nvrtc, defines(products, rows), args.keep)
@@ -450,9 +473,11 @@ def main():
                   f"{ms[worst]:.2f} ms by {worst}; " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(ms.items(), key=lambda kv: -kv[1]) if v > 0.05))
         total = sum(max(k["milliseconds"].values()) for k in result[products].values())
         print(f"{products:7} sum of the four {total:.1f} ms")
+        registers = {kernel: k["registers"] for kernel, k in result[products].items()}
+        whole[products] = steps(kernels, products, rows, registers, proteins)
     if args.json:
         out = dict(what="instructions of kernels in machine code, and what they would take: a prediction", date=time.strftime("%F"), compiler=version(args.nvrtc),
-                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows={p: {**ROWS[p], **changes} for p in args.products}, kernels=result)
+                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows={p: {**ROWS[p], **changes} for p in args.products}, kernels=result, whole_steps=dict(launch_s=whole_step.machine()["launch_s"], steps=whole))
         if args.before:
             out["before"] = json.loads(Path(args.before).read_text())["kernels"]
         Path(args.json).write_text(json.dumps(out, indent=1) + "\n")

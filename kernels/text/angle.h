@@ -2,6 +2,20 @@
 // receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order. Products of receiving edges
 // are plain ones always: one or two rows would leave the tiles of matrix units empty, and forward and backward must agree.
 
+// Which centre a block works on, and where its edges and angles begin: among all edges (`from`), in the tile's arrays of edges (from - tile_edge),
+// of angles and of angle edges.
+struct AngleCentre {
+  u32 i, from, ne, m, tile_edge;
+  u64 angle, pair;
+};
+DEVICE AngleCentre angle_centre_of(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle,
+                                   IN(u32) first_pair) {
+  u32 tile_edge = first_edge[first_centre], tile_pair = first_pair[first_centre];
+  u64 tile_angle = first_angle[first_centre];
+  Centre t = centre_of(first_centre, turns, first_edge, angle_edges);
+  return {t.i, t.from, t.ne, t.m, tile_edge, first_angle[t.i] - tile_angle, u64(first_pair[t.i] - tile_pair)};
+}
+
 // Rows of a centre's angles that are worked on together: receiving edges k .. k + edges, other edges f0 .. f0 + span.
 struct AngleRows {
   u32 k, edges, f0, span, inverse;
@@ -60,6 +74,23 @@ DEVICE void stage_ahead(LOCAL(real) to, u32 k, u32 edges, u64 angle, u32 m, IN(s
 #endif
 }
 
+// The rows to `here`, and v of their other edges, for all threads: staged, or waited for where they are copied ahead. Then those of the group
+// behind them are asked for, into `next`; what it held nobody reads any more, for there was a barrier since (v of the other edges is the same
+// for all groups).
+DEVICE void take_rows(bool ahead, u32 most, u32 own, u32 together, LOCAL(real) here, LOCAL(real) next, LOCAL(real) y, LOCAL(real) others,
+                      AngleRows q, u32 from, u64 angle, u32 m, u32 first, IN(stored) state, IN(real) geometry, IN(double) vector,
+                      IN(double) distance, IN(real) weight) {
+  if (ahead) {
+    if (!q.k) stage_others(others, q, from, geometry);
+    copies_done();
+  } else {
+    stage_angles(here, y, others, q, from, angle, m, first, state, geometry, vector, distance, weight);
+  }
+  barrier();
+  u32 k = q.k + q.edges;
+  if (ahead && k < m) stage_ahead(next, k, group_at(k, most, m, own, together), angle, m, state);
+}
+
 // Adds the messages of the rows to S of their receiving edges, whose rows begin at `s`: S += v_e v_f B in the order of f.
 DEVICE void sum_messages(LOCAL(real) s, AngleRows q, u32 from, IN(real) geometry, LOCAL(real) others, LOCAL(real) message) {
   for (u32 at = thread_anew() * 4; at < q.edges * EP; at += THREADS * 4) {
@@ -111,12 +142,9 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
                       IN(real) centre, u32 wc, u32 wd, IN(real) weight, u32 wa, IN(real) own_weight, IN(real) other, IN(real) r_angle,
                       double keep, IN(real) linear2, IN(real) bias2, IN(real) r_second, u32 only_angles, u32 rest, IN(real) partial,
                       OUT(stored) edges_out, OUT(stored) out, OUT(u16) too_large) {
-  u32 tile_edge = first_edge[first_centre];
-  u32 tile_pair = first_pair[first_centre];
-  u64 tile_angle = first_angle[first_centre];
-  u32 i = turns[first_centre + block()];
-  u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
-  u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
+  AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
+  u32 from = t.from, ne = t.ne, m = t.m, tile_edge = t.tile_edge;
+  u64 angle = t.angle, pair = t.pair, ci = u64(t.i) * wc + wd;
   LOCAL(real) places = shared_at<real>(0);
   LOCAL(real) message = places + (AHEAD ? 2 : 1) * R_ANGLE * APS;
   LOCAL(real) s = message + R_ANGLE * EPS;
@@ -151,14 +179,8 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
         AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
         LOCAL(real) a = places + place;
-        if (ahead) {
-          if (!k) stage_others(others_v, q, from, geometry);
-          copies_done();
-        } else {
-          stage_angles(a, y, others_v, q, from, angle, m, first, state, geometry, vector, distance, angle_weight);
-        }
-        barrier();
-        if (ahead && k + g < m) stage_ahead(places + (R_ANGLE * APS - place), k + g, group_at(k + g, R_ANGLE, m, R_SUMS, m), angle, m, state);
+        take_rows(ahead, R_ANGLE, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
+                  vector, distance, angle_weight);
         product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8>(
               rows_of(q), AP, only_angles ? EP : 0, EP, wa, weight, WA, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;

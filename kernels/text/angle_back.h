@@ -98,12 +98,9 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
                        IN(real) own_weight, IN(real) own_adjoint, IN(real) other, IN(real) r_angle, double keep, IN(real) linear2, IN(real) linear2_adjoint,
                        IN(real) bias2, IN(real) r_second, IN(real) e_bar, OUT(real) a_bar, OUT(real) own_bar, OUT(real) other_bar,
                        OUT(real) s_bar, OUT(real) centre_bar, OUT(double) geometry_bar) {
-  u32 tile_edge = first_edge[first_centre];
-  u32 tile_pair = first_pair[first_centre];
-  u64 tile_angle = first_angle[first_centre];
-  u32 i = turns[first_centre + block()];
-  u32 from = first_edge[i], ne = first_edge[i + 1] - from, m = angle_edges[i];
-  u64 angle = first_angle[i] - tile_angle, pair = first_pair[i] - tile_pair, ci = u64(i) * wc + wd;
+  AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
+  u32 from = t.from, ne = t.ne, m = t.m, tile_edge = t.tile_edge;
+  u64 angle = t.angle, pair = t.pair, ci = u64(t.i) * wc + wd;
   LOCAL(real) places = shared_at<real>(0);
   LOCAL(real) message = places + (AHEAD ? 2 : 1) * R_ANGLE_BACK * APS;
   LOCAL(real) slope = message + R_ANGLE_BACK * EPS;
@@ -154,15 +151,8 @@ UNROLL_NOT
         u32 rows = rows_of(q);
         if (!pass || !whole) {
           LOCAL(real) a = places + place;
-          if (ahead) {
-            if (!k) stage_others(others_v, q, from, geometry);
-            copies_done();
-          } else {
-            stage_angles(a, y, others_v, q, from, angle, m, first, state, geometry, vector, distance, angle_weight);
-          }
-          barrier();
-          if (ahead && k + g < m)
-            stage_ahead(places + (R_ANGLE_BACK * APS - place), k + g, group_at(k + g, R_ANGLE_BACK, m, R_OWN, R_SECOND), angle, m, state);
+          take_rows(ahead, R_ANGLE_BACK, R_OWN, R_SECOND, a, places + (R_ANGLE_BACK * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
+                    vector, distance, angle_weight);
           recompute(q, wa, weight, Factors{a, APS}, own + k % R_OWN * WAS, others, message, slope);
           barrier();
         }

@@ -34,14 +34,13 @@ static inline bool any(Four x) {
   return y[0] | y[1];
 }
 
-template <class T> struct Global;
-
-template <class T> struct GlobalElement {
-  const Global<T> &array;
+// An element of an array, which is told of every access.
+template <class Array, class T> struct Element {
+  const Array &array;
   u64 at;
   operator T() const { return array.read(at); }
   void operator=(T value) const { array.write(at, value); }
-  void operator=(const GlobalElement &other) const { array.write(at, T(other)); }
+  void operator=(const Element &other) const { array.write(at, T(other)); }
   void operator+=(T value) const { array.write(at, array.read(at) + value); }
 };
 
@@ -136,11 +135,11 @@ template <class T> struct Global {
     memcpy(const_cast<Value *>(data + at), x, N * sizeof(T));
   }
 
-  typename std::conditional<std::is_const<T>::value, Value, GlobalElement<T>>::type operator[](u64 at) const {
+  typename std::conditional<std::is_const<T>::value, Value, Element<Global, T>>::type operator[](u64 at) const {
     if constexpr (std::is_const<T>::value)
       return read(at);
     else
-      return GlobalElement<T>{*this, at};
+      return Element<Global, T>{*this, at};
   }
   Global operator+(u64 offset) const {
     if (offset > count) fault("pointer out of bounds", offset, count);
@@ -148,16 +147,6 @@ template <class T> struct Global {
   }
   operator Global<const T>() const { return {data, count, words}; }
   explicit operator bool() const { return data != nullptr; }
-};
-
-template <class T> struct Local;
-template <class T> struct LocalElement {
-  const Local<T> &array;
-  u64 at;
-  operator T() const { return array.read(at); }
-  void operator=(T value) const { array.write(at, value); }
-  void operator=(const LocalElement &other) const { array.write(at, T(other)); }
-  void operator+=(T value) const { array.write(at, array.read(at) + value); }
 };
 
 // Shared memory from an offset on.
@@ -242,7 +231,7 @@ template <class T> struct Local {
     shared_bytes += N * sizeof(T);
     memcpy(p, x, N * sizeof(T));
   }
-  LocalElement<T> operator[](u64 at) const { return {*this, at}; }
+  Element<Local, T> operator[](u64 at) const { return {*this, at}; }
   Local operator+(u64 count) const { return {u32(offset + count * sizeof(T))}; }
 };
 

@@ -1,0 +1,120 @@
+"""From what the hot kernels' instructions take to a whole step: a prediction, not a measurement. Used by instructions.py.
+
+A kernel takes the longest of its busiest unit, its bytes at the rate of device memory and, for those whose machine code is not counted, its
+FLOP; what a launch costs is added. Bytes, FLOP and launches are those that the emulated device counted (benches/results/*traffic.json), per atom,
+edge, angle edge or angle; the launches of a step are taken for the same in every structure (one tile). Left out: latencies, barriers, what
+caches of multiprocessors fetch from L2. The tail of a launch is taken as if a block ran no faster when the others of its multiprocessor have done,
+which is too much for a protein with few blocks; so is what a launch costs, for a step's launches are recorded.
+"""
+
+import heapq
+import json
+import math
+import tomllib
+from collections import defaultdict
+
+from machine_code import ROOT
+
+# Milliseconds a step that the project wants on an H100.
+TARGETS = {"1YRF": 4, "1UBQ": 8, "3LZM": 18, "2PTC": 28}
+# Kernels of nodes: blocks of R_NODE nodes, whose products matrix units make where there are any.
+OF_NODES = ("project", "node_update", "node_backward", "finish")
+# Centres that are put in order together (`arrange`, neighbours.h).
+WINDOW = 4096
+
+
+def machine():
+    """Bytes/s of device memory and seconds of a launch, from the facts that the planner works with."""
+    facts = tomllib.loads((ROOT / "hardware-notes/machines/h100-80-pcie-host.toml").read_text())
+    memory, launch = facts["tier"][0]["bandwidth_gbs"], facts["compute"]["launch_us"]
+    return {"bytes_per_s": memory["value"] * 1e9, "launch_s": launch["value"] * 1e-6, "launch_source": launch.get("source", "")}
+
+
+def traffic():
+    files = sorted((ROOT / "benches/results").glob("*-traffic.json"))
+    if not files:
+        raise SystemExit("benches/results has no *-traffic.json: `cargo bench --features emulated --bench traffic` writes one")
+    return json.loads(files[-1].read_text()), files[-1].name
+
+
+def structure(name):
+    path = ROOT / f"examples/proteins/{name}.extxyz"
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: the prediction is one for {', '.join(TARGETS)} of examples/proteins")
+    return path
+
+
+def counts_of(path):
+    """Edges within 6 A and angle edges within 4 A of every atom of an extended xyz file without a cell."""
+    x = [tuple(map(float, line.split()[1:4])) for line in path.read_text().splitlines()[2:]]
+    cells = defaultdict(list)
+    for a in x:
+        cells[tuple(int(c // 6) for c in a)].append(a)
+    out = []
+    for a in x:
+        home = [int(c // 6) for c in a]
+        near = (b for d in range(27) for b in cells.get((home[0] + d % 3 - 1, home[1] + d // 3 % 3 - 1, home[2] + d // 9 - 1), ()))
+        squares = [sum((p - q) ** 2 for p, q in zip(a, b)) for b in near]
+        out.append((sum(q < 36 for q in squares) - 1, sum(q < 16 for q in squares) - 1))
+    return out
+
+
+def in_turn(centres):
+    """The centres (edges, angle edges) as blocks take them: within windows those with most angle edges first. Windows here follow the file's
+    order, not that along the curve."""
+    windows = math.ceil(len(centres) / WINDOW)
+    length = math.ceil(len(centres) / windows)
+    return [c for k in range(0, len(centres), length) for c in sorted(centres[k:k + length], key=lambda c: -c[1])]
+
+
+def factor_of_scheduling(costs, places):
+    """How much longer blocks of such costs take, each begun by the place that is free first, than their mean load on every place."""
+    free = [0.0] * places
+    for cost in costs:
+        heapq.heapreplace(free, free[0] + cost)
+    return max(free) * places / sum(costs)
+
+
+def blocks_of(registers, most):
+    """Blocks of 128 threads on a multiprocessor, by their registers (handed out by eight) and what shared memory is laid out for."""
+    return min(most, 65536 // (128 * 8 * math.ceil(registers / 8)))
+
+
+def factors(centres, registers, most, multiprocessors):
+    """Kernel -> factor of scheduling. A block of the edge kernels costs as its edges, one of the angle kernels as its angles."""
+    order = in_turn(centres)
+    costs = {"edge": [n for n, _ in order], "angle": [m * m for _, m in order]}
+    return {kernel: factor_of_scheduling(costs[kernel.split("_")[0]], multiprocessors * blocks_of(r, most)) for kernel, r in registers.items()}
+
+
+def predicted(centres, hot, scheduling, products, rates, node_rows):
+    """The step of a structure: kernel -> milliseconds and what bounds it. `hot`: milliseconds of the busiest unit of each counted kernel, before
+    the factors of `scheduling`. `rates`: FLOP/s of `fp32` and `tensor`, multiprocessors."""
+    counted, name = traffic()
+    facts = machine()
+    unit = {"atom": len(centres), "edge": sum(n for n, _ in centres), "angle edge": sum(m for _, m in centres), "angle": sum(m * m for _, m in centres)}
+    kernels, launches = {}, 0.0
+    for kernel, k in counted["kernels"].items():
+        count = unit[k["per"]]
+        moved = (k["read_bytes_per_step"] + k["written_bytes_per_step"]) * count + k["weights_bytes"]
+        bounds = {"device memory": 1e3 * moved / facts["bytes_per_s"]}
+        if kernel in hot:
+            bounds["instructions"] = hot[kernel] * scheduling[kernel]
+        else:
+            rate, more = rates["fp32"], 1.0
+            if kernel in OF_NODES:
+                # Whole rounds of blocks; a tile of 16 rows is half full.
+                blocks = count / node_rows
+                more = math.ceil(blocks / rates["multiprocessors"]) * rates["multiprocessors"] / blocks
+                if products != "plain":
+                    rate, more = rates["tensor"], more * 16 / node_rows * {"tf32": 1, "tf32x3": 3}[products]
+            bounds["FLOP"] = 1e3 * k["flop_per_step"] * count * more / rate
+        by = max(bounds, key=bounds.get)
+        kernels[kernel] = dict(ms=bounds[by], by=by)
+        launches += k["launches"]
+    four = sum(kernels[k]["ms"] for k in hot)
+    others = sum(k["ms"] for k in kernels.values()) - four
+    starts = 1e3 * launches * facts["launch_s"]
+    shown = {k: dict(ms=round(v["ms"], 3), by=v["by"]) for k, v in kernels.items() if v["ms"] >= 0.01}
+    return dict(atoms=len(centres), four_ms=round(four, 3), others_ms=round(others, 3), launches=launches, launches_ms=round(starts, 3),
+                ms=round(four + others + starts, 3), scheduling={k: round(v, 3) for k, v in scheduling.items()}, kernels=shown, traffic=name)
