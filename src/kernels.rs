@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use std::path::Path;
 use weir_allocators::policy::{Budget, Precision, Store};
-use weir_backends::cpu::{PrecisionChoice, Store as Stored};
+use weir_backends::cpu::Store as Stored;
 use weir_backends::gpu::{precompiled, room, room_of, Arithmetic};
 use weir_backends::session::compile_flags;
 use weir_engine::model::{self, LoadOptions, Model};
 use weir_kernels::cache::{build, list, Built};
 use weir_kernels::compile::{Compiler, Options};
-use weir_kernels::{Chip, Products, Source};
+use weir_kernels::{Chip, Source};
 
 fn parsed<T: std::str::FromStr>(flag: &str, text: &str) -> Result<Vec<T>, Usage>
 where
@@ -107,16 +107,9 @@ fn load(args: &KernelsBuildArgs) -> Result<Model> {
 
 fn precisions(text: Option<&str>) -> Result<Vec<Arithmetic>, Usage> {
     let all: Vec<Precision> = parsed("--precision", text.unwrap_or("model"))?;
-    let single = |products| Arithmetic { precision: PrecisionChoice::F32, products };
-    let choice = |p: Precision| match p {
-        Precision::Model => Ok(PrecisionChoice::Model.into()),
-        Precision::F64 => Ok(PrecisionChoice::F64.into()),
-        Precision::F32 => Ok(PrecisionChoice::F32.into()),
-        Precision::Tf32x3 => Ok(single(Products::Tf32x3)),
-        Precision::Tf32 => Ok(single(Products::Tf32)),
-        Precision::Bf16 => {
-            Err(Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3 or tf32")))
-        }
+    let choice = |p: Precision| {
+        let refused = || Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3 or tf32"));
+        Arithmetic::of(p).ok_or_else(refused)
     };
     all.into_iter().map(choice).collect()
 }

@@ -25,9 +25,9 @@ use std::fmt::Write;
 use table::Planned;
 use target::{Target, Wishes, HERE};
 use weir_allocators::policy::{CheckpointRule, Layer, Precision};
-use weir_backends::cpu::{Checkpoint, CpuOptions, Neighbours, PrecisionChoice, Store};
+use weir_backends::cpu::{Checkpoint, CpuOptions, Neighbours, Store};
+use weir_backends::gpu::Arithmetic;
 use weir_engine::plan::placement::TileSize;
-use weir_kernels::Products;
 
 /// Runs the command.
 ///
@@ -62,7 +62,9 @@ pub fn run(args: &PlanArgs, sources: &Sources, log: &Log) -> Result<()> {
     };
     let engine = Engine::load(model, args.allow_unknown, settings, log)?;
     let precision = asked.unwrap_or(engine.policy.precision.value);
-    let outlines = Outlines::of(&engine.model, choice(precision), products(precision));
+    // What has no kernels yet is refused where its rates are looked up.
+    let Arithmetic { precision: numbers, products } = Arithmetic::of(precision).unwrap_or_default();
+    let outlines = Outlines::of(&engine.model, numbers, products);
     let mut targets = Vec::new();
     for machine in machines {
         targets.push(match machine {
@@ -231,22 +233,6 @@ fn budgets(flags: &mut Layer, given: &[String]) -> Result<(), Usage> {
         settings::set(flags, key, &format!("--budget {}", tier.trim()), size)?;
     }
     Ok(())
-}
-
-fn choice(precision: Precision) -> PrecisionChoice {
-    match precision {
-        Precision::F64 => PrecisionChoice::F64,
-        Precision::Model => PrecisionChoice::Model,
-        _ => PrecisionChoice::F32,
-    }
-}
-
-fn products(precision: Precision) -> Products {
-    match precision {
-        Precision::Tf32x3 => Products::Tf32x3,
-        Precision::Tf32 => Products::Tf32,
-        _ => Products::Plain,
-    }
 }
 
 /// The known machines.

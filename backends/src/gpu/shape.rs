@@ -4,6 +4,7 @@ use super::driver::DeviceFacts;
 use super::GpuError;
 use crate::cpu::{PrecisionChoice, Store};
 use crate::network::Shapes;
+use weir_allocators::policy::Precision;
 use weir_engine::activation::Activation;
 use weir_engine::model::Model;
 use weir_kernels::{Chip, Products, Room, Rows, Shape, Source};
@@ -57,6 +58,21 @@ pub struct Arithmetic {
     pub precision: PrecisionChoice,
     /// Products.
     pub products: Products,
+}
+
+impl Arithmetic {
+    /// That of `WEIR_PRECISION`; none for what has no kernels yet.
+    pub fn of(precision: Precision) -> Option<Self> {
+        let single = |products| Self { precision: PrecisionChoice::F32, products };
+        match precision {
+            Precision::Model => Some(PrecisionChoice::Model.into()),
+            Precision::F64 => Some(PrecisionChoice::F64.into()),
+            Precision::F32 => Some(PrecisionChoice::F32.into()),
+            Precision::Tf32x3 => Some(single(Products::Tf32x3)),
+            Precision::Tf32 => Some(single(Products::Tf32)),
+            Precision::Bf16 => None,
+        }
+    }
 }
 
 impl From<PrecisionChoice> for Arithmetic {

@@ -7,7 +7,7 @@ pub use device::{choose, compile_flags, outlook, settle, Device};
 pub use error::SessionError;
 
 use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};
-use crate::gpu::{self, GpuCalculator, GpuOptions, GpuTier};
+use crate::gpu::{self, Arithmetic, GpuCalculator, GpuOptions, GpuTier};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,6 @@ use weir_allocators::policy::{Backend, CheckpointRule, Policy, Precision, Store}
 use weir_allocators::topology::Topology;
 use weir_engine::backend::Calculator;
 use weir_engine::model::{self, Model};
-use weir_kernels::Products;
 
 /// Refuses backends that `caller` (`weir profile`) cannot use.
 ///
@@ -123,14 +122,9 @@ impl Session {
     /// Tiers that cannot be opened, settings that GPUs do not have yet.
     pub fn gpu_options(&self, device: &Device) -> Result<(GpuOptions, Vec<String>), SessionError> {
         let p = &self.policy;
-        let products = match p.precision.value {
-            Precision::Tf32x3 => Products::Tf32x3,
-            Precision::Tf32 => Products::Tf32,
-            Precision::Bf16 => {
-                let (origin, precision) = (p.precision.origin.clone(), p.precision.value.to_string());
-                return Err(SessionError::Precision { origin, precision });
-            }
-            Precision::Model | Precision::F32 | Precision::F64 => Products::Plain,
+        let Some(Arithmetic { products, .. }) = Arithmetic::of(p.precision.value) else {
+            let (origin, precision) = (p.precision.origin.clone(), p.precision.value.to_string());
+            return Err(SessionError::Precision { origin, precision });
         };
         let mut remarks = Vec::new();
         let tiers = match self.gpu_tiers.get() {
@@ -171,11 +165,7 @@ impl Session {
 
     /// The arithmetic as backends take it.
     pub fn choice(&self) -> PrecisionChoice {
-        match self.policy.precision.value {
-            Precision::F64 => PrecisionChoice::F64,
-            Precision::F32 | Precision::Tf32x3 | Precision::Tf32 => PrecisionChoice::F32,
-            Precision::Model | Precision::Bf16 => PrecisionChoice::Model,
-        }
+        Arithmetic::of(self.policy.precision.value).unwrap_or_default().precision
     }
 
     fn checkpoint(&self) -> Checkpoint {
