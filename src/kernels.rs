@@ -108,7 +108,8 @@ fn load(args: &KernelsBuildArgs) -> Result<Model> {
 fn precisions(text: Option<&str>) -> Result<Vec<Arithmetic>, Usage> {
     let all: Vec<Precision> = parsed("--precision", text.unwrap_or("model"))?;
     let choice = |p: Precision| {
-        let refused = || Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3 or tf32"));
+        let refused =
+            || Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3 or tf32"));
         Arithmetic::of(p).ok_or_else(refused)
     };
     all.into_iter().map(choice).collect()

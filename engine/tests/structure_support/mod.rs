@@ -1,4 +1,18 @@
-//! Pseudo-random numbers for the structure tests: splitmix64, so that failures repeat.
+//! What the structure tests share: files from text, and pseudo-random numbers (splitmix64, so that failures repeat).
+
+use weir_engine::structure::{read_bytes, Format, ReadOptions, Structure, StructureError};
+
+/// The structures of a file with this text.
+#[allow(dead_code)]
+pub fn from(format: Format, text: &str) -> Result<Vec<Structure>, StructureError> {
+    read_bytes(format, text.as_bytes(), &ReadOptions::default())
+}
+
+/// What is said of a file that cannot be read.
+#[allow(dead_code)]
+pub fn message<T: std::fmt::Debug>(result: Result<T, StructureError>) -> String {
+    result.unwrap_err().to_string()
+}
 
 /// A generator with its seed.
 pub struct Random(pub u64);

@@ -195,7 +195,7 @@ impl Real for f32 {
         let minus_r = each!(x[0], U, u, s.mul_add_f32s(n[u], k(0.693_359_4), x[u]));
         let minus_r = each!(x[0], U, u, s.mul_add_f32s(n[u], k(-2.121_944_4e-4), minus_r[u]));
         let mut p = [k(1.381_459_9e-3); U];
-        for c in [-8.368_717e-3, 4.166_838_8e-2, -1.666_652_1e-1, 0.499_999_93, -1.0, 1.0] {
+        for c in [-8.368_717e-3, 4.166_839e-2, -1.666_652_1e-1, 0.499_999_93, -1.0, 1.0] {
             p = each!(x[0], U, u, s.mul_add_f32s(p[u], minus_r[u], k(c)));
         }
         let n = each!(s.splat_u32s(0), U, u, s.wrapping_dyn_shl_u32s(s.transmute_u32s_f32s(t[u]), s.splat_u32s(23)));
