@@ -39,6 +39,12 @@ fn same_bits_under_every_thread_count_tile_checkpoint_and_skin() {
 }
 
 #[test]
+fn same_bits_under_every_size_of_work_items() {
+    // 36, 18 and 12 centres.
+    bodies::same_bits_under_every_size_of_work_items::<Cpu>(300);
+}
+
+#[test]
 fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one() {
     bodies::repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one::<Cpu>(60);
 }

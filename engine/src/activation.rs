@@ -86,7 +86,8 @@ impl Activation {
                 let t = x.tanh();
                 (t, 1.0 - t * t)
             }
-            Self::Relu => (x.max(0.0), if x > 0.0 { 1.0 } else { 0.0 }),
+            // Written so that NaN stays NaN.
+            Self::Relu => (if x <= 0.0 { 0.0 } else { x }, if x > 0.0 { 1.0 } else { 0.0 }),
             Self::Relu6 => (x.clamp(0.0, 6.0), if x > 0.0 && x < 6.0 { 1.0 } else { 0.0 }),
             Self::Sigmoid => {
                 let s = sigmoid(x);

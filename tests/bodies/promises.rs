@@ -172,6 +172,23 @@ pub fn same_bits_under_every_thread_count_tile_checkpoint_and_skin<B: Backend>(a
     }
 }
 
+/// On so many atoms that work items are of other sizes with other numbers of threads.
+pub fn same_bits_under_every_size_of_work_items<B: Backend>(atoms: usize) {
+    for (name, precision) in [("tiny", PrecisionChoice::F64), ("tiny32", PrecisionChoice::F32)] {
+        let model = model(name);
+        let cell = triclinic(scaled(9.5, atoms, 70));
+        let (x, types) = system(atoms, scaled(9.0, atoms, 70), 19, model.types());
+        let with = |threads| {
+            let settings = Settings { precision, threads, tile_edges: 1 << 20, ..Default::default() };
+            bits(&run::<B>(&model, &settings, &x, &cell, &types))
+        };
+        let expected = with(1);
+        for &threads in B::THREADS {
+            assert_eq!(with(threads), expected, "{name}, {threads} threads");
+        }
+    }
+}
+
 /// On so many atoms.
 pub fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one<B: Backend>(atoms: usize) {
     let model = model("tiny");

@@ -345,7 +345,7 @@ impl<T: Real> WithSimd for Gather<'_, T> {
             assert!((e as usize) < self.geometry.len());
         }
         // A group of columns at a time, its sums in registers while the edges pass.
-        in_groups!(lanes, 0, wd, U, c, {
+        in_groups!([12, 8, 4, 2, 1], lanes, 0, wd, U, c, {
             // SAFETY: rows were checked just above; widths are multiples of the lanes.
             unsafe {
                 let at = self.message_sum.as_mut_ptr().add(c);
@@ -358,7 +358,7 @@ impl<T: Real> WithSimd for Gather<'_, T> {
                 store_group(s, at, sum);
             }
         });
-        in_groups!(lanes, 0, np, U, c, {
+        in_groups!([8, 4, 2, 1], lanes, 0, np, U, c, {
             // SAFETY: as above.
             unsafe {
                 let at = self.node_sum.as_mut_ptr().add(c);

@@ -42,7 +42,7 @@ impl<T: Real> Activator<T> {
             Activation::Tanh => {
                 // tanh x = 2 sigmoid(2x) - 1
                 let two = T::splat(s, T::from_f64(2.0));
-                let r = T::sigmoid(s, each!(one, U, u, T::mul(s, x[u], two)));
+                let r = finite_sigmoid::<T, S, U>(s, each!(one, U, u, T::mul(s, x[u], two)));
                 let four = T::splat(s, T::from_f64(4.0));
                 (
                     each!(one, U, u, T::fma(s, r[u], two, T::splat(s, T::from_f64(-1.0)))),
@@ -50,7 +50,7 @@ impl<T: Real> Activator<T> {
                 )
             }
             Activation::Sigmoid => {
-                let r = T::sigmoid(s, x);
+                let r = finite_sigmoid::<T, S, U>(s, x);
                 (r, each!(one, U, u, T::mul(s, r[u], T::sub(s, one, r[u]))))
             }
             Activation::Linear => (x, [one; U]),
@@ -81,6 +81,15 @@ impl<T: Real> Activator<T> {
 
 /// Values and slopes of U registers.
 type Pairs<T, S, const U: usize> = ([<T as Real>::V<S>; U], [<T as Real>::V<S>; U]);
+
+/// sigmoid of numbers; NaN of what is none, which the bounds of the argument would hide (silu multiplies by x, so it needs no such care).
+#[inline(always)]
+fn finite_sigmoid<T: Real, S: Simd, const U: usize>(s: S, x: [T::V<S>; U]) -> [T::V<S>; U] {
+    let (r, nan) = (T::sigmoid(s, x), T::splat(s, T::from_f64(f64::NAN)));
+    let (lowest, highest) = (T::splat(s, T::from_f64(f64::NEG_INFINITY)), T::splat(s, T::from_f64(f64::INFINITY)));
+    let r = each!(nan, U, u, T::choose_less(s, x[u], highest, r[u], nan));
+    each!(nan, U, u, T::choose_less(s, lowest, x[u], r[u], nan))
+}
 
 /// silu and its slope from `r = sigmoid x`.
 #[inline(always)]
@@ -155,7 +164,7 @@ impl<T: Real, S: Simd> Function<T, S> for Silut<T, S> {
         let mut argument = x;
         for u in 0..U {
             let above = T::mul(s, self.two_k, T::sub(s, x[u], self.threshold));
-            argument[u] = T::choose_less(s, x[u], self.threshold, x[u], above);
+            argument[u] = T::choose_less(s, self.threshold, x[u], above, x[u]);
         }
         let r = T::sigmoid(s, argument);
         let (mut value, mut slope) = (r, r);
@@ -165,8 +174,9 @@ impl<T: Real, S: Simd> Function<T, S> for Silut<T, S> {
             let silu_slope = T::mul(s, r[u], T::fma(s, x[u], rest, one));
             let tail = T::fma(s, r[u], T::splat(s, T::from_f64(2.0)), self.offset);
             let tail_slope = T::mul(s, self.four_k, T::mul(s, r[u], rest));
-            value[u] = T::choose_less(s, x[u], self.threshold, silu, tail);
-            slope[u] = T::choose_less(s, x[u], self.threshold, silu_slope, tail_slope);
+            // NaN is above nothing and stays NaN: bounds of the sigmoid's argument would make a number of it.
+            value[u] = T::choose_less(s, self.threshold, x[u], tail, silu);
+            slope[u] = T::choose_less(s, self.threshold, x[u], tail_slope, silu_slope);
         }
         (value, slope)
     }
@@ -224,22 +234,66 @@ impl<T: Real, S: Simd> WithFunction<T, S> for ActivationKernel<'_, T> {
 mod tests {
     use super::*;
 
+    /// Values and slopes of an activation.
+    fn activated<T: Real>(kind: Activation, x: &[f64]) -> (Vec<T>, Vec<T>) {
+        let mut values: Vec<T> = x.iter().map(|&v| T::from_f64(v)).collect();
+        let mut slopes = vec![T::default(); values.len()];
+        let activator = Activator::<T>::new(kind);
+        ActivationKernel { activator: &activator, values: &mut values, slopes: &mut slopes }.start(Arch::new());
+        (values, slopes)
+    }
+
+    const NAMES: [&str; 13] = [
+        "silut",
+        "silut:10",
+        "silut:0.5",
+        "silut:100",
+        "silut:1000",
+        "silu",
+        "tanh",
+        "sigmoid",
+        "gelu",
+        "softplus",
+        "relu",
+        "relu6",
+        "linear",
+    ];
+
     fn check<T: Real>(tolerance: f64) {
-        for name in ["silut", "silut:10", "silut:0.5", "silu", "tanh", "sigmoid", "gelu", "softplus", "relu", "linear"]
-        {
+        // Where the argument of the exponential is bounded, and far beyond; a group of eight registers each, and all together.
+        let mut far: Vec<f64> =
+            [86.9, 87.5, 88.0, 100.0, 708.5, 710.0, 1e4, 1e30].iter().flat_map(|&v| [v, -v]).collect();
+        far.extend([86.9, -86.9, 87.5, -87.5, 88.0, -88.0, 100.0, -100.0].iter().flat_map(|&v| [v; 128]));
+        let near = (-320..320).map(|i| i as f64 * 0.11);
+        let x: Vec<f64> = near.chain(far).map(|v| T::from_f64(v).to_f64()).collect();
+        for name in NAMES {
             let kind = Activation::parse(name).unwrap();
-            let x: Vec<f64> = (-320..320).map(|i| i as f64 * 0.11).collect();
-            let mut values: Vec<T> = x.iter().map(|&v| T::from_f64(v)).collect();
-            let mut slopes = vec![T::default(); values.len()];
-            let input: Vec<f64> = values.iter().map(|v| v.to_f64()).collect();
-            let activator = Activator::<T>::new(kind);
-            ActivationKernel { activator: &activator, values: &mut values, slopes: &mut slopes }.start(Arch::new());
+            let (values, slopes) = activated::<T>(kind, &x);
             for i in 0..x.len() {
-                let (f, d) = kind.evaluate(input[i]);
+                let (f, d) = kind.evaluate(x[i]);
                 assert!((values[i].to_f64() - f).abs() <= tolerance * (1.0 + f.abs()), "{name} at {}", x[i]);
                 assert!((slopes[i].to_f64() - d).abs() <= tolerance * (1.0 + d.abs()), "{name}' at {}", x[i]);
             }
         }
+    }
+
+    fn nan_stays<T: Real>() {
+        for name in NAMES {
+            for company in [0.5, 500.0] {
+                let mut x = [company; 64];
+                x[9] = f64::NAN;
+                let (values, _) = activated::<T>(Activation::parse(name).unwrap(), &x);
+                for (i, v) in values.iter().enumerate() {
+                    assert_eq!(v.to_f64().is_nan(), i == 9, "{name} beside {company}, number {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        nan_stays::<f64>();
+        nan_stays::<f32>();
     }
 
     #[test]
