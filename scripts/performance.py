@@ -299,13 +299,14 @@ def whole_steps():
     rows = []
     for products, steps in whole["steps"].items():
         for protein, s in steps.items():
-            factors = s["scheduling"].values()
-            rows.append([f"`{products}`", protein, s["atoms"], f"{min(factors):.2f} to {max(factors):.2f}", f"{s['four_ms']:.1f}", f"{s['others_ms']:.1f}",
-                         f"{s['launches_ms']:.1f}", f"**{s['ms']:.1f}**", s["target_ms"]])
+            least, most = (max(f[side] for f in s["scheduling"].values()) for side in (0, 1))
+            span = lambda low, high: f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
+            rows.append([f"`{products}`", protein, s["atoms"], f"{least:.2f} to {most:.2f}", span(s["least_four_ms"], s["four_ms"]),
+                         span(s["least_others_ms"], s["others_ms"]), f"{s['launches_ms']:.1f}", f"**{span(s['least_ms'], s['ms'])}**", s["target_ms"]])
     first = next(iter(next(iter(whole["steps"].values())).values()))
-    head = ["products", "structure", "atoms", "factor of scheduling", "the four, ms", "other kernels", "launches", "a step, ms", "target"]
+    head = ["products", "structure", "atoms", "largest factor of scheduling", "the four, ms", "other kernels", "launches", "a step, ms", "target"]
     return "Predicted:\n\n" + table(head, rows) + (
-        f"\n{first['launches']:.0f} launches a step at {1e6 * whole['launch_s']:g} us, an assumption ([h100-80-pcie-host](../hardware-notes/machines/h100-80-pcie-host.toml)); bytes, FLOP and launches from "
+        f"\n{first['launches']:.0f} launches a step at {1e6 * whole['launch_s']:g} us ([h100-80-pcie-host](../hardware-notes/machines/h100-80-pcie-host.toml): {whole['launch_source']}); bytes, FLOP and launches from "
         f"[{first['traffic']}](../benches/results/{first['traffic']}), the rest from [{name}](../benches/results/{name}).\n")
 
 

@@ -18,12 +18,13 @@ import functools
 import json
 import math
 import re
+import subprocess
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import whole_step
-from machine_code import TEXT, compiled, disassembled, kind, pipe, version, wavefronts, wide
+from machine_code import ROOT, TEXT, compiled, disassembled, kind, pipe, version, wavefronts, wide
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
 # integer and logic 64; conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
@@ -403,6 +404,10 @@ def milliseconds(pipes):
     return of
 
 
+def commit():
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
 def hot_milliseconds(kernels, products, rows, centres):
     """Kernel -> milliseconds of its busiest pipe in a step of these centres."""
     out = {}
@@ -418,15 +423,15 @@ def steps(kernels, products, rows, registers, proteins):
     """Protein -> the whole step, predicted."""
     hertz = ASSUMED["GHz"] * 1e9 * ASSUMED["multiprocessors"]
     # Multiply-adds of a warp instruction; an m16n8k8 has 1024.
-    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, tensor=2 * 1024 * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"])
+    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * 1024 * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"])
     out = {}
     for name, centres in proteins.items():
         scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])
         step = whole_step.predicted(centres, hot_milliseconds(kernels, products, rows, centres), scheduling, products, rates, rows["R_NODE"])
         out[name] = step | dict(target_ms=whole_step.TARGETS[name])
-        print(f"{products:7} {name} ({step['atoms']} atoms): {step['ms']:.1f} ms a step (target {whole_step.TARGETS[name]}): the four with their tails and device memory "
-              f"{step['four_ms']:.1f}, others {step['others_ms']:.1f}, {step['launches']:.0f} launches {step['launches_ms']:.2f}; scheduling "
-              + " ".join(f"{k} {v:.2f}" for k, v in step["scheduling"].items()))
+        print(f"{products:7} {name} ({step['atoms']} atoms): {step['least_ms']:.1f} to {step['ms']:.1f} ms a step (target {whole_step.TARGETS[name]}): the four "
+              f"with their tails and device memory {step['least_four_ms']:.1f} to {step['four_ms']:.1f}, others {step['least_others_ms']:.1f} to {step['others_ms']:.1f}, "
+              f"{step['launches']:.0f} launches {step['launches_ms']:.2f}; scheduling " + " ".join(f"{k} {a:.2f}-{b:.2f}" for k, (a, b) in step["scheduling"].items()))
     return out
 
 
@@ -476,8 +481,8 @@ def main():
         registers = {kernel: k["registers"] for kernel, k in result[products].items()}
         whole[products] = steps(kernels, products, rows, registers, proteins)
     if args.json:
-        out = dict(what="instructions of kernels in machine code, and what they would take: a prediction", date=time.strftime("%F"), compiler=version(args.nvrtc),
-                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows={p: {**ROWS[p], **changes} for p in args.products}, kernels=result, whole_steps=dict(launch_s=whole_step.machine()["launch_s"], steps=whole))
+        out = dict(what="instructions of kernels in machine code, and what they would take: a prediction", date=time.strftime("%F"), commit=commit(), compiler=version(args.nvrtc),
+                   chip="sm_90a", assumed=ASSUMED, counts=dict(atoms=ATOMS, edges=EDGES, angle_edges=ANGLE_EDGES, angles=ANGLES), rows={p: {**ROWS[p], **changes} for p in args.products}, kernels=result, whole_steps=dict(launch_s=whole_step.machine()["launch_s"], launch_source=whole_step.machine()["launch_source"], steps=whole))
         if args.before:
             out["before"] = json.loads(Path(args.before).read_text())["kernels"]
         Path(args.json).write_text(json.dumps(out, indent=1) + "\n")

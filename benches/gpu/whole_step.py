@@ -1,10 +1,10 @@
 """From what the hot kernels' instructions take to a whole step: a prediction, not a measurement. Used by instructions.py.
 
 A kernel takes the longest of its busiest unit, its bytes at the rate of device memory and, for those whose machine code is not counted, its
-FLOP; what a launch costs is added. Bytes, FLOP and launches are those that the emulated device counted (benches/results/*traffic.json), per atom,
-edge, angle edge or angle; the launches of a step are taken for the same in every structure (one tile). Left out: latencies, barriers, what
-caches of multiprocessors fetch from L2. The tail of a launch is taken as if a block ran no faster when the others of its multiprocessor have done,
-which is too much for a protein with few blocks; so is what a launch costs, for a step's launches are recorded.
+FLOP; what a launch costs is added. Bytes, FLOP and launches are those that the emulated device counted on 192 atoms of water
+(benches/results/*traffic.json), per atom, edge, angle edge or angle; the launches of a step are taken for the same in every structure (one tile).
+Left out: latencies, barriers, what caches of multiprocessors fetch from L2. The tail of a launch is bounded from both sides: as if one block had
+all of its multiprocessor's rate, and as if it ran no faster when the others have done. What a launch costs is too much for recorded steps.
 """
 
 import heapq
@@ -19,6 +19,8 @@ from machine_code import ROOT
 TARGETS = {"1YRF": 4, "1UBQ": 8, "3LZM": 18, "2PTC": 28}
 # Kernels of nodes: blocks of R_NODE nodes, whose products matrix units make where there are any.
 OF_NODES = ("project", "node_update", "node_backward", "finish")
+# Blocks of theirs that a multiprocessor's shared memory is laid out for (`Shape::fitted`).
+BLOCKS_OF_NODES = 2
 # Centres that are put in order together (`arrange`, neighbours.h).
 WINDOW = 4096
 
@@ -81,15 +83,25 @@ def blocks_of(registers, most):
 
 
 def factors(centres, registers, most, multiprocessors):
-    """Kernel -> factor of scheduling. A block of the edge kernels costs as its edges, one of the angle kernels as its angles."""
+    """Kernel -> least and largest factor of scheduling: a block at the rate of its multiprocessor, or at its share of it. A block of the edge
+    kernels costs as its edges, one of the angle kernels as its angles."""
     order = in_turn(centres)
     costs = {"edge": [n for n, _ in order], "angle": [m * m for _, m in order]}
-    return {kernel: factor_of_scheduling(costs[kernel.split("_")[0]], multiprocessors * blocks_of(r, most)) for kernel, r in registers.items()}
+    return {kernel: [factor_of_scheduling(costs[kernel.split("_")[0]], multiprocessors * b) for b in (1, blocks_of(r, most))]
+            for kernel, r in registers.items()}
 
 
 def predicted(centres, hot, scheduling, products, rates, node_rows):
-    """The step of a structure: kernel -> milliseconds and what bounds it. `hot`: milliseconds of the busiest unit of each counted kernel, before
-    the factors of `scheduling`. `rates`: FLOP/s of `fp32` and `tensor`, multiprocessors."""
+    """The step of a structure, with the largest factors of `scheduling` and in `least_ms` with the least. `hot`: milliseconds of the busiest unit
+    of each counted kernel, before those factors. `rates`: FLOP/s of `fp32`, `fp64` and `tensor`, multiprocessors."""
+    least, most = (bounded(centres, hot, {k: f[side] for k, f in scheduling.items()}, products, rates, node_rows, places)
+                   for side, places in enumerate((1, BLOCKS_OF_NODES)))
+    shown = {k: [round(f, 3) for f in v] for k, v in scheduling.items()}
+    return most | dict(least_ms=least["ms"], least_four_ms=least["four_ms"], least_others_ms=least["others_ms"], scheduling=shown)
+
+
+def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
+    """The step with one factor for each counted kernel, nodes with so many blocks to a multiprocessor: kernel -> milliseconds and what bounds it."""
     counted, name = traffic()
     facts = machine()
     unit = {"atom": len(centres), "edge": sum(n for n, _ in centres), "angle edge": sum(m for _, m in centres), "angle": sum(m * m for _, m in centres)}
@@ -101,11 +113,12 @@ def predicted(centres, hot, scheduling, products, rates, node_rows):
         if kernel in hot:
             bounds["instructions"] = hot[kernel] * scheduling[kernel]
         else:
-            rate, more = rates["fp32"], 1.0
+            rate, more = rates["fp64" if kernel == "fit" else "fp32"], 1.0
             if kernel in OF_NODES:
                 # Whole rounds of blocks; a tile of 16 rows is half full.
                 blocks = count / node_rows
-                more = math.ceil(blocks / rates["multiprocessors"]) * rates["multiprocessors"] / blocks
+                places = rates["multiprocessors"] * node_blocks
+                more = math.ceil(blocks / places) * places / blocks
                 if products != "plain":
                     rate, more = rates["tensor"], more * 16 / node_rows * {"tf32": 1, "tf32x3": 3}[products]
             bounds["FLOP"] = 1e3 * k["flop_per_step"] * count * more / rate
@@ -117,4 +130,4 @@ def predicted(centres, hot, scheduling, products, rates, node_rows):
     starts = 1e3 * launches * facts["launch_s"]
     shown = {k: dict(ms=round(v["ms"], 3), by=v["by"]) for k, v in kernels.items() if v["ms"] >= 0.01}
     return dict(atoms=len(centres), four_ms=round(four, 3), others_ms=round(others, 3), launches=launches, launches_ms=round(starts, 3),
-                ms=round(four + others + starts, 3), scheduling={k: round(v, 3) for k, v in scheduling.items()}, kernels=shown, traffic=name)
+                ms=round(four + others + starts, 3), kernels=shown, traffic=name)
