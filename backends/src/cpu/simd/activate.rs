@@ -2,7 +2,7 @@
 
 use super::groups::{each, in_groups, load_group, store_group};
 use super::real::Real;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 use weir_engine::activation::{silut_constants, Activation};
 
 /// An activation with its constants in compute precision.
@@ -67,15 +67,21 @@ impl<T: Real> Activator<T> {
             let mut slopes = [T::default(); super::real::PAD];
             // SAFETY: PAD is at least the lane count of every instruction set.
             unsafe { T::store(s, lanes.as_mut_ptr(), x[u]) };
-            for (v, d) in lanes.iter_mut().zip(&mut slopes).take(T::lanes::<S>()) {
-                let (value, slope) = self.kind.evaluate(v.to_f64());
-                *v = T::from_f64(value);
-                *d = T::from_f64(slope);
-            }
+            self.scalar(&mut lanes[..T::lanes::<S>()], &mut slopes);
             // SAFETY: as above.
             (out.0[u], out.1[u]) = unsafe { (T::load(s, lanes.as_ptr()), T::load(s, slopes.as_ptr())) };
         }
         out
+    }
+
+    // Once in the program, not in every kernel for every size of group: the reference has eleven kinds.
+    #[inline(never)]
+    fn scalar(&self, values: &mut [T], slopes: &mut [T]) {
+        for (v, d) in values.iter_mut().zip(slopes) {
+            let (value, slope) = self.kind.evaluate(v.to_f64());
+            *v = T::from_f64(value);
+            *d = T::from_f64(slope);
+        }
     }
 }
 
@@ -118,7 +124,45 @@ struct Other<T>(Activator<T>);
 impl<T: Real, S: Simd> Function<T, S> for Other<T> {
     #[inline(always)]
     fn both<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
-        self.0.other(s, x)
+        let (mut values, mut slopes) = ([T::default(); 8 * super::real::PAD], [T::default(); 8 * super::real::PAD]);
+        // SAFETY: groups have at most eight registers, and PAD is at least the lane count of every instruction set.
+        unsafe { store_group(s, values.as_mut_ptr(), x) };
+        let count = U * T::lanes::<S>();
+        s.vectorize(OtherRegisters {
+            s,
+            activator: self.0,
+            values: &mut values[..count],
+            slopes: &mut slopes[..count],
+        });
+        // SAFETY: as above.
+        unsafe { (load_group(s, values.as_ptr()), load_group(s, slopes.as_ptr())) }
+    }
+}
+
+/// Registers in memory through an activation: a function of its own, because all kinds in every kernel for every size of group took the
+/// compiler five minutes.
+struct OtherRegisters<'a, T, S> {
+    s: S,
+    activator: Activator<T>,
+    values: &'a mut [T],
+    slopes: &'a mut [T],
+}
+
+impl<T: Real, S: Simd> NullaryFnOnce for OtherRegisters<'_, T, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let (s, count) = (self.s, self.values.len());
+        in_groups!([4, 1], T::lanes::<S>(), 0, count, U, at, {
+            // SAFETY: the group ends within the values, and the slopes are as long.
+            unsafe {
+                let values = self.values.as_mut_ptr().add(at);
+                let (v, d) = self.activator.other::<S, U>(s, load_group(s, values));
+                store_group(s, values, v);
+                store_group(s, self.slopes.as_mut_ptr().add(at), d);
+            }
+        });
     }
 }
 
