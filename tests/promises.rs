@@ -6,7 +6,8 @@ mod common;
 #[path = "bodies/promises.rs"]
 mod bodies;
 
-use common::Cpu;
+use common::{bits, system, Cpu, Settings};
+use weir_backends::cpu::PrecisionChoice;
 
 #[test]
 fn forces_are_minus_gradient() {
@@ -38,10 +39,22 @@ fn same_bits_under_every_thread_count_tile_checkpoint_and_skin() {
     bodies::same_bits_under_every_thread_count_tile_checkpoint_and_skin::<Cpu>(70);
 }
 
+/// Work items are the CPU's own: of 36, 18 and 12 centres where 1, 2 and 3 threads share 300.
 #[test]
 fn same_bits_under_every_size_of_work_items() {
-    // 36, 18 and 12 centres.
-    bodies::same_bits_under_every_size_of_work_items::<Cpu>(300);
+    for (name, precision) in [("tiny", PrecisionChoice::F64), ("tiny32", PrecisionChoice::F32)] {
+        let model = bodies::model(name);
+        let cell = bodies::triclinic(bodies::scaled(9.5, 300, 70));
+        let (x, types) = system(300, bodies::scaled(9.0, 300, 70), 19, model.types());
+        let with = |threads| {
+            let settings = Settings { precision, threads, tile_edges: 1 << 20, ..Default::default() };
+            bits(&bodies::run::<Cpu>(&model, &settings, &x, &cell, &types))
+        };
+        let expected = with(1);
+        for threads in [2, 3] {
+            assert_eq!(with(threads), expected, "{name}, {threads} threads");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ Left out: latencies, barriers, what caches of multiprocessors fetch from L2. The
 all of its multiprocessor's rate, and as if it ran no faster when the others have done. What a launch costs is too much for recorded steps.
 """
 
+import functools
 import heapq
 import json
 import math
@@ -25,6 +26,7 @@ BLOCKS_OF_NODES = 2
 WINDOW = 4096
 
 
+@functools.cache
 def machine():
     """Bytes/s of device memory and seconds of a launch, from the facts that the planner works with."""
     facts = tomllib.loads((ROOT / "hardware-notes/machines/h100-80-pcie-host.toml").read_text())
@@ -32,6 +34,7 @@ def machine():
     return {"bytes_per_s": memory["value"] * 1e9, "launch_s": launch["value"] * 1e-6, "launch_source": launch.get("source", "")}
 
 
+@functools.cache
 def traffic():
     files = sorted((ROOT / "benches/results").glob("*-traffic.json"))
     if not files:

@@ -9,11 +9,11 @@ use weir_engine::model::Model;
 
 type Cell = Option<[[f64; 3]; 3]>;
 
-fn model(name: &str) -> Arc<Model> {
+pub fn model(name: &str) -> Arc<Model> {
     load_model(&data("parity").join(name).join("model.dp"))
 }
 
-fn run<B: Backend>(model: &Arc<Model>, settings: &Settings, x: &[[f64; 3]], cell: &Cell, types: &[i32]) -> Results {
+pub fn run<B: Backend>(model: &Arc<Model>, settings: &Settings, x: &[[f64; 3]], cell: &Cell, types: &[i32]) -> Results {
     step(B::make(model, types, settings).as_mut(), x, cell)
 }
 
@@ -24,12 +24,12 @@ fn step<C: Calculator + ?Sized>(calculator: &mut C, x: &[[f64; 3]], cell: &Cell)
     out
 }
 
-fn triclinic(side: f64) -> Cell {
+pub fn triclinic(side: f64) -> Cell {
     Some([[side, 0.0, 0.0], [0.13 * side, 0.97 * side, 0.0], [-0.2 * side, 0.1 * side, 1.04 * side]])
 }
 
 /// A length for so many atoms instead of `full`, at the same density.
-fn scaled(length: f64, atoms: usize, full: usize) -> f64 {
+pub fn scaled(length: f64, atoms: usize, full: usize) -> f64 {
     length * (atoms as f64 / full as f64).cbrt()
 }
 
@@ -169,23 +169,6 @@ pub fn same_bits_under_every_thread_count_tile_checkpoint_and_skin<B: Backend>(a
             }
         }
         assert_eq!(tried, 16 * B::THREADS.len());
-    }
-}
-
-/// On so many atoms that work items are of other sizes with other numbers of threads.
-pub fn same_bits_under_every_size_of_work_items<B: Backend>(atoms: usize) {
-    for (name, precision) in [("tiny", PrecisionChoice::F64), ("tiny32", PrecisionChoice::F32)] {
-        let model = model(name);
-        let cell = triclinic(scaled(9.5, atoms, 70));
-        let (x, types) = system(atoms, scaled(9.0, atoms, 70), 19, model.types());
-        let with = |threads| {
-            let settings = Settings { precision, threads, tile_edges: 1 << 20, ..Default::default() };
-            bits(&run::<B>(&model, &settings, &x, &cell, &types))
-        };
-        let expected = with(1);
-        for &threads in B::THREADS {
-            assert_eq!(with(threads), expected, "{name}, {threads} threads");
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
 
-use super::simd::{add_group, each, in_groups, load_group, store_group, Activator, Function, Real, WithFunction};
+use super::simd::{
+    add_group, each, in_groups, in_wide_groups, load_group, store_group, Activator, Function, Real, WithFunction,
+};
 use pulp::{Simd, WithSimd};
 
 /// Messages of a row of angles: activates `pre = c + base + other[f]`, sums the edge message with weights, updates the angles.
@@ -50,13 +52,13 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
             // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
             unsafe {
                 let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
-                in_groups!([8, 4, 2, 1], lanes, 0, ep, U, col, {
+                in_wide_groups!(lanes, 0, ep, U, col, {
                     let (message, _) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
                     let at = self.sum.as_mut_ptr().add(col);
                     let sum = load_group::<T, S, U>(s, at);
                     store_group(s, at, each!(T::splat(s, T::default()), U, u, T::fma(s, weight, message[u], sum[u])));
                 });
-                in_groups!([8, 4, 2, 1], lanes, ep, wa, U, col, {
+                in_wide_groups!(lanes, ep, wa, U, col, {
                     let (message, _) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
                     let at = f * ap + col - ep;
                     let old = load_group::<T, S, U>(s, self.a_in.as_ptr().add(at));
@@ -132,7 +134,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleRecompute<'_, T> {
             unsafe {
                 let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
                 let slopes = self.slope.as_mut_ptr().add(f * wa);
-                in_groups!([8, 4, 2, 1], lanes, 0, ep, U, col, {
+                in_wide_groups!(lanes, 0, ep, U, col, {
                     let (message, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
                     store_group(s, slopes.add(col), slope);
                     let at = self.sum.as_mut_ptr().add(col);
@@ -140,7 +142,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleRecompute<'_, T> {
                     store_group(s, at, each!(T::splat(s, T::default()), U, u, T::fma(s, weight, message[u], sum[u])));
                     store_group(s, self.message.as_mut_ptr().add(f * ep + col), message);
                 });
-                in_groups!([8, 4, 2, 1], lanes, ep, wa, U, col, {
+                in_wide_groups!(lanes, ep, wa, U, col, {
                     let (_, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
                     store_group(s, slopes.add(col), slope);
                 });

@@ -1,7 +1,9 @@
 //! Vector kernels over the edges of one centre: messages, moments, their adjoints.
 
 use super::kernels_angle::pre_activation;
-use super::simd::{add_group, each, in_groups, load_group, store_group, Activator, Function, Real, WithFunction};
+use super::simd::{
+    add_group, each, in_groups, in_wide_groups, load_group, store_group, Activator, Function, Real, WithFunction,
+};
 use pulp::{Simd, WithSimd};
 
 /// What the network sees of an edge's geometry, rounded once from f64.
@@ -70,13 +72,13 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
             unsafe {
                 let u = self.u.as_ptr().add(k * wd);
                 let n = self.neighbour.as_ptr().add(j * self.stride);
-                in_groups!([8, 4, 2, 1], lanes, 0, mp, U, c, {
+                in_wide_groups!(lanes, 0, mp, U, c, {
                     let (message, _) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     let at = self.sum.as_mut_ptr().add(c);
                     let sum = load_group::<T, S, U>(s, at);
                     store_group(s, at, each!(T::splat(s, T::default()), U, v, T::fma(s, w, message[v], sum[v])));
                 });
-                in_groups!([8, 4, 2, 1], lanes, mp, wd, U, c, {
+                in_wide_groups!(lanes, mp, wd, U, c, {
                     let (message, _) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     let at = k * ep + c - mp;
                     let old = load_group::<T, S, U>(s, self.e_in.as_ptr().add(at));
@@ -140,7 +142,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeBackward<'_, T> {
             unsafe {
                 let u = self.u.as_mut_ptr().add(k * wd);
                 let n = self.neighbour.as_ptr().add(j * wd);
-                in_groups!([8, 4, 2, 1], lanes, 0, mp, U, c, {
+                in_wide_groups!(lanes, 0, mp, U, c, {
                     let (message, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     let g = load_group::<T, S, U>(s, self.sum_bar.as_ptr().add(c));
                     // One chain over the columns, in order.
@@ -151,7 +153,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeBackward<'_, T> {
                     store_group(s, u.add(c), d);
                     add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
                 });
-                in_groups!([8, 4, 2, 1], lanes, mp, wd, U, c, {
+                in_wide_groups!(lanes, mp, wd, U, c, {
                     let (_, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     let e_bar = load_group::<T, S, U>(s, self.e_bar.as_ptr().add(k * ep + c - mp));
                     let r = load_group::<T, S, U>(s, self.r.as_ptr().add(c - mp));
@@ -358,7 +360,7 @@ impl<T: Real> WithSimd for Gather<'_, T> {
                 store_group(s, at, sum);
             }
         });
-        in_groups!([8, 4, 2, 1], lanes, 0, np, U, c, {
+        in_wide_groups!(lanes, 0, np, U, c, {
             // SAFETY: as above.
             unsafe {
                 let at = self.node_sum.as_mut_ptr().add(c);

@@ -36,6 +36,12 @@ fn parallel<S: Send>(
     });
 }
 
+/// Centres in work items of the size that suits their number.
+fn over_centres<S: Send>(scratch: &[Mutex<S>], centres: Range<usize>, f: impl Fn(Range<usize>, &mut S) + Send + Sync) {
+    let size = block(centres.len(), scratch.len());
+    parallel(scratch, centres, size, f);
+}
+
 /// The surroundings of a phase. A macro, because it borrows single fields while the phase writes others.
 macro_rules! context {
     ($executor:ident, $buffers:ident, $graph:ident) => {
@@ -117,11 +123,9 @@ impl<T: Real> Executor<T> {
             nodes_out,
         };
         let angles_only = !with_nodes && output.edges == Place::None;
-        parallel(&self.scratch, tile.centres.clone(), block(tile.centres.len(), self.scratch.len()), |block, t| {
-            match angles_only {
-                true => forward.angles_only(&context, block, &mut t.0),
-                false => forward.block(&context, block, &mut t.0),
-            }
+        over_centres(&self.scratch, tile.centres.clone(), |block, t| match angles_only {
+            true => forward.angles_only(&context, block, &mut t.0),
+            false => forward.block(&context, block, &mut t.0),
         });
         match self.beyond.take() {
             Some(value) => Err(ComputeError::Stored { layer: layer + 1, value, store: self.store.to_string() }),
@@ -179,9 +183,7 @@ impl<T: Real> Executor<T> {
             first_edge: tile.edges.start,
             geometry_bar: Shared::new(&mut b.geometry_bar),
         };
-        parallel(&self.scratch, tile.centres.clone(), block(tile.centres.len(), self.scratch.len()), |block, t| {
-            backward.block(&context, block, &mut t.0)
-        });
+        over_centres(&self.scratch, tile.centres.clone(), |block, t| backward.block(&context, block, &mut t.0));
     }
 
     pub(super) fn gather(&mut self, graph: &Graph, layer: usize, tile: usize) {
@@ -224,7 +226,7 @@ impl<T: Real> Executor<T> {
         let (wc, wd, np) = (s.centre_projection(layer), s.edge_messages(layer), s.np);
         let node_bar = Shared::new(&mut b.node_bar);
         let (self_bar, centre_bar, message_sum, node_sum) = (&b.self_bar, &b.centre_bar, &b.message_sum, &b.node_sum);
-        parallel(&self.scratch, 0..graph.atoms(), block(graph.atoms(), self.scratch.len()), |block, t| {
+        over_centres(&self.scratch, 0..graph.atoms(), |block, t| {
             let (from, rows) = (block.start, block.len());
             // SAFETY: the rows of this block.
             let bar = unsafe { node_bar.piece(from * np, rows * np) };
@@ -253,7 +255,7 @@ impl<T: Real> Executor<T> {
         let e_bar = edge_rows(&self.memory, s, tile, adjoint.edges).expect("edges have adjoints in every layer");
         let a_bar = angle_rows(&self.memory, s, tile, adjoint.angles);
         let geometry_bar = &b.geometry_bar;
-        parallel(&self.scratch, tile.centres.clone(), block(tile.centres.len(), self.scratch.len()), |block, t| {
+        over_centres(&self.scratch, tile.centres.clone(), |block, t| {
             for i in block {
                 let edges = graph.edges_of(i);
                 // SAFETY: the edges of this centre.

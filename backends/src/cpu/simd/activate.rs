@@ -1,6 +1,6 @@
 //! Activations on whole rows: value, or value and derivative from one exponential.
 
-use super::groups::{each, in_groups, load_group, store_group};
+use super::groups::{each, in_groups, in_wide_groups, load_group, store_group};
 use super::real::Real;
 use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 use weir_engine::activation::{silut_constants, Activation};
@@ -260,7 +260,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for ActivationKernel<'_, T> {
         let want = !self.slopes.is_empty();
         assert!(!want || self.slopes.len() == self.values.len());
         let end = self.values.len();
-        in_groups!([8, 4, 2, 1], step, 0, end, U, at, {
+        in_wide_groups!(step, 0, end, U, at, {
             // SAFETY: the group ends within the values, and the slopes are as long.
             unsafe {
                 let values = self.values.as_mut_ptr().add(at);

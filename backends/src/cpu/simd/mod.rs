@@ -8,5 +8,5 @@ mod real;
 pub use activate::{ActivationKernel, Activator, Function, WithFunction};
 pub use gemm::PackedMatrix;
 pub use groups::{add_group, load_group, store_group};
-pub(crate) use groups::{each, in_groups};
+pub(crate) use groups::{each, in_groups, in_wide_groups};
 pub use real::Real;
