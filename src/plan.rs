@@ -25,7 +25,7 @@ use std::fmt::Write;
 use table::Planned;
 use target::{Target, Wishes, HERE};
 use weir_allocators::policy::{CheckpointRule, Layer, Precision};
-use weir_backends::cpu::{Checkpoint, CpuOptions, Neighbours, Store};
+use weir_backends::cpu::{Checkpoint, CpuOptions, Inside, Neighbours, Store};
 use weir_backends::gpu::Arithmetic;
 use weir_engine::plan::placement::TileSize;
 
@@ -53,8 +53,8 @@ pub fn run(args: &PlanArgs, sources: &Sources, log: &Log) -> Result<()> {
         // What other machines get is not this machine's affair.
         let (head, precision, threads) = (flags.head.take(), flags.precision.take(), flags.threads.take());
         let precision = precision.filter(|p| matches!(p.value, Precision::Model | Precision::F64 | Precision::F32));
-        let (checkpoint, store) = (flags.checkpoint.take(), flags.store.take());
-        flags = Layer { head, precision, threads, checkpoint, store, ..Layer::default() };
+        let (checkpoint, inside, store) = (flags.checkpoint.take(), flags.inside.take(), flags.store.take());
+        flags = Layer { head, precision, threads, checkpoint, inside, store, ..Layer::default() };
     }
     let settings = match elsewhere {
         true => sources.look(&[flags], &Layer::default())?,
@@ -105,6 +105,7 @@ struct System<'a> {
     neighbours: &'a Neighbours,
     precision: Precision,
     checkpoint: Checkpoint,
+    inside: Inside,
     store: Store,
     total: TileSize,
 }
@@ -122,15 +123,15 @@ impl<'a> System<'a> {
             CheckpointRule::All => Checkpoint::All,
             CheckpointRule::Every(k) => Checkpoint::Every(k),
         };
-        let store = engine.store();
+        let (inside, store) = (engine.inside(), engine.store());
         let total = neighbours.census(usize::MAX).total();
         let (model, sha256) = (engine.path.display().to_string(), engine.model.source.sha256.clone());
-        System { structure, model, sha256, outlines, neighbours, precision, checkpoint, store, total }
+        System { structure, model, sha256, outlines, neighbours, precision, checkpoint, inside, store, total }
     }
 
     fn setup<'b>(&'b self, target: &'b Target) -> Result<Setup<'b>> {
         let outline = self.outlines.on(target.kind).map_err(|e| anyhow!("{}: {e}", self.model))?;
-        Ok(Setup { target, outline, checkpoint: self.checkpoint, store: self.store })
+        Ok(Setup { target, outline, checkpoint: self.checkpoint, inside: self.inside, store: self.store })
     }
 
     /// `f32`, `f64` or `tf32x3`.
@@ -161,7 +162,7 @@ impl<'a> System<'a> {
         json!({
             "model": self.model, "model_sha256": self.sha256,
             "structure": self.structure, "precision": self.arithmetic(), "layers": self.outlines.layers,
-            "checkpoint": self.checkpoint.to_string(), "store": self.store.to_string(),
+            "checkpoint": self.checkpoint.to_string(), "inside": self.inside.to_string(), "store": self.store.to_string(),
             "atoms": self.total.atoms, "edges": self.total.edges, "angles": self.total.angles,
         })
     }
@@ -170,7 +171,11 @@ impl<'a> System<'a> {
 /// Plans of all machines; an error where none fits.
 fn tables(args: &PlanArgs, system: &System, targets: &[Target], counts: &Neighbours) -> Result<()> {
     let (mut text, mut objects, mut failed) = (system.text(), Vec::new(), None);
-    let _ = writeln!(text, "{:<12}checkpoint {}, store {}", "policy", system.checkpoint, system.store);
+    let _ = writeln!(
+        text,
+        "{:<12}checkpoint {}, inside {}, store {}",
+        "policy", system.checkpoint, system.inside, system.store
+    );
     for target in targets {
         let setup = system.setup(target)?;
         match setup.planned(counts) {

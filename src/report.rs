@@ -7,6 +7,7 @@ use std::time::Duration;
 use weir_allocators::policy::Policy;
 use weir_backends::gpu::GpuTier;
 use weir_engine::backend::Calculator;
+use weir_engine::plan::placement::{Plan, INSIDE};
 
 const CITE: [&str; 2] = [
     "DPA3: D. Zhang, A. Peng, C. Cai et al., \"Graph neural network model for the era of large atomistic models\", arXiv:2506.01686 (2025)",
@@ -123,6 +124,14 @@ pub fn plan(log: &Log, calculator: &dyn Calculator, measured: bool) {
     }
 }
 
+/// Layers and bytes of the parts of insides that a plan keeps.
+pub fn insides(plan: &Plan) -> Value {
+    let part = |(name, (layers, bytes)): (&&str, (usize, u64))| {
+        (name.to_string(), json!({ "layers": layers, "bytes": bytes }))
+    };
+    Value::Object(INSIDE.iter().zip(plan.insides()).map(part).collect())
+}
+
 /// The plan in force; null where nothing is planned.
 pub fn plan_json(calculator: &dyn Calculator, measured: bool) -> Value {
     let Some(plan) = calculator.plan() else { return Value::Null };
@@ -137,6 +146,7 @@ pub fn plan_json(calculator: &dyn Calculator, measured: bool) -> Value {
         "tiles": plan.groups.iter().map(|g| g.tiles).sum::<u32>(),
         "states": by_tier(&plan.totals()),
         "layers": plan.layers().iter().map(row).collect::<Vec<_>>(),
+        "inside": insides(plan),
         "arena_bytes": by_tier(&plan.program.arena_bytes),
         "peak_bytes": by_tier(&p.peak),
         "out_bytes": by_tier(&p.out_bytes),

@@ -54,6 +54,7 @@ pub fn flags(args: &ComputeArgs, head: Option<&str>) -> Result<Layer, Usage> {
         ("precision", "--precision", args.precision.as_deref()),
         ("threads", "--threads", args.threads.as_deref()),
         ("checkpoint", "--checkpoint", args.checkpoint.as_deref()),
+        ("inside", "--inside", args.inside.as_deref()),
         ("placement", "--placement", args.placement.as_deref()),
         ("hbm_budget", "--hbm-budget", args.hbm_budget.as_deref()),
         ("host_budget", "--host-budget", args.host_budget.as_deref()),

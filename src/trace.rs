@@ -127,8 +127,9 @@ pub fn memory(plan: &Plan) -> Vec<Vec<u64>> {
         }
     }
     let mut now: Vec<i64> = plan.tiers.iter().map(|_| 0).collect();
-    // Nodes, graph, weights, scratch.
+    // Nodes, graph, weights, scratch, insides.
     now[0] = plan.prediction.peak[0] as i64 - plan.program.arena_bytes.first().copied().unwrap_or(0) as i64;
+    now[0] += plan.program.inside.iter().map(|slot| slot.bytes as i64).sum::<i64>();
     let add = |change: &Vec<i64>| {
         now.iter_mut().zip(change).for_each(|(n, c)| *n += c);
         now.iter().map(|n| *n as u64).collect()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_allocators::faults::{Faults, Operation};
 use weir_allocators::kind::{AllocError, File, Hbm, Kind, Ledger, System};
 use weir_backends::cpu::{
-    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Permission, PrecisionChoice, Store, TierSpec,
+    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Permission, PrecisionChoice, Store, TierSpec,
 };
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::{new_model, Model};
@@ -174,6 +174,45 @@ fn rounded_states_give_the_same_answer_under_every_plan_tile_and_thread_count() 
             let other = CpuOptions { threads, tile_edges, ..case.base.clone() };
             assert_eq!(bits(&case.run(&mut case.calculator(&other))), expected, "{store} {threads} {tile_edges}");
         }
+    }
+}
+
+#[test]
+fn same_answer_whatever_of_the_insides_is_kept() {
+    for (precision, store, smooth) in [
+        (PrecisionChoice::F32, Store::Exact, true),
+        (PrecisionChoice::F64, Store::Exact, false),
+        (PrecisionChoice::F32, Store::Bf16, false),
+        (PrecisionChoice::F64, Store::F32, true),
+    ] {
+        let mut case = Case::new(precision);
+        case.base.store = store;
+        Arc::make_mut(&mut case.model).descriptor.options.smooth_edge_update = smooth;
+        let with = |inside, checkpoint, budget| {
+            let tiers = vec![hbm(budget)];
+            let mut c = case.calculator(&CpuOptions { inside, checkpoint, tiers, ..case.base.clone() });
+            let got = bits(&case.run(&mut c));
+            let plan = c.plan().unwrap();
+            assert!(c.peak_bytes()[0].1 <= budget && c.peak_bytes()[0].1 == plan.prediction.peak[0]);
+            (got, c.peak_bytes()[0].1, plan.insides().map(|part| part.0), plan.prediction.rebuild)
+        };
+        let (expected, least, none, _) = with(Inside::Rebuild, Checkpoint::All, 1 << 40);
+        let (got, most, all, _) = with(Inside::Keep, Checkpoint::All, 1 << 40);
+        // The last layer updates no angles, and no layer reads them after it.
+        assert_eq!((none, all), ([0, 0, 0], [6, 6, 5]));
+        assert_eq!(got, expected);
+        // Nobody has measured whether more than the nodes' would pay.
+        let (got, _, nodes, _) = with(Inside::Auto, Checkpoint::All, 1 << 40);
+        assert_eq!((got == expected, nodes), (true, [6, 0, 0]));
+        let mut met = std::collections::BTreeSet::new();
+        for k in 1..12 {
+            let (got, _, kept, _) = with(Inside::Keep, Checkpoint::All, least + (most - least) * k / 12);
+            assert_eq!(got, expected, "{kept:?}");
+            met.insert(kept);
+        }
+        assert!(met.len() > 6 && met.iter().any(|k| k[2] > 0) && met.iter().any(|k| k[1] < 6), "{met:?}");
+        let (got, _, kept, rebuilt) = with(Inside::Keep, Checkpoint::Every(2), 1 << 40);
+        assert!(got == expected && kept == all && rebuilt > 0.0, "{kept:?} {rebuilt}");
     }
 }
 

@@ -36,6 +36,9 @@ pub struct ComputeArgs {
     /// Layer inputs kept for the backward pass, in whatever tier: auto, all, every:K [env: WEIR_CHECKPOINT] [default: auto]
     #[arg(long, value_name = "C", help_heading = COMPUTE)]
     pub checkpoint: Option<String>,
+    /// Moments, slopes and messages of layers for the backward pass, on a CPU: auto, rebuild, keep [env: WEIR_INSIDE] [default: auto]
+    #[arg(long, value_name = "I", help_heading = COMPUTE)]
+    pub inside: Option<String>,
     /// Memory tiers in order of preference, such as hbm,system,file [env: WEIR_PLACEMENT] [default: auto]
     #[arg(long, value_name = "TIERS", help_heading = COMPUTE)]
     pub placement: Option<String>,

@@ -15,6 +15,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "precision",
             "threads",
             "checkpoint",
+            "inside",
             "placement",
             "hbm_budget",
             "host_budget",

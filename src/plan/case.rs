@@ -4,7 +4,7 @@ use super::machine::Kind;
 use super::outline::Outline;
 use super::target::Target;
 use weir_allocators::kind::show_bytes;
-use weir_backends::cpu::{Census, Checkpoint, Neighbours, Store, Terms};
+use weir_backends::cpu::{Census, Checkpoint, Inside, Neighbours, Store, Terms};
 use weir_backends::gpu::tile_sizes;
 use weir_engine::plan::placement::{plan, Help, Permission, Plan, PlanError, Problem};
 
@@ -17,6 +17,8 @@ pub struct Setup<'a> {
     pub outline: &'a Outline,
     /// Which states are kept.
     pub checkpoint: Checkpoint,
+    /// Whether insides of layers are kept.
+    pub inside: Inside,
     /// How states are stored.
     pub store: Store,
 }
@@ -30,6 +32,7 @@ impl Setup<'_> {
             tiers: self.target.tiers.clone(),
             rates: rates.or_else(|| self.target.rates.clone()),
             checkpoint: self.checkpoint,
+            inside: self.inside,
             spill: Permission::Allowed,
             rebuild: Permission::Allowed,
             store: self.store,

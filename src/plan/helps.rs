@@ -1,10 +1,11 @@
 //! What would make a step faster, found by planning again with it.
 
 use super::case::Setup;
+use super::machine::Kind;
 use super::rates::Speed;
 use super::target::Target;
 use weir_allocators::policy::Precision;
-use weir_backends::cpu::{Checkpoint, Neighbours, Store};
+use weir_backends::cpu::{Checkpoint, Inside, Neighbours, Store};
 
 /// Gains below this are not told: forecasts are no better.
 const WORTH: f64 = 0.03;
@@ -44,6 +45,9 @@ pub fn helps(setup: &Setup, counts: &Neighbours, precision: Precision, seconds: 
         if checkpoint != setup.checkpoint {
             attempt(&format!("--checkpoint {checkpoint}"), &Setup { checkpoint, ..setup.clone() });
         }
+    }
+    if setup.target.kind == Kind::Cpu && setup.inside != Inside::Keep {
+        attempt("--inside keep", &Setup { inside: Inside::Keep, ..setup.clone() });
     }
     if setup.store.bytes(number as usize) > 2 {
         attempt("--store bf16", &Setup { store: Store::Bf16, ..setup.clone() });

@@ -109,6 +109,7 @@ impl Speed {
             rebuild_angles: layers(&a.rebuild_angles, LAUNCHES[2]),
             backward: layers(&a.backward, LAUNCHES[3]),
             project,
+            inside: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::target::Target;
 use crate::report::bytes;
 use serde_json::{json, Map, Value};
 use std::fmt::Write;
-use weir_engine::plan::placement::{LayerRow, Plan, Problem, TileSize};
+use weir_engine::plan::placement::{LayerRow, Plan, Problem, TileSize, INSIDE};
 
 /// Time step of the speeds, fs.
 const TIMESTEP_FS: f64 = 1.0;
@@ -92,7 +92,14 @@ impl Planned<'_> {
             line(if k == 0 { "memory" } else { "" }, row);
         }
         text.push_str(&layers(plan));
+        let insides = plan.insides();
         let mut line = |label: &str, value: String| writeln!(text, "{label:<12}{value}").expect("text");
+        let kept = INSIDE.iter().zip(insides).filter(|(_, (_, held))| *held > 0);
+        let kept: Vec<String> =
+            kept.map(|(part, (layers, held))| format!("{part} of {layers} layers {}", bytes(held))).collect();
+        if !kept.is_empty() {
+            line("inside", kept.join(", "));
+        }
         line("step", speed(p.seconds));
         let compute: f64 = p.compute.iter().sum();
         line(
@@ -163,6 +170,7 @@ impl Planned<'_> {
             "layers": plan.layers().iter().map(|row| json!({
                 "layer": row.layer, "edges": by(&row.edges), "angles": by(&row.angles),
             })).collect::<Vec<_>>(),
+            "inside": crate::report::insides(plan),
             "seconds": p.seconds,
             "compute_seconds": p.compute.iter().sum::<f64>(),
             "rebuild_seconds": p.rebuild,

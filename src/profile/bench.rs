@@ -4,7 +4,7 @@ use super::measure::Case;
 use crate::backend::Engine;
 use crate::log::Log;
 use anyhow::Result;
-use weir_backends::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Neighbours, Permission, Rates, Terms};
+use weir_backends::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Neighbours, Permission, Rates, Terms};
 use weir_backends::gpu::{self, GpuCalculator, GpuOptions, GpuOutline, GpuTier};
 use weir_backends::session::Device;
 use weir_engine::backend::{Calculator, ComputeError};
@@ -36,6 +36,8 @@ pub struct Rules {
     pub spill: Permission,
     /// Whether they may be rebuilt.
     pub rebuild: Permission,
+    /// Whether insides of layers are kept.
+    pub inside: Inside,
     /// Compute rates; none: estimated.
     pub rates: Option<Rates>,
     /// Largest edge count of a tile; 0: the backend's own.
@@ -46,7 +48,7 @@ impl Rules {
     /// Everything is kept in `hbm`.
     pub fn free() -> Self {
         let (spill, rebuild) = (Permission::Allowed, Permission::Allowed);
-        Rules { hbm: None, checkpoint: Checkpoint::All, spill, rebuild, rates: None, tile_edges: 0 }
+        Rules { hbm: None, checkpoint: Checkpoint::All, spill, rebuild, inside: Inside::Auto, rates: None, tile_edges: 0 }
     }
 }
 
@@ -108,6 +110,7 @@ impl<'a> Bench<'a> {
             checkpoint: rules.checkpoint,
             spill: rules.spill,
             rebuild: rules.rebuild,
+            inside: rules.inside,
             rates: rules.rates.clone().or_else(|| base.rates.clone()),
             tile_edges: rules.tile_edges,
             ..base.clone()
@@ -179,6 +182,7 @@ impl<'a> Bench<'a> {
                     checkpoint: options.checkpoint,
                     spill: options.spill,
                     rebuild: options.rebuild,
+                    inside: Inside::Rebuild,
                     store: options.store,
                 };
                 Ok(smallest_feasible(&outline.problem(&found.census(rules.tile_edges), &terms))?)

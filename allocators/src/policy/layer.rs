@@ -1,7 +1,7 @@
 //! Settings of one source.
 
 use super::names::NAMES;
-use super::{nearest, Backend, Budget, CheckpointRule, Placement, PolicyError, Precision, Store};
+use super::{nearest, Backend, Budget, CheckpointRule, Inside, Placement, PolicyError, Precision, Store};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -44,6 +44,7 @@ pub struct Layer {
     pub host_budget: Option<Setting<Budget>>,
     pub file_budget: Option<Setting<Budget>>,
     pub checkpoint: Option<Setting<CheckpointRule>>,
+    pub inside: Option<Setting<Inside>>,
     pub store: Option<Setting<Store>>,
     pub precision: Option<Setting<Precision>>,
     pub threads: Option<Setting<usize>>,
@@ -101,6 +102,7 @@ impl Layer {
             "host_budget" => self.host_budget = parse(origin, text)?,
             "file_budget" => self.file_budget = parse(origin, text)?,
             "checkpoint" => self.checkpoint = parse(origin, text)?,
+            "inside" => self.inside = parse(origin, text)?,
             "store" => self.store = parse(origin, text)?,
             "precision" => self.precision = parse(origin, text)?,
             "threads" => self.threads = number(origin, text, 1..=MOST, "number of threads")?,

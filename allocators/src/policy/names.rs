@@ -16,7 +16,7 @@ const fn name(key: &'static str, values: &'static str, default: &'static str) ->
 }
 
 /// All of them, in the order of the documentation.
-pub const NAMES: [Name; 21] = [
+pub const NAMES: [Name; 22] = [
     name("backend", "auto, cpu, cuda, hip, emulated", "auto"),
     name("device", "index, taken modulo the device count", "the local rank, else 0"),
     name("head", "branch of a multi-task model", "none"),
@@ -25,6 +25,7 @@ pub const NAMES: [Name; 21] = [
     name("host_budget", "as WEIR_HBM_BUDGET", "70 % of the host share"),
     name("file_budget", "as WEIR_HBM_BUDGET", "0; 80 % of the folder's free space where file is named"),
     name("checkpoint", "auto, all, every:K", "auto"),
+    name("inside", "auto, rebuild, keep", "auto"),
     name("store", "exact, f32, f16, bf16, auto", "exact"),
     name("precision", "model, f64, f32, tf32x3, tf32, bf16", "model"),
     name("threads", "1 to 65536", "affinity and cgroup, then OMP_NUM_THREADS"),

@@ -2,7 +2,7 @@
 
 use super::names::variable;
 use super::shares::{shares, Device, Shares, Surroundings};
-use super::{Backend, Budget, CheckpointRule, Layer, Placement, PolicyError, Precision, Setting, Store};
+use super::{Backend, Budget, CheckpointRule, Inside, Layer, Placement, PolicyError, Precision, Setting, Store};
 use crate::kind::{file_system, show_bytes, Tier};
 use crate::topology::Topology;
 use std::path::PathBuf;
@@ -33,6 +33,7 @@ pub struct Policy {
     /// What all tiers in memory may take together, bytes, where they share one.
     pub pool: Option<u64>,
     pub checkpoint: Setting<CheckpointRule>,
+    pub inside: Setting<Inside>,
     pub store: Setting<Store>,
     pub precision: Setting<Precision>,
     pub threads: Setting<usize>,
@@ -99,6 +100,11 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         let why = format!("precision {} needs a GPU: choose model, f64 or f32", precision.value);
         return Err(PolicyError::Value { origin: precision.origin, why });
     }
+    let inside = pick!(inside, Inside::Auto);
+    if inside.value == Inside::Keep && *around.device != Device::Cpu {
+        let why = "only the CPU backend keeps insides of layers (kernels of GPUs rebuild them): choose auto or rebuild";
+        return Err(PolicyError::Value { origin: inside.origin, why: why.into() });
+    }
     let shares = shares(layers, around)?;
     let mut warnings = Vec::new();
     let placement = asked.placement(around)?;
@@ -113,6 +119,7 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         tiers,
         pool,
         checkpoint: pick!(checkpoint, CheckpointRule::Auto),
+        inside,
         store: pick!(store, Store::Exact),
         precision,
         threads: pick!(threads).unwrap_or_else(|| threads(around)),

@@ -76,6 +76,17 @@ words!(
     Bf16 = "bf16"
 );
 
+words!(
+    /// Whether insides of layers are kept.
+    Inside, "rule for insides of layers",
+    /// Where that is known to save time.
+    Auto = "auto",
+    /// Never.
+    Rebuild = "rebuild",
+    /// Wherever there is room.
+    Keep = "keep"
+);
+
 /// Which layer inputs are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointRule {

@@ -4,9 +4,10 @@
 
 use super::clock::Class;
 use super::context::Context;
-use super::forward::{add_rows, angle_rows, bias_activate, edge_rows, gram, unpack_angles, AngleMaps, Features, Rows};
+use super::forward::{add_rows, angle_range, angle_rows, bias_activate, edge_rows, gram, unpack_angles, AngleMaps, Features, Rows};
+use super::inside::InsideRows;
 use super::kernels_angle::{AngleBackward, AngleRecompute};
-use super::kernels_edge::{EdgeBackward, Moments, MomentsBackward};
+use super::kernels_edge::{EdgeAdjoint, EdgeBackward, Moments, MomentsBackward};
 use super::scratch::Scratch;
 use super::share::Shared;
 use super::simd::Real;
@@ -46,6 +47,8 @@ pub struct BackwardLayer<'a, T> {
     pub first_edge: usize,
     /// Adds `dE/d(w, h, v)` of every edge, E.
     pub geometry_bar: Shared<'a, [f64; 5]>,
+    /// What the forward pass has kept of the inside.
+    pub inside: InsideRows<'a, T>,
 }
 
 impl<T: Real> BackwardLayer<'_, T> {
@@ -53,6 +56,12 @@ impl<T: Real> BackwardLayer<'_, T> {
     pub fn block(&self, ctx: &Context<T>, block: Range<usize>, t: &mut Scratch<T>) {
         let s = ctx.s;
         for (k, i) in block.clone().enumerate() {
+            if let Some([moments, ..]) = &self.inside.nodes {
+                // SAFETY: the rows of this block.
+                let kept = unsafe { moments.piece(i * s.moments(), s.moments()) };
+                t.h[k * s.moments()..(k + 1) * s.moments()].copy_from_slice(kept);
+                continue;
+            }
             let edges = ctx.graph.edges_of(i);
             let mut e0 = std::mem::take(&mut t.e0);
             let e = edge_rows(ctx, &self.input, edges.clone(), &mut e0);
@@ -74,19 +83,29 @@ impl<T: Real> BackwardLayer<'_, T> {
         let count = rows * s.np;
         let span = block.start * s.np..block.end * s.np;
         let bar = &self.node_bar[span.clone()];
-        // M1
-        ctx.multiply(&w.node_self.forward, rows, &self.nodes[span], s.np, &mut t.n1, s.np, s.np, false);
-        bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut t.n2[..count]);
         // SAFETY: the node rows of this block.
         let self_bar = unsafe { self.self_bar.piece(block.start * s.np, count) };
-        scaled_product(ctx, bar, &w.r_self, &t.n2[..count], self_bar);
-        // M2
-        for k in 0..rows {
-            gram(ctx, &t.h[k * s.moments()..], &mut t.q[k * s.gram()..(k + 1) * s.gram()]);
+        match &self.inside.nodes {
+            Some([_, self_slope, sym_slope]) => {
+                // SAFETY: the node rows of this block.
+                let (m1, m2) = unsafe { (self_slope.piece(span.start, count), sym_slope.piece(span.start, count)) };
+                scaled_product(ctx, bar, &w.r_self, m1, self_bar);
+                scaled_product(ctx, bar, &w.r_sym, m2, &mut t.n3[..count]);
+            }
+            None => {
+                // M1
+                ctx.multiply(&w.node_self.forward, rows, &self.nodes[span], s.np, &mut t.n1, s.np, s.np, false);
+                bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut t.n2[..count]);
+                scaled_product(ctx, bar, &w.r_self, &t.n2[..count], self_bar);
+                // M2
+                for k in 0..rows {
+                    gram(ctx, &t.h[k * s.moments()..], &mut t.q[k * s.gram()..(k + 1) * s.gram()]);
+                }
+                ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n1, s.np, s.np, false);
+                bias_activate(ctx, &mut t.n1[..count], &w.sym_bias, &mut t.n2[..count]);
+                scaled_product(ctx, bar, &w.r_sym, &t.n2[..count], &mut t.n3[..count]);
+            }
         }
-        ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n1, s.np, s.np, false);
-        bias_activate(ctx, &mut t.n1[..count], &w.sym_bias, &mut t.n2[..count]);
-        scaled_product(ctx, bar, &w.r_sym, &t.n2[..count], &mut t.n3[..count]);
         ctx.multiply(&w.sym.adjoint, rows, &t.n3, s.np, &mut t.q, s.gram(), s.gram(), false);
         for (k, i) in block.enumerate() {
             let h_bar = &mut t.h_bar[k * s.moments()..(k + 1) * s.moments()];
@@ -127,10 +146,30 @@ impl<T: Real> BackwardLayer<'_, T> {
         if !s.updates_edges(self.layer) {
             e_bar.fill(T::default());
         }
-        ctx.multiply(&w.edge.forward, ne, e, s.ep, messages, wd, wd, false);
-        ctx.run(
-            Class::Element,
-            EdgeBackward {
+        let sum_bar = &t.m3[k * s.mp()..(k + 1) * s.mp()];
+        let (r, sums) = (&w.r_e1[..wd - s.mp()], &mut centre_bar[..wd]);
+        if let Some([message, slope]) = &self.inside.edges {
+            // SAFETY: edges of this centre only.
+            let (message, slope) = unsafe {
+                (message.piece(edges.start * s.mp(), ne * s.mp()), slope.piece(edges.start * wd, ne * wd))
+            };
+            let adjoint = EdgeAdjoint {
+                message,
+                slope,
+                out: messages,
+                wd,
+                mp: s.mp(),
+                geometry,
+                sum_bar,
+                e_bar,
+                r,
+                centre_bar: sums,
+                geometry_bar,
+            };
+            ctx.run(Class::Element, adjoint);
+        } else {
+            ctx.multiply(&w.edge.forward, ne, e, s.ep, messages, wd, wd, false);
+            let adjoint = EdgeBackward {
                 activator: ctx.activator,
                 u: messages,
                 wd,
@@ -139,18 +178,21 @@ impl<T: Real> BackwardLayer<'_, T> {
                 neighbour: self.neighbour,
                 owners,
                 geometry,
-                sum_bar: &t.m3[k * s.mp()..(k + 1) * s.mp()],
+                sum_bar,
                 e_bar,
-                r: &w.r_e1[..wd - s.mp()],
-                centre_bar: &mut centre_bar[..wd],
+                r,
+                centre_bar: sums,
                 geometry_bar,
-            },
-        );
+            };
+            ctx.run(Class::Element, adjoint);
+        }
         let angle = w.angle.as_ref();
         if let Some(a) = angle {
-            AngleMaps::all(a, s.ep).project(ctx, e, m, &mut t.own, &mut t.other);
-            self.recompute_angles(ctx, a, i, &centre[wd..], e, t);
-            self.second_message(ctx, a, ne, m, e_bar, t);
+            if self.inside.angles.is_none() {
+                AngleMaps::all(a, s.ep).project(ctx, e, m, &mut t.own, &mut t.other);
+                self.recompute_angles(ctx, a, i, &centre[wd..], e, t);
+            }
+            self.second_message(ctx, a, edges.clone(), m, e_bar, t);
         }
         ctx.run(
             Class::Reduce,
@@ -249,18 +291,25 @@ impl<T: Real> BackwardLayer<'_, T> {
         &self,
         ctx: &Context<T>,
         w: &AngleWeights<T>,
-        ne: usize,
+        edges: Range<usize>,
         m: usize,
         e_bar: &[T],
         t: &mut Scratch<T>,
     ) {
         let s = ctx.s;
         // Outside the angle set S is a constant, unless the edge's own feature stands for it.
-        let rows = if ctx.model.descriptor.options.smooth_edge_update { m } else { ne };
+        let rows = if ctx.model.descriptor.options.smooth_edge_update { m } else { edges.len() };
         let count = rows * s.ep;
-        ctx.multiply(&w.linear2.forward, rows, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
-        bias_activate(ctx, &mut t.e2[..count], &w.bias2, &mut t.e2_slope[..count]);
-        scaled_product(ctx, &e_bar[..count], &self.weights.r_e2, &t.e2_slope[..count], &mut t.e2[..count]);
+        let slope = match &self.inside.angles {
+            // SAFETY: edges of this centre only.
+            Some([.., slope]) => unsafe { slope.piece(edges.start * s.ep, count) },
+            None => {
+                ctx.multiply(&w.linear2.forward, rows, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
+                bias_activate(ctx, &mut t.e2[..count], &w.bias2, &mut t.e2_slope[..count]);
+                &mut t.e2_slope[..count]
+            }
+        };
+        scaled_product(ctx, &e_bar[..count], &self.weights.r_e2, slope, &mut t.e2[..count]);
         ctx.multiply(&w.linear2.adjoint, rows, &t.e2, s.ep, &mut t.s, s.ep, s.ep, false);
     }
 
@@ -294,12 +343,20 @@ impl<T: Real> BackwardLayer<'_, T> {
                 a_bar.fill(T::default());
             }
             ctx.angle_weights(first, m, k, &mut t.weight);
-            let slope = &mut t.slope[k * m * wa..(k + 1) * m * wa];
+            let (message, slope): (&[T], &[T]) = match &self.inside.angles {
+                // SAFETY: angles of this centre only.
+                Some([message, slope, _]) => unsafe {
+                    let angles = angle_range(graph, i, k);
+                    (message.piece(angles.start * s.ep, m * s.ep), slope.piece(angles.start * wa, m * wa))
+                },
+                None => (&t.message[k * m * s.ep..(k + 1) * m * s.ep], &t.slope[k * m * wa..(k + 1) * m * wa]),
+            };
             ctx.run(
                 Class::Element,
                 AngleBackward {
-                    message: &t.message[k * m * s.ep..(k + 1) * m * s.ep],
+                    message,
                     slope,
+                    out: &mut t.c,
                     wa,
                     ep: s.ep,
                     sum_bar: &t.s[k * s.ep..(k + 1) * s.ep],
@@ -311,8 +368,8 @@ impl<T: Real> BackwardLayer<'_, T> {
                     products: &mut t.products,
                 },
             );
-            ctx.multiply(&w.angle.adjoint, m, slope, wa, &mut t.c, s.ap, s.ap, false);
-            join(ctx, a_bar, self.weights.keep[2], &t.c);
+            ctx.multiply(&w.angle.adjoint, m, &t.c, wa, &mut t.a0, s.ap, s.ap, false);
+            join(ctx, a_bar, self.weights.keep[2], &t.a0);
             // `dE/d(v_e v_f)` goes to both edges.
             let (v, v_bar, products) = (&t.v[..m], &mut t.v_bar[..m], &t.products[..m]);
             let of_own = ctx.run(

@@ -21,6 +21,8 @@ pub struct Capacity {
     pub tile_pairs: usize,
     /// Angles of the largest tile.
     pub tile_angles: usize,
+    /// Angles.
+    pub angles: usize,
 }
 
 /// The buffers.

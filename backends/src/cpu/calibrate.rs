@@ -1,6 +1,6 @@
 //! Compute rates from a measured step: the estimate's shape (per atom, edge, angle), scaled so that every layer takes what it took.
 
-use weir_engine::plan::placement::{Op, Problem, Rates, Work};
+use weir_engine::plan::placement::{InsideSlot, Op, Problem, Rates, Work};
 use weir_engine::plan::profile::Profile;
 
 /// Seconds by layer.
@@ -17,9 +17,9 @@ fn scaled(work: &Work, factor: f64) -> Work {
     Work { node: work.node * factor, edge: work.edge * factor, angle: work.angle * factor }
 }
 
-/// Rates for which the spans of `profile`, a step of `problem`, come out as measured. Layers that the step did not rebuild get the factor
+/// Rates for which the spans of `profile`, a step of `problem` that kept these insides, come out as measured. Layers that the step did not rebuild get the factor
 /// of their forward pass. Fitting, assembly and geometry, which every plan pays alike, are shared out over the layers' backward work.
-pub fn calibrate(problem: &Problem, profile: &Profile) -> Rates {
+pub fn calibrate(problem: &Problem, kept: &[InsideSlot], profile: &Profile) -> Rates {
     let layers = problem.layers;
     let mut m = Measured {
         forward: vec![0.0; layers],
@@ -62,7 +62,14 @@ pub fn calibrate(problem: &Problem, profile: &Profile) -> Rates {
         out.rebuild[l] = scaled(&base.rebuild[l], rebuild);
         out.rebuild_angles[l] = scaled(&base.rebuild_angles[l], rebuild);
         let backward = m.backward[l] + common / layers as f64;
-        out.backward[l] = scaled(&base.backward[l], factor(backward, &base.backward[l]));
+        let saved: f64 =
+            kept.iter().filter(|slot| slot.layer == l).map(|slot| slot.saves(base, &problem.tiles)).sum();
+        let expected = total(&base.backward[l]) - saved;
+        let factor = if expected > 0.0 { backward / expected } else { 1.0 };
+        out.backward[l] = scaled(&base.backward[l], factor);
+        if let Some(inside) = out.inside.get_mut(l) {
+            *inside = scaled(&base.inside[l], factor);
+        }
     }
     out.project = m.project / per_projection;
     out

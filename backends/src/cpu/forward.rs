@@ -2,11 +2,12 @@
 
 use super::clock::Class;
 use super::context::Context;
+use super::inside::InsideRows;
 use super::kernels_angle::AngleForward;
 use super::kernels_edge::{EdgeForward, Moments};
 use super::scratch::Scratch;
 use super::share::Shared;
-use super::simd::{ActivationKernel, PackedMatrix, Real};
+use super::simd::{fence, ActivationKernel, PackedMatrix, Real};
 use super::stored::{Beyond, PackedRows};
 use super::weights::{AngleWeights, LayerWeights};
 use std::ops::Range;
@@ -86,6 +87,8 @@ pub struct ForwardLayer<'a, T> {
     pub beyond: &'a Beyond,
     /// Node features leaving; `None` when only edges and angles are rebuilt.
     pub nodes_out: Option<Shared<'a, T>>,
+    /// Where the inside is kept.
+    pub inside: InsideRows<'a, T>,
 }
 
 /// Adds a bias to rows and activates them.
@@ -233,6 +236,7 @@ impl<T: Real> ForwardLayer<'_, T> {
         if let Some(out) = &self.nodes_out {
             self.update_nodes(ctx, block, t, out);
         }
+        fence();
     }
 
     /// Rebuilds the angles of the block's centres alone.
@@ -286,6 +290,13 @@ impl<T: Real> ForwardLayer<'_, T> {
             None => &mut [][..],
         };
         let sum = &mut t.m3[k * s.mp()..(k + 1) * s.mp()];
+        let (message, slope) = match &self.inside.edges {
+            // SAFETY: rows of this centre only.
+            Some([message, slope]) => unsafe {
+                (message.piece(edges.start * s.mp(), ne * s.mp()), slope.piece(edges.start * wd, ne * wd))
+            },
+            None => (&mut [][..], &mut [][..]),
+        };
         ctx.run(
             Class::Element,
             EdgeForward {
@@ -303,11 +314,13 @@ impl<T: Real> ForwardLayer<'_, T> {
                 e_out,
                 r: &w.r_e1[..wd - s.mp()],
                 keep: w.keep[1],
+                message,
+                slope,
             },
         );
         if let Some(a) = angle {
             self.angles(ctx, &AngleMaps::all(a, s.ep), i, &centre[wd..], t);
-            self.second_message(ctx, a, ne, m, e_out, t);
+            self.second_message(ctx, a, edges.clone(), m, e_out, t);
         }
         if let Some(Target::Packed(rows)) = &self.edges_out {
             // SAFETY: rows of this centre only.
@@ -326,19 +339,24 @@ impl<T: Real> ForwardLayer<'_, T> {
         &self,
         ctx: &Context<T>,
         w: &AngleWeights<T>,
-        ne: usize,
+        edges: Range<usize>,
         m: usize,
         e_out: &mut [T],
         t: &mut Scratch<T>,
     ) {
-        let ep = ctx.s.ep;
+        let (ep, ne) = (ctx.s.ep, edges.len());
         // Outside the angle set S is zero, unless the edge's own feature stands for it: one row serves all those edges.
         let alike = ctx.model.descriptor.options.smooth_edge_update && m < ne;
         let own = if alike { m } else { ne };
         let rows = own + usize::from(alike);
         ctx.multiply(&w.linear2.forward, own, &t.s, ep, &mut t.e2, ep, ep, false);
         t.e2[own * ep..rows * ep].fill(T::default());
-        bias_activate(ctx, &mut t.e2[..rows * ep], &w.bias2, &mut []);
+        let slopes = match &self.inside.angles {
+            // SAFETY: rows of this centre only.
+            Some([.., slopes]) => unsafe { slopes.piece(edges.start * ep, rows * ep) },
+            None => &mut [][..],
+        };
+        bias_activate(ctx, &mut t.e2[..rows * ep], &w.bias2, slopes);
         let (e2, r) = (&t.e2, &self.weights.r_e2[..ep]);
         let last = e2[..rows * ep].chunks_exact(ep).last().unwrap_or_default();
         ctx.run(
@@ -392,6 +410,14 @@ impl<T: Real> ForwardLayer<'_, T> {
                 Some(Target::Packed(_)) if ap > 0 => &mut t.slope[..m * s.ap],
                 _ => &mut [][..],
             };
+            let (message, slope) = match &self.inside.angles {
+                // SAFETY: angles of this centre only.
+                Some([message, slope, _]) => unsafe {
+                    let angles = angle_range(graph, i, k);
+                    (message.piece(angles.start * ep, m * ep), slope.piece(angles.start * wa, m * wa))
+                },
+                None => (&mut [][..], &mut [][..]),
+            };
             ctx.run(
                 Class::Element,
                 AngleForward {
@@ -407,6 +433,8 @@ impl<T: Real> ForwardLayer<'_, T> {
                     a_out: out,
                     r: &self.weights.r_a[..ap],
                     keep: self.weights.keep[2],
+                    message,
+                    slope,
                 },
             );
             if let (Some(Target::Packed(rows)), true) = (&self.angles_out, ap > 0) {
@@ -431,9 +459,19 @@ impl<T: Real> ForwardLayer<'_, T> {
         let nodes = &self.nodes[block.start * s.np..block.end * s.np];
         let count = rows * s.np;
         ctx.multiply(&w.node_self.forward, rows, nodes, s.np, &mut t.n1, s.np, s.np, false);
-        bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut []);
+        let (self_slope, sym_slope) = match &self.inside.nodes {
+            // SAFETY: the rows of this block.
+            Some([moments, self_slope, sym_slope]) => unsafe {
+                let (from, len) = (block.start * s.moments(), rows * s.moments());
+                moments.piece(from, len).copy_from_slice(&t.h[..len]);
+                let from = block.start * s.np;
+                (self_slope.piece(from, count), sym_slope.piece(from, count))
+            },
+            None => (&mut [][..], &mut [][..]),
+        };
+        bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, self_slope);
         ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n2, s.np, s.np, false);
-        bias_activate(ctx, &mut t.n2[..count], &w.sym_bias, &mut []);
+        bias_activate(ctx, &mut t.n2[..count], &w.sym_bias, sym_slope);
         // SAFETY: the node rows of this block.
         let out = unsafe { out.piece(block.start * s.np, count) };
         let (n1, n2, m3) = (&t.n1, &t.n2, &t.m3);

@@ -1,7 +1,7 @@
 //! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
 
 use super::simd::{
-    add_group, each, in_groups, in_wide_groups, load_group, store_group, Activator, Function, Real, WithFunction,
+    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Real, WithFunction,
 };
 use pulp::{Simd, WithSimd};
 
@@ -26,6 +26,9 @@ pub struct AngleForward<'a, T> {
     pub a_out: &'a mut [T],
     pub r: &'a [T],
     pub keep: T,
+    /// Out, where wanted: messages to the edge, m x ep, and slopes of all messages, m x wa.
+    pub message: &'a mut [T],
+    pub slope: &'a mut [T],
 }
 
 impl<T: Real> WithSimd for AngleForward<'_, T> {
@@ -45,6 +48,8 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
         let m = self.weight.len();
         assert!(self.c.len() >= m * wa && self.other.len() >= m * wa && self.base.len() >= wa);
         assert!(self.sum.len() >= ep && self.r.len() >= ap && self.a_in.len() >= m * ap && self.a_out.len() >= m * ap);
+        let wanted = !self.slope.is_empty();
+        assert!(!wanted || (self.message.len() >= m * ep && self.slope.len() >= m * wa));
         self.sum[..ep].fill(T::default());
         let keep = T::splat(s, self.keep);
         for f in 0..m {
@@ -53,13 +58,20 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
             unsafe {
                 let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
                 in_wide_groups!(lanes, 0, ep, U, col, {
-                    let (message, _) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
+                    let (message, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
+                    if wanted {
+                        stream_group(s, self.message.as_mut_ptr().add(f * ep + col), message);
+                        stream_group(s, self.slope.as_mut_ptr().add(f * wa + col), slope);
+                    }
                     let at = self.sum.as_mut_ptr().add(col);
                     let sum = load_group::<T, S, U>(s, at);
                     store_group(s, at, each!(T::splat(s, T::default()), U, u, T::fma(s, weight, message[u], sum[u])));
                 });
                 in_wide_groups!(lanes, ep, wa, U, col, {
-                    let (message, _) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
+                    let (message, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
+                    if wanted {
+                        stream_group(s, self.slope.as_mut_ptr().add(f * wa + col), slope);
+                    }
                     let at = f * ap + col - ep;
                     let old = load_group::<T, S, U>(s, self.a_in.as_ptr().add(at));
                     let old = each!(old[0], U, u, T::mul(s, keep, old[u]));
@@ -151,13 +163,15 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleRecompute<'_, T> {
     }
 }
 
-/// Adjoint of a row of angles: turns slopes into adjoints of the pre-activations, sums them for e and for each f, and adds the
+/// Adjoint of a row of angles: adjoints of the pre-activations from slopes, summed for e and for each f, and products for the
 /// adjoints of the switch values.
 pub struct AngleBackward<'a, T> {
     /// Messages to the edge, m x ep.
     pub message: &'a [T],
-    /// In: slopes; out: adjoints of the pre-activations; m x wa.
-    pub slope: &'a mut [T],
+    /// Slopes of all messages, m x wa.
+    pub slope: &'a [T],
+    /// Out: adjoints of the pre-activations, m x wa.
+    pub out: &'a mut [T],
     pub wa: usize,
     pub ep: usize,
     /// Adjoint of S_e, ep.
@@ -182,7 +196,8 @@ impl<T: Real> WithSimd for AngleBackward<'_, T> {
         let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
         let ap = wa - ep;
         let m = self.weight.len();
-        assert!(self.message.len() >= m * ep && self.slope.len() >= m * wa && self.sum_bar.len() >= ep);
+        assert!(self.message.len() >= m * ep && self.slope.len() >= m * wa && self.out.len() >= m * wa);
+        assert!(self.sum_bar.len() >= ep);
         assert!(self.a_bar.len() >= m * ap && self.r.len() >= ap && self.own_bar.len() >= wa);
         assert!(self.other_bar.len() >= m * wa && self.products.len() >= m);
         self.own_bar[..wa].fill(T::default());
@@ -192,7 +207,7 @@ impl<T: Real> WithSimd for AngleBackward<'_, T> {
             let mut product = [T::splat(s, T::default()); 2];
             // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
             unsafe {
-                let slope = self.slope.as_mut_ptr().add(f * wa);
+                let (slope, out) = (self.slope.as_ptr().add(f * wa), self.out.as_mut_ptr().add(f * wa));
                 let (own, other) = (self.own_bar.as_mut_ptr(), self.other_bar.as_mut_ptr().add(f * wa));
                 in_groups!(lanes, 0, ep, U, col, {
                     let g = load_group::<T, S, U>(s, self.sum_bar.as_ptr().add(col));
@@ -202,7 +217,7 @@ impl<T: Real> WithSimd for AngleBackward<'_, T> {
                     }
                     let old = load_group::<T, S, U>(s, slope.add(col));
                     let d = each!(weight, U, u, T::mul(s, T::mul(s, weight, g[u]), old[u]));
-                    store_group(s, slope.add(col), d);
+                    store_group(s, out.add(col), d);
                     add_group(s, own.add(col), d);
                     add_group(s, other.add(col), d);
                 });
@@ -211,7 +226,7 @@ impl<T: Real> WithSimd for AngleBackward<'_, T> {
                     let r = load_group::<T, S, U>(s, self.r.as_ptr().add(col - ep));
                     let old = load_group::<T, S, U>(s, slope.add(col));
                     let d = each!(weight, U, u, T::mul(s, T::mul(s, r[u], a_bar[u]), old[u]));
-                    store_group(s, slope.add(col), d);
+                    store_group(s, out.add(col), d);
                     add_group(s, own.add(col), d);
                     add_group(s, other.add(col), d);
                 });

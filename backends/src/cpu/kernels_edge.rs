@@ -2,7 +2,7 @@
 
 use super::kernels_angle::pre_activation;
 use super::simd::{
-    add_group, each, in_groups, in_wide_groups, load_group, store_group, Activator, Function, Real, WithFunction,
+    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Real, WithFunction,
 };
 use pulp::{Simd, WithSimd};
 
@@ -42,6 +42,9 @@ pub struct EdgeForward<'a, T> {
     pub e_out: &'a mut [T],
     pub r: &'a [T],
     pub keep: T,
+    /// Out, where wanted: node-edge messages, ne x mp, and slopes of all messages, ne x wd.
+    pub message: &'a mut [T],
+    pub slope: &'a mut [T],
 }
 
 impl<T: Real> WithSimd for EdgeForward<'_, T> {
@@ -62,6 +65,8 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
         assert!(self.u.len() >= edges * wd && self.geometry.len() == edges && self.sum.len() >= mp);
         assert!(self.centre.len() >= wd && self.r.len() >= ep);
         assert!(self.e_in.len() >= edges * ep && self.e_out.len() >= edges * ep);
+        let wanted = !self.slope.is_empty();
+        assert!(!wanted || (self.message.len() >= edges * mp && self.slope.len() >= edges * wd));
         self.sum[..mp].fill(T::default());
         let keep = T::splat(s, self.keep);
         for k in 0..edges {
@@ -73,13 +78,20 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
                 let u = self.u.as_ptr().add(k * wd);
                 let n = self.neighbour.as_ptr().add(j * self.stride);
                 in_wide_groups!(lanes, 0, mp, U, c, {
-                    let (message, _) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    let (message, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    if wanted {
+                        stream_group(s, self.message.as_mut_ptr().add(k * mp + c), message);
+                        stream_group(s, self.slope.as_mut_ptr().add(k * wd + c), slope);
+                    }
                     let at = self.sum.as_mut_ptr().add(c);
                     let sum = load_group::<T, S, U>(s, at);
                     store_group(s, at, each!(T::splat(s, T::default()), U, v, T::fma(s, w, message[v], sum[v])));
                 });
                 in_wide_groups!(lanes, mp, wd, U, c, {
-                    let (message, _) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    let (message, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    if wanted {
+                        stream_group(s, self.slope.as_mut_ptr().add(k * wd + c), slope);
+                    }
                     let at = k * ep + c - mp;
                     let old = load_group::<T, S, U>(s, self.e_in.as_ptr().add(at));
                     let old = each!(old[0], U, v, T::mul(s, keep, old[v]));
@@ -159,6 +171,72 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeBackward<'_, T> {
                     let r = load_group::<T, S, U>(s, self.r.as_ptr().add(c - mp));
                     let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, r[v], e_bar[v]), slope[v]));
                     store_group(s, u.add(c), d);
+                    add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
+                });
+            }
+            self.geometry_bar[k][0] += T::sum_lanes(s, w_bar).to_f64();
+        }
+    }
+}
+
+/// As [`EdgeBackward`] from kept messages and slopes.
+pub struct EdgeAdjoint<'a, T> {
+    /// ne x mp
+    pub message: &'a [T],
+    /// ne x wd
+    pub slope: &'a [T],
+    /// Out: adjoint of the pre-activation; ne x wd.
+    pub out: &'a mut [T],
+    pub wd: usize,
+    pub mp: usize,
+    pub geometry: &'a [EdgeInput<T>],
+    /// Adjoint of the summed node-edge message, mp.
+    pub sum_bar: &'a [T],
+    /// Adjoint of the edge's output, ne x (wd - mp).
+    pub e_bar: &'a [T],
+    pub r: &'a [T],
+    /// Out: sum over edges, wd.
+    pub centre_bar: &'a mut [T],
+    /// Adds `dE/dw_e` from this message (index 0 of each).
+    pub geometry_bar: &'a mut [[f64; 5]],
+}
+
+impl<T: Real> WithSimd for EdgeAdjoint<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (lanes, wd, mp) = (T::lanes::<S>(), self.wd, self.mp);
+        let ep = wd - mp;
+        let edges = self.geometry.len();
+        assert!(self.message.len() >= edges * mp && self.slope.len() >= edges * wd && self.out.len() >= edges * wd);
+        assert!(self.centre_bar.len() >= wd && self.sum_bar.len() >= mp && self.geometry_bar.len() == edges);
+        assert!(self.e_bar.len() >= edges * ep && self.r.len() >= ep);
+        self.centre_bar[..wd].fill(T::default());
+        for k in 0..edges {
+            let w = T::splat(s, self.geometry[k].w);
+            let mut w_bar = T::splat(s, T::default());
+            // SAFETY: columns stay below wd (a multiple of the lanes); rows were checked above.
+            unsafe {
+                let (slopes, out) = (self.slope.as_ptr().add(k * wd), self.out.as_mut_ptr().add(k * wd));
+                in_groups!(lanes, 0, mp, U, c, {
+                    let message = load_group::<T, S, U>(s, self.message.as_ptr().add(k * mp + c));
+                    let slope = load_group::<T, S, U>(s, slopes.add(c));
+                    let g = load_group::<T, S, U>(s, self.sum_bar.as_ptr().add(c));
+                    // One chain over the columns, in order.
+                    for v in 0..U {
+                        w_bar = T::fma(s, message[v], g[v], w_bar);
+                    }
+                    let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, w, g[v]), slope[v]));
+                    store_group(s, out.add(c), d);
+                    add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
+                });
+                in_groups!(lanes, mp, wd, U, c, {
+                    let slope = load_group::<T, S, U>(s, slopes.add(c));
+                    let e_bar = load_group::<T, S, U>(s, self.e_bar.as_ptr().add(k * ep + c - mp));
+                    let r = load_group::<T, S, U>(s, self.r.as_ptr().add(c - mp));
+                    let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, r[v], e_bar[v]), slope[v]));
+                    store_group(s, out.add(c), d);
                     add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
                 });
             }

@@ -1,12 +1,13 @@
 //! The plan of a step for one graph: tiles with capacities, what the planner is told, what it answered.
 
 use super::buffers::Capacity;
+use super::inside;
 use super::Terms;
 use crate::network::Shapes;
 use std::ops::Range;
 use weir_engine::backend::ComputeError;
 use weir_engine::graph::Graph;
-use weir_engine::plan::placement::{plan, Plan, Problem, Rates, TileSize, Work};
+use weir_engine::plan::placement::{plan, Inside, Plan, Problem, Rates, TileSize, Work};
 
 /// One tile at this step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,6 +164,7 @@ pub(crate) fn capacity(sizes: &[TileSize], centre_edges: usize, centre_angle_edg
         centre_angle_edges: centre_angle_edges + 4,
         tile_pairs: 0,
         tile_angles: sizes.iter().map(|t| t.angles as usize).max().unwrap_or(0),
+        angles: sizes.iter().map(|t| t.angles as usize).sum(),
     }
 }
 
@@ -178,10 +180,24 @@ pub(crate) fn ask(
     terms: &Terms,
 ) -> Problem {
     let stored = terms.store.of(number as usize).bytes(number as usize) as u64;
+    let guess = estimate(s, number, threads);
+    let mut rates = terms.rates.clone().unwrap_or_else(|| guess.clone());
+    // Bytes of nodes are few. Whether those of edges and angles come and go faster than they are made depends on the machine's memory and
+    // on how many threads share it: somebody has to have measured that, or to have said so.
+    let measured = terms.rates.as_ref().is_some_and(|r| !r.inside.is_empty());
+    let known = terms.inside == Inside::Keep || measured;
+    if rates.inside.is_empty() {
+        rates.inside = guess.inside;
+    }
+    let total = |count: fn(&TileSize) -> u64| tiles.iter().map(count).sum::<u64>();
+    let counts = [total(|t| t.atoms), total(|t| t.edges), total(|t| t.angles)];
+    let inside = |l: usize| {
+        let [nodes, edges, angles] = inside::bytes(s, l, number, counts);
+        if known { [nodes, edges, angles] } else { [nodes, 0, 0] }
+    };
     Problem {
         layers: s.layers,
         angles: (0..s.layers).map(|l| s.has_angles(l)).collect(),
-        tiles,
         edge_bytes: s.ep as u64 * number,
         angle_bytes: s.ap as u64 * number,
         stored_edge_bytes: s.ep as u64 * stored,
@@ -189,10 +205,13 @@ pub(crate) fn ask(
         fixed_bytes: held[0] + other,
         bank_bytes: held[1] - held[0],
         tiers: terms.tiers.clone(),
-        rates: terms.rates.clone().unwrap_or_else(|| estimate(s, number, threads)),
+        rates,
         checkpoint: terms.checkpoint,
         spill: terms.spill,
         rebuild: terms.rebuild,
+        inside: terms.inside,
+        inside_bytes: (0..s.layers).map(inside).collect(),
+        tiles,
     }
 }
 
@@ -215,10 +234,12 @@ pub(crate) fn cut(graph: &Graph, largest: usize) -> Vec<Range<usize>> {
 
 /// Compute rates from the arithmetic of a layer (specification section 7): what the planner weighs before anything was measured.
 fn estimate(s: &Shapes, number: u64, threads: u64) -> Rates {
-    // One Zen 3 core in f32: 80 GFLOP/s in products, 0.25 G activations with slope a second (measured 2026-11-22); f64 half of it. The
-    // ratios matter, not the seconds.
+    // One Zen 3 core in f32: 70 GFLOP/s in products, 1.6 G activations with slope a second, 14 GB/s either way beside another core
+    // (measured 2026-11-29); f64 half of it. The ratios matter, not the seconds.
     let scale = number as f64 / 4.0 / threads as f64;
-    let cost = |flop: usize, activations: usize| scale * (flop as f64 / 80e9 + activations as f64 / 0.25e9);
+    let cost = |flop: usize, activations: usize| scale * (flop as f64 / 70e9 + activations as f64 / 1.6e9);
+    // Kept bytes are written once and read once.
+    let kept = |flop, activations, bytes: u64| cost(flop, activations) - 2.0 * bytes as f64 / 14e9 / threads as f64;
     let layer = |l: usize| {
         let (wd, wa) = (s.edge_messages(l), s.angle_messages(l));
         // Edges with angles are about a third of all.
@@ -249,5 +270,11 @@ fn estimate(s: &Shapes, number: u64, threads: u64) -> Rates {
         rebuild_angles: parts.iter().map(|p| p.2).collect(),
         backward: parts.iter().map(|p| add(p.0, p.1, 2.2)).collect(),
         project: cost(2 * s.np * (s.centre_projection(0) + s.edge_messages(0)), 0),
+        inside: (0..s.layers)
+            .map(|l| {
+                let [node, edge, angle] = inside::estimate(s, l, number, kept);
+                Work { node, edge, angle }
+            })
+            .collect(),
     }
 }

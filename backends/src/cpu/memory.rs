@@ -8,7 +8,7 @@ use weir_allocators::arena::{poison, unwritten};
 use weir_allocators::kind::{Kind, Region};
 use weir_allocators::stream::{Copy, Options, Place as At, Record, Stream, Ticket as Pushed};
 use weir_engine::backend::ComputeError;
-use weir_engine::plan::placement::{Op, Place, Program, Slot, SlotId, State, Ticket};
+use weir_engine::plan::placement::{InsideSlot, Op, Place, Program, Slot, SlotId, State, Ticket};
 
 /// Copies that may wait in a stream's queue before the interpreter waits for room.
 const QUEUE: usize = 256;
@@ -22,6 +22,7 @@ pub struct Memory {
     tickets: Vec<Option<Pushed>>,
     regions: Vec<Option<Arc<Region>>>,
     slots: Vec<Slot>,
+    inside: Vec<InsideSlot>,
     poison: Option<Poison>,
 }
 
@@ -137,6 +138,7 @@ impl Memory {
             tickets: vec![None; program.tickets as usize],
             regions,
             slots: program.slots.clone(),
+            inside: program.inside.clone(),
             poison,
         })
     }
@@ -150,6 +152,10 @@ impl Memory {
         self.tickets.fill(None);
         if let Some(p) = &mut self.poison {
             p.at = 0;
+            for slot in &self.inside {
+                // SAFETY: nothing runs.
+                poison(unsafe { self.range(0, slot.offset, slot.bytes) });
+            }
             for k in 0..self.slots.len() {
                 if self.slots[k].tier == 0 {
                     // SAFETY: nothing runs.
@@ -164,10 +170,8 @@ impl Memory {
     #[allow(clippy::mut_from_ref)]
     unsafe fn bytes(&self, id: SlotId) -> &mut [u8] {
         let slot = self.slots[id.0 as usize];
-        let region = self.regions[usize::from(slot.tier)].as_ref().expect("a tier with slots has a region");
-        let base = region.pointer().expect("only memory is computed on").as_ptr();
-        // SAFETY: the planner lays slots out within the arena; exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(base.add(slot.offset as usize), slot.bytes as usize) }
+        // SAFETY: the caller's promise.
+        unsafe { self.range(slot.tier, slot.offset, slot.bytes) }
     }
 
     /// A slot of the first tier as numbers.
@@ -179,6 +183,25 @@ impl Memory {
         let len = slot.bytes as usize / std::mem::size_of::<T>();
         // SAFETY: inside the region, aligned by the plan; the program lets nothing else write the slot during an operation.
         unsafe { Shared::from_raw(base.add(slot.offset as usize).cast(), len) }
+    }
+
+    /// Part of a layer's inside as numbers, where it is kept.
+    pub fn inside<T>(&self, layer: usize, part: usize) -> Option<Shared<'_, T>> {
+        let slot = self.inside.iter().find(|s| (s.layer, s.part) == (layer, part))?;
+        // SAFETY: aligned by the plan; of the step's operations only this layer's write it, and only before its backward ones.
+        let bytes = unsafe { self.range(0, slot.offset, slot.bytes) };
+        // SAFETY: as above.
+        Some(unsafe { Shared::from_raw(bytes.as_mut_ptr().cast(), bytes.len() / std::mem::size_of::<T>()) })
+    }
+
+    /// # Safety
+    /// Nobody else reaches the bytes.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn range(&self, tier: u8, offset: u64, bytes: u64) -> &mut [u8] {
+        let region = self.regions[usize::from(tier)].as_ref().expect("a tier with slots has a region");
+        let base = region.pointer().expect("only memory is computed on").as_ptr();
+        // SAFETY: the planner lays slots out within the arena; exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(base.add(offset as usize), bytes as usize) }
     }
 
     fn place(&self, id: SlotId) -> At {

@@ -15,6 +15,7 @@ mod execute;
 mod fit;
 mod forecast;
 mod forward;
+mod inside;
 mod kernels_angle;
 mod kernels_edge;
 pub(crate) mod layout;
@@ -37,7 +38,7 @@ pub use forecast::{tile_choices, Census, Neighbours, Outline};
 pub use rates::{keep_rates, kept_rates};
 pub use stored::Store;
 pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
-pub use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
+pub use weir_engine::plan::placement::{Checkpoint, Inside, Permission, Rates, TierSpec};
 pub use weir_engine::plan::profile::{Profile, Span};
 
 use std::sync::Arc;
@@ -79,6 +80,8 @@ pub struct CpuOptions {
     pub threads: usize,
     /// Which layer inputs are kept.
     pub checkpoint: Checkpoint,
+    /// Whether insides of layers are kept.
+    pub inside: Inside,
     /// How states are stored.
     pub store: Store,
     /// Whether kept states may leave the first tier.
@@ -114,6 +117,8 @@ pub struct Terms {
     pub spill: Permission,
     /// Whether states may be rebuilt.
     pub rebuild: Permission,
+    /// Whether insides of layers are kept; on a GPU they never are.
+    pub inside: Inside,
     /// How states are stored.
     pub store: Store,
 }
@@ -126,6 +131,7 @@ impl CpuOptions {
             checkpoint: self.checkpoint,
             spill: self.spill,
             rebuild: self.rebuild,
+            inside: self.inside,
             store: self.store,
         }
     }
@@ -137,6 +143,7 @@ impl Default for CpuOptions {
             precision: PrecisionChoice::Model,
             threads: 0,
             checkpoint: Checkpoint::All,
+            inside: Inside::Auto,
             store: Store::Exact,
             spill: Permission::Allowed,
             rebuild: Permission::Allowed,

@@ -15,8 +15,11 @@ fn key(model: &Model, precision: &str, policy: &Policy, topology: &Topology) -> 
 /// Whether rates are some of so many layers.
 pub(crate) fn good(rates: &Rates, layers: usize) -> bool {
     let all = [&rates.forward, &rates.rebuild, &rates.rebuild_angles, &rates.backward];
+    let inside = |w: &Work| [w.node, w.edge, w.angle].iter().all(|x| x.is_finite());
     let fine = |w: &Work| [w.node, w.edge, w.angle].iter().all(|x| x.is_finite() && *x >= 0.0);
     all.iter().all(|list| list.len() == layers && list.iter().all(fine))
+        && (rates.inside.is_empty() || rates.inside.len() == layers)
+        && rates.inside.iter().all(inside)
         && rates.project.is_finite()
         && rates.project >= 0.0
 }

@@ -32,6 +32,13 @@ impl<'a, T> Shared<'a, T> {
         Self { at, len, life: PhantomData }
     }
 
+    /// The buffer's numbers `from .. from + len` as a buffer.
+    pub fn part(&self, from: usize, len: usize) -> Self {
+        assert!(from + len <= self.len, "part {from}+{len} of {}", self.len);
+        // SAFETY: inside the buffer.
+        Self { at: unsafe { self.at.add(from) }, len, life: PhantomData }
+    }
+
     /// The piece `from .. from + len`.
     ///
     /// # Safety

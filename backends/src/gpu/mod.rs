@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use thiserror::Error;
 use weir_engine::model::Model;
-use weir_engine::plan::placement::{Checkpoint, Permission, Rates, TierSpec};
+use weir_engine::plan::placement::{Checkpoint, Inside, Permission, Rates, TierSpec};
 use weir_kernels::compile::Options as CompileOptions;
 use weir_kernels::{Chip, Products};
 
@@ -149,6 +149,8 @@ impl GpuOptions {
             checkpoint: self.checkpoint,
             spill: self.spill,
             rebuild: self.rebuild,
+            // Kernels rebuild in registers what would have to come through memory.
+            inside: Inside::Rebuild,
             store: self.store,
         }
     }

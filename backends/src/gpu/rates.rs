@@ -41,6 +41,7 @@ pub fn estimated_rates(model: &Model, precision: PrecisionChoice, products: Prod
         rebuild_angles: layers(&counted.rebuild_angles),
         backward: layers(&counted.backward),
         project: project.iter().map(|w| w.node).sum::<f64>() / project.len().max(1) as f64,
+        inside: Vec::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
 use weir_allocators::faults::Faults;
-use weir_allocators::policy::{Backend, CheckpointRule, Policy, Precision, Store};
+use weir_allocators::policy::{Backend, CheckpointRule, Inside, Policy, Precision, Store};
 use weir_allocators::topology::Topology;
 use weir_engine::backend::Calculator;
 use weir_engine::model::{self, Model};
@@ -176,6 +176,15 @@ impl Session {
         }
     }
 
+    /// Whether insides of layers are kept.
+    pub fn inside(&self) -> cpu::Inside {
+        match self.policy.inside.value {
+            Inside::Auto => cpu::Inside::Auto,
+            Inside::Rebuild => cpu::Inside::Rebuild,
+            Inside::Keep => cpu::Inside::Keep,
+        }
+    }
+
     /// What the settings mean for the CPU backend, and what the user should know. Opens the tiers at the first call.
     ///
     /// # Errors
@@ -199,6 +208,7 @@ impl Session {
             store: self.store(),
             threads: self.policy.threads.value,
             checkpoint: self.checkpoint(),
+            inside: self.inside(),
             profile: self.policy.profile.as_ref().map(|_| self.zero),
             tiers,
             ..CpuOptions::default()

@@ -6,6 +6,7 @@ use super::super::clock::Class;
 use super::super::context::{round_geometry, Context};
 use super::super::fit::FIT_BLOCK;
 use super::super::forward::ForwardLayer;
+use super::super::inside::InsideRows;
 use super::super::kernels_edge::Gather;
 use super::super::scratch::block;
 use super::super::share::Shared;
@@ -109,6 +110,7 @@ impl<T: Real> Executor<T> {
         let nodes_out = with_nodes.then(|| Shared::new(&mut after[0]));
         let context = context!(self, b, graph);
         let (centre, neighbour) = &b.banks[layer % self.layout.plan.program.banks];
+        let inside = InsideRows::of(&self.memory, s, &self.layout.capacity, layer);
         let [edges_out, angles_out] = targets(&self.memory, s, tile, output, self.store);
         let forward = ForwardLayer {
             layer,
@@ -121,6 +123,7 @@ impl<T: Real> Executor<T> {
             angles_out,
             beyond: &self.beyond,
             nodes_out,
+            inside: if with_nodes { inside } else { InsideRows::none() },
         };
         let angles_only = !with_nodes && output.edges == Place::None;
         over_centres(&self.scratch, tile.centres.clone(), |block, t| match angles_only {
@@ -182,6 +185,7 @@ impl<T: Real> Executor<T> {
             message_bar: Shared::new(&mut b.message_bar),
             first_edge: tile.edges.start,
             geometry_bar: Shared::new(&mut b.geometry_bar),
+            inside: InsideRows::of(&self.memory, s, &self.layout.capacity, layer),
         };
         over_centres(&self.scratch, tile.centres.clone(), |block, t| backward.block(&context, block, &mut t.0));
     }

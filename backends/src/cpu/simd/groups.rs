@@ -67,6 +67,18 @@ pub unsafe fn store_group<T: Real, S: Simd, const U: usize>(s: S, p: *mut T, v: 
     }
 }
 
+/// As [`store_group`], past the caches.
+///
+/// # Safety
+/// As [`Real::stream`] for every register.
+#[inline(always)]
+pub unsafe fn stream_group<T: Real, S: Simd, const U: usize>(s: S, p: *mut T, v: [T::V<S>; U]) {
+    for u in 0..U {
+        // SAFETY: the caller's promise.
+        unsafe { T::stream(s, p.add(u * T::lanes::<S>()), v[u]) };
+    }
+}
+
 /// Adds U registers to memory.
 ///
 /// # Safety

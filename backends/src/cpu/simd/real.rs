@@ -38,6 +38,11 @@ pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'st
     /// # Safety
     /// `p` points to at least a register's worth of writable numbers.
     unsafe fn store<S: Simd>(s: S, p: *mut Self, v: Self::V<S>);
+    /// Writes a register past the caches, where the machine can: for what is read again only when they have long forgotten it.
+    ///
+    /// # Safety
+    /// As [`Real::store`]; `p` is a multiple of the register's bytes, and [`fence`] comes before another thread reads.
+    unsafe fn stream<S: Simd>(s: S, p: *mut Self, v: Self::V<S>);
     /// `a + b`
     fn add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
     /// `a - b`
@@ -78,6 +83,32 @@ fn no_bit_set<V: Pod>(register: &V) -> bool {
     bytemuck::cast_slice::<V, u32>(std::slice::from_ref(register)).iter().fold(0, |a, b| a | b) == 0
 }
 
+/// Writes a register of 32 bytes past the caches; others as usual.
+///
+/// # Safety
+/// `p` is writable and a multiple of the register's bytes.
+#[inline(always)]
+unsafe fn write_past_caches<V: Pod>(p: *mut V, v: V) {
+    #[cfg(target_arch = "x86_64")]
+    if std::mem::size_of::<V>() == 32 {
+        use std::arch::x86_64::{__m256i, _mm256_stream_si256};
+        // SAFETY: registers of 32 bytes are those of AVX, which is there if they are; aligned by the caller's promise.
+        unsafe { _mm256_stream_si256(p.cast::<__m256i>(), std::mem::transmute_copy(&v)) };
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { p.write_unaligned(v) }
+}
+
+/// Makes what was written past the caches visible to threads that are told of it after.
+pub fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has it.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 macro_rules! lanes_of {
     ($ty:ty, $v:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident,
      $less:ident, $select:ident, $max:ident, $min:ident, $sum:ident) => {
@@ -108,6 +139,11 @@ macro_rules! lanes_of {
         unsafe fn store<S: Simd>(_: S, p: *mut Self, v: S::$v) {
             // SAFETY: the caller vouches for the range; the write is unaligned.
             unsafe { p.cast::<S::$v>().write_unaligned(v) }
+        }
+        #[inline(always)]
+        unsafe fn stream<S: Simd>(_: S, p: *mut Self, v: S::$v) {
+            // SAFETY: the caller's promise.
+            unsafe { write_past_caches(p.cast::<S::$v>(), v) }
         }
         #[inline(always)]
         fn add<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {

@@ -6,6 +6,7 @@
 
 mod emit;
 mod error;
+mod inside;
 mod layout;
 mod master;
 mod model;
@@ -21,6 +22,7 @@ mod simplex;
 mod solve;
 
 pub use error::{Help, PlanError};
+pub use inside::{Inside, InsideSlot, INSIDE};
 pub use problem::{BadCheckpoint, Checkpoint, Permission, Problem, Rates, TierSpec, TileSize, Work};
 pub use program::{Op, Place, Program, Slot, SlotId, State, Ticket};
 pub use replay::{replay, ReplayError, Replayed};

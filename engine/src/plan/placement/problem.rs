@@ -1,5 +1,6 @@
 //! What the planner is told.
 
+use super::inside::Inside;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -66,6 +67,9 @@ pub struct Rates {
     pub backward: Vec<Work>,
     /// s per atom and layer for the node projections.
     pub project: f64,
+    /// What `backward` is less by for each atom, edge and angle whose inside was kept; may be below zero. Empty: not known.
+    #[serde(default)]
+    pub inside: Vec<Work>,
 }
 
 /// Which states are kept between the passes.
@@ -153,4 +157,8 @@ pub struct Problem {
     pub spill: Permission,
     /// Whether states may be rebuilt.
     pub rebuild: Permission,
+    /// Whether insides of layers may be kept.
+    pub inside: Inside,
+    /// Bytes of a layer's inside of all tiles, by layer: of its nodes, edges, angles; 0 or an empty list where it cannot be kept.
+    pub inside_bytes: Vec<[u64; 3]>,
 }

@@ -1,5 +1,7 @@
 //! The program of a placed step: what every backend interprets.
 
+use super::inside::InsideSlot;
+
 /// Number of a [`Slot`] in [`Program::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(pub u32);
@@ -149,6 +151,8 @@ pub struct Program {
     /// Backward part, from the seed to the last [`Op::Finish`]; no copy is under way at its end. It uses up the kept states and expects
     /// the last projections in their banks: another seed needs another forward part.
     pub backward: Vec<Op>,
+    /// Insides that are kept, in the first tier.
+    pub inside: Vec<InsideSlot>,
     /// Bytes of each tier's arena; tier 0 without [`super::Problem::fixed_bytes`] and the banks.
     pub arena_bytes: Vec<u64>,
     /// Number of copies: tickets are below it.

@@ -134,6 +134,18 @@ pub fn replay(problem: &Problem, program: &Program) -> Result<Replayed, ReplayEr
     if !m.reading.is_empty() {
         return fail(end, "end".into(), format!("{} copies never waited for", m.reading.len()));
     }
+    // Insides live through the step: behind all slots, one behind the other.
+    let mut free = program.slots.iter().filter(|s| s.tier == 0).map(|s| s.offset + s.bytes).max().unwrap_or(0);
+    for slot in &program.inside {
+        let to = slot.offset + slot.bytes;
+        if slot.offset < free || slot.offset % super::ALIGN != 0 || to > program.arena_bytes[0] {
+            return fail(end, "insides".into(), format!("{slot:?} lies on something else, or outside"));
+        }
+        if problem.inside_bytes.get(slot.layer).map(|b| b[slot.part]) != Some(slot.bytes) {
+            return fail(end, "insides".into(), format!("{slot:?} has another size than was asked for"));
+        }
+        free = to;
+    }
     let fixed = problem.fixed_bytes + program.banks as u64 * problem.bank_bytes;
     for (k, &bytes) in program.arena_bytes.iter().enumerate() {
         let need = bytes + if k == 0 { fixed } else { 0 };

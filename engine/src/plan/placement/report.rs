@@ -1,5 +1,6 @@
 //! A finished plan and how people read it.
 
+use super::inside::INSIDE;
 use super::program::Program;
 use super::schedule::{Schedule, ANGLES, EDGES};
 use std::fmt::{self, Write};
@@ -89,6 +90,16 @@ impl Plan {
         (1..layers).map(row).collect()
     }
 
+    /// Layers and bytes of each part of insides that is kept, as in [`INSIDE`].
+    pub fn insides(&self) -> [(usize, u64); 3] {
+        let mut sum = [(0, 0); 3];
+        for slot in &self.program.inside {
+            let (layers, bytes) = &mut sum[slot.part];
+            (*layers, *bytes) = (*layers + 1, *bytes + slot.bytes);
+        }
+        sum
+    }
+
     /// Bytes of states kept by tier, then rebuilt.
     pub fn totals(&self) -> Vec<u64> {
         let mut sum = vec![0; self.tiers.len() + 1];
@@ -112,6 +123,11 @@ impl Plan {
             }
         }
         let _ = write!(text, " of {} of states", gib(all));
+        for (part, (layers, bytes)) in INSIDE.iter().zip(self.insides()) {
+            if bytes > 0 {
+                let _ = write!(text, ", {} inside {layers} layers' {part}", gib(bytes));
+            }
+        }
         for (name, peak) in self.tiers.iter().zip(&self.prediction.peak) {
             let _ = write!(text, "; {name} peak {}", gib(*peak));
         }

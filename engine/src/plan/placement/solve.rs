@@ -2,6 +2,7 @@
 
 use super::emit::{emit, Emitted};
 use super::error::{Help, PlanError};
+use super::inside;
 use super::model::Model;
 use super::optimise::{fastest, smallest, stay, Choice};
 use super::problem::{Checkpoint, Permission, Problem, TierSpec};
@@ -60,7 +61,7 @@ fn check(p: &Problem) -> Result<(), PlanError> {
     if p.rebuild == Permission::Forbidden && matches!(p.checkpoint, Checkpoint::Every(_)) {
         return bad(format!("{} rebuilds states, but rebuilding is forbidden", p.checkpoint));
     }
-    Ok(())
+    inside::check(p).or_else(bad)
 }
 
 /// The plan of a problem.
@@ -69,6 +70,11 @@ fn check(p: &Problem) -> Result<(), PlanError> {
 /// [`PlanError::TooSmall`] with what would fit; [`PlanError::Problem`] for contradictions.
 pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     check(problem)?;
+    Ok(inside::keep(problem, placed(problem)?))
+}
+
+/// States placed; what is left of the first tier is not given away yet.
+fn placed(problem: &Problem) -> Result<Plan, PlanError> {
     if problem.tiers[0].capacity < problem.fixed_bytes {
         return Err(explain(problem));
     }

@@ -15,6 +15,7 @@ class Settings(TypedDict, total=False):
     host_budget: Optional[_Number]
     file_budget: Optional[_Number]
     checkpoint: Optional[str]
+    inside: Optional[str]
     store: Optional[str]
     precision: Optional[str]
     blocks: Optional[_Number]

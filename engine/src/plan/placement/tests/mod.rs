@@ -1,6 +1,7 @@
 //! Promises of the planner.
 
 mod best;
+mod insides;
 mod large;
 mod priced;
 mod problems;

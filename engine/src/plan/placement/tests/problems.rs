@@ -41,6 +41,7 @@ pub fn rates(layers: usize, flops: f64) -> Rates {
         rebuild_angles: vec![rebuild_angles; layers],
         backward: vec![backward; layers],
         project: 262e3 / flops,
+        inside: Vec::new(),
     }
 }
 
@@ -74,7 +75,23 @@ pub fn protein(tiles: usize, atoms_per_tile: u64, vary: f64, seed: u64) -> Probl
         checkpoint: Checkpoint::Auto,
         spill: Permission::Allowed,
         rebuild: Permission::Allowed,
+        ..Problem::default()
     }
+}
+
+/// With insides that may be kept: random bytes, seconds that are won or, rarely, lost.
+pub fn with_insides(problem: &Problem, random: &mut Random, rule: Inside) -> Problem {
+    let mut p = problem.clone();
+    p.inside = rule;
+    let sum = |count: fn(&TileSize) -> u64| p.tiles.iter().map(count).sum::<u64>();
+    let counts = [sum(|t| t.atoms), sum(|t| t.edges), sum(|t| t.angles)];
+    for l in 0..p.layers {
+        p.inside_bytes.push(counts.map(|n| n * random.below(4) * 64));
+        let mut part = |of: f64| of * random.between(-0.1, 0.4);
+        let w = p.rates.backward[l];
+        p.rates.inside.push(Work { node: part(w.node), edge: part(w.edge), angle: part(w.angle) });
+    }
+    p
 }
 
 /// Anything small.

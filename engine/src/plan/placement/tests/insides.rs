@@ -1,0 +1,65 @@
+//! Insides of layers take what a plan leaves, and nothing else.
+
+use super::problems::{small, with_budget, with_insides, Random};
+use crate::plan::placement::*;
+
+/// Bytes of tier 0 that a problem's insides would take.
+fn all(p: &Problem) -> u64 {
+    p.inside_bytes.iter().flatten().map(|b| b.next_multiple_of(ALIGN)).sum()
+}
+
+#[test]
+fn insides_take_what_a_plan_leaves_and_nothing_else() {
+    let mut random = Random(21);
+    let mut partly = 0;
+    for round in 0..80u64 {
+        let (tiles, layers) = (1 + random.below(5) as usize, 1 + random.below(5) as usize);
+        let bare = small(&mut random, tiles, layers, (round % 3) as usize);
+        let p = with_insides(&bare, &mut random, [Inside::Auto, Inside::Keep][round as usize % 2]);
+        let least = smallest_feasible(&p).unwrap();
+        assert_eq!(least, smallest_feasible(&bare).unwrap());
+        let most = plan(&with_budget(&bare, u64::MAX / 8)).unwrap().prediction.peak[0] + all(&p) + ALIGN;
+        for k in 0..4 {
+            let budget = least + (most - least) * k / 3;
+            let (without, with) = (plan(&with_budget(&bare, budget)).unwrap(), plan(&with_budget(&p, budget)).unwrap());
+            replay(&with_budget(&p, budget), &with.program).unwrap_or_else(|e| panic!("{e}\n{with}"));
+            assert_eq!((&with.program.forward, &with.program.slots), (&without.program.forward, &without.program.slots));
+            assert_eq!(with.program.backward, without.program.backward);
+            assert!(with.prediction.peak[0] <= budget, "{} of {budget}", with.prediction.peak[0]);
+            assert!(with.lower_bound <= with.prediction.seconds);
+            let wanted = |layer: usize, part: usize| {
+                let slot = InsideSlot { layer, part, offset: 0, bytes: p.inside_bytes[layer][part] };
+                slot.bytes > 0 && (p.inside == Inside::Keep || slot.saves(&p.rates, &p.tiles) > 0.0)
+            };
+            let kept = |layer: usize, part: usize| with.program.inside.iter().any(|s| (s.layer, s.part) == (layer, part));
+            for part in 0..INSIDE.len() {
+                for layer in 0..layers {
+                    assert!(wanted(layer, part) || !kept(layer, part));
+                    // With all the room that there is, whatever is wanted is kept.
+                    assert!(k < 3 || wanted(layer, part) == kept(layer, part), "{part} of {layer}");
+                }
+            }
+            let count = with.program.inside.len();
+            partly += usize::from(k < 3 && count > 0);
+            let saved: f64 = with.program.inside.iter().map(|s| s.saves(&p.rates, &p.tiles)).sum();
+            let idle = without.prediction.phases.iter().zip(&without.prediction.compute).all(|(p, c)| p <= c);
+            if idle && saved > 0.0 {
+                let won = without.prediction.seconds - with.prediction.seconds;
+                assert!((won - saved).abs() <= 1e-9 * saved.abs(), "{won} {saved}");
+            }
+        }
+    }
+    assert!(partly > 30, "{partly}");
+}
+
+#[test]
+fn nothing_is_kept_where_that_is_ruled_out_or_not_offered() {
+    let mut random = Random(22);
+    let bare = small(&mut random, 3, 4, 0);
+    for p in [with_insides(&bare, &mut random, Inside::Rebuild), Problem { inside: Inside::Keep, ..bare.clone() }] {
+        assert_eq!(plan(&p).unwrap(), plan(&bare).unwrap());
+    }
+    let mut wrong = with_insides(&bare, &mut random, Inside::Auto);
+    wrong.inside_bytes.pop();
+    assert!(matches!(plan(&wrong), Err(PlanError::Problem(_))));
+}
