@@ -10,7 +10,7 @@ use super::kernels_angle::{AngleBackward, AngleRecompute};
 use super::kernels_edge::{EdgeAdjoint, EdgeBackward, Moments, MomentsBackward};
 use super::scratch::Scratch;
 use super::share::Shared;
-use super::simd::Real;
+use super::simd::{Old, Real};
 use super::weights::{AngleWeights, LayerWeights};
 use crate::network::PAD;
 use std::ops::Range;
@@ -94,19 +94,19 @@ impl<T: Real> BackwardLayer<'_, T> {
             }
             None => {
                 // M1
-                ctx.multiply(&w.node_self.forward, rows, &self.nodes[span], s.np, &mut t.n1, s.np, s.np, false);
+                ctx.multiply(&w.node_self.forward, rows, &self.nodes[span], s.np, &mut t.n1, s.np, s.np, Old::Overwritten);
                 bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut t.n2[..count]);
                 scaled_product(ctx, bar, &w.r_self, &t.n2[..count], self_bar);
                 // M2
                 for k in 0..rows {
                     gram(ctx, &t.h[k * s.moments()..], &mut t.q[k * s.gram()..(k + 1) * s.gram()]);
                 }
-                ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n1, s.np, s.np, false);
+                ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n1, s.np, s.np, Old::Overwritten);
                 bias_activate(ctx, &mut t.n1[..count], &w.sym_bias, &mut t.n2[..count]);
                 scaled_product(ctx, bar, &w.r_sym, &t.n2[..count], &mut t.n3[..count]);
             }
         }
-        ctx.multiply(&w.sym.adjoint, rows, &t.n3, s.np, &mut t.q, s.gram(), s.gram(), false);
+        ctx.multiply(&w.sym.adjoint, rows, &t.n3, s.np, &mut t.q, s.gram(), s.gram(), Old::Overwritten);
         for (k, i) in block.enumerate() {
             let h_bar = &mut t.h_bar[k * s.moments()..(k + 1) * s.moments()];
             gram_backward(ctx, &t.h[k * s.moments()..], &t.q[k * s.gram()..], h_bar);
@@ -168,7 +168,7 @@ impl<T: Real> BackwardLayer<'_, T> {
             };
             ctx.run(Class::Element, adjoint);
         } else {
-            ctx.multiply(&w.edge.forward, ne, e, s.ep, messages, wd, wd, false);
+            ctx.multiply(&w.edge.forward, ne, e, s.ep, messages, wd, wd, Old::Overwritten);
             let adjoint = EdgeBackward {
                 activator: ctx.activator,
                 u: messages,
@@ -213,7 +213,7 @@ impl<T: Real> BackwardLayer<'_, T> {
         );
         // What the layer adds is summed apart and joins the adjoint in one rounding: a chain that starts from the large old value
         // would round every small product against it (measured: the virial of 8 water molecules off by 4e-5 eV instead of 4e-6).
-        ctx.multiply(&w.edge.adjoint, ne, messages, wd, &mut t.e2, s.ep, s.ep, false);
+        ctx.multiply(&w.edge.adjoint, ne, messages, wd, &mut t.e2, s.ep, s.ep, Old::Overwritten);
         if let Some(a) = angle {
             if !ctx.model.descriptor.options.smooth_edge_update {
                 for (x, y) in e_bar[m * s.ep..].iter_mut().zip(&t.s[m * s.ep..ne * s.ep]) {
@@ -222,10 +222,10 @@ impl<T: Real> BackwardLayer<'_, T> {
             }
             self.angles(ctx, a, i, geometry_bar, &mut centre_bar[wd..], t);
             let (wa, ec) = (s.angle_messages(self.layer), a.own.adjoint.outputs);
-            ctx.multiply(&a.own.adjoint, m, &t.own_bar, wa, &mut t.e2, s.ep, ec, true);
-            ctx.multiply(&a.other.adjoint, m, &t.other_bar, wa, &mut t.e2, s.ep, ec, true);
+            ctx.multiply(&a.own.adjoint, m, &t.own_bar, wa, &mut t.e2, s.ep, ec, Old::Continued);
+            ctx.multiply(&a.other.adjoint, m, &t.other_bar, wa, &mut t.e2, s.ep, ec, Old::Continued);
         }
-        join(ctx, e_bar, T::from_f64(1.0), &t.e2);
+        join(ctx, e_bar, &t.e2);
         t.e0 = e0;
     }
 
@@ -259,11 +259,11 @@ impl<T: Real> BackwardLayer<'_, T> {
                     let stored = angles.as_ref().expect("a layer with angles has their features");
                     // SAFETY: angles of this centre only.
                     let rows = unsafe { angle_rows(stored, graph, i, k) };
-                    ctx.multiply(&w.angle.forward, m, rows, s.ap, &mut t.c, wa, wa, false);
+                    ctx.multiply(&w.angle.forward, m, rows, s.ap, &mut t.c, wa, wa, Old::Overwritten);
                 }
                 Features::Packed { angles, .. } => {
                     unpack_angles(ctx, angles, i, k, &mut t.a0);
-                    ctx.multiply(&w.angle.forward, m, &t.a0, s.ap, &mut t.c, wa, wa, false);
+                    ctx.multiply(&w.angle.forward, m, &t.a0, s.ap, &mut t.c, wa, wa, Old::Overwritten);
                 }
             }
             add_rows(&t.own[k * wa..(k + 1) * wa], centre, &mut t.base[..wa]);
@@ -304,13 +304,13 @@ impl<T: Real> BackwardLayer<'_, T> {
             // SAFETY: edges of this centre only.
             Some([.., slope]) => unsafe { slope.piece(edges.start * s.ep, count) },
             None => {
-                ctx.multiply(&w.linear2.forward, rows, &t.s, s.ep, &mut t.e2, s.ep, s.ep, false);
+                ctx.multiply(&w.linear2.forward, rows, &t.s, s.ep, &mut t.e2, s.ep, s.ep, Old::Overwritten);
                 bias_activate(ctx, &mut t.e2[..count], &w.bias2, &mut t.e2_slope[..count]);
                 &mut t.e2_slope[..count]
             }
         };
         scaled_product(ctx, &e_bar[..count], &self.weights.r_e2, slope, &mut t.e2[..count]);
-        ctx.multiply(&w.linear2.adjoint, rows, &t.e2, s.ep, &mut t.s, s.ep, s.ep, false);
+        ctx.multiply(&w.linear2.adjoint, rows, &t.e2, s.ep, &mut t.s, s.ep, s.ep, Old::Overwritten);
     }
 
     /// Adjoints of the centre's angles, of the projections of its angle edges, and of the switch values.
@@ -368,8 +368,7 @@ impl<T: Real> BackwardLayer<'_, T> {
                     products: &mut t.products,
                 },
             );
-            ctx.multiply(&w.angle.adjoint, m, &t.c, wa, &mut t.a0, s.ap, s.ap, false);
-            join(ctx, a_bar, self.weights.keep[2], &t.a0);
+            ctx.multiply(&w.angle.adjoint, m, &t.c, wa, a_bar, s.ap, s.ap, Old::Joined(self.weights.keep[2]));
             // `dE/d(v_e v_f)` goes to both edges.
             let (v, v_bar, products) = (&t.v[..m], &mut t.v_bar[..m], &t.products[..m]);
             let of_own = ctx.run(
@@ -420,14 +419,14 @@ fn scaled_product<T: Real>(ctx: &Context<T>, bar: &[T], r: &[T], slope: &[T], ou
     );
 }
 
-/// `bar = keep bar + change`
-fn join<T: Real>(ctx: &Context<T>, bar: &mut [T], keep: T, change: &[T]) {
+/// `bar = bar + change`
+fn join<T: Real>(ctx: &Context<T>, bar: &mut [T], change: &[T]) {
     ctx.run(
         Class::Element,
         #[inline(always)]
         || {
             for (x, y) in bar.iter_mut().zip(change) {
-                *x = keep.times(*x).plus(*y);
+                *x = x.plus(*y);
             }
         },
     );

@@ -2,7 +2,7 @@
 
 use super::clock::{Class, Clock};
 use super::kernels_edge::EdgeInput;
-use super::simd::{ActivationKernel, Activator, PackedMatrix, Real};
+use super::simd::{ActivationKernel, Activator, Old, PackedMatrix, Real};
 use crate::network::{padded, Shapes};
 use pulp::{Arch, WithSimd};
 use weir_engine::graph::Graph;
@@ -81,9 +81,9 @@ impl<T: Real> Context<'_, T> {
         c: &mut [T],
         c_stride: usize,
         columns: usize,
-        add: bool,
+        old: Old<T>,
     ) {
-        let call = || matrix.multiply(self.arch, rows, a, a_stride, c, c_stride, columns, add);
+        let call = || matrix.multiply(self.arch, rows, a, a_stride, c, c_stride, columns, old);
         self.clock.product(rows, matrix.inputs, columns, call);
     }
 }

@@ -3,7 +3,7 @@
 //! The net is 0.3 % of a step's arithmetic, so it always runs in f64, whatever the descriptor's precision.
 
 use super::clock::{Class, Clock};
-use super::simd::{ActivationKernel, Activator, PackedMatrix};
+use super::simd::{ActivationKernel, Activator, Old, PackedMatrix};
 use crate::network::padded;
 use pulp::Arch;
 use weir_engine::model::Model;
@@ -148,7 +148,7 @@ impl FitNet {
             y.resize(rows * wide, 0.0);
             t.slopes[l].resize(rows * wide, 0.0);
             clock.product(rows, layer.inputs, wide, || {
-                layer.forward.multiply(self.arch, rows, x, stride, y, wide, wide, false);
+                layer.forward.multiply(self.arch, rows, x, stride, y, wide, wide, Old::Overwritten);
             });
             for row in y.chunks_exact_mut(wide) {
                 row.iter_mut().zip(&layer.bias).for_each(|(v, b)| *v += b);
@@ -198,7 +198,7 @@ impl FitNet {
                 }
             }
             clock.product(rows, layer.outputs, narrow, || {
-                layer.adjoint.multiply(self.arch, rows, &t.bar, wide, &mut t.next, narrow, narrow, true);
+                layer.adjoint.multiply(self.arch, rows, &t.bar, wide, &mut t.next, narrow, narrow, Old::Continued);
             });
         }
     }

@@ -7,7 +7,7 @@ use super::kernels_angle::AngleForward;
 use super::kernels_edge::{EdgeForward, Moments};
 use super::scratch::Scratch;
 use super::share::Shared;
-use super::simd::{fence, ActivationKernel, PackedMatrix, Real};
+use super::simd::{fence, ActivationKernel, Old, PackedMatrix, Real};
 use super::stored::{Beyond, PackedRows};
 use super::weights::{AngleWeights, LayerWeights};
 use std::ops::Range;
@@ -215,8 +215,8 @@ impl<'a, T: Real> AngleMaps<'a, T> {
     /// Projections of a centre's angle edges as receiving and as other edge, m x wa each.
     pub fn project(&self, ctx: &Context<T>, e: &[T], m: usize, own: &mut [T], other: &mut [T]) {
         let wa = self.own.outputs;
-        ctx.multiply(self.own, m, e, ctx.s.ep, own, wa, wa, false);
-        ctx.multiply(self.other, m, e, ctx.s.ep, other, wa, wa, false);
+        ctx.multiply(self.own, m, e, ctx.s.ep, own, wa, wa, Old::Overwritten);
+        ctx.multiply(self.other, m, e, ctx.s.ep, other, wa, wa, Old::Overwritten);
     }
 }
 
@@ -280,7 +280,7 @@ impl<T: Real> ForwardLayer<'_, T> {
         // Rebuilding needs no messages to the node: the leading columns are left out.
         let (edge, skip) = if self.nodes_out.is_some() { (&w.edge.forward, 0) } else { (&w.edge_self, s.mp()) };
         let used = wd - skip;
-        ctx.multiply(edge, ne, e_in, s.ep, &mut t.u, used, used, false);
+        ctx.multiply(edge, ne, e_in, s.ep, &mut t.u, used, used, Old::Overwritten);
         // Free in the forward pass.
         let mut made = std::mem::take(&mut t.e2_slope);
         let e_out = match &self.edges_out {
@@ -349,7 +349,7 @@ impl<T: Real> ForwardLayer<'_, T> {
         let alike = ctx.model.descriptor.options.smooth_edge_update && m < ne;
         let own = if alike { m } else { ne };
         let rows = own + usize::from(alike);
-        ctx.multiply(&w.linear2.forward, own, &t.s, ep, &mut t.e2, ep, ep, false);
+        ctx.multiply(&w.linear2.forward, own, &t.s, ep, &mut t.e2, ep, ep, Old::Overwritten);
         t.e2[own * ep..rows * ep].fill(T::default());
         let slopes = match &self.inside.angles {
             // SAFETY: rows of this centre only.
@@ -392,12 +392,12 @@ impl<T: Real> ForwardLayer<'_, T> {
                     let stored = angles.as_ref().expect("a layer with angles has their features");
                     // SAFETY: angles of this centre only.
                     let rows = unsafe { angle_rows(stored, graph, i, k) };
-                    ctx.multiply(w.angle, m, rows, s.ap, &mut t.c, wa, wa, false);
+                    ctx.multiply(w.angle, m, rows, s.ap, &mut t.c, wa, wa, Old::Overwritten);
                     rows
                 }
                 Features::Packed { angles, .. } => {
                     unpack_angles(ctx, angles, i, k, &mut t.a0);
-                    ctx.multiply(w.angle, m, &t.a0, s.ap, &mut t.c, wa, wa, false);
+                    ctx.multiply(w.angle, m, &t.a0, s.ap, &mut t.c, wa, wa, Old::Overwritten);
                     &t.a0[..m * s.ap]
                 }
             };
@@ -458,7 +458,7 @@ impl<T: Real> ForwardLayer<'_, T> {
         }
         let nodes = &self.nodes[block.start * s.np..block.end * s.np];
         let count = rows * s.np;
-        ctx.multiply(&w.node_self.forward, rows, nodes, s.np, &mut t.n1, s.np, s.np, false);
+        ctx.multiply(&w.node_self.forward, rows, nodes, s.np, &mut t.n1, s.np, s.np, Old::Overwritten);
         let (self_slope, sym_slope) = match &self.inside.nodes {
             // SAFETY: the rows of this block.
             Some([moments, self_slope, sym_slope]) => unsafe {
@@ -470,7 +470,7 @@ impl<T: Real> ForwardLayer<'_, T> {
             None => (&mut [][..], &mut [][..]),
         };
         bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, self_slope);
-        ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n2, s.np, s.np, false);
+        ctx.multiply(&w.sym.forward, rows, &t.q, s.gram(), &mut t.n2, s.np, s.np, Old::Overwritten);
         bias_activate(ctx, &mut t.n2[..count], &w.sym_bias, sym_slope);
         // SAFETY: the node rows of this block.
         let out = unsafe { out.piece(block.start * s.np, count) };

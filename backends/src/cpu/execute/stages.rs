@@ -10,7 +10,7 @@ use super::super::inside::InsideRows;
 use super::super::kernels_edge::Gather;
 use super::super::scratch::block;
 use super::super::share::Shared;
-use super::super::simd::Real;
+use super::super::simd::{Old, Real};
 use super::super::slots::{angle_rows, edge_rows, features, targets};
 use super::Executor;
 use rayon::prelude::*;
@@ -90,8 +90,8 @@ impl<T: Real> Executor<T> {
                 row.copy_from_slice(&w.centre_bias);
             }
             let a = &nodes[block.start * s.np..];
-            clock.product(rows, s.np, wc, || w.centre.forward.multiply(arch, rows, a, s.np, c, wc, wc, true));
-            clock.product(rows, s.np, wd, || w.neighbour.forward.multiply(arch, rows, a, s.np, n, wd, wd, false));
+            clock.product(rows, s.np, wc, || w.centre.forward.multiply(arch, rows, a, s.np, c, wc, wc, Old::Continued));
+            clock.product(rows, s.np, wd, || w.neighbour.forward.multiply(arch, rows, a, s.np, n, wd, wd, Old::Overwritten));
         });
     }
 
@@ -242,7 +242,7 @@ impl<T: Real> Executor<T> {
                 (&w.centre.adjoint, &centre_bar[from * wc..], wc),
                 (&w.neighbour.adjoint, &message_sum[from * wd..], wd),
             ] {
-                clock.product(rows, width, np, || matrix.multiply(arch, rows, bar, width, sum, np, np, true));
+                clock.product(rows, width, np, || matrix.multiply(arch, rows, bar, width, sum, np, np, Old::Continued));
             }
             let keep = w.keep[0].to_f64();
             for (x, y) in bar.iter_mut().zip(&*sum) {

@@ -9,6 +9,18 @@ const ROWS: usize = 6;
 /// Steps of k in one turn of the inner loop.
 const UNROLL: usize = 4;
 
+/// What a product does with the old value of its result.
+#[derive(Clone, Copy, Debug)]
+pub enum Old<T> {
+    /// Nothing.
+    Overwritten,
+    /// The chain over k starts from it.
+    Continued,
+    /// The chain starts from zero, and its sum is added to so many times the old value: a chain that starts from a large value would round
+    /// every small product against it.
+    Joined(T),
+}
+
 /// A `K x N` matrix in panels of two registers, `panel[k][lane]`. N is padded to a multiple of the lane count.
 #[derive(Clone, Debug, Default)]
 pub struct PackedMatrix<T> {
@@ -56,7 +68,7 @@ impl<T: Real> PackedMatrix<T> {
 
     /// `c[r][0..columns] (+)= a[r][..] W[.., 0..columns]` for `rows` rows.
     ///
-    /// `columns` is a multiple of PAD, at most `outputs`. With `add` the old value of c starts the chain, else zero.
+    /// `columns` is a multiple of PAD, at most `outputs`.
     pub fn multiply(
         &self,
         arch: Arch,
@@ -66,7 +78,7 @@ impl<T: Real> PackedMatrix<T> {
         c: &mut [T],
         c_stride: usize,
         columns: usize,
-        add: bool,
+        old: Old<T>,
     ) {
         if rows == 0 || columns == 0 {
             return;
@@ -74,7 +86,7 @@ impl<T: Real> PackedMatrix<T> {
         assert!(columns <= self.outputs && columns % super::real::PAD == 0);
         assert!(a_stride >= self.inputs && a.len() >= (rows - 1) * a_stride + self.inputs);
         assert!(c_stride >= columns && c.len() >= (rows - 1) * c_stride + columns);
-        arch.dispatch(Multiply { w: self, rows, a: a.as_ptr(), a_stride, c: c.as_mut_ptr(), c_stride, columns, add });
+        arch.dispatch(Multiply { w: self, rows, a: a.as_ptr(), a_stride, c: c.as_mut_ptr(), c_stride, columns, old });
     }
 }
 
@@ -86,7 +98,7 @@ struct Multiply<'w, T> {
     c: *mut T,
     c_stride: usize,
     columns: usize,
-    add: bool,
+    old: Old<T>,
 }
 
 impl<T: Real> WithSimd for Multiply<'_, T> {
@@ -171,7 +183,7 @@ impl<T: Real> Multiply<'_, T> {
             let a = self.a.add(row * self.a_stride);
             let c = c.add(row * self.c_stride);
             let mut sum = [[T::splat(s, T::default()); N]; M];
-            if self.add {
+            if let Old::Continued = self.old {
                 for m in 0..M {
                     for n in 0..N {
                         sum[m][n] = T::load(s, c.add(m * self.c_stride + n * lanes));
@@ -189,6 +201,15 @@ impl<T: Real> Multiply<'_, T> {
             }
             for u in 0..self.w.inputs % UNROLL {
                 step::<T, S, M, N>(s, &mut sum, a.add(u), self.a_stride, b.add(u * b_stride));
+            }
+            if let Old::Joined(keep) = self.old {
+                let keep = T::splat(s, keep);
+                for m in 0..M {
+                    for n in 0..N {
+                        let old = T::load(s, c.add(m * self.c_stride + n * lanes));
+                        sum[m][n] = T::add(s, T::mul(s, keep, old), sum[m][n]);
+                    }
+                }
             }
             for m in 0..M {
                 for n in 0..N {
@@ -249,7 +270,7 @@ mod tests {
             let at: Vec<T> = a.iter().map(|&x| T::from_f64(x)).collect();
             for columns in [16, outputs / 16 / 2 * 16, outputs].into_iter().filter(|&c| c > 0) {
                 let mut c = vec![T::from_f64(0.25); rows * outputs];
-                packed.multiply(arch, rows, &at, inputs, &mut c, outputs, columns, true);
+                packed.multiply(arch, rows, &at, inputs, &mut c, outputs, columns, Old::Continued);
                 for r in 0..rows {
                     for o in 0..outputs {
                         let sum: f64 = (0..inputs).map(|k| a[r * inputs + k] * w[k * outputs + o]).sum();
@@ -262,13 +283,28 @@ mod tests {
                 }
                 // A row alone has the same bits as among others.
                 let mut alone = vec![T::from_f64(0.25); outputs];
-                packed.multiply(arch, 1, &at[(rows - 1) * inputs..], inputs, &mut alone, outputs, columns, true);
+                packed.multiply(arch, 1, &at[(rows - 1) * inputs..], inputs, &mut alone, outputs, columns, Old::Continued);
                 assert_eq!(
                     bytemuck::cast_slice::<T, u8>(&alone),
                     bytemuck::cast_slice::<T, u8>(&c[(rows - 1) * outputs..])
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_product_joins_the_old_value_in_one_rounding() {
+        let arch = Arch::new();
+        let (rows, inputs, outputs) = (7, 32, 48);
+        let (a, w) = (numbers(rows * inputs, 3), numbers(inputs * outputs, 5));
+        let packed = PackedMatrix::<f32>::pack(arch, inputs, outputs, &w);
+        let at: Vec<f32> = a.iter().map(|&x| x as f32).collect();
+        let (old, mut joined, mut sum) = (numbers(rows * outputs, 7), Vec::new(), vec![0.0; rows * outputs]);
+        joined.extend(old.iter().map(|&x| 1e4 * x as f32));
+        packed.multiply(arch, rows, &at, inputs, &mut sum, outputs, outputs, Old::Overwritten);
+        let expected: Vec<f32> = joined.iter().zip(&sum).map(|(old, sum)| 0.7 * old + sum).collect();
+        packed.multiply(arch, rows, &at, inputs, &mut joined, outputs, outputs, Old::Joined(0.7));
+        assert_eq!(joined, expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod groups;
 mod real;
 
 pub use activate::{ActivationKernel, Activator, Function, WithFunction};
-pub use gemm::PackedMatrix;
+pub use gemm::{Old, PackedMatrix};
 pub use groups::{add_group, load_group, store_group, stream_group};
 pub(crate) use groups::{each, in_groups, in_wide_groups};
 pub use real::{fence, Real};
