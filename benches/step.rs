@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use weir_backends::cpu::{create, default_threads, Checkpoint, CpuOptions};
+use weir_backends::cpu::{create, default_threads, Checkpoint, CpuOptions, Inside};
 use weir_engine::backend::{FrameParameters, Request, Results};
 use weir_engine::graph::{summation_order, Cell, Graph, GraphOptions, NeighbourList};
 use weir_engine::model::{load, new_model, LoadOptions, Model};
@@ -63,12 +63,13 @@ impl Bench {
     }
 
     /// Energy + forces: one call to lay out and touch the buffers, then the median of `calls`.
-    fn step(&self, name: &str, model: &Arc<Model>, s: &Structure, calls: usize, checkpoint: Checkpoint) {
+    fn step(&self, name: &str, model: &Arc<Model>, s: &Structure, calls: usize, plan: (Checkpoint, Inside)) {
         if !self.wants(name) {
             return;
         }
         let types: Vec<i32> = s.symbols.iter().map(|e| model.type_of(e).unwrap() as i32).collect();
-        let options = CpuOptions { checkpoint, threads: self.threads, ..Default::default() };
+        let (checkpoint, inside) = plan;
+        let options = CpuOptions { checkpoint, inside, threads: self.threads, ..Default::default() };
         let mut calculator = create(model.clone(), &types, &options).unwrap();
         let mut out = Results::default();
         let mut compute = || {
@@ -176,6 +177,11 @@ fn water(repeat: [usize; 3]) -> Structure {
     out
 }
 
+/// Every layer's input is kept, its inside made again but for the nodes'.
+const ALL: (Checkpoint, Inside) = (Checkpoint::All, Inside::Auto);
+/// Its inside too.
+const KEEP: (Checkpoint, Inside) = (Checkpoint::All, Inside::Keep);
+
 fn main() {
     let words = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let date = std::process::Command::new("date").arg("+%F").output();
@@ -190,18 +196,23 @@ fn main() {
         bench.neighbour(atoms);
     }
     let demo = Arc::new(load(&root().join("examples/water/model.dp"), &LoadOptions::default()).unwrap());
-    bench.step("demo_water_192", &demo, &water([1, 1, 1]), 20, Checkpoint::All);
+    bench.step("demo_water_192", &demo, &water([1, 1, 1]), 20, ALL);
+    bench.step("demo_water_192_keep", &demo, &water([1, 1, 1]), 20, KEEP);
     let tiny = Arc::new(new_model("tiny", 1).unwrap());
     for (repeat, name) in [([1, 2, 3], "1152"), ([3, 4, 4], "9216"), ([8, 8, 8], "98304")] {
-        bench.step(&format!("tiny_water_{name}"), &tiny, &water(repeat), 3, Checkpoint::All);
+        bench.step(&format!("tiny_water_{name}"), &tiny, &water(repeat), 3, ALL);
     }
     let large = Arc::new(new_model("dpa-3.1-3m", 1).unwrap());
     for name in ["1YRF", "1UBQ", "3LZM", "2PTC"] {
         let s = read(root().join(format!("examples/proteins/{name}.extxyz")), &ReadOptions::default()).unwrap();
-        bench.step(&format!("3m_{name}"), &large, &s, 3, Checkpoint::All);
-        bench.step(&format!("3m_{name}_every4"), &large, &s, 1, Checkpoint::Every(4));
+        bench.step(&format!("3m_{name}"), &large, &s, 3, ALL);
+        bench.step(&format!("3m_{name}_every4"), &large, &s, 1, (Checkpoint::Every(4), Inside::Auto));
+        // Larger ones want more memory than this bench should take.
+        if ["1YRF", "1UBQ"].contains(&name) {
+            bench.step(&format!("3m_{name}_keep"), &large, &s, 3, KEEP);
+        }
     }
     for (repeat, name) in [([1, 1, 1], "192"), ([2, 2, 2], "1536"), ([3, 3, 3], "5184")] {
-        bench.step(&format!("3m_water_{name}"), &large, &water(repeat), 3, Checkpoint::All);
+        bench.step(&format!("3m_water_{name}"), &large, &water(repeat), 3, ALL);
     }
 }

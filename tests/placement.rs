@@ -7,7 +7,8 @@ use std::sync::Arc;
 use weir_allocators::faults::{Faults, Operation};
 use weir_allocators::kind::{AllocError, File, Hbm, Kind, Ledger, System};
 use weir_backends::cpu::{
-    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Permission, PrecisionChoice, Store, TierSpec,
+    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Permission, PrecisionChoice, Store,
+    TierSpec,
 };
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::{new_model, Model};

@@ -4,7 +4,9 @@ use super::measure::Case;
 use crate::backend::Engine;
 use crate::log::Log;
 use anyhow::Result;
-use weir_backends::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Neighbours, Permission, Rates, Terms};
+use weir_backends::cpu::{
+    self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Neighbours, Permission, Rates, Terms,
+};
 use weir_backends::gpu::{self, GpuCalculator, GpuOptions, GpuOutline, GpuTier};
 use weir_backends::session::Device;
 use weir_engine::backend::{Calculator, ComputeError};
@@ -48,7 +50,15 @@ impl Rules {
     /// Everything is kept in `hbm`.
     pub fn free() -> Self {
         let (spill, rebuild) = (Permission::Allowed, Permission::Allowed);
-        Rules { hbm: None, checkpoint: Checkpoint::All, spill, rebuild, inside: Inside::Auto, rates: None, tile_edges: 0 }
+        Rules {
+            hbm: None,
+            checkpoint: Checkpoint::All,
+            spill,
+            rebuild,
+            inside: Inside::Auto,
+            rates: None,
+            tile_edges: 0,
+        }
     }
 }
 

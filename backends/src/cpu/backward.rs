@@ -4,7 +4,9 @@
 
 use super::clock::Class;
 use super::context::Context;
-use super::forward::{add_rows, angle_range, angle_rows, bias_activate, edge_rows, gram, unpack_angles, AngleMaps, Features, Rows};
+use super::forward::{
+    add_rows, angle_range, angle_rows, bias_activate, edge_rows, gram, unpack_angles, AngleMaps, Features, Rows,
+};
 use super::inside::InsideRows;
 use super::kernels_angle::{AngleBackward, AngleRecompute};
 use super::kernels_edge::{EdgeAdjoint, EdgeBackward, Moments, MomentsBackward};
@@ -94,7 +96,16 @@ impl<T: Real> BackwardLayer<'_, T> {
             }
             None => {
                 // M1
-                ctx.multiply(&w.node_self.forward, rows, &self.nodes[span], s.np, &mut t.n1, s.np, s.np, Old::Overwritten);
+                ctx.multiply(
+                    &w.node_self.forward,
+                    rows,
+                    &self.nodes[span],
+                    s.np,
+                    &mut t.n1,
+                    s.np,
+                    s.np,
+                    Old::Overwritten,
+                );
                 bias_activate(ctx, &mut t.n1[..count], &w.node_self_bias, &mut t.n2[..count]);
                 scaled_product(ctx, bar, &w.r_self, &t.n2[..count], self_bar);
                 // M2
@@ -150,9 +161,8 @@ impl<T: Real> BackwardLayer<'_, T> {
         let (r, sums) = (&w.r_e1[..wd - s.mp()], &mut centre_bar[..wd]);
         if let Some([message, slope]) = &self.inside.edges {
             // SAFETY: edges of this centre only.
-            let (message, slope) = unsafe {
-                (message.piece(edges.start * s.mp(), ne * s.mp()), slope.piece(edges.start * wd, ne * wd))
-            };
+            let (message, slope) =
+                unsafe { (message.piece(edges.start * s.mp(), ne * s.mp()), slope.piece(edges.start * wd, ne * wd)) };
             let adjoint = EdgeAdjoint {
                 message,
                 slope,

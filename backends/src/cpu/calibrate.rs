@@ -62,8 +62,7 @@ pub fn calibrate(problem: &Problem, kept: &[InsideSlot], profile: &Profile) -> R
         out.rebuild[l] = scaled(&base.rebuild[l], rebuild);
         out.rebuild_angles[l] = scaled(&base.rebuild_angles[l], rebuild);
         let backward = m.backward[l] + common / layers as f64;
-        let saved: f64 =
-            kept.iter().filter(|slot| slot.layer == l).map(|slot| slot.saves(base, &problem.tiles)).sum();
+        let saved: f64 = kept.iter().filter(|slot| slot.layer == l).map(|slot| slot.saves(base, &problem.tiles)).sum();
         let expected = total(&base.backward[l]) - saved;
         let factor = if expected > 0.0 { backward / expected } else { 1.0 };
         out.backward[l] = scaled(&base.backward[l], factor);

@@ -1,7 +1,8 @@
 //! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
 
 use super::simd::{
-    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Real, WithFunction,
+    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Real,
+    WithFunction,
 };
 use pulp::{Simd, WithSimd};
 

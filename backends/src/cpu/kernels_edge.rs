@@ -2,7 +2,8 @@
 
 use super::kernels_angle::pre_activation;
 use super::simd::{
-    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Real, WithFunction,
+    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Real,
+    WithFunction,
 };
 use pulp::{Simd, WithSimd};
 

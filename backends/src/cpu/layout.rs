@@ -193,7 +193,11 @@ pub(crate) fn ask(
     let counts = [total(|t| t.atoms), total(|t| t.edges), total(|t| t.angles)];
     let inside = |l: usize| {
         let [nodes, edges, angles] = inside::bytes(s, l, number, counts);
-        if known { [nodes, edges, angles] } else { [nodes, 0, 0] }
+        if known {
+            [nodes, edges, angles]
+        } else {
+            [nodes, 0, 0]
+        }
     };
     Problem {
         layers: s.layers,

@@ -91,7 +91,9 @@ impl<T: Real> Executor<T> {
             }
             let a = &nodes[block.start * s.np..];
             clock.product(rows, s.np, wc, || w.centre.forward.multiply(arch, rows, a, s.np, c, wc, wc, Old::Continued));
-            clock.product(rows, s.np, wd, || w.neighbour.forward.multiply(arch, rows, a, s.np, n, wd, wd, Old::Overwritten));
+            clock.product(rows, s.np, wd, || {
+                w.neighbour.forward.multiply(arch, rows, a, s.np, n, wd, wd, Old::Overwritten)
+            });
         });
     }
 

@@ -283,7 +283,16 @@ mod tests {
                 }
                 // A row alone has the same bits as among others.
                 let mut alone = vec![T::from_f64(0.25); outputs];
-                packed.multiply(arch, 1, &at[(rows - 1) * inputs..], inputs, &mut alone, outputs, columns, Old::Continued);
+                packed.multiply(
+                    arch,
+                    1,
+                    &at[(rows - 1) * inputs..],
+                    inputs,
+                    &mut alone,
+                    outputs,
+                    columns,
+                    Old::Continued,
+                );
                 assert_eq!(
                     bytemuck::cast_slice::<T, u8>(&alone),
                     bytemuck::cast_slice::<T, u8>(&c[(rows - 1) * outputs..])

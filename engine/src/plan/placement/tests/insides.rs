@@ -23,7 +23,10 @@ fn insides_take_what_a_plan_leaves_and_nothing_else() {
             let budget = least + (most - least) * k / 3;
             let (without, with) = (plan(&with_budget(&bare, budget)).unwrap(), plan(&with_budget(&p, budget)).unwrap());
             replay(&with_budget(&p, budget), &with.program).unwrap_or_else(|e| panic!("{e}\n{with}"));
-            assert_eq!((&with.program.forward, &with.program.slots), (&without.program.forward, &without.program.slots));
+            assert_eq!(
+                (&with.program.forward, &with.program.slots),
+                (&without.program.forward, &without.program.slots)
+            );
             assert_eq!(with.program.backward, without.program.backward);
             assert!(with.prediction.peak[0] <= budget, "{} of {budget}", with.prediction.peak[0]);
             assert!(with.lower_bound <= with.prediction.seconds);
@@ -31,7 +34,8 @@ fn insides_take_what_a_plan_leaves_and_nothing_else() {
                 let slot = InsideSlot { layer, part, offset: 0, bytes: p.inside_bytes[layer][part] };
                 slot.bytes > 0 && (p.inside == Inside::Keep || slot.saves(&p.rates, &p.tiles) > 0.0)
             };
-            let kept = |layer: usize, part: usize| with.program.inside.iter().any(|s| (s.layer, s.part) == (layer, part));
+            let kept =
+                |layer: usize, part: usize| with.program.inside.iter().any(|s| (s.layer, s.part) == (layer, part));
             for part in 0..INSIDE.len() {
                 for layer in 0..layers {
                     assert!(wanted(layer, part) || !kept(layer, part));
