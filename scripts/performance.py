@@ -356,6 +356,7 @@ def readme():
     worst = max(abs(r["predicted_s"] / r["measured_s"] - 1) for r in planner)
     out = [["1YRF (582 atoms), DPA-3.1-3M shape, f32", step("3m_1YRF"), peer(yrf)],
            ["the same, `--checkpoint every:4`", step("3m_1YRF_every4") + ", same bits", ""],
+           ["the same, `--inside keep`", step("3m_1YRF_keep") + ", same bits", ""],
            ["water, 192 atoms, same model", step("3m_water_192"), peer(water)]]
     out += [[f"{n} ({int(of('3m_' + n)['atoms'])} atoms), same model", step("3m_" + n), ""] for n in ("1UBQ", "3LZM", "2PTC")]
     out.append(["2PTC with " + ", ".join(f"{r['hbm_bytes'] / data['profile']['unlimited_bytes']:.0%}" for r in planner) + " of its memory as fast memory, the rest in a slower tier",

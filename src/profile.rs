@@ -5,6 +5,7 @@ mod curve;
 mod html;
 mod kernels;
 pub mod measure;
+mod rates;
 
 use crate::backend::{Engine, Given};
 use crate::cli::ProfileArgs;

@@ -156,6 +156,16 @@ fn a_profile_writes_table_json_curve_and_a_page_that_needs_nothing_else() {
     let (wall, threads) = (&object["kernels"]["wall_s"], &object["kernels"]["threads"]);
     let all = wall.as_f64().unwrap() * threads.as_f64().unwrap();
     assert!(spent >= 0.99 * all && classes[..3].iter().all(|c| c["calls"].as_u64().unwrap() > 100), "{classes:?}");
+    // A second profile finds the steps without insides that the first one found, and measures insides again.
+    let again = [&arguments[..3], &["--budgets", "100%", "--calls", "1", "--out", "q"]].concat();
+    assert!(weir(folder.path(), &again, &[]).status.success());
+    let second: Value = serde_json::from_slice(&fs::read(folder.path().join("q.json")).unwrap()).unwrap();
+    for measured in [&object["profile"], &second["profile"]] {
+        let bytes = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{measured}"));
+        assert_eq!(bytes(&measured["unlimited_bytes"]), bytes(&object["profile"]["unlimited_bytes"]));
+        assert!(bytes(&measured["inside"]["bytes"]) > 2 * bytes(&measured["unlimited_bytes"]), "{measured}");
+        assert!(measured["inside"]["seconds"].as_f64().unwrap() > 0.0);
+    }
     let rows = object["profile"]["rows"].as_array().unwrap();
     let row = |way: &str, budget: &str| rows.iter().find(|r| r["way"] == way && r["budget"] == budget).unwrap();
     for way in ["rebuild", "spill", "planner"] {

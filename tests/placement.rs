@@ -218,6 +218,37 @@ fn same_answer_whatever_of_the_insides_is_kept() {
 }
 
 #[test]
+fn what_a_denser_system_needs_beside_insides_is_taken_from_them() {
+    let case = Case::new(PrecisionChoice::F32);
+    let path = |calculator: &mut CpuCalculator| {
+        // A gas first, then the liquid: several times the edges.
+        let mut seen = Vec::new();
+        for scale in [2.2, 1.0] {
+            let x: Vec<[f64; 3]> = case.x.iter().map(|x| x.map(|c| c * scale)).collect();
+            let cell = case.cell.map(|row| row.map(|c| c * scale));
+            let mut out = Results::default();
+            calculator.compute(&x, Some(&cell), &FrameParameters::default(), Request::default(), &mut out).unwrap();
+            seen.push(bits(&out));
+        }
+        seen
+    };
+    let expected = path(&mut case.calculator(&CpuOptions { inside: Inside::Rebuild, ..case.base.clone() }));
+    let least = case.smallest(&case.base);
+    for budget in [least + least / 20, 2 * least, 3 * least] {
+        let ledger = Ledger::new("hbm", "WEIR_HBM_BUDGET", budget);
+        let kind = Arc::new(Hbm::new(ledger.clone(), Faults::none()));
+        let tiers = vec![CpuTier { kind, ..hbm(budget) }];
+        let checkpoint = Checkpoint::Auto;
+        let mut c = case.calculator(&CpuOptions { inside: Inside::Keep, tiers, checkpoint, ..case.base.clone() });
+        assert_eq!(path(&mut c), expected, "{budget}");
+        let plan = c.plan().unwrap();
+        let arena = plan.program.arena_bytes[0].next_multiple_of(4096);
+        assert!(c.plans() == 2 && ledger.used() <= arena, "{} plans, {} of {arena}", c.plans(), ledger.used());
+        assert!(plan.prediction.peak[0] <= budget && c.peak_bytes()[0].1 <= budget);
+    }
+}
+
+#[test]
 fn fewer_bits_take_fewer_bytes_and_err_in_their_order() {
     let case = Case::new(PrecisionChoice::F64);
     let run = |store| {

@@ -219,8 +219,11 @@ fn what_is_predicted_for_this_machine_is_what_a_run_holds() {
     for (budget, given) in [
         ("hbm=12MiB,host=1GiB", &["--hbm-budget", "12MiB", "--host-budget", "1GiB"][..]),
         ("hbm=24MiB,host=1GiB", &["--hbm-budget", "24MiB", "--host-budget", "1GiB"]),
+        ("hbm=60MiB,host=1GiB", &["--hbm-budget", "60MiB", "--host-budget", "1GiB"]),
     ] {
-        let common = ["--placement", "hbm,system", "--threads", "2"];
+        // The last budget has room for all insides but those of some layers' angles.
+        let inside = if budget.starts_with("hbm=60") { "keep" } else { "auto" };
+        let common = ["--placement", "hbm,system", "--threads", "2", "--inside", inside];
         let object = json(path, &[&common[..], &["--budget", budget]].concat());
         let (model, structure) = (example("model.dp"), example("start.extxyz"));
         let eval = [&["eval", &model, &structure, "--json", "-"][..], &common, given].concat();
@@ -228,6 +231,17 @@ fn what_is_predicted_for_this_machine_is_what_a_run_holds() {
         for tier in object["machines"][0]["tiers"].as_array().unwrap() {
             let name = tier["name"].as_str().unwrap();
             assert_eq!(tier["peak_bytes"], held["peak_bytes"][name], "{budget}: {object} {held}");
+        }
+        let (kept, ran) = (&object["machines"][0]["inside"], &held["plan"]["inside"]);
+        assert_eq!(kept, ran, "{budget}");
+        let layers = |part: &str| number(&kept[part]["layers"]);
+        match inside {
+            // All would be one layer fewer: the last has no angles.
+            "keep" => assert!(
+                layers("nodes") == layers("edges") && (1.0..layers("edges") - 1.0).contains(&layers("angles")),
+                "{kept}"
+            ),
+            _ => assert_eq!((layers("edges"), layers("angles")), (0.0, 0.0), "{kept}"),
         }
     }
 }

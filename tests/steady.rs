@@ -41,6 +41,15 @@ fn page_faults() -> u64 {
 
 #[test]
 fn a_step_allocates_nothing_and_faults_no_page() {
+    use weir_backends::cpu::Inside;
+
+    // One after the other: allocations of the whole process are counted.
+    for inside in [Inside::Rebuild, Inside::Keep] {
+        steps(inside);
+    }
+}
+
+fn steps(inside: weir_backends::cpu::Inside) {
     use std::sync::Arc;
     use weir_backends::cpu::{create, CpuOptions};
     use weir_engine::backend::{FrameParameters, Request, Results};
@@ -51,7 +60,7 @@ fn a_step_allocates_nothing_and_faults_no_page() {
     let model = Arc::new(load(&root.join("examples/water/model.dp"), &LoadOptions::default()).unwrap());
     let s = read(root.join("examples/water/start.extxyz"), &ReadOptions::default()).unwrap();
     let types: Vec<i32> = s.symbols.iter().map(|e| model.type_of(e).unwrap() as i32).collect();
-    let mut calculator = create(model, &types, &CpuOptions { threads: 2, ..Default::default() }).unwrap();
+    let mut calculator = create(model, &types, &CpuOptions { threads: 2, inside, ..Default::default() }).unwrap();
     let mut positions = s.positions.clone();
     let mut results = Results::default();
     let parameters = FrameParameters::default();
@@ -78,5 +87,5 @@ fn a_step_allocates_nothing_and_faults_no_page() {
             return;
         }
     }
-    panic!("allocations and page faults in rounds of 40 steps: {rounds:?}");
+    panic!("allocations and page faults in rounds of 40 steps, insides {inside}: {rounds:?}");
 }

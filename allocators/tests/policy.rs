@@ -110,6 +110,7 @@ fn every_value_is_checked_and_the_error_names_variable_and_choices() {
         ("WEIR_PLACEMENT", "ram", "system"),
         ("WEIR_HBM_BUDGET", "60", "60GiB"),
         ("WEIR_CHECKPOINT", "every:0", "every:K"),
+        ("WEIR_INSIDE", "all", "rebuild"),
         ("WEIR_STORE", "f64", "bf16"),
         ("WEIR_PRECISION", "fp32", "tf32x3"),
         ("WEIR_THREADS", "0", "65536"),
@@ -348,6 +349,9 @@ fn settings_that_exclude_each_other_are_errors_that_name_both() {
     refused(&[("WEIR_PLACEMENT", "hbm,managed")], &["managed", "GPU", "system"]);
     refused(&[("WEIR_PRECISION", "tf32")], &["WEIR_PRECISION", "needs a GPU"]);
     cpu(&[("WEIR_CHECKPOINT", "all"), ("WEIR_HBM_BUDGET", "1GiB")]).unwrap();
+    // One configuration serves both kinds of machine.
+    let kept = |device| ask(&gb10().read(4096, &[]), device, &[("WEIR_INSIDE", "keep")], false).unwrap().warnings;
+    assert!(kept(gh(90 * GIB)).iter().any(|w| w.contains("WEIR_INSIDE")) && kept(Device::Cpu).is_empty());
     cpu(&[("WEIR_PLACEMENT", "hbm"), ("WEIR_FILE_BUDGET", "0"), ("WEIR_HOST_BUDGET", "0")]).unwrap();
     cpu(&[("WEIR_PLACEMENT", "auto"), ("WEIR_HOST_BUDGET", "1GiB")]).unwrap();
 }
@@ -364,9 +368,16 @@ fn every_value_is_explained_with_its_origin() {
         (line("WEIR_CACHE_DIR").value.as_str(), line("WEIR_CACHE_DIR").origin.as_str()),
         ("/home/ann/.cache/weir", "HOME")
     );
-    for name in
-        ["WEIR_THREADS", "WEIR_STORE", "WEIR_CHECKPOINT", "WEIR_NUMA_NODE", "WEIR_HEAD", "WEIR_LOG", "WEIR_BACKEND"]
-    {
+    for name in [
+        "WEIR_THREADS",
+        "WEIR_STORE",
+        "WEIR_CHECKPOINT",
+        "WEIR_INSIDE",
+        "WEIR_NUMA_NODE",
+        "WEIR_HEAD",
+        "WEIR_LOG",
+        "WEIR_BACKEND",
+    ] {
         line(name);
     }
     let known = |name: &str| NAMES.iter().any(|n| name == format!("WEIR_{}", n.key.to_uppercase()));

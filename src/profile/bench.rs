@@ -102,7 +102,11 @@ impl<'a> Bench<'a> {
     pub fn of(case: &Case<'a>, log: &Log) -> Result<Self> {
         let engine = case.engine;
         let Some(device) = engine.device() else {
-            let base = engine.cpu_options(log)?;
+            let mut base = engine.cpu_options(log)?;
+            // What an earlier profile has found of insides is found anew, beside steps without them.
+            if let Some(rates) = &mut base.rates {
+                rates.inside.clear();
+            }
             return Ok(Bench { engine, backend: Backend::Cpu(CpuOptions { profile: Some(engine.zero), ..base }) });
         };
         let base = engine.gpu_options(device, log)?;

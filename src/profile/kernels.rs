@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fmt::Write;
 use std::time::Instant;
-use weir_backends::cpu::{unlimited, Checkpoint, CpuOptions, Spent};
+use weir_backends::cpu::{unlimited, Checkpoint, CpuOptions, Inside, Spent};
 use weir_backends::gpu::{self, GpuOptions};
 use weir_backends::session::Device;
 use weir_engine::backend::{Calculator, Request, Results};
@@ -62,8 +62,10 @@ pub fn measure(case: &Case, log: &Log) -> Result<Kernels> {
         return on_device(case, device, log);
     }
     let base = case.engine.cpu_options(log)?;
+    // Insides as where nobody has measured anything.
+    let (inside, rates, tiers) = (Inside::Auto, None, vec![unlimited()]);
     let options =
-        CpuOptions { kernels: true, checkpoint: Checkpoint::All, tiers: vec![unlimited()], profile: None, ..base };
+        CpuOptions { kernels: true, checkpoint: Checkpoint::All, inside, rates, tiers, profile: None, ..base };
     let mut calculator = case.engine.cpu_calculator(case.types, &options)?;
     let wall_s = second_step(case, &mut calculator)?;
     let times = calculator.kernels().context("kernels are not timed on the path of sequential_update")?;

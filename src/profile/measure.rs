@@ -1,15 +1,16 @@
 //! Steps under one budget after another, predicted and timed.
 
 use super::bench::{Bench, Rules, Slow, Subject};
+use super::rates::Kept;
 use crate::backend::Engine;
 use crate::log::Log;
 use anyhow::{bail, Context, Result};
 use serde::Serialize;
 use std::time::Instant;
 use weir_allocators::kind::Tier;
-use weir_backends::cpu::{calibrate, Checkpoint, Inside, Permission, Rates};
+use weir_backends::cpu::{Checkpoint, Permission};
 use weir_engine::backend::{FrameParameters, Request, Results};
-use weir_engine::plan::placement::{InsideSlot, Problem};
+use weir_engine::plan::placement::Problem;
 use weir_engine::plan::profile::Profile;
 use weir_engine::structure::Structure;
 
@@ -132,15 +133,6 @@ pub struct Measured {
     pub rows: Vec<Row>,
 }
 
-/// A step that keeps insides of layers.
-#[derive(Clone, Debug, Serialize)]
-pub struct Kept {
-    /// Median, s.
-    pub seconds: f64,
-    /// What it takes of `hbm`, bytes.
-    pub bytes: u64,
-}
-
 /// What is measured.
 pub struct Case<'a> {
     /// The model and its settings.
@@ -157,15 +149,16 @@ pub struct Case<'a> {
     pub calls: usize,
 }
 
-struct Timed {
-    calculator: Box<dyn Subject>,
-    seconds: Vec<f64>,
+/// Steps that were timed.
+pub(super) struct Timed {
+    pub(super) calculator: Box<dyn Subject>,
+    pub(super) seconds: Vec<f64>,
     /// Of the median step.
-    profile: Option<Profile>,
+    pub(super) profile: Option<Profile>,
     results: Results,
 }
 
-fn median(seconds: &[f64]) -> f64 {
+pub(super) fn median(seconds: &[f64]) -> f64 {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
@@ -173,7 +166,7 @@ fn median(seconds: &[f64]) -> f64 {
 
 impl Case<'_> {
     /// A warm step, then the timed ones.
-    fn run(&self, bench: &Bench, rules: &Rules, slow: &Slow) -> Result<Timed> {
+    pub(super) fn run(&self, bench: &Bench, rules: &Rules, slow: &Slow) -> Result<Timed> {
         let mut calculator = bench.calculator(self.types, rules, slow)?;
         let (x, cell) = (&self.structure.positions, self.structure.cell.as_ref());
         let mut results = Results::default();
@@ -203,44 +196,6 @@ impl Case<'_> {
         )
     }
 
-    /// Compute rates of this machine from a step that keeps everything and one that rebuilds.
-    fn rates(&self, bench: &Bench, rules: &Rules, free: &mut Timed) -> Result<Rates> {
-        let problem = self.question(free.calculator.as_mut())?;
-        let taken = "no profile was taken";
-        let whole = calibrate(&problem, &insides(free)?, free.profile.as_ref().context(taken)?);
-        let every = Checkpoint::Every(if problem.layers > 5 { 4 } else { 2 });
-        let rules = Rules { checkpoint: every, ..rules.clone() };
-        let mut half = Case { calls: self.calls.min(3), ..*self }.run(bench, &rules, &Slow::default())?;
-        let problem = self.question(half.calculator.as_mut())?;
-        let rebuilding = calibrate(&problem, &insides(&half)?, half.profile.as_ref().context(taken)?);
-        Ok(Rates { rebuild: rebuilding.rebuild, rebuild_angles: rebuilding.rebuild_angles, ..whole })
-    }
-
-    /// A step that keeps insides of layers wherever the run's own budget has room, and what that saves beside a step that did not; the rates
-    /// then say it.
-    fn inside(&self, bench: &Bench, rules: &Rules, free: &mut Timed, rates: &mut Rates) -> Result<Option<Kept>> {
-        let rules = Rules { inside: Inside::Keep, hbm: Some(self.engine.policy.bytes(Tier::Hbm)), ..rules.clone() };
-        let problem = self.question(free.calculator.as_mut())?;
-        let guess = std::mem::take(&mut rates.inside);
-        if problem.inside == Inside::Rebuild {
-            return Ok(None);
-        }
-        let timed = self.run(bench, &rules, &Slow::default())?;
-        let (before, guessed) = (insides(free)?, Rates { inside: guess.clone(), ..rates.clone() });
-        let more = insides(&timed)?.into_iter().filter(|slot| !before.contains(slot) && slot.part > 0);
-        let expected: f64 = more.map(|slot| slot.saves(&guessed, &problem.tiles)).sum();
-        if expected <= 0.0 {
-            return Ok(None);
-        }
-        let (seconds, bytes) = (median(&timed.seconds), timed.calculator.peak_bytes()[0].1);
-        let factor = (median(&free.seconds) - seconds) / expected;
-        rates.inside = guess;
-        for work in &mut rates.inside {
-            (work.edge, work.angle) = (work.edge * factor, work.angle * factor);
-        }
-        Ok(Some(Kept { seconds, bytes }))
-    }
-
     /// Every placement, way and budget.
     ///
     /// # Errors
@@ -251,12 +206,7 @@ impl Case<'_> {
         let mut free = self
             .run(&bench, &base, &Slow::default())
             .context("lines are compared with a step that keeps everything in hbm, and it cannot be had")?;
-        let mut rates = self.rates(&bench, &base, &mut free)?;
-        let inside = self.inside(&bench, &base, &mut free, &mut rates)?;
-        // Later runs plan with them.
-        bench.keep_rates(&rates).unwrap_or_else(|e| log.warn(&e));
-        // The lines below are about states.
-        rates.inside.clear();
+        let (rates, inside) = self.found(&bench, &base, &mut free, log)?;
         let (unlimited_s, expected) = (median(&free.seconds), free.results);
         let unlimited_bytes = free.calculator.peak_bytes()[0].1;
         drop(free.calculator);
@@ -342,11 +292,6 @@ impl Case<'_> {
             ..row
         })
     }
-}
-
-/// Insides that the steps kept.
-fn insides(timed: &Timed) -> Result<Vec<InsideSlot>> {
-    Ok(timed.calculator.plan().context("no plan")?.program.inside.clone())
 }
 
 /// GB/s of one direction while it was busy. Of a GPU's file tier only what crosses the link counts, not what lies between slot and file.

@@ -48,7 +48,18 @@ fn threads_and_checkpoints_do_not_change_a_trajectory() {
     finished(one.path(), &["md", "run.toml", "--threads", "1"]);
     finished(
         two.path(),
-        &["md", "run.toml", "--threads", "3", "--checkpoint", "every:2", "--set", "compute.skin_A=0.3"],
+        &[
+            "md",
+            "run.toml",
+            "--threads",
+            "3",
+            "--checkpoint",
+            "every:2",
+            "--inside",
+            "keep",
+            "--set",
+            "compute.skin_A=0.3",
+        ],
     );
     assert_eq!(bytes(one.path()), bytes(two.path()));
 }

@@ -100,13 +100,15 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         let why = format!("precision {} needs a GPU: choose model, f64 or f32", precision.value);
         return Err(PolicyError::Value { origin: precision.origin, why });
     }
-    let inside = pick!(inside, Inside::Auto);
-    if inside.value == Inside::Keep && *around.device != Device::Cpu {
-        let why = "only the CPU backend keeps insides of layers (kernels of GPUs rebuild them): choose auto or rebuild";
-        return Err(PolicyError::Value { origin: inside.origin, why: why.into() });
-    }
     let shares = shares(layers, around)?;
     let mut warnings = Vec::new();
+    let inside = pick!(inside, Inside::Auto);
+    if inside.value == Inside::Keep && *around.device != Device::Cpu {
+        warnings.push(format!(
+            "{}: only the CPU backend keeps insides of layers; on a GPU they are rebuilt",
+            inside.origin
+        ));
+    }
     let placement = asked.placement(around)?;
     let tiers = asked.budgets(&placement.value, &shares, around, &mut warnings)?;
     let pool = asked.pool(&tiers, &shares)?;

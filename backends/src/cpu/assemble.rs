@@ -1,7 +1,7 @@
 //! From adjoints of the network's inputs to gradients of edge vectors, forces and virial (specification section 12), in f64.
 
 use super::context::{cosine_scale, Context, Exact};
-use super::forward::{angle_rows, Rows};
+use super::rows::{angle_rows, Rows};
 use super::scratch::Scratch;
 use super::simd::Real;
 use rayon::prelude::*;

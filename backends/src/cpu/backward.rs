@@ -1,20 +1,20 @@
-//! One layer backward for a block of centres (specification section 12): recomputes the layer's inside from its input, then turns
-//! the adjoints of its output into adjoints of its input, in place. What neighbours are owed stays in the tile's message adjoints
-//! and the centres' moment adjoints until the gather.
+//! One layer backward for a block of centres (specification section 12): makes the layer's inside again from its input, or takes what was
+//! kept of it, then turns the adjoints of its output into adjoints of its input, in place. What neighbours are owed stays in the tile's
+//! message adjoints and the centres' moment adjoints until the gather.
 
 use super::clock::Class;
 use super::context::Context;
-use super::forward::{
-    add_rows, angle_range, angle_rows, bias_activate, edge_rows, gram, unpack_angles, AngleMaps, Features, Rows,
-};
+use super::forward::AngleMaps;
 use super::inside::InsideRows;
 use super::kernels_angle::{AngleBackward, AngleRecompute};
-use super::kernels_edge::{EdgeAdjoint, EdgeBackward, Moments, MomentsBackward};
+use super::kernels_edge::{EdgeAdjoint, EdgeBackward};
+use super::kernels_moments::{Moments, MomentsBackward};
+use super::loops::{add_rows, bias_activate, gram, gram_backward, join, scaled_product};
+use super::rows::{angle_range, angle_rows, edge_rows, unpack_angles, Features, Rows};
 use super::scratch::Scratch;
 use super::share::Shared;
 use super::simd::{Old, Real};
 use super::weights::{AngleWeights, LayerWeights};
-use crate::network::PAD;
 use std::ops::Range;
 
 /// What a backward layer reads and writes.
@@ -407,75 +407,6 @@ impl<T: Real> BackwardLayer<'_, T> {
             for (x, y) in centre_bar.iter_mut().zip(row) {
                 *x = x.plus(*y);
             }
-        }
-    }
-}
-
-/// `out = bar * r * slope`, r repeated for every row.
-fn scaled_product<T: Real>(ctx: &Context<T>, bar: &[T], r: &[T], slope: &[T], out: &mut [T]) {
-    let width = r.len();
-    ctx.run(
-        Class::Element,
-        #[inline(always)]
-        || {
-            for ((out, bar), slope) in
-                out.chunks_exact_mut(width).zip(bar.chunks_exact(width)).zip(slope.chunks_exact(width))
-            {
-                for (((out, bar), r), slope) in out.iter_mut().zip(bar).zip(r).zip(slope) {
-                    *out = bar.times(*r).times(*slope);
-                }
-            }
-        },
-    );
-}
-
-/// `bar = bar + change`
-fn join<T: Real>(ctx: &Context<T>, bar: &mut [T], change: &[T]) {
-    ctx.run(
-        Class::Element,
-        #[inline(always)]
-        || {
-            for (x, y) in bar.iter_mut().zip(change) {
-                *x = x.plus(*y);
-            }
-        },
-    );
-}
-
-/// Adjoint of [`gram`].
-fn gram_backward<T: Real>(ctx: &Context<T>, h: &[T], q_bar: &[T], h_bar: &mut [T]) {
-    let s = ctx.s;
-    let (edge_bar, node_bar) = h_bar.split_at_mut(3 * s.ep);
-    let parts = [
-        (s.ep, &h[..3 * s.ep], &q_bar[..s.axis * s.ep], edge_bar),
-        (s.np, &h[3 * s.ep..s.moments()], &q_bar[s.axis * s.ep..s.gram()], node_bar),
-    ];
-    for (width, h, q_bar, h_bar) in parts {
-        for c in 0..3 {
-            let (h, out) = (&h[c * width..(c + 1) * width], &mut h_bar[c * width..(c + 1) * width]);
-            ctx.run(
-                Class::Reduce,
-                #[inline(always)]
-                || {
-                    for d in 0..width {
-                        let mut sum = 0.0;
-                        for x in 0..s.axis {
-                            sum += q_bar[x * width + d].to_f64() * h[x].to_f64();
-                        }
-                        out[d] = T::from_f64(sum / 3.0);
-                    }
-                    for (x, row) in q_bar.chunks_exact(width).enumerate() {
-                        // PAD sums side by side: one chain over the row would wait for itself.
-                        let mut sums = [0.0; PAD];
-                        for (row, h) in row.chunks_exact(PAD).zip(h.chunks_exact(PAD)) {
-                            for ((sum, q), h) in sums.iter_mut().zip(row).zip(h) {
-                                *sum += q.to_f64() * h.to_f64();
-                            }
-                        }
-                        out[x] = T::from_f64(out[x].to_f64() + sums.iter().sum::<f64>() / 3.0);
-                    }
-                },
-            );
         }
     }
 }

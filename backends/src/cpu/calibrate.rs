@@ -13,12 +13,8 @@ struct Measured {
     projections: usize,
 }
 
-fn scaled(work: &Work, factor: f64) -> Work {
-    Work { node: work.node * factor, edge: work.edge * factor, angle: work.angle * factor }
-}
-
-/// Rates for which the spans of `profile`, a step of `problem` that kept these insides, come out as measured. Layers that the step did not rebuild get the factor
-/// of their forward pass. Fitting, assembly and geometry, which every plan pays alike, are shared out over the layers' backward work.
+/// Rates for which the spans of `profile`, a step of `problem` that kept these insides, come out as measured. Layers that the step did
+/// not rebuild get the factor of their forward pass. Fitting, assembly and geometry, which every plan pays alike, are shared out over the layers' backward work.
 pub fn calibrate(problem: &Problem, kept: &[InsideSlot], profile: &Profile) -> Rates {
     let layers = problem.layers;
     let mut m = Measured {
@@ -56,18 +52,18 @@ pub fn calibrate(problem: &Problem, kept: &[InsideSlot], profile: &Profile) -> R
     let mut out = base.clone();
     for l in 0..layers {
         let forward = factor(m.forward[l], &base.forward[l]);
-        out.forward[l] = scaled(&base.forward[l], forward);
+        out.forward[l] = base.forward[l].times(forward);
         let expected: f64 = rebuilt[l].iter().map(|&t| base.rebuild[l].seconds(&problem.tiles[t])).sum();
         let rebuild = if expected > 0.0 { m.rebuild[l] / expected } else { forward };
-        out.rebuild[l] = scaled(&base.rebuild[l], rebuild);
-        out.rebuild_angles[l] = scaled(&base.rebuild_angles[l], rebuild);
+        out.rebuild[l] = base.rebuild[l].times(rebuild);
+        out.rebuild_angles[l] = base.rebuild_angles[l].times(rebuild);
         let backward = m.backward[l] + common / layers as f64;
         let saved: f64 = kept.iter().filter(|slot| slot.layer == l).map(|slot| slot.saves(base, &problem.tiles)).sum();
         let expected = total(&base.backward[l]) - saved;
         let factor = if expected > 0.0 { backward / expected } else { 1.0 };
-        out.backward[l] = scaled(&base.backward[l], factor);
+        out.backward[l] = base.backward[l].times(factor);
         if let Some(inside) = out.inside.get_mut(l) {
-            *inside = scaled(&base.inside[l], factor);
+            *inside = base.inside[l].times(factor);
         }
     }
     out.project = m.project / per_projection;

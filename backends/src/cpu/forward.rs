@@ -4,66 +4,16 @@ use super::clock::Class;
 use super::context::Context;
 use super::inside::InsideRows;
 use super::kernels_angle::AngleForward;
-use super::kernels_edge::{EdgeForward, Moments};
+use super::kernels_edge::EdgeForward;
+use super::kernels_moments::Moments;
+use super::loops::{add_rows, bias_activate, gram};
+use super::rows::{angle_range, angle_rows, edge_rows, unpack_angles, Features, Target};
 use super::scratch::Scratch;
 use super::share::Shared;
-use super::simd::{fence, ActivationKernel, Old, PackedMatrix, Real};
-use super::stored::{Beyond, PackedRows};
+use super::simd::{fence, Old, PackedMatrix, Real};
+use super::stored::Beyond;
 use super::weights::{AngleWeights, LayerWeights};
 use std::ops::Range;
-use weir_engine::graph::Graph;
-
-/// Rows of one tile, in a slot of the plan: features or adjoints of its edges (x Ep) or angles (x Ap).
-#[derive(Clone, Copy)]
-pub struct Rows<'a, T> {
-    /// The slot.
-    pub data: Shared<'a, T>,
-    /// Edge (or angle) of the whole system that row 0 belongs to.
-    pub first: usize,
-    /// Padded width of a row.
-    pub width: usize,
-}
-
-impl<'a, T> Rows<'a, T> {
-    /// Rows of the given edges (or angles).
-    ///
-    /// # Safety
-    /// As [`Shared::piece`].
-    pub unsafe fn of(&self, range: Range<usize>) -> &'a mut [T] {
-        // SAFETY: the caller's promise.
-        unsafe { self.data.piece((range.start - self.first) * self.width, range.len() * self.width) }
-    }
-}
-
-/// Where a layer's edge and angle features are.
-#[derive(Clone, Copy)]
-pub enum Features<'a, T> {
-    /// Layer 0: made from geometry when needed.
-    Initial,
-    /// In slots; layers without angles have none of them.
-    Stored {
-        /// Edges.
-        edges: Rows<'a, T>,
-        /// Angles.
-        angles: Option<Rows<'a, T>>,
-    },
-    /// In slots in fewer bits, unpacked when needed.
-    Packed {
-        /// Edges.
-        edges: PackedRows<'a>,
-        /// Angles.
-        angles: Option<PackedRows<'a>>,
-    },
-}
-
-/// Where features go.
-#[derive(Clone, Copy)]
-pub enum Target<'a, T> {
-    /// Into a slot.
-    Rows(Rows<'a, T>),
-    /// Into a slot in fewer bits.
-    Packed(PackedRows<'a>),
-}
 
 /// What a forward layer reads and writes.
 pub struct ForwardLayer<'a, T> {
@@ -89,100 +39,6 @@ pub struct ForwardLayer<'a, T> {
     pub nodes_out: Option<Shared<'a, T>>,
     /// Where the inside is kept.
     pub inside: InsideRows<'a, T>,
-}
-
-/// Adds a bias to rows and activates them.
-pub fn bias_activate<T: Real>(ctx: &Context<T>, rows: &mut [T], bias: &[T], slopes: &mut [T]) {
-    ctx.run(
-        Class::Element,
-        #[inline(always)]
-        || {
-            for row in rows.chunks_exact_mut(bias.len()) {
-                for (x, b) in row.iter_mut().zip(bias) {
-                    *x = x.plus(*b);
-                }
-            }
-        },
-    );
-    ctx.clock
-        .time(Class::Element, || ActivationKernel { activator: ctx.activator, values: rows, slopes }.start(ctx.arch));
-}
-
-/// `q` of a centre from its moments (7.2): `q[x][d] = 1/3 sum_c H[c][x] H[c][d]`.
-pub fn gram<T: Real>(ctx: &Context<T>, h: &[T], q: &mut [T]) {
-    let s = ctx.s;
-    let (q_edge, q_node) = q[..s.gram()].split_at_mut(s.axis * s.ep);
-    for (width, h, q) in [(s.ep, &h[..3 * s.ep], q_edge), (s.np, &h[3 * s.ep..s.moments()], q_node)] {
-        ctx.run(
-            Class::Reduce,
-            #[inline(always)]
-            || {
-                for (x, row) in q.chunks_exact_mut(width).enumerate() {
-                    let axis: [f64; 3] = std::array::from_fn(|c| h[c * width + x].to_f64() / 3.0);
-                    for d in 0..width {
-                        let sum = axis[0] * h[d].to_f64()
-                            + axis[1] * h[width + d].to_f64()
-                            + axis[2] * h[2 * width + d].to_f64();
-                        row[d] = T::from_f64(sum);
-                    }
-                }
-            },
-        );
-    }
-}
-
-/// Edge rows of a centre: the stored ones, or layer 0's made into the scratch.
-pub fn edge_rows<'s, T: Real>(
-    ctx: &Context<T>,
-    input: &Features<'s, T>,
-    edges: Range<usize>,
-    e0: &'s mut [T],
-) -> &'s [T] {
-    match input {
-        Features::Initial => {
-            ctx.embed_edges(edges.clone(), e0, &mut []);
-            &e0[..edges.len() * ctx.s.ep]
-        }
-        // SAFETY: the rows of this centre, which only this work item touches.
-        Features::Stored { edges: rows, .. } => unsafe { rows.of(edges) },
-        Features::Packed { edges: rows, .. } => {
-            let out = &mut e0[..edges.len() * ctx.s.ep];
-            // SAFETY: as above.
-            ctx.run(
-                Class::Element,
-                #[inline(always)]
-                || unsafe { rows.unpack(edges, out) },
-            );
-            out
-        }
-    }
-}
-
-/// Angle rows of receiving edge number k of a centre, m x Ap.
-///
-/// # Safety
-/// Only the work item of this centre touches its angles.
-pub unsafe fn angle_rows<'s, T>(rows: &Rows<'s, T>, graph: &Graph, centre: usize, k: usize) -> &'s mut [T] {
-    // SAFETY: the caller's promise.
-    unsafe { rows.of(angle_range(graph, centre, k)) }
-}
-
-/// Angles of receiving edge number k of a centre.
-pub fn angle_range(graph: &Graph, centre: usize, k: usize) -> Range<usize> {
-    let m = graph.angle_edges[centre] as usize;
-    let from = graph.first_angle[centre] as usize + k * m;
-    from..from + m
-}
-
-/// Unpacks the angles of receiving edge number k of a centre.
-pub fn unpack_angles<T: Real>(ctx: &Context<T>, rows: &Option<PackedRows>, centre: usize, k: usize, out: &mut [T]) {
-    let rows = rows.as_ref().expect("a layer with angles has their features");
-    // SAFETY: angles of this centre, which only its work item touches.
-    ctx.run(
-        Class::Element,
-        #[inline(always)]
-        || unsafe { rows.unpack(angle_range(ctx.graph, centre, k), out) },
-    );
 }
 
 /// Maps from angle, receiving edge and other edge to the messages of an angle: both kinds, or those to itself alone.
@@ -217,13 +73,6 @@ impl<'a, T: Real> AngleMaps<'a, T> {
         let wa = self.own.outputs;
         ctx.multiply(self.own, m, e, ctx.s.ep, own, wa, wa, Old::Overwritten);
         ctx.multiply(self.other, m, e, ctx.s.ep, other, wa, wa, Old::Overwritten);
-    }
-}
-
-/// `base = own projection of e + projection of the centre`
-pub fn add_rows<T: Real>(a: &[T], b: &[T], out: &mut [T]) {
-    for ((o, x), y) in out.iter_mut().zip(a).zip(b) {
-        *o = x.plus(*y);
     }
 }
 

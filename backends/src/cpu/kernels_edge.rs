@@ -2,8 +2,8 @@
 
 use super::kernels_angle::pre_activation;
 use super::simd::{
-    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Real,
-    WithFunction,
+    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Pairs,
+    Real, WithFunction,
 };
 use pulp::{Simd, WithSimd};
 
@@ -156,27 +156,69 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeBackward<'_, T> {
                 let u = self.u.as_mut_ptr().add(k * wd);
                 let n = self.neighbour.as_ptr().add(j * wd);
                 in_wide_groups!(lanes, 0, mp, U, c, {
-                    let (message, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
-                    let g = load_group::<T, S, U>(s, self.sum_bar.as_ptr().add(c));
-                    // One chain over the columns, in order.
-                    for v in 0..U {
-                        w_bar = T::fma(s, message[v], g[v], w_bar);
-                    }
-                    let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, w, g[v]), slope[v]));
-                    store_group(s, u.add(c), d);
-                    add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
+                    let both = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
+                    let (bar, sums) = (self.sum_bar.as_ptr().add(c), self.centre_bar.as_mut_ptr().add(c));
+                    w_bar = node_message_bar::<T, S, U>(s, both, w, w_bar, bar, u.add(c), sums);
                 });
                 in_wide_groups!(lanes, mp, wd, U, c, {
                     let (_, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
-                    let e_bar = load_group::<T, S, U>(s, self.e_bar.as_ptr().add(k * ep + c - mp));
-                    let r = load_group::<T, S, U>(s, self.r.as_ptr().add(c - mp));
-                    let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, r[v], e_bar[v]), slope[v]));
-                    store_group(s, u.add(c), d);
-                    add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
+                    let (bar, r) = (self.e_bar.as_ptr().add(k * ep + c - mp), self.r.as_ptr().add(c - mp));
+                    self_message_bar::<T, S, U>(s, slope, bar, r, u.add(c), self.centre_bar.as_mut_ptr().add(c));
                 });
             }
             self.geometry_bar[k][0] += T::sum_lanes(s, w_bar).to_f64();
         }
+    }
+}
+
+/// Adjoint of U registers of a node-edge message's pre-activation, to `out` and added to `sums`, from (message, slope), the edge's weight
+/// and the adjoint `bar` of the sum; returns `w_bar` with message times adjoint added.
+///
+/// # Safety
+/// Behind each pointer are U registers.
+#[inline(always)]
+unsafe fn node_message_bar<T: Real, S: Simd, const U: usize>(
+    s: S,
+    (message, slope): Pairs<T, S, U>,
+    w: T::V<S>,
+    mut w_bar: T::V<S>,
+    bar: *const T,
+    out: *mut T,
+    sums: *mut T,
+) -> T::V<S> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let g = load_group::<T, S, U>(s, bar);
+        // One chain over the columns, in order.
+        for v in 0..U {
+            w_bar = T::fma(s, message[v], g[v], w_bar);
+        }
+        let d = each!(w, U, v, T::mul(s, T::mul(s, w, g[v]), slope[v]));
+        store_group(s, out, d);
+        add_group(s, sums, d);
+    }
+    w_bar
+}
+
+/// The same of a message to the edge itself, from its slope, the adjoint `bar` of the edge's output and the residual `r`.
+///
+/// # Safety
+/// Behind each pointer are U registers.
+#[inline(always)]
+unsafe fn self_message_bar<T: Real, S: Simd, const U: usize>(
+    s: S,
+    slope: [T::V<S>; U],
+    bar: *const T,
+    r: *const T,
+    out: *mut T,
+    sums: *mut T,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (bar, r) = (load_group::<T, S, U>(s, bar), load_group::<T, S, U>(s, r));
+        let d = each!(slope[0], U, v, T::mul(s, T::mul(s, r[v], bar[v]), slope[v]));
+        store_group(s, out, d);
+        add_group(s, sums, d);
     }
 }
 
@@ -222,239 +264,17 @@ impl<T: Real> WithSimd for EdgeAdjoint<'_, T> {
                 let (slopes, out) = (self.slope.as_ptr().add(k * wd), self.out.as_mut_ptr().add(k * wd));
                 in_groups!(lanes, 0, mp, U, c, {
                     let message = load_group::<T, S, U>(s, self.message.as_ptr().add(k * mp + c));
-                    let slope = load_group::<T, S, U>(s, slopes.add(c));
-                    let g = load_group::<T, S, U>(s, self.sum_bar.as_ptr().add(c));
-                    // One chain over the columns, in order.
-                    for v in 0..U {
-                        w_bar = T::fma(s, message[v], g[v], w_bar);
-                    }
-                    let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, w, g[v]), slope[v]));
-                    store_group(s, out.add(c), d);
-                    add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
+                    let both = (message, load_group::<T, S, U>(s, slopes.add(c)));
+                    let (bar, sums) = (self.sum_bar.as_ptr().add(c), self.centre_bar.as_mut_ptr().add(c));
+                    w_bar = node_message_bar::<T, S, U>(s, both, w, w_bar, bar, out.add(c), sums);
                 });
                 in_groups!(lanes, mp, wd, U, c, {
                     let slope = load_group::<T, S, U>(s, slopes.add(c));
-                    let e_bar = load_group::<T, S, U>(s, self.e_bar.as_ptr().add(k * ep + c - mp));
-                    let r = load_group::<T, S, U>(s, self.r.as_ptr().add(c - mp));
-                    let d = each!(T::splat(s, T::default()), U, v, T::mul(s, T::mul(s, r[v], e_bar[v]), slope[v]));
-                    store_group(s, out.add(c), d);
-                    add_group(s, self.centre_bar.as_mut_ptr().add(c), d);
+                    let (bar, r) = (self.e_bar.as_ptr().add(k * ep + c - mp), self.r.as_ptr().add(c - mp));
+                    self_message_bar::<T, S, U>(s, slope, bar, r, out.add(c), self.centre_bar.as_mut_ptr().add(c));
                 });
             }
             self.geometry_bar[k][0] += T::sum_lanes(s, w_bar).to_f64();
         }
-    }
-}
-
-/// `H[c][..] = sum_e wh_e[c] g_e` for edge features and neighbour nodes (7.2). Out layout: 3 x Ep, then 3 x Np.
-pub struct Moments<'a, T> {
-    pub geometry: &'a [EdgeInput<T>],
-    pub owners: &'a [u32],
-    /// ne x ep
-    pub e: &'a [T],
-    pub ep: usize,
-    /// N x np
-    pub n: &'a [T],
-    pub np: usize,
-    pub out: &'a mut [T],
-}
-
-impl<T: Real> WithSimd for Moments<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let (lanes, ep, np) = (T::lanes::<S>(), self.ep, self.np);
-        let edges = self.owners.len();
-        assert!(self.e.len() >= edges * ep && self.geometry.len() == edges && self.out.len() >= 3 * (ep + np));
-        for &j in self.owners {
-            assert!((j as usize + 1) * np <= self.n.len());
-        }
-        // A group of columns at a time, its sums in registers while the edges pass.
-        let (geometry, owners, out) = (self.geometry, self.owners, self.out.as_mut_ptr());
-        in_groups!(lanes, 0, ep, U, c, {
-            // SAFETY: checked above; widths are multiples of the lanes.
-            unsafe { moments_of::<T, S, U>(s, geometry, self.e.as_ptr().add(c), ep, None, out.add(c), ep) }
-        });
-        in_groups!(lanes, 0, np, U, c, {
-            // SAFETY: as above.
-            unsafe {
-                moments_of::<T, S, U>(s, geometry, self.n.as_ptr().add(c), np, Some(owners), out.add(3 * ep + c), np)
-            }
-        });
-    }
-}
-
-/// The three moments of U registers of columns: row k starts at `rows + k stride`, or at its owner's.
-///
-/// # Safety
-/// All rows reach U registers far; `out` takes U registers in three rows of `width`.
-#[inline(always)]
-unsafe fn moments_of<T: Real, S: Simd, const U: usize>(
-    s: S,
-    geometry: &[EdgeInput<T>],
-    rows: *const T,
-    stride: usize,
-    owners: Option<&[u32]>,
-    out: *mut T,
-    width: usize,
-) {
-    let mut sum = [[T::splat(s, T::default()); U]; 3];
-    // SAFETY: the caller's promise.
-    unsafe {
-        for (k, g) in geometry.iter().enumerate() {
-            let at = owners.map_or(k, |o| o[k] as usize);
-            let row = load_group::<T, S, U>(s, rows.add(at * stride));
-            for axis in 0..3 {
-                let wh = T::splat(s, g.wh[axis]);
-                for u in 0..U {
-                    sum[axis][u] = T::fma(s, wh, row[u], sum[axis][u]);
-                }
-            }
-        }
-        for axis in 0..3 {
-            store_group(s, out.add(axis * width), sum[axis]);
-        }
-    }
-}
-
-/// Adjoint of [`Moments`] for the edges: `e_bar = keep e_bar + sum_c wh[c] H_bar[c]`; geometry adjoints; the nodes' share is
-/// gathered by their owners later.
-pub struct MomentsBackward<'a, T> {
-    pub geometry: &'a [EdgeInput<T>],
-    pub owners: &'a [u32],
-    pub e: &'a [T],
-    pub ep: usize,
-    pub n: &'a [T],
-    pub np: usize,
-    /// 3 x Ep, then 3 x Np
-    pub bar: &'a [T],
-    pub e_bar: &'a mut [T],
-    pub keep: T,
-    /// `w h`, unscaled f64 geometry: (w, h) and Ne^(-1/2).
-    pub exact: &'a [[f64; 4]],
-    pub scale: f64,
-    pub geometry_bar: &'a mut [[f64; 5]],
-}
-
-impl<T: Real> WithSimd for MomentsBackward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let (lanes, ep, np) = (T::lanes::<S>(), self.ep, self.np);
-        let edges = self.owners.len();
-        assert!(self.e.len() >= edges * ep && self.e_bar.len() >= edges * ep && self.geometry.len() == edges);
-        assert!(self.bar.len() >= 3 * (ep + np) && self.exact.len() == edges && self.geometry_bar.len() == edges);
-        let keep = T::splat(s, self.keep);
-        for k in 0..edges {
-            let j = self.owners[k] as usize;
-            assert!((j + 1) * np <= self.n.len());
-            let wh = self.geometry[k].wh.map(|x| T::splat(s, x));
-            // Even and odd registers of the columns have sums of their own: one chain would wait for itself.
-            let mut t = [[T::splat(s, T::default()); 2]; 3];
-            // SAFETY: checked just above; widths are multiples of the lanes.
-            unsafe {
-                in_groups!(lanes, 0, ep, U, c, {
-                    let g = load_group::<T, S, U>(s, self.e.as_ptr().add(k * ep + c));
-                    let at = self.e_bar.as_mut_ptr().add(k * ep + c);
-                    let old = load_group::<T, S, U>(s, at);
-                    let mut sum = each!(old[0], U, u, T::mul(s, keep, old[u]));
-                    for axis in 0..3 {
-                        let bar = load_group::<T, S, U>(s, self.bar.as_ptr().add(axis * ep + c));
-                        for u in 0..U {
-                            t[axis][u % 2] = T::fma(s, bar[u], g[u], t[axis][u % 2]);
-                            sum[u] = T::fma(s, wh[axis], bar[u], sum[u]);
-                        }
-                    }
-                    store_group(s, at, sum);
-                });
-                in_groups!(lanes, 0, np, U, c, {
-                    let g = load_group::<T, S, U>(s, self.n.as_ptr().add(j * np + c));
-                    for axis in 0..3 {
-                        let bar = load_group::<T, S, U>(s, self.bar.as_ptr().add(3 * ep + axis * np + c));
-                        for u in 0..U {
-                            t[axis][u % 2] = T::fma(s, bar[u], g[u], t[axis][u % 2]);
-                        }
-                    }
-                });
-            }
-            let mut sums = [0.0; 3];
-            for axis in 0..3 {
-                sums[axis] = T::sum_lanes(s, T::add(s, t[axis][0], t[axis][1])).to_f64() * self.scale;
-            }
-            let [w, h0, h1, h2] = self.exact[k];
-            let out = &mut self.geometry_bar[k];
-            out[0] += sums[0] * h0 + sums[1] * h1 + sums[2] * h2;
-            for axis in 0..3 {
-                out[1 + axis] += w * sums[axis];
-            }
-        }
-    }
-}
-
-/// What neighbours owe to an owner: adds message adjoints and moment adjoints of its incoming edges, in the order given.
-pub struct Gather<'a, T> {
-    /// Edge numbers, ascending.
-    pub incoming: &'a [u32],
-    /// First edge of the tile: row 0 of `messages`.
-    pub first: usize,
-    /// Tile's message adjoints, edges x wd.
-    pub messages: &'a [T],
-    pub wd: usize,
-    /// Centre of each edge of the tile.
-    pub centres: &'a [u32],
-    pub geometry: &'a [EdgeInput<T>],
-    /// Moment adjoints of all centres, N x 3 Np.
-    pub moments: &'a [T],
-    pub np: usize,
-    pub message_sum: &'a mut [T],
-    pub node_sum: &'a mut [T],
-}
-
-impl<T: Real> WithSimd for Gather<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let (lanes, wd, np) = (T::lanes::<S>(), self.wd, self.np);
-        assert!(self.message_sum.len() >= wd && self.node_sum.len() >= np);
-        for &e in self.incoming {
-            let row = e as usize - self.first;
-            let i = self.centres[row] as usize;
-            assert!((row + 1) * wd <= self.messages.len() && (i + 1) * 3 * np <= self.moments.len());
-            assert!((e as usize) < self.geometry.len());
-        }
-        // A group of columns at a time, its sums in registers while the edges pass.
-        in_groups!([12, 8, 4, 2, 1], lanes, 0, wd, U, c, {
-            // SAFETY: rows were checked just above; widths are multiples of the lanes.
-            unsafe {
-                let at = self.message_sum.as_mut_ptr().add(c);
-                let mut sum = load_group::<T, S, U>(s, at);
-                for &e in self.incoming {
-                    let row = (e as usize - self.first) * wd;
-                    let message = load_group::<T, S, U>(s, self.messages.as_ptr().add(row + c));
-                    sum = each!(sum[0], U, u, T::add(s, sum[u], message[u]));
-                }
-                store_group(s, at, sum);
-            }
-        });
-        in_wide_groups!(lanes, 0, np, U, c, {
-            // SAFETY: as above.
-            unsafe {
-                let at = self.node_sum.as_mut_ptr().add(c);
-                let mut sum = load_group::<T, S, U>(s, at);
-                for &e in self.incoming {
-                    let i = *self.centres.get_unchecked(e as usize - self.first) as usize;
-                    let wh = &self.geometry.get_unchecked(e as usize).wh;
-                    for axis in 0..3 {
-                        let bar = load_group::<T, S, U>(s, self.moments.as_ptr().add((i * 3 + axis) * np + c));
-                        let wh = T::splat(s, wh[axis]);
-                        sum = each!(sum[0], U, u, T::fma(s, wh, bar[u], sum[u]));
-                    }
-                }
-                store_group(s, at, sum);
-            }
-        });
     }
 }

@@ -8,7 +8,7 @@ use weir_allocators::arena::{poison, unwritten};
 use weir_allocators::kind::{Kind, Region};
 use weir_allocators::stream::{Copy, Options, Place as At, Record, Stream, Ticket as Pushed};
 use weir_engine::backend::ComputeError;
-use weir_engine::plan::placement::{InsideSlot, Op, Place, Program, Slot, SlotId, State, Ticket};
+use weir_engine::plan::placement::{InsideSlot, Op, Place, Program, Slot, SlotId, State, Ticket, ALIGN};
 
 /// Copies that may wait in a stream's queue before the interpreter waits for room.
 const QUEUE: usize = 256;
@@ -115,7 +115,9 @@ impl Memory {
         for (k, (region, &need)) in regions.iter_mut().zip(&program.arena_bytes).enumerate() {
             // Atoms without neighbours have slots of no bytes, which still lie in a region.
             let need = if k == 0 { need.max(1) } else { need };
-            if region.as_ref().map_or(0, |r| r.bytes()) < need {
+            let held = region.as_ref().map_or(0, |r| r.bytes());
+            // Buffers beside the first tier's arena share its budget: what they have grown by, the arena has to give back.
+            if held < need || (k == 0 && held > need.next_multiple_of(ALIGN)) {
                 // The old one goes before the new one comes.
                 *region = None;
                 *region = Some(Arc::new(kinds[k].allocate(need).map_err(memory)?));
@@ -178,20 +180,26 @@ impl Memory {
     pub fn slot<T>(&self, id: SlotId) -> Shared<'_, T> {
         let slot = self.slots[id.0 as usize];
         assert_eq!(slot.tier, 0, "only the first tier is computed on");
-        let region = self.regions[0].as_ref().expect("a tier with slots has a region");
-        let base = region.pointer().expect("only memory is computed on").as_ptr();
-        let len = slot.bytes as usize / std::mem::size_of::<T>();
-        // SAFETY: inside the region, aligned by the plan; the program lets nothing else write the slot during an operation.
-        unsafe { Shared::from_raw(base.add(slot.offset as usize).cast(), len) }
+        // SAFETY: the program lets nothing else write the slot during an operation.
+        unsafe { self.numbers(slot.offset, slot.bytes) }
+    }
+
+    /// Bytes of the first tier as numbers.
+    ///
+    /// # Safety
+    /// Nothing else writes them while they are used.
+    unsafe fn numbers<T>(&self, offset: u64, bytes: u64) -> Shared<'_, T> {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { self.range(0, offset, bytes) };
+        // SAFETY: inside the region, aligned by the plan.
+        unsafe { Shared::from_raw(bytes.as_mut_ptr().cast(), bytes.len() / std::mem::size_of::<T>()) }
     }
 
     /// Part of a layer's inside as numbers, where it is kept.
     pub fn inside<T>(&self, layer: usize, part: usize) -> Option<Shared<'_, T>> {
         let slot = self.inside.iter().find(|s| (s.layer, s.part) == (layer, part))?;
-        // SAFETY: aligned by the plan; of the step's operations only this layer's write it, and only before its backward ones.
-        let bytes = unsafe { self.range(0, slot.offset, slot.bytes) };
-        // SAFETY: as above.
-        Some(unsafe { Shared::from_raw(bytes.as_mut_ptr().cast(), bytes.len() / std::mem::size_of::<T>()) })
+        // SAFETY: of the step's operations only this layer's write it, and only before its backward ones.
+        Some(unsafe { self.numbers(slot.offset, slot.bytes) })
     }
 
     /// # Safety

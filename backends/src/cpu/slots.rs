@@ -1,8 +1,8 @@
 //! Slots of the plan as rows of a tile.
 
-use super::forward::{Features, Rows, Target};
 use super::layout::Tile;
 use super::memory::Memory;
+use super::rows::{Features, Rows, Target};
 use super::simd::Real;
 use super::stored::{PackedRows, Store};
 use crate::network::Shapes;

@@ -7,7 +7,7 @@ use super::super::context::{round_geometry, Context};
 use super::super::fit::FIT_BLOCK;
 use super::super::forward::ForwardLayer;
 use super::super::inside::InsideRows;
-use super::super::kernels_edge::Gather;
+use super::super::kernels_moments::Gather;
 use super::super::scratch::block;
 use super::super::share::Shared;
 use super::super::simd::{Old, Real};

@@ -86,7 +86,7 @@ impl<T: Real> Activator<T> {
 }
 
 /// Values and slopes of U registers.
-type Pairs<T, S, const U: usize> = ([<T as Real>::V<S>; U], [<T as Real>::V<S>; U]);
+pub type Pairs<T, S, const U: usize> = ([<T as Real>::V<S>; U], [<T as Real>::V<S>; U]);
 
 /// sigmoid of numbers; NaN of what is none, which the bounds of the argument would hide (silu multiplies by x, so it needs no such care).
 #[inline(always)]

@@ -5,7 +5,7 @@ mod gemm;
 mod groups;
 mod real;
 
-pub use activate::{ActivationKernel, Activator, Function, WithFunction};
+pub use activate::{ActivationKernel, Activator, Function, Pairs, WithFunction};
 pub use gemm::{Old, PackedMatrix};
 pub use groups::{add_group, load_group, store_group, stream_group};
 pub(crate) use groups::{each, in_groups, in_wide_groups};

@@ -38,7 +38,7 @@ pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'st
     /// # Safety
     /// `p` points to at least a register's worth of writable numbers.
     unsafe fn store<S: Simd>(s: S, p: *mut Self, v: Self::V<S>);
-    /// Writes a register past the caches, where the machine can: for what is read again only when they have long forgotten it.
+    /// Writes a register past the caches (AVX registers; others as usual): for what is read again only when they have long forgotten it.
     ///
     /// # Safety
     /// As [`Real::store`]; `p` is a multiple of the register's bytes, and [`fence`] comes before another thread reads.
@@ -92,7 +92,7 @@ unsafe fn write_past_caches<V: Pod>(p: *mut V, v: V) {
     #[cfg(target_arch = "x86_64")]
     if std::mem::size_of::<V>() == 32 {
         use std::arch::x86_64::{__m256i, _mm256_stream_si256};
-        // SAFETY: registers of 32 bytes are those of AVX, which is there if they are; aligned by the caller's promise.
+        // SAFETY: the registers of 32 bytes that `Arch::dispatch` hands out on this machine are those of AVX; aligned by the caller's promise.
         unsafe { _mm256_stream_si256(p.cast::<__m256i>(), std::mem::transmute_copy(&v)) };
         return;
     }

@@ -80,6 +80,7 @@ pub fn keep(problem: &Problem, mut plan: Plan) -> Plan {
             let (phase, p) = (2 * layers - 1 - layer, &mut plan.prediction);
             // Copies may be what such a phase waits for: then nothing is won.
             let waits = p.phases[phase] > p.compute[phase] * (1.0 + 1e-9);
+            plan.exact &= !waits && saves >= 0.0;
             p.compute[phase] = (p.compute[phase] - saves).max(0.0);
             if !waits {
                 p.seconds += p.compute[phase] - p.phases[phase];

@@ -48,6 +48,11 @@ pub struct Work {
 }
 
 impl Work {
+    /// So many times as much.
+    pub fn times(&self, factor: f64) -> Self {
+        Self { node: self.node * factor, edge: self.edge * factor, angle: self.angle * factor }
+    }
+
     /// Seconds for a tile.
     pub fn seconds(&self, tile: &TileSize) -> f64 {
         self.node * tile.atoms as f64 + self.edge * tile.edges as f64 + self.angle * tile.angles as f64

@@ -1,0 +1,125 @@
+//! Compute rates of this machine from steps that were timed.
+
+use super::bench::{Bench, Rules, Slow};
+use super::measure::{median, Case, Timed};
+use crate::log::Log;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use weir_allocators::kind::Tier;
+use weir_backends::cpu::{calibrate, Checkpoint, Inside, Rates};
+use weir_engine::plan::placement::{InsideSlot, Problem, TileSize, Work};
+
+/// A step that keeps insides of layers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kept {
+    /// Median, s.
+    pub seconds: f64,
+    /// What it takes of `hbm`, bytes.
+    pub bytes: u64,
+}
+
+/// Insides that the steps kept.
+fn insides(timed: &Timed) -> Result<Vec<InsideSlot>> {
+    Ok(timed.calculator.plan().context("no plan")?.program.inside.clone())
+}
+
+/// What insides save, where `kept` bytes of edges and angles saved so many seconds: each byte as much as the others. Where they cost time,
+/// nothing is said to be won by any of them.
+fn measured(problem: &Problem, kept: u64, saved: f64) -> Vec<Work> {
+    let total = |count: fn(&TileSize) -> u64| problem.tiles.iter().map(count).sum::<u64>().max(1) as f64;
+    let (edges, angles) = (total(|t| t.edges), total(|t| t.angles));
+    let byte = saved.max(0.0) / kept as f64;
+    let of = |(work, bytes): (&Work, &[u64; 3])| {
+        let [_, edge, angle] = bytes.map(|b| b as f64 * byte);
+        Work { node: work.node, edge: edge / edges, angle: angle / angles }
+    };
+    problem.rates.inside.iter().zip(&problem.inside_bytes).map(of).collect()
+}
+
+impl Case<'_> {
+    /// Rates for the lines of this profile, which are about states; those that later runs plan with are kept. Beside them, a step that keeps
+    /// insides.
+    ///
+    /// # Errors
+    /// What the steps meet.
+    pub(super) fn found(
+        &self,
+        bench: &Bench,
+        rules: &Rules,
+        free: &mut Timed,
+        log: &Log,
+    ) -> Result<(Rates, Option<Kept>)> {
+        let mut rates = self.rates(bench, rules, free)?;
+        let kept = self.inside(bench, rules, free, &rates)?;
+        let inside = kept.as_ref().map_or(Vec::new(), |k| k.1.clone());
+        bench.keep_rates(&Rates { inside, ..rates.clone() }).unwrap_or_else(|e| log.warn(&e));
+        for work in &mut rates.inside {
+            (work.edge, work.angle) = (0.0, 0.0);
+        }
+        Ok((rates, kept.map(|k| k.0)))
+    }
+
+    /// From a step that keeps every state and one that rebuilds.
+    fn rates(&self, bench: &Bench, rules: &Rules, free: &mut Timed) -> Result<Rates> {
+        let problem = self.question(free.calculator.as_mut())?;
+        let taken = "no profile was taken";
+        let whole = calibrate(&problem, &insides(free)?, free.profile.as_ref().context(taken)?);
+        let every = Checkpoint::Every(if problem.layers > 5 { 4 } else { 2 });
+        let rules = Rules { checkpoint: every, ..rules.clone() };
+        let mut half = Case { calls: self.calls.min(3), ..*self }.run(bench, &rules, &Slow::default())?;
+        let problem = self.question(half.calculator.as_mut())?;
+        let rebuilding = calibrate(&problem, &insides(&half)?, half.profile.as_ref().context(taken)?);
+        Ok(Rates { rebuild: rebuilding.rebuild, rebuild_angles: rebuilding.rebuild_angles, ..whole })
+    }
+
+    /// A step that keeps insides wherever the run's own budget has room beside the calculator that keeps none, and what they save. None on
+    /// GPUs, and where nothing more fits.
+    fn inside(
+        &self,
+        bench: &Bench,
+        rules: &Rules,
+        free: &mut Timed,
+        rates: &Rates,
+    ) -> Result<Option<(Kept, Vec<Work>)>> {
+        let problem = self.question(free.calculator.as_mut())?;
+        let (held, least) = (free.calculator.peak_bytes()[0].1, bench.smallest(self, rules, &Slow::default())?);
+        let budget = self.engine.policy.bytes(Tier::Hbm).saturating_sub(held);
+        if problem.inside == Inside::Rebuild || budget < least {
+            return Ok(None);
+        }
+        let rules = Rules { inside: Inside::Keep, hbm: Some(budget), ..rules.clone() };
+        let mut timed = self.run(bench, &rules, &Slow::default())?;
+        let more: u64 = insides(&timed)?.iter().filter(|slot| slot.part > 0).map(|slot| slot.bytes).sum();
+        if more == 0 {
+            return Ok(None);
+        }
+        let (seconds, bytes) = (median(&timed.seconds), timed.calculator.peak_bytes()[0].1);
+        let problem = Problem { rates: rates.clone(), ..self.question(timed.calculator.as_mut())? };
+        Ok(Some((Kept { seconds, bytes }, measured(&problem, more, median(&free.seconds) - seconds))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_saves_its_part_of_what_was_measured_and_a_loss_is_a_gain_of_nobody() {
+        let inside = vec![Work { node: 1.0, edge: 2.0, angle: -3.0 }, Work { node: 4.0, edge: 5.0, angle: 6.0 }];
+        let problem = Problem {
+            layers: 2,
+            tiles: vec![TileSize { atoms: 1, edges: 3, angles: 7 }, TileSize { atoms: 1, edges: 1, angles: 1 }],
+            inside_bytes: vec![[100, 40, 80], [100, 20, 160]],
+            rates: Rates { inside, ..Rates::default() },
+            ..Problem::default()
+        };
+        // Half of the 300 bytes were kept, for five seconds.
+        let won = measured(&problem, 150, 5.0);
+        let saved = |w: &Work| 4.0 * w.edge + 8.0 * w.angle;
+        assert!((won.iter().map(saved).sum::<f64>() - 10.0).abs() < 1e-12, "{won:?}");
+        assert!((won[0].edge / won[1].edge - 2.0).abs() < 1e-12 && won[1].node == 4.0, "{won:?}");
+        for work in measured(&problem, 150, -5.0) {
+            assert!(work.node > 0.0 && work.edge == 0.0 && work.angle == 0.0, "{work:?}");
+        }
+    }
+}
