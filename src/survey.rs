@@ -223,7 +223,7 @@ fn spill(sources: &Sources, flags: &Layer, model: &Arc<Model>, begin: Instant, l
     let engine = Engine::with(model.clone(), Path::new(name), plain);
     let types = engine.types(&structure)?;
     let parameters = FrameParameters::default();
-    // Two calibrating runs and nine lines, each with a warm step.
+    // Three runs for rates and nine lines, each with a warm step.
     let once = {
         let mut calculator = engine.calculator(&types, log)?;
         let begin = Instant::now();
@@ -231,7 +231,7 @@ fn spill(sources: &Sources, flags: &Layer, model: &Arc<Model>, begin: Instant, l
         begin.elapsed().as_secs_f64()
     };
     let left = (Duration::from_secs(580).saturating_sub(begin.elapsed())).as_secs_f64();
-    let calls = ((left / (11.0 * 2.0 * once)) as usize).saturating_sub(1).min(3);
+    let calls = ((left / (12.0 * 2.0 * once)) as usize).saturating_sub(1).min(3);
     if calls == 0 {
         return Ok(None);
     }

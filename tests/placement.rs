@@ -7,12 +7,12 @@ use std::sync::Arc;
 use weir_allocators::faults::{Faults, Operation};
 use weir_allocators::kind::{AllocError, File, Hbm, Kind, Ledger, System};
 use weir_backends::cpu::{
-    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Permission, PrecisionChoice, Store,
+    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Permission, PrecisionChoice, Rates, Store,
     TierSpec,
 };
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::{new_model, Model};
-use weir_engine::plan::placement::{smallest_feasible, Op};
+use weir_engine::plan::placement::{smallest_feasible, Op, Work};
 
 type Cell = [[f64; 3]; 3];
 
@@ -221,30 +221,50 @@ fn same_answer_whatever_of_the_insides_is_kept() {
 fn what_a_denser_system_needs_beside_insides_is_taken_from_them() {
     let case = Case::new(PrecisionChoice::F32);
     let path = |calculator: &mut CpuCalculator| {
-        // A gas first, then the liquid: several times the edges.
-        let mut seen = Vec::new();
-        for scale in [2.2, 1.0] {
+        // Thinner first.
+        let (mut seen, mut arenas) = (Vec::new(), Vec::new());
+        for scale in [1.12, 1.0] {
             let x: Vec<[f64; 3]> = case.x.iter().map(|x| x.map(|c| c * scale)).collect();
             let cell = case.cell.map(|row| row.map(|c| c * scale));
             let mut out = Results::default();
             calculator.compute(&x, Some(&cell), &FrameParameters::default(), Request::default(), &mut out).unwrap();
             seen.push(bits(&out));
+            arenas.push(calculator.plan().unwrap().program.arena_bytes[0]);
         }
-        seen
+        (seen, arenas)
     };
-    let expected = path(&mut case.calculator(&CpuOptions { inside: Inside::Rebuild, ..case.base.clone() }));
+    let (expected, _) = path(&mut case.calculator(&CpuOptions { inside: Inside::Rebuild, ..case.base.clone() }));
     let least = case.smallest(&case.base);
-    for budget in [least + least / 20, 2 * least, 3 * least] {
+    let mut shrunk = 0;
+    for budget in [least + least / 20, 3 * least / 2, 2 * least] {
         let ledger = Ledger::new("hbm", "WEIR_HBM_BUDGET", budget);
         let kind = Arc::new(Hbm::new(ledger.clone(), Faults::none()));
         let tiers = vec![CpuTier { kind, ..hbm(budget) }];
         let checkpoint = Checkpoint::Auto;
         let mut c = case.calculator(&CpuOptions { inside: Inside::Keep, tiers, checkpoint, ..case.base.clone() });
-        assert_eq!(path(&mut c), expected, "{budget}");
+        let (seen, arenas) = path(&mut c);
+        assert_eq!(seen, expected, "{budget}");
+        shrunk += u32::from(arenas[1] < arenas[0]);
         let plan = c.plan().unwrap();
-        let arena = plan.program.arena_bytes[0].next_multiple_of(4096);
+        // Of 64 KiB at most.
+        let arena = plan.program.arena_bytes[0].next_multiple_of(65536);
         assert!(c.plans() == 2 && ledger.used() <= arena, "{} plans, {} of {arena}", c.plans(), ledger.used());
         assert!(plan.prediction.peak[0] <= budget && c.peak_bytes()[0].1 <= budget);
+    }
+    assert!(shrunk > 0, "no arena had to give anything back");
+}
+
+/// `auto` takes the word of measured rates, which say what every part saves.
+#[test]
+fn insides_that_rates_say_save_time_are_kept_without_being_asked_for() {
+    let case = Case::new(PrecisionChoice::F32);
+    let rates = case.calculator(&case.base).problem(&case.x, Some(&case.cell)).unwrap().unwrap().rates;
+    for (saves, expected) in [(1e-9, [6, 6, 5]), (0.0, [6, 0, 0]), (-1e-9, [6, 0, 0])] {
+        let inside = vec![Work { node: 1e-9, edge: saves, angle: saves }; 6];
+        let rates = Some(Rates { inside, ..rates.clone() });
+        let mut c = case.calculator(&CpuOptions { inside: Inside::Auto, rates, ..case.base.clone() });
+        case.run(&mut c);
+        assert_eq!(c.plan().unwrap().insides().map(|part| part.0), expected);
     }
 }
 

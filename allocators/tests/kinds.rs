@@ -63,6 +63,24 @@ fn ranges_outside_of_a_region_or_off_its_blocks_are_errors() {
 }
 
 #[test]
+fn a_shortened_region_pays_its_tail_back_and_keeps_its_head() {
+    let pool = Ledger::new("memory", "WEIR_HOST_BUDGET", 8 << 20);
+    let hbm = Hbm::new(pool.within("hbm", "WEIR_HBM_BUDGET", 8 << 20), Faults::none());
+    let mut region = hbm.allocate(6 << 20).unwrap();
+    let at = region.pointer().unwrap();
+    region.bytes_of().unwrap()[..1000].fill(7);
+    assert!(hbm.allocate(4 << 20).is_err(), "two do not fit");
+    region.shorten(7 << 20);
+    assert_eq!((region.bytes(), pool.used()), (6 << 20, 6 << 20), "longer is no change");
+    region.shorten(1 << 20);
+    assert_eq!((region.bytes(), region.pointer().unwrap(), pool.used()), (1 << 20, at, 1 << 20));
+    let other = hbm.allocate(4 << 20).unwrap();
+    assert!(region.bytes_of().unwrap()[..1000].iter().all(|&b| b == 7));
+    drop((region, other));
+    assert_eq!(pool.used(), 0);
+}
+
+#[test]
 fn a_spent_budget_is_an_error_with_numbers_and_the_option_that_helps() {
     let pool = Ledger::new("the memory that tiers share", "WEIR_HBM_BUDGET", 3 << 20);
     let hbm = Hbm::new(pool.within("hbm", "WEIR_HBM_BUDGET", 2 << 20), Faults::none());

@@ -10,7 +10,7 @@ use weir_backends::cpu::{
 use weir_backends::gpu::{self, GpuCalculator, GpuOptions, GpuOutline, GpuTier};
 use weir_backends::session::Device;
 use weir_engine::backend::{Calculator, ComputeError};
-use weir_engine::plan::placement::{smallest_feasible, Problem};
+use weir_engine::plan::placement::{smallest_feasible, Problem, Work};
 use weir_kernels::Chip;
 
 /// Fewest tiles of a profiled step, where that leaves enough edges for each.
@@ -92,6 +92,8 @@ enum Backend<'a> {
 pub struct Bench<'a> {
     engine: &'a Engine,
     backend: Backend<'a>,
+    /// What kept rates said of insides.
+    inside: Vec<Work>,
 }
 
 impl<'a> Bench<'a> {
@@ -104,17 +106,24 @@ impl<'a> Bench<'a> {
         let Some(device) = engine.device() else {
             let mut base = engine.cpu_options(log)?;
             // What an earlier profile has found of insides is found anew, beside steps without them.
-            if let Some(rates) = &mut base.rates {
-                rates.inside.clear();
-            }
-            return Ok(Bench { engine, backend: Backend::Cpu(CpuOptions { profile: Some(engine.zero), ..base }) });
+            let inside = base.rates.as_mut().map_or(Vec::new(), |rates| std::mem::take(&mut rates.inside));
+            return Ok(Bench {
+                engine,
+                backend: Backend::Cpu(CpuOptions { profile: Some(engine.zero), ..base }),
+                inside,
+            });
         };
         let base = engine.gpu_options(device, log)?;
         let (x, cell) = (&case.structure.positions, case.structure.cell.as_ref());
         let found = Neighbours::find(&engine.model, case.types, x, cell, base.skin)?;
         let outline = Box::new(GpuOutline::of(&engine.model, engine.choice(), base.products));
         let options = Box::new(GpuOptions { profile: Some(engine.zero), ..base });
-        Ok(Bench { engine, backend: Backend::Gpu { device, options, outline, found } })
+        Ok(Bench { engine, backend: Backend::Gpu { device, options, outline, found }, inside: Vec::new() })
+    }
+
+    /// What rates that an earlier profile has kept say of insides; empty where none has.
+    pub fn known_inside(&self) -> &[Work] {
+        &self.inside
     }
 
     fn cpu(base: &CpuOptions, rules: &Rules, slow: &Slow) -> CpuOptions {

@@ -9,6 +9,9 @@ use weir_allocators::kind::Tier;
 use weir_backends::cpu::{calibrate, Checkpoint, Inside, Rates};
 use weir_engine::plan::placement::{InsideSlot, Problem, TileSize, Work};
 
+/// Share of a step that insides have to save before later runs give them memory: two measurements differ by as much.
+const WORTH: f64 = 0.03;
+
 /// A step that keeps insides of layers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Kept {
@@ -23,15 +26,16 @@ fn insides(timed: &Timed) -> Result<Vec<InsideSlot>> {
     Ok(timed.calculator.plan().context("no plan")?.program.inside.clone())
 }
 
-/// What insides save, where `kept` bytes of edges and angles saved so many seconds: each byte as much as the others. Where they cost time,
-/// nothing is said to be won by any of them.
-fn measured(problem: &Problem, kept: u64, saved: f64) -> Vec<Work> {
+/// What insides save, where `kept` bytes of each part saved such a share of `seconds`, a step without them: every byte of edges and angles as
+/// much as the others. Where little is won, or time is lost, and for a part of which nothing was kept, they save nothing.
+fn measured(problem: &Problem, kept: [u64; 3], share: f64, seconds: f64) -> Vec<Work> {
     let total = |count: fn(&TileSize) -> u64| problem.tiles.iter().map(count).sum::<u64>().max(1) as f64;
-    let (edges, angles) = (total(|t| t.edges), total(|t| t.angles));
-    let byte = saved.max(0.0) / kept as f64;
+    let counts = [1.0, total(|t| t.edges), total(|t| t.angles)];
+    let saved = if share >= WORTH { share * seconds } else { 0.0 };
+    let byte = saved / (kept[1] + kept[2]).max(1) as f64;
     let of = |(work, bytes): (&Work, &[u64; 3])| {
-        let [_, edge, angle] = bytes.map(|b| b as f64 * byte);
-        Work { node: work.node, edge: edge / edges, angle: angle / angles }
+        let part = |k: usize| if kept[k] > 0 { bytes[k] as f64 * byte / counts[k] } else { 0.0 };
+        Work { node: work.node, edge: part(1), angle: part(2) }
     };
     problem.rates.inside.iter().zip(&problem.inside_bytes).map(of).collect()
 }
@@ -51,7 +55,8 @@ impl Case<'_> {
     ) -> Result<(Rates, Option<Kept>)> {
         let mut rates = self.rates(bench, rules, free)?;
         let kept = self.inside(bench, rules, free, &rates)?;
-        let inside = kept.as_ref().map_or(Vec::new(), |k| k.1.clone());
+        // Where there was no room to measure, what an earlier profile has found stays.
+        let inside = kept.as_ref().map_or_else(|| bench.known_inside().to_vec(), |k| k.1.clone());
         bench.keep_rates(&Rates { inside, ..rates.clone() }).unwrap_or_else(|e| log.warn(&e));
         for work in &mut rates.inside {
             (work.edge, work.angle) = (0.0, 0.0);
@@ -82,20 +87,26 @@ impl Case<'_> {
         rates: &Rates,
     ) -> Result<Option<(Kept, Vec<Work>)>> {
         let problem = self.question(free.calculator.as_mut())?;
-        let (held, least) = (free.calculator.peak_bytes()[0].1, bench.smallest(self, rules, &Slow::default())?);
-        let budget = self.engine.policy.bytes(Tier::Hbm).saturating_sub(held);
-        if problem.inside == Inside::Rebuild || budget < least {
+        if problem.inside == Inside::Rebuild {
+            return Ok(None);
+        }
+        let budget = self.engine.policy.bytes(Tier::Hbm).saturating_sub(free.calculator.peak_bytes()[0].1);
+        if budget < bench.smallest(self, rules, &Slow::default())? {
             return Ok(None);
         }
         let rules = Rules { inside: Inside::Keep, hbm: Some(budget), ..rules.clone() };
         let mut timed = self.run(bench, &rules, &Slow::default())?;
-        let more: u64 = insides(&timed)?.iter().filter(|slot| slot.part > 0).map(|slot| slot.bytes).sum();
-        if more == 0 {
+        let mut kept = [0; 3];
+        for slot in insides(&timed)? {
+            kept[slot.part] += slot.bytes;
+        }
+        if kept[1] + kept[2] == 0 {
             return Ok(None);
         }
         let (seconds, bytes) = (median(&timed.seconds), timed.calculator.peak_bytes()[0].1);
         let problem = Problem { rates: rates.clone(), ..self.question(timed.calculator.as_mut())? };
-        Ok(Some((Kept { seconds, bytes }, measured(&problem, more, median(&free.seconds) - seconds))))
+        let without = median(&free.seconds);
+        Ok(Some((Kept { seconds, bytes }, measured(&problem, kept, 1.0 - seconds / without, without))))
     }
 }
 
@@ -113,13 +124,17 @@ mod tests {
             rates: Rates { inside, ..Rates::default() },
             ..Problem::default()
         };
-        // Half of the 300 bytes were kept, for five seconds.
-        let won = measured(&problem, 150, 5.0);
+        // Half of the 300 bytes were kept, for five seconds of fifty.
+        let won = measured(&problem, [0, 60, 90], 0.1, 50.0);
         let saved = |w: &Work| 4.0 * w.edge + 8.0 * w.angle;
         assert!((won.iter().map(saved).sum::<f64>() - 10.0).abs() < 1e-12, "{won:?}");
         assert!((won[0].edge / won[1].edge - 2.0).abs() < 1e-12 && won[1].node == 4.0, "{won:?}");
-        for work in measured(&problem, 150, -5.0) {
-            assert!(work.node > 0.0 && work.edge == 0.0 && work.angle == 0.0, "{work:?}");
+        for share in [-0.1, 0.0, 0.02] {
+            for work in measured(&problem, [0, 60, 90], share, 50.0) {
+                assert!(work.node > 0.0 && work.edge == 0.0 && work.angle == 0.0, "{work:?}");
+            }
         }
+        let edges = measured(&problem, [0, 60, 0], 0.1, 50.0);
+        assert!(edges.iter().all(|w| w.edge > 0.0 && w.angle == 0.0), "{edges:?}");
     }
 }

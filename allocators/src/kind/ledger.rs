@@ -60,7 +60,7 @@ impl Ledger {
             capacity: account.capacity,
             option: account.option,
         })?;
-        Ok(Charge { ledger: self.clone(), bytes, _outer: outer.map(Box::new) })
+        Ok(Charge { ledger: self.clone(), bytes, outer: outer.map(Box::new) })
     }
 }
 
@@ -69,7 +69,20 @@ impl Ledger {
 pub struct Charge {
     ledger: Ledger,
     bytes: u64,
-    _outer: Option<Box<Charge>>,
+    outer: Option<Box<Charge>>,
+}
+
+impl Charge {
+    /// Gives back what is above so many bytes.
+    pub fn shorten(&mut self, bytes: u64) {
+        if bytes < self.bytes {
+            if let Some(outer) = &mut self.outer {
+                outer.shorten(bytes);
+            }
+            self.ledger.0.used.fetch_sub(self.bytes - bytes, Ordering::AcqRel);
+            self.bytes = bytes;
+        }
+    }
 }
 
 impl Drop for Charge {

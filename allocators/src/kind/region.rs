@@ -14,7 +14,7 @@ pub struct Region {
     bytes: u64,
     // Before the charge: what is paid back must already be free.
     store: Store,
-    _charge: Option<Charge>,
+    charge: Option<Charge>,
 }
 
 enum Store {
@@ -52,11 +52,11 @@ impl fmt::Debug for Region {
 
 impl Region {
     pub(super) fn memory(tier: Tier, mapping: Mapping, charge: Charge) -> Self {
-        Region { tier, bytes: mapping.bytes() as u64, store: Store::Mapped(mapping), _charge: Some(charge) }
+        Region { tier, bytes: mapping.bytes() as u64, store: Store::Mapped(mapping), charge: Some(charge) }
     }
 
     pub(super) fn file(scratch: Scratch, bytes: u64, charge: Charge, faults: Faults) -> Self {
-        Region { tier: Tier::File, bytes, store: Store::File { scratch, faults }, _charge: Some(charge) }
+        Region { tier: Tier::File, bytes, store: Store::File { scratch, faults }, charge: Some(charge) }
     }
 
     /// Memory that somebody else made (a driver); dropping the region drops `keep`, which frees it.
@@ -65,7 +65,7 @@ impl Region {
     /// `pointer` must stay valid for `bytes` until `keep` is dropped, and be aligned to 4096. Where the CPU cannot reach it,
     /// nobody may call what dereferences it here ([`Region::bytes_of`], [`Region::read_at`], copies by a host stream).
     pub unsafe fn foreign(tier: Tier, pointer: NonNull<u8>, bytes: u64, keep: Box<dyn Send + Sync>) -> Self {
-        Region { tier, bytes, store: Store::Foreign { pointer, _keep: keep }, _charge: None }
+        Region { tier, bytes, store: Store::Foreign { pointer, _keep: keep }, charge: None }
     }
 
     /// Which kind it came from.
@@ -76,6 +76,18 @@ impl Region {
     /// Length, bytes: what was asked for, rounded up to pages or blocks.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Gives pages behind the first so many bytes back, and their part of the budget, where this is memory of our own. What lies before
+    /// stays where it is.
+    pub fn shorten(&mut self, bytes: u64) {
+        if let Store::Mapped(mapping) = &mut self.store {
+            mapping.shorten(usize::try_from(bytes).unwrap_or(usize::MAX));
+            self.bytes = mapping.bytes() as u64;
+            if let Some(charge) = &mut self.charge {
+                charge.shorten(self.bytes);
+            }
+        }
     }
 
     /// Offsets of reads and writes are multiples of this, bytes.

@@ -67,6 +67,19 @@ impl Mapping {
         self.bytes
     }
 
+    /// Gives the pages behind the first so many bytes back; a longer length changes nothing.
+    pub fn shorten(&mut self, bytes: usize) {
+        let kept = bytes.max(1).next_multiple_of(super::page_bytes());
+        if kept < self.bytes {
+            // SAFETY: the tail is whole pages of this mapping, which nobody reaches any more: the value is borrowed mutably.
+            let status = unsafe { libc::munmap(self.pointer().add(kept).cast(), self.bytes - kept) };
+            // The kernel may have no room to note a hole inside of what it joined to neighbours; then the pages stay ours.
+            if status == 0 {
+                self.bytes = kept;
+            }
+        }
+    }
+
     /// Asks for the pages from one node; to be called before they are touched.
     ///
     /// # Errors

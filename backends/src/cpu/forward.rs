@@ -1,4 +1,5 @@
-//! One layer forward for a block of centres (specification 7.1 to 7.6), fused: nothing but the layer's output leaves the scratch.
+//! One layer forward for a block of centres (specification 7.1 to 7.6), fused: nothing but the layer's output leaves the
+//! scratch, and the inside where the plan keeps it.
 
 use super::clock::Class;
 use super::context::Context;

@@ -1,4 +1,4 @@
-//! Vector kernels over the edges of one centre: messages, moments, their adjoints.
+//! Vector kernels over the edges of one centre: messages and their adjoints.
 
 use super::kernels_angle::pre_activation;
 use super::simd::{

@@ -193,7 +193,8 @@ pub(crate) fn ask(
         let all = TileSize { atoms: counts[0], edges: counts[1], angles: counts[2] };
         let of = |l: usize| match guess.backward[l].seconds(&all) {
             0.0 => 1.0,
-            guess => rates.backward[l].seconds(&all) / guess,
+            // Lists that are too short are the planner's to refuse.
+            guess => rates.backward.get(l).map_or(1.0, |w| w.seconds(&all) / guess),
         };
         rates.inside = guess.inside.iter().enumerate().map(|(l, w)| w.times(of(l))).collect();
     }

@@ -45,7 +45,7 @@ pub fn gram<T: Real>(ctx: &Context<T>, h: &[T], q: &mut [T]) {
     }
 }
 
-/// `base = own projection of e + projection of the centre`
+/// `out = a + b`
 pub fn add_rows<T: Real>(a: &[T], b: &[T], out: &mut [T]) {
     for ((o, x), y) in out.iter_mut().zip(a).zip(b) {
         *o = x.plus(*y);

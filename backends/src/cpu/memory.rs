@@ -8,7 +8,7 @@ use weir_allocators::arena::{poison, unwritten};
 use weir_allocators::kind::{Kind, Region};
 use weir_allocators::stream::{Copy, Options, Place as At, Record, Stream, Ticket as Pushed};
 use weir_engine::backend::ComputeError;
-use weir_engine::plan::placement::{InsideSlot, Op, Place, Program, Slot, SlotId, State, Ticket, ALIGN};
+use weir_engine::plan::placement::{InsideSlot, Op, Place, Program, Slot, SlotId, State, Ticket};
 
 /// Copies that may wait in a stream's queue before the interpreter waits for room.
 const QUEUE: usize = 256;
@@ -115,9 +115,11 @@ impl Memory {
         for (k, (region, &need)) in regions.iter_mut().zip(&program.arena_bytes).enumerate() {
             // Atoms without neighbours have slots of no bytes, which still lie in a region.
             let need = if k == 0 { need.max(1) } else { need };
-            let held = region.as_ref().map_or(0, |r| r.bytes());
             // Buffers beside the first tier's arena share its budget: what they have grown by, the arena has to give back.
-            if held < need || (k == 0 && held > need.next_multiple_of(ALIGN)) {
+            if let (0, Some(region)) = (k, region.as_mut().and_then(Arc::get_mut)) {
+                region.shorten(need);
+            }
+            if region.as_ref().map_or(0, |r| r.bytes()) < need {
                 // The old one goes before the new one comes.
                 *region = None;
                 *region = Some(Arc::new(kinds[k].allocate(need).map_err(memory)?));

@@ -1,4 +1,5 @@
-//! DPA3 on the CPU: fused forward and analytic backward over tiles of centre atoms, layer inputs kept, everything else recomputed.
+//! DPA3 on the CPU: fused forward and analytic backward over tiles of centre atoms, layer inputs kept, everything else
+//! recomputed, or kept where the plan has room.
 //!
 //! `forward` and `backward` are one layer each; `execute` interprets the step program; `simd` holds the vector building blocks.
 //! Results have the same bits for every thread count, tile size, checkpoint policy and skin (docs/architecture.md, "Same bits").
