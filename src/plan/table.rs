@@ -146,11 +146,7 @@ impl Planned<'_> {
         };
         let names = names(plan);
         let by = |v: &[u64]| names.iter().map(|n| n.to_string()).zip(v.iter().map(|b| json!(b))).collect::<Map<_, _>>();
-        let total = self.problem.tiles.iter().fold(TileSize::default(), |s, t| TileSize {
-            atoms: s.atoms + t.atoms,
-            edges: s.edges + t.edges,
-            angles: s.angles + t.angles,
-        });
+        let total: TileSize = self.problem.tiles.iter().sum();
         json!({
             "machine": self.target.name,
             "title": self.target.title,

@@ -29,8 +29,8 @@ fn insides(timed: &Timed) -> Result<Vec<InsideSlot>> {
 /// What insides save, where `kept` bytes of each part saved such a share of `seconds`, a step without them: every byte of edges and angles as
 /// much as the others. Where little is won, or time is lost, and for a part of which nothing was kept, they save nothing.
 fn measured(problem: &Problem, kept: [u64; 3], share: f64, seconds: f64) -> Vec<Work> {
-    let total = |count: fn(&TileSize) -> u64| problem.tiles.iter().map(count).sum::<u64>().max(1) as f64;
-    let counts = [1.0, total(|t| t.edges), total(|t| t.angles)];
+    let all: TileSize = problem.tiles.iter().sum();
+    let counts = [all.atoms, all.edges, all.angles].map(|n| n.max(1) as f64);
     let saved = if share >= WORTH { share * seconds } else { 0.0 };
     let byte = saved / (kept[1] + kept[2]).max(1) as f64;
     let of = |(work, bytes): (&Work, &[u64; 3])| {
@@ -79,15 +79,8 @@ impl Case<'_> {
 
     /// A step that keeps insides wherever the run's own budget has room beside the calculator that keeps none, and what they save. None on
     /// GPUs, and where nothing more fits.
-    fn inside(
-        &self,
-        bench: &Bench,
-        rules: &Rules,
-        free: &mut Timed,
-        rates: &Rates,
-    ) -> Result<Option<(Kept, Vec<Work>)>> {
-        let problem = self.question(free.calculator.as_mut())?;
-        if problem.inside == Inside::Rebuild {
+    fn inside(&self, bench: &Bench, rules: &Rules, free: &Timed, rates: &Rates) -> Result<Option<(Kept, Vec<Work>)>> {
+        if self.engine.device().is_some() {
             return Ok(None);
         }
         let budget = self.engine.policy.bytes(Tier::Hbm).saturating_sub(free.calculator.peak_bytes()[0].1);

@@ -159,10 +159,8 @@ impl<T: Real> BackwardLayer<'_, T> {
         }
         let sum_bar = &t.m3[k * s.mp()..(k + 1) * s.mp()];
         let (r, sums) = (&w.r_e1[..wd - s.mp()], &mut centre_bar[..wd]);
-        if let Some([message, slope]) = &self.inside.edges {
-            // SAFETY: edges of this centre only.
-            let (message, slope) =
-                unsafe { (message.piece(edges.start * s.mp(), ne * s.mp()), slope.piece(edges.start * wd, ne * wd)) };
+        // SAFETY: edges of this centre only.
+        if let Some((message, slope)) = unsafe { self.inside.of_edges(edges.clone(), s.mp(), wd) } {
             let adjoint = EdgeAdjoint {
                 message,
                 slope,
@@ -353,14 +351,12 @@ impl<T: Real> BackwardLayer<'_, T> {
                 a_bar.fill(T::default());
             }
             ctx.angle_weights(first, m, k, &mut t.weight);
-            let (message, slope): (&[T], &[T]) = match &self.inside.angles {
-                // SAFETY: angles of this centre only.
-                Some([message, slope, _]) => unsafe {
-                    let angles = angle_range(graph, i, k);
-                    (message.piece(angles.start * s.ep, m * s.ep), slope.piece(angles.start * wa, m * wa))
-                },
-                None => (&t.message[k * m * s.ep..(k + 1) * m * s.ep], &t.slope[k * m * wa..(k + 1) * m * wa]),
-            };
+            // SAFETY: angles of this centre only.
+            let (message, slope): (&[T], &[T]) =
+                match unsafe { self.inside.of_angles(angle_range(graph, i, k), s.ep, wa) } {
+                    Some((message, slope)) => (message, slope),
+                    None => (&t.message[k * m * s.ep..(k + 1) * m * s.ep], &t.slope[k * m * wa..(k + 1) * m * wa]),
+                };
             ctx.run(
                 Class::Element,
                 AngleBackward {

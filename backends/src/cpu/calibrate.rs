@@ -14,7 +14,8 @@ struct Measured {
 }
 
 /// Rates for which the spans of `profile`, a step of `problem` that kept these insides, come out as measured. Layers that the step did
-/// not rebuild get the factor of their forward pass. Fitting, assembly and geometry, which every plan pays alike, are shared out over the layers' backward work.
+/// not rebuild get the factor of their forward pass. Fitting, assembly and geometry, which every plan pays alike, are shared out over
+/// the layers' backward work.
 pub fn calibrate(problem: &Problem, kept: &[InsideSlot], profile: &Profile) -> Rates {
     let layers = problem.layers;
     let mut m = Measured {
@@ -46,24 +47,29 @@ pub fn calibrate(problem: &Problem, kept: &[InsideSlot], profile: &Profile) -> R
     }
     let base = &problem.rates;
     let total = |w: &Work| problem.tiles.iter().map(|t| w.seconds(t)).sum::<f64>();
-    let factor = |measured: f64, w: &Work| if total(w) > 0.0 { measured / total(w) } else { 1.0 };
+    let factor = |measured: f64, expected: f64, otherwise: f64| {
+        if expected > 0.0 {
+            measured / expected
+        } else {
+            otherwise
+        }
+    };
     let atoms: u64 = problem.tiles.iter().map(|t| t.atoms).sum();
     let per_projection = (atoms as f64 * m.projections as f64).max(1.0);
     let mut out = base.clone();
     for l in 0..layers {
-        let forward = factor(m.forward[l], &base.forward[l]);
+        let forward = factor(m.forward[l], total(&base.forward[l]), 1.0);
         out.forward[l] = base.forward[l].times(forward);
         let expected: f64 = rebuilt[l].iter().map(|&t| base.rebuild[l].seconds(&problem.tiles[t])).sum();
-        let rebuild = if expected > 0.0 { m.rebuild[l] / expected } else { forward };
+        let rebuild = factor(m.rebuild[l], expected, forward);
         out.rebuild[l] = base.rebuild[l].times(rebuild);
         out.rebuild_angles[l] = base.rebuild_angles[l].times(rebuild);
         let backward = m.backward[l] + common / layers as f64;
         let saved: f64 = kept.iter().filter(|slot| slot.layer == l).map(|slot| slot.saves(base, &problem.tiles)).sum();
-        let expected = total(&base.backward[l]) - saved;
-        let factor = if expected > 0.0 { backward / expected } else { 1.0 };
-        out.backward[l] = base.backward[l].times(factor);
+        let backward = factor(backward, total(&base.backward[l]) - saved, 1.0);
+        out.backward[l] = base.backward[l].times(backward);
         if let Some(inside) = out.inside.get_mut(l) {
-            *inside = base.inside[l].times(factor);
+            *inside = inside.times(backward);
         }
     }
     out.project = m.project / per_projection;

@@ -99,11 +99,7 @@ impl Neighbours {
 impl Census {
     /// All counts together.
     pub fn total(&self) -> TileSize {
-        self.tiles.iter().fold(TileSize::default(), |s, t| TileSize {
-            atoms: s.atoms + t.atoms,
-            edges: s.edges + t.edges,
-            angles: s.angles + t.angles,
-        })
+        self.tiles.iter().sum()
     }
 
     /// About `atoms` atoms of the same density, in `tiles` equal tiles. What belongs to the largest centre stays.

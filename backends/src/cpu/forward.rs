@@ -140,13 +140,8 @@ impl<T: Real> ForwardLayer<'_, T> {
             None => &mut [][..],
         };
         let sum = &mut t.m3[k * s.mp()..(k + 1) * s.mp()];
-        let (message, slope) = match &self.inside.edges {
-            // SAFETY: rows of this centre only.
-            Some([message, slope]) => unsafe {
-                (message.piece(edges.start * s.mp(), ne * s.mp()), slope.piece(edges.start * wd, ne * wd))
-            },
-            None => (&mut [][..], &mut [][..]),
-        };
+        // SAFETY: rows of this centre only.
+        let (message, slope) = unsafe { self.inside.of_edges(edges.clone(), s.mp(), wd) }.unwrap_or_default();
         ctx.run(
             Class::Element,
             EdgeForward {
@@ -260,14 +255,9 @@ impl<T: Real> ForwardLayer<'_, T> {
                 Some(Target::Packed(_)) if ap > 0 => &mut t.slope[..m * s.ap],
                 _ => &mut [][..],
             };
-            let (message, slope) = match &self.inside.angles {
-                // SAFETY: angles of this centre only.
-                Some([message, slope, _]) => unsafe {
-                    let angles = angle_range(graph, i, k);
-                    (message.piece(angles.start * ep, m * ep), slope.piece(angles.start * wa, m * wa))
-                },
-                None => (&mut [][..], &mut [][..]),
-            };
+            // SAFETY: angles of this centre only.
+            let (message, slope) =
+                unsafe { self.inside.of_angles(angle_range(graph, i, k), ep, wa) }.unwrap_or_default();
             ctx.run(
                 Class::Element,
                 AngleForward {

@@ -5,6 +5,7 @@ use super::memory::Memory;
 use super::share::Shared;
 use super::simd::Real;
 use crate::network::Shapes;
+use std::ops::Range;
 
 /// Numbers of one atom, edge or angle in each array of a part.
 struct Widths {
@@ -62,6 +63,30 @@ pub struct InsideRows<'a, T> {
 }
 
 impl<'a, T: Real> InsideRows<'a, T> {
+    /// Messages and slopes of these edges, `mp` and `wd` wide, where they are kept.
+    ///
+    /// # Safety
+    /// As [`Shared::piece`].
+    pub unsafe fn of_edges(&self, edges: Range<usize>, mp: usize, wd: usize) -> Option<(&'a mut [T], &'a mut [T])> {
+        let [message, slope] = self.edges.as_ref()?;
+        // SAFETY: the caller's promise.
+        Some(unsafe {
+            (message.piece(edges.start * mp, edges.len() * mp), slope.piece(edges.start * wd, edges.len() * wd))
+        })
+    }
+
+    /// Messages and slopes of these angles, `ep` and `wa` wide, where they are kept.
+    ///
+    /// # Safety
+    /// As [`Shared::piece`].
+    pub unsafe fn of_angles(&self, angles: Range<usize>, ep: usize, wa: usize) -> Option<(&'a mut [T], &'a mut [T])> {
+        let [message, slope, _] = self.angles.as_ref()?;
+        // SAFETY: the caller's promise.
+        Some(unsafe {
+            (message.piece(angles.start * ep, angles.len() * ep), slope.piece(angles.start * wa, angles.len() * wa))
+        })
+    }
+
     /// Nothing is kept.
     pub fn none() -> Self {
         Self { nodes: None, edges: None, angles: None }

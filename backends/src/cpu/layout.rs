@@ -186,11 +186,9 @@ pub(crate) fn ask(
     // on how many threads share it: somebody has to have measured that, or to have said so.
     let measured = terms.rates.as_ref().is_some_and(|r| !r.inside.is_empty());
     let known = terms.inside == Inside::Keep || measured;
-    let total = |count: fn(&TileSize) -> u64| tiles.iter().map(count).sum::<u64>();
-    let counts = [total(|t| t.atoms), total(|t| t.edges), total(|t| t.angles)];
+    let all: TileSize = tiles.iter().sum();
     if rates.inside.is_empty() {
         // On the scale of the rates that there are.
-        let all = TileSize { atoms: counts[0], edges: counts[1], angles: counts[2] };
         let of = |l: usize| match guess.backward[l].seconds(&all) {
             0.0 => 1.0,
             // Lists that are too short are the planner's to refuse.
@@ -199,7 +197,7 @@ pub(crate) fn ask(
         rates.inside = guess.inside.iter().enumerate().map(|(l, w)| w.times(of(l))).collect();
     }
     let inside = |l: usize| {
-        let [nodes, edges, angles] = inside::bytes(s, l, number, counts);
+        let [nodes, edges, angles] = inside::bytes(s, l, number, [all.atoms, all.edges, all.angles]);
         if known {
             [nodes, edges, angles]
         } else {

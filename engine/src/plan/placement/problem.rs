@@ -3,6 +3,7 @@
 use super::inside::Inside;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::iter::Sum;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -15,6 +16,16 @@ pub struct TileSize {
     pub edges: u64,
     /// Angles (ordered pairs).
     pub angles: u64,
+}
+
+impl<'a> Sum<&'a TileSize> for TileSize {
+    fn sum<I: Iterator<Item = &'a TileSize>>(tiles: I) -> Self {
+        tiles.fold(Self::default(), |s, t| Self {
+            atoms: s.atoms + t.atoms,
+            edges: s.edges + t.edges,
+            angles: s.angles + t.angles,
+        })
+    }
 }
 
 /// A memory tier and its links with tier 0. The rates of tier 0 itself are not read.
