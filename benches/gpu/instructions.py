@@ -38,9 +38,11 @@ ATOMS, EDGES, ANGLE_EDGES, ANGLES = 4114, 299_380, 93_642, 2_257_334
 NP, EP, AP, EC = 128, 64, 32, 32
 WA, WD = EP + AP, NP + EP
 SIGMOID = 1 / (1 + math.exp(-3.0))
+# Share of waves in which an activation goes the long way, beyond silut's threshold.
+BEYOND = 0.1
 # Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, and blocks of a multiprocessor that it leaves room for, by products.
-TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=8, R_NODE=8)
-ROWS = {"plain": {**TF32_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS}
+TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=8, R_NODE=16)
+ROWS = {"plain": {**TF32_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS}
 BLOCKS = {"plain": 4, "tf32": 3, "tf32x3": 3}
 
 
@@ -73,8 +75,8 @@ class Product:
     (16 x 16 where `thread_rows` is 1), of which the lower half is multiplied only where there are rows for it (half a pass each); a plain
     product's pass `thread_rows` x 4 in each thread, of rows 128 / `lanes` apart."""
 
-    def __init__(self, tensor, k, n, rows, thread_rows, lanes=16):
-        self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes = k, n, rows, thread_rows, tensor, lanes
+    def __init__(self, tensor, k, n, rows, thread_rows, lanes=16, tall=2):
+        self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes, self.tall = k, n, rows, thread_rows, tensor, lanes, tall
 
     all, share = None, 1.0
 
@@ -82,7 +84,7 @@ class Product:
         return (16 if self.thread_rows == 1 else 32) // 8
 
     def below(self):
-        return 1 if self.thread_rows == 1 else 2
+        return 1 if self.thread_rows == 1 else self.tall
 
     def units(self):
         """What a warp does for a unit, whether all of its rows are there or not."""
@@ -113,7 +115,7 @@ def two_uses(file, call, product, widths, rest=None):
     columns of the second use in plain products."""
     second = line_of(file, "LAMBDA", line_of(file, "LAMBDA", call - 1))
     p = product
-    of = [Product(p.tensor, p.k, n, p.rows, *how) for n, how in zip(widths, ((p.thread_rows, p.lanes), rest or (p.thread_rows, p.lanes)))]
+    of = [Product(p.tensor, p.k, n, p.rows, *how, tall=p.tall) for n, how in zip(widths, ((p.thread_rows, p.lanes), rest or (p.thread_rows, p.lanes)))]
     for k in (0, 1):
         # Compilers tell activations of both last words as those of one: of two texts or one, all columns run through one.
         of[k].all = p if p.tensor else None
@@ -143,12 +145,12 @@ def edge_forward(t, rows, r, some):
     L, tr = line_of, rows_of_thread(rows["R_EDGE"])
     k = L("edge.h", r"^KERNEL\(edge_forward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
-    columns = L("edge.h", r"c < EP \+ NP", k)
+    columns = L("edge.h", r"at < MOMENT_PARTS", k)
     return [
         ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
         *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
         ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(False, EC, WA, some, rows_of_thread(rows["R_EDGE"] // 2), 8)),
-        ("edge.h", L("edge.h", r"real s = sum\[c\]", k) - 1, Loop("LDS", r * NP)),
+        ("edge.h", L("edge.h", r"at < SUM_PARTS", k), Loop("FFMA", r * NP)),
         ("edge.h", columns, Loop("FFMA", 3 * r * 2 * NP)),
         ("edge.h", L("edge.h", r"^  if \(with_nodes\) \{", columns), None),
     ]
@@ -159,15 +161,15 @@ def edge_backward(t, rows, r, some):
     k = L("edge.h", r"^KERNEL\(edge_backward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
     third = L("edge.h", "product(_\\w+)?<", L("edge.h", "joins it in one rounding", first))
-    warps = math.ceil(r / 8)
+    tr_share = rows["R_EDGE_BACK"] // 8
     return [
         ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
         *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
-        ("edge.h", L("edge.h", r"c < wd; c \+= THREADS", first), Loop("LDS", 2 * r * NP)),
-        # A quarter of the lanes sums what the others multiply: each warp goes both ways.
-        ("edge.h", L("edge.h", r"at < rows \* 4", first), Warps("FADD", warps * NP)),
-        ("edge.h", L("edge.h", r"real s = real\(0\), n", first), Warps("FFMA", warps * (EP + NP), every=True)),
-        ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", first), Loop("DFMA", 3 * 32)),
+        ("edge.h", L("edge.h", r"at < BAR_PARTS", first), Loop("FADD", r * WD)),
+        # Sixteen threads a row: two rounds over the columns of nodes and of messages, one over those of edges.
+        ("edge.h", L("edge.h", r"const u32 LR = THREADS / ROW_SHARE", first), Warps("FFMA", 4 * 2 * 12 * tr_share, every=True)),
+        ("edge.h", L("edge.h", r"c < MP; c \+= ROW_SHARE", first), Warps("FADD", 4 * 2 * 4 * tr_share)),
+        ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", first), Warps("FADD", 4 * 16)),
         ("edge.h", third, Product(t, WD, EP, r, tr)),
         ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), Product(False, WA, EC, some, 1, 8)),
         ("edge.h", L("edge.h", r"at < rows \* EP", third), Loop("STG", r * EP)),
@@ -175,14 +177,15 @@ def edge_backward(t, rows, r, some):
     ]
 
 
-def angles(t, rows, own_rows, g, m, own):
-    """What both angle kernels share: `g` receiving edges of m (or none), and `own` receiving edges projected together (or none)."""
+def angles(t, how, g, m, own):
+    """What both angle kernels share: `g` receiving edges of m (or none), and `own` receiving edges projected together (or none; `how`: rows of a
+    thread, groups of columns)."""
     names = ("project_own", "stage_others", "stage_angles", "stage_ahead", "take_rows", "sum_messages")
     project, others, stage, ahead, take, add = (line_of("angle.h", f"DEVICE void {w}") for w in names)
     r = g * m
     return [
         ("angle.h", project, only(own, Loop("STS", own * EC))),
-        ("angle.h", line_of("angle.h", "product(_\\w+)?<", project), only(own, Product(False, EC, WA, own, rows_of_thread(own_rows // 2), 8))),
+        ("angle.h", line_of("angle.h", "product(_\\w+)?<", project), only(own, Product(False, EC, WA, own, *how))),
         ("angle.h", others, only(g and not t, Loop("LDG", m))),
         ("angle.h", stage, only(g and not t, Loop("STS", r * AP))),
         # Where tensor cores are, copies ahead take the place of that in all layers but the first.
@@ -198,10 +201,10 @@ def angle_forward(t, rows, g, m, own):
     main = L("angle.h", "product(_\\w+)?<", k)
     last = L("angle.h", "product(_\\w+)?<", main)
     return [
-        *angles(t, rows, rows["R_SUMS"], g, m, own),
+        *angles(t, (rows_of_thread(rows["R_SUMS"] // 2), 8), g, m, own),
         ("angle.h", k, only(own, Loop("STS", own * EP))),
         ("angle.h", L("angle.h", "u32 g = group_at", k), only(g, Loop("", 0))),
-        *two_uses("angle.h", main, Product(t, AP, WA, g * m, tr), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
+        *two_uses("angle.h", main, Product(t, AP, WA, g * m, tr, tall=4), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
         ("angle.h", L("angle.h", r"barrier\(\);", main), only(g, Loop("", 0))),
         ("angle.h", last, only(own, Product(False, EP, EP, own, rows_of_thread(rows["R_SUMS"])))),
         ("angle.h", L("angle.h", "if \\(only_angles \\|\\| !rest", main), None),
@@ -219,9 +222,9 @@ def angle_backward(t, rows, g, m, own):
     group, second, slopes = L("u32 g = group_at", k), L("Adjoint of S through", k), L("settle_rows\\(", k)
     ends = L("adjoints of those that were projected together", slopes)
     return [
-        *angles(t, rows, rows["R_OWN"], g, m, own),
+        *angles(t, (1 if rows["R_OWN"] < 8 else 2, 32), g, m, own),
         ("angle.h", line_of("angle.h", "^KERNEL\\(angle_forward"), None),
-        *two_uses(file, again + 2, Product(t, AP, WA, r, tr), (EP, AP), (wide_rows, 8)),
+        *two_uses(file, again + 2, Product(t, AP, WA, r, tr, tall=4), (EP, AP), (wide_rows, 8)),
         # Five parts of the other edges, two receiving edges at a time, 24 threads each.
         (file, settle, only(g, Warps("STS", 4 * math.ceil(m / 5) * g * 4))),
         (file, L("Adjoint of a tile's angles", settle), None),
@@ -230,11 +233,12 @@ def angle_backward(t, rows, g, m, own):
         (file, second, only(g, Product(False, EP, EP, g, 1))),
         (file, L("linear2_adjoint, EP", second) - 1, only(g, Product(False, EP, EP, g, 1))),
         (file, L("u32 rows = rows_of", second), only(g, Loop("", 0))),
-        (file, L("What S owes", k), only(g, Warps("FFMA", math.ceil(r / 32) * EP))),
+        (file, L("B . S_bar of each row", k), only(g, Warps("FFMA", math.ceil(g * math.ceil(m / 2) / 32) * 2 * EP))),
         (file, slopes, only(g, Loop("", 0))),
-        (file, L("v of the other edges and", slopes), only(g, Warps("DFMA", math.ceil(m / 32) * g))),
-        (file, L("e < g; e \\+= THREADS", slopes), only(g, Warps("DFMA", m))),
-        (file, L("f0 \\+ q.span == m", slopes), only(g, Loop("LDS", 5 * g * WA))),
+        (file, L("v of the other edges, a", slopes), only(g, Warps("DFMA", math.ceil(m / 32) * g))),
+        (file, L("at < g \\* 8", slopes), only(g, Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8)))),
+        (file, L("e < g; e \\+= THREADS", slopes), only(g, Warps("DADD", 8))),
+        (file, L("at < g \\* wa; at", slopes), only(g, Loop("LDS", 5 * g * WA))),
         (file, L("product<TR", slopes), only(g, Product(t, WA, AP, r, wide_rows, 8))),
         (file, ends, only(own, Loop("FADD", own * WA))),
         (file, L("own_adjoint, EC", ends) - 1, only(own, Product(False, WA, EC, own, rows_of_thread(rows["R_OWN"] // 2), 8))),
@@ -303,6 +307,8 @@ def weights(code, statement):
                 steps[head] = n / (4 * statement.thread_rows) if n >= 4 * statement.thread_rows else 0
         total = sum(steps.values())
         inner = {h for h, n in steps.items() if n}
+        # The first chain of a matrix product stands before the loop over the others.
+        straight = 8 * multiplies([i for i in code if i.loop not in inner or not i.inner]) / (PASSES_OF_TF32 * statement.tiles() * statement.below()) if statement.tensor else 0
         # The loop over chains of sixteen: the inner loop itself, or the nearest one around it.
         around = [h for h in {i.loop for i in code} - {None} - set(loops) if inner and h <= min(inner)]
         chains = max(around, default=None) if max(steps.values(), default=16) < 16 else None
@@ -310,13 +316,13 @@ def weights(code, statement):
         for i in code:
             if i.inner and i.loop in inner:
                 # Several loops over k (unrolled chains of sixteen) share it.
-                out.append((passes if statement.tensor and multiplied(i) else statement.units()) * statement.k / total)
+                out.append((passes if statement.tensor and multiplied(i) else statement.units()) * (statement.k - straight) / total)
             elif chains is not None and i.loop == chains:
                 out.append(passes * statement.k / 16)
             elif statement.all and any(f in ("math.h", "prelude.h") for f, _ in i.chain):
                 out.append(statement.all.passes() * statement.share)
             else:
-                out.append(passes if statement.all else statement.units())
+                out.append(passes if statement.all or (statement.tensor and multiplied(i)) else statement.units())
         return out
 
     def marked(body):
@@ -336,14 +342,16 @@ PASSES_OF_TF32 = 3
 
 
 @functools.cache
-def splitting():
-    return line_of("tensor.h", "DEVICE float rounded"), line_of("tensor.h", "As `product_rows`")
+def of_tiles():
+    """Lines of tensor.h that run for each tile of rows: cutting its numbers and multiplying, and the loops over tiles."""
+    cutting, ends = line_of("tensor.h", "s \\+= a b of a tile"), line_of("tensor.h", "As `product_rows`")
+    chain = line_of("tensor.h", "t < BELOW", ends)
+    return (cutting, ends), (chain, line_of("tensor.h", "chain\\(0", chain)), (line_of("tensor.h", "t < BELOW", chain), 10**6)
 
 
 def multiplied(i):
-    """Whether a tile of rows needs the instruction for itself: `mma.sync`, and cutting the left factor."""
-    from_, to = splitting()
-    return i.op.startswith("HMMA") or any(f == "tensor.h" and from_ <= n < to for f, n in i.chain)
+    """Whether a tile of rows needs the instruction for itself, rather than a unit of several."""
+    return i.op.startswith("HMMA") or any(f == "tensor.h" and any(a <= n < b for a, b in of_tiles()) for f, n in i.chain)
 
 
 @functools.cache
@@ -357,6 +365,34 @@ def first_layer(i):
     """Whether an instruction makes layer 0's features, which one layer alone does."""
     embed, cosine, stage, loop = layer_zero()
     return any((f == "geometry.h" and embed <= n < cosine) or (f == "angle.h" and stage < n < loop) for f, n in i.chain)
+
+
+@functools.cache
+def long_way():
+    start = line_of("math.h", "DEVICE void activate")
+    start = line_of("math.h", "^#endif", start)
+    return start, line_of("math.h", "^}", start)
+
+
+def beyond(i):
+    """Whether an instruction belongs to the long way of an activation (`activate` of math.h)."""
+    a, b = long_way()
+    return any(f == "math.h" and a < n < b for f, n in i.chain)
+
+
+@functools.cache
+def up_load():
+    return line_of("angle_back.h", "load<4>\\(up, bars")
+
+
+def share(i):
+    """How often an instruction runs where its statement does."""
+    if first_layer(i):
+        return 1 / 15
+    if beyond(i):
+        return BEYOND
+    # Two of four waves have columns of the angles' own update.
+    return 0.5 if ("angle_back.h", up_load()) in i.chain else 1
 
 
 def counted(code, kinds):
@@ -376,7 +412,7 @@ def counted(code, kinds):
             # ptxas leaves a call out of its line table that stands in a line of the same number as the call around it.
             raise SystemExit(f"{file}:{line}: no multiplication comes from this product; move its call by a line")
     words = [k for k, s in enumerate(table) if s[0] != "product.h" and getattr(s[2], "all", None)]
-    powers = sum(i.op.startswith("MUFU.EX2") for k in words for i in parts[k])
+    powers = sum(i.op.startswith("MUFU.EX2") and not beyond(i) for k in words for i in parts[k])
     out = []
     for k, some in sorted(parts.items()):
         w = [0.0] * len(some)
@@ -388,7 +424,7 @@ def counted(code, kinds):
                 w[at] += runs * times
         counts, pipes, opcodes = Counter(), Counter(), Counter()
         for i, times in zip(some, w):
-            times *= 1 / 15 if first_layer(i) else 1
+            times *= share(i)
             counts[kind(i.op)] += times
             pipes[pipe(i.op)] += times * (wavefronts(i) if pipe(i.op) == "memory" else 1)
             pipes["all"] += times

@@ -166,7 +166,7 @@ pub struct Rows {
     pub second: u32,
     /// Receiving edges of `angle_backward` that are projected together; no more than its angles.
     pub own: u32,
-    /// Nodes of a block; at most [`ROW_LANES`].
+    /// Nodes of a block; no more than a tile of matrix units has rows.
     pub node: u32,
 }
 
@@ -323,13 +323,18 @@ impl SharedNumbers {
         // `PARTS_OF_F` of angle_back.h, for every receiving edge where the rows of messages have no room for them.
         let fit = 8 * ep >= ep + ap;
         let parts = (THREADS * 4 / (ep + ap)).min(8 * ep / (ep + ap)).max(1) * if fit { 1 } else { r.second };
+        // `SUM_PARTS`, `MOMENT_PARTS`, `BAR_PARTS` of edge.h.
+        let sums = if mp <= THREADS { 4 } else { 1 };
+        let [moments, bars] = [ep + np, mp + ep].map(|width| if width / 2 <= THREADS { 2 } else { 1 });
         let [ns, es, aps, ms, ws] = [np, ep, ap, mp, ep + ap].map(|width| width + PAD);
         Self {
-            edge_forward: r.edge * (es + ms) + mp + 3 * (ep + np) + ep,
+            edge_forward: r.edge * (es + ms) + sums * mp + moments * 3 * (ep + np) + ep,
             edge_projections: r.edge * es,
-            edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es) + 4) + 2 * mp + ep,
+            edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es)) + bars * (mp + ep) + mp,
             angle_forward: r.angle * (places * aps + es + 2) + r.sums * (es + ws),
-            angle_backward: r.angle_back * (places * aps + es + ws + 2)
+            angle_backward: r.angle_back * (places * aps + es + ws + 1)
+                // Two numbers of 8 bytes for each row.
+                + r.angle_back * if shape.double { 2 } else { 4 }
                 + r.second * 2 * es
                 + r.own * 2 * ws
                 + ep
@@ -350,7 +355,8 @@ const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
 const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
 const ANGLES_BACK: [(u32, u32); 10] =
     [(64, 16), (64, 8), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
-const NODES: [(u32, u32); 4] = [(8, 0), (4, 0), (2, 0), (1, 0)];
+/// Nodes fill a tile of matrix units; plain products have a thread for every row of eight.
+const NODES: [(u32, u32); 5] = [(TILE_ROWS, 0), (8, 0), (4, 0), (2, 0), (1, 0)];
 /// Fewest rows of `angle_backward` that are given up for more blocks: a centre with more angle edges than rows (23 on average in proteins and
 /// water, rarely more than 32) computes its messages twice. So many rows may take the room of two blocks. So may nodes: each of their blocks
 /// reads half a megabyte of weights.
@@ -394,7 +400,7 @@ impl Shape {
                 |n| n.angle_backward,
             )
             && choose(
-                &NODES,
+                if plain { &NODES[1..] } else { &NODES },
                 |r, n, _| r.node = n,
                 |_| true,
                 |n| n.project.max(n.node_update).max(n.node_backward).max(n.finish),

@@ -2,18 +2,18 @@
 // receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order. Products of receiving edges
 // are plain ones always: one or two rows would leave the tiles of matrix units empty, and forward and backward must agree.
 
-// Which centre a block works on, and where its edges and angles begin: among all edges (`from`), in the tile's arrays of edges (from - tile_edge),
-// of angles and of angle edges.
+// Which centre a block works on, and where its edges and angles begin: among all edges (`from`), in the tile's arrays of angles and of angle edges.
+// (In its arrays of edges, from - tile_edge, where tile_edge is first_edge[first_centre], read anew where it is needed.)
 struct AngleCentre {
-  u32 i, from, ne, m, tile_edge;
-  u64 angle, pair;
+  u32 i, from, ne, m, pair;
+  u64 angle;
 };
 DEVICE AngleCentre angle_centre_of(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle,
                                    IN(u32) first_pair) {
-  u32 tile_edge = first_edge[first_centre], tile_pair = first_pair[first_centre];
+  u32 tile_pair = first_pair[first_centre];
   u64 tile_angle = first_angle[first_centre];
   Centre t = centre_of(first_centre, turns, first_edge, angle_edges);
-  return {t.i, t.from, t.ne, t.m, tile_edge, first_angle[t.i] - tile_angle, u64(first_pair[t.i] - tile_pair)};
+  return {t.i, t.from, t.ne, t.m, first_pair[t.i] - tile_pair, first_angle[t.i] - tile_angle};
 }
 
 // Rows of a centre's angles that are worked on together: receiving edges k .. k + edges, other edges f0 .. f0 + span.
@@ -42,8 +42,9 @@ DEVICE void stage_others(LOCAL(real) others, AngleRows q, u32 from, IN(real) geo
   for (u32 f = thread_anew(); f < q.span; f += THREADS) others[f] = geometry[u64(from + q.f0 + f) * G + G_V];
 }
 
-// Their angle features too.
-DEVICE void stage_angles(LOCAL(real) to, LOCAL(real) y, LOCAL(real) others, AngleRows q, u32 from, u64 angle, u32 m, u32 first,
+// Their angle features too. `y`: room for a number of each row.
+template <class Y>
+DEVICE void stage_angles(LOCAL(real) to, Y y, LOCAL(real) others, AngleRows q, u32 from, u64 angle, u32 m, u32 first,
                          IN(stored) state, IN(real) geometry, IN(double) vector, IN(double) distance, IN(real) weight) {
   u32 rows = rows_of(q);
   stage_others(others, q, from, geometry);
@@ -69,15 +70,18 @@ UNROLL
 // The same for all angles of receiving edges k .. k + edges, which lie together, to be there when `copies_done` returns; without v.
 DEVICE void stage_ahead(LOCAL(real) to, u32 k, u32 edges, u64 angle, u32 m, IN(stored) state) {
 #if AHEAD
-  u64 from = (angle + u64(k) * m) * AP;
-  for (u32 at = thread_anew() * 4; at < edges * m * AP; at += THREADS * 4) copy_ahead<real>(to, at / AP * APS + at % AP, state, from + at);
+  IN(stored) here = state + (angle + u64(k) * m) * AP;
+  u32 count = edges * m * AP;
+UNROLL_NOT
+  for (u32 at = thread_anew() * 4; at < count; at += THREADS * 4) copy_ahead<real>(to, at + at / AP * PAD, here, at);
 #endif
 }
 
 // The rows to `here`, and v of their other edges, for all threads: staged, or waited for where they are copied ahead. Then those of the group
 // behind them are asked for, into `next`; what it held nobody reads any more, for there was a barrier since (v of the other edges is the same
 // for all groups).
-DEVICE void take_rows(bool ahead, u32 most, u32 own, u32 together, LOCAL(real) here, LOCAL(real) next, LOCAL(real) y, LOCAL(real) others,
+template <class Y>
+DEVICE void take_rows(bool ahead, u32 most, u32 own, u32 together, LOCAL(real) here, LOCAL(real) next, Y y, LOCAL(real) others,
                       AngleRows q, u32 from, u64 angle, u32 m, u32 first, IN(stored) state, IN(real) geometry, IN(double) vector,
                       IN(double) distance, IN(real) weight) {
   if (ahead) {
@@ -109,7 +113,7 @@ UNROLL
 
 // Projections of receiving edges k0 .. k0 + rows and of their centre together (`own`, wa wide), by way of `staged`. Made where they are used: in
 // device memory they would be three times as wide as the features.
-template <int TR>
+template <int TR, int LC>
 DEVICE void project_own(LOCAL(real) own, LOCAL(real) staged, u32 rows, u32 e, u32 first, IN(stored) edges, u32 tile_edge,
                         IN(real) geometry, IN(real) edge_weight, IN(real) edge_bias, u32 wa, IN(real) weight, IN(real) centre, u64 ci) {
   const u32 W = EC % 4 ? 1 : 4;
@@ -126,7 +130,7 @@ UNROLL
     store<W>(staged, r * EPS + c, x);
   }
   barrier();
-  product_seen<TR, 8>(
+  product_seen<TR, LC>(
       rows, EC, 0, wa, weight, WA, Factors{staged, EPS},
       LAMBDA(u32 r, u32 c, auto x) {
         plus(x, centre, ci + c);
@@ -143,91 +147,101 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
                       double keep, IN(real) linear2, IN(real) bias2, IN(real) r_second, u32 only_angles, u32 rest, IN(real) partial,
                       OUT(stored) edges_out, OUT(stored) out, OUT(u16) too_large) {
   AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
-  u32 from = t.from, ne = t.ne, m = t.m, tile_edge = t.tile_edge;
-  u64 angle = t.angle, pair = t.pair, ci = u64(t.i) * wc + wd;
+  u32 from = t.from, m = t.m;
+  u32 pair = t.pair;
+  u64 angle = t.angle;
   LOCAL(real) places = shared_at<real>(0);
   LOCAL(real) message = places + (AHEAD ? 2 : 1) * R_ANGLE * APS;
   LOCAL(real) s = message + R_ANGLE * EPS;
   LOCAL(real) own = s + R_SUMS * EPS;
   LOCAL(real) y = own + R_SUMS * WAS;
   LOCAL(real) others_v = y + R_ANGLE;
-  // Of this centre.
-  IN(real) others = other + pair * wa;
-  OUT(stored) leaving = wa > EP ? out + angle * AP : out;
   // Edges outside the angle set have the same message, or one that their own feature makes.
-  u32 last = only_angles || SMOOTH ? m : ne;
+  u32 last = only_angles || SMOOTH ? m : t.ne;
   // Angles of the first group are asked for at once, those of each other one when work on the one before it begins.
   bool ahead = AHEAD && !first && m <= R_ANGLE;
   if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE, m, R_SUMS, m), angle, m, state);
   u32 place = 0;
-  for (u32 k0 = 0; k0 < last; k0 += R_SUMS) {
+  for (u32 k0 = 0, k = 0; k0 < last; k0 += R_SUMS) {
     u32 some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
-    u32 end = k0 + some < m ? k0 + some : m;
     if (k0 < m)
-      project_own<TR_WIDE(R_SUMS)>(own, s, end - k0, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa, own_weight, centre, ci);
+      project_own<TR_WIDE(R_SUMS), 8>(own, s, m - k0 < R_SUMS ? m - k0 : R_SUMS, from + k0, first_edges, edges,
+                                      read_anew(first_edge, first_centre), geometry, edge_weight, edge_bias, wa, own_weight, centre,
+                                      u64(read_anew(turns, first_centre + block())) * wc + wd);
+    u32 tile_edge = read_anew(first_edge, first_centre);
     for (u32 at = thread_anew(); at < some * EP; at += THREADS) {
-      u32 k = k0 + at / EP, c = at % EP;
+      u32 row = k0 + at / EP, c = at % EP;
       real x = real(0);
-      if (!SMOOTH && !only_angles && k >= m)
-        x = first_edges ? embed_edge(geometry[u64(from + k) * G + G_X], c, edge_weight, edge_bias).value
-                        : unpack(edges[u64(from + k - tile_edge) * EP + c]);
+      if (!SMOOTH && !only_angles && row >= m)
+        x = first_edges ? embed_edge(geometry[u64(from + row) * G + G_X], c, edge_weight, edge_bias).value
+                        : unpack(edges[u64(from + row - tile_edge) * EP + c]);
       s[at / EP * EPS + c] = x;
     }
     barrier();
-    for (u32 k = k0; k < end;) {
+    // From k0 on, where there are angles, to the next multiple of R_SUMS.
+    while (k0 < m) {
       u32 g = group_at(k, R_ANGLE, m, R_SUMS, m);
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
         AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
         LOCAL(real) a = places + place;
         take_rows(ahead, R_ANGLE, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
                   vector, distance, angle_weight);
-        product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8>(
+        product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, TILES_OF_ANGLES>(
               rows_of(q), AP, only_angles ? EP : 0, EP, wa, weight, WA, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
-                plus(x, own, (k - k0 + e) * WAS + c);
-                plus(x, others, (f0 + f) * wa + c);
-UNROLL
-                for (int j = 0; j < x.N; j++) x.v[j] = act(x.v[j]).value;
+                plus(x, own, (k % R_SUMS + e) * WAS + c);
+                plus(x, other, u64(pair + f0 + f) * wa + c);
+                activate<x.N>(x.v);
                 store<x.N>(message, r * EPS + c, x.v);
               },
               LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
-                plus(x, own, (k - k0 + e) * WAS + c);
-                plus(x, others, (f0 + f) * wa + c);
+                plus(x, own, (k % R_SUMS + e) * WAS + c);
+                plus(x, other, u64(pair + f0 + f) * wa + c);
+                activate<x.N>(x.v);
                 real old[x.N], scale[x.N];
                 load<x.N>(old, a, r * APS + c - EP);
                 load<x.N>(scale, r_angle, c - EP);
 UNROLL
-                for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], act(x.v[j]).value, real(keep) * old[j]);
-                store_packed<x.N>(leaving, ((k + e) * m + f0 + f) * AP + c - EP, x.v, too_large);
+                for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], x.v[j], real(keep) * old[j]);
+                store_packed<x.N>(out, (angle + ((k + e) * m + f0 + f)) * AP + c - EP, x.v, too_large);
               });
         barrier();
         if (!only_angles) {
-          sum_messages(s + (k - k0) * EPS, q, from, geometry, others_v, message);
+          sum_messages(s + k % R_SUMS * EPS, q, from, geometry, others_v, message);
           barrier();
         }
       }
       if (ahead) place = R_ANGLE * APS - place;
       k += g;
+      if (k == m || k % R_SUMS == 0) break;
     }
+#if SMOOTH
+    // What follows from k, so that it waits in no register.
+    k0 = (k - 1) / R_SUMS * R_SUMS;
+    some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
+#endif
     if (!only_angles) {
+      u32 tile_edge = read_anew(first_edge, first_centre);
       product_rows<TR_OF(R_SUMS), LANES_C>(
           some, EP, 0, EP, linear2, EP, Factors{s, EPS},
           LAMBDA(u32 r, u32 c, auto x) {
             u64 at = u64(from + k0 + r - tile_edge) * EP + c;
             real scale[x.N], old[x.N];
+            plus(x, bias2, c);
+            activate<x.N>(x.v);
             load<x.N>(scale, r_second, c);
             load<x.N>(old, partial, at);
-            plus(x, bias2, c);
 UNROLL
-            for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], act(x.v[j]).value, old[j]);
+            for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], x.v[j], old[j]);
             store_packed<x.N>(edges_out, at, x.v, too_large);
           });
     }
     barrier();
   }
   if (only_angles || !rest) return;
-  for (u32 at = last * EP + thread_anew(); at < ne * EP; at += THREADS) {
+  u32 tile_edge = read_anew(first_edge, first_centre), end = read_anew(first_edge, read_anew(turns, first_centre + block()) + 1) - from;
+  for (u32 at = last * EP + thread_anew(); at < end * EP; at += THREADS) {
     u32 c = at % EP;
     u64 to = u64(from - tile_edge) * EP + at;
     real n = fma_(r_second[c], act(bias2[c]).value, partial[to]);

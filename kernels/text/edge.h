@@ -26,6 +26,20 @@ UNROLL
   }
 }
 
+// Sums over a centre's edges: an edge's turn says which of so many parts it joins, and parts are joined in order at the end. A thread has four
+// columns of a part. Constants of the widths, which divide all numbers of rows.
+#define SUM_PARTS (MP <= THREADS ? 4 : 1)
+#define MOMENT_PARTS ((EP + NP) / 2 <= THREADS ? 2 : 1)
+#define BAR_PARTS (WD / 2 <= THREADS ? 2 : 1)
+template <int PARTS> DEVICE real joined(LOCAL(real) parts, u32 width, u32 c) {
+  real x = parts[c];
+UNROLL
+  for (u32 i = 1; i < PARTS; i++) x += real(parts[i * width + c]);
+  return x;
+}
+// Threads that share a row of edge_backward's sums over columns: their sums fit into a row of features.
+#define ROW_SHARE (EP >= 64 ? 16 : EP >= 32 ? 8 : 4)
+
 // Messages of a tile's edges forward. Writes sums for the node (M3, moments; where `with_nodes`), projections of angle edges as the other
 // edge of an angle, and keep e + R E1: into `partial`, which the angle kernel finishes, or `out` where there are no angles. Edges outside the
 // angle set have a second message that is the same for all of them; where `r_second` is given they are finished here (512 bytes an edge
@@ -42,35 +56,34 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32
   LOCAL(real) e = shared_at<real>(0);
   LOCAL(real) message = e + R_EDGE * EPS;
   LOCAL(real) sum = message + R_EDGE * MPS;
-  LOCAL(real) moment = sum + MP;
-  LOCAL(real) second = moment + MOMENTS;
+  LOCAL(real) moment = sum + SUM_PARTS * MP;
+  LOCAL(real) second = moment + MOMENT_PARTS * MOMENTS;
   if (r_second)
     for (u32 c = thread_anew(); c < EP; c += THREADS) second[c] = act(bias2[c]).value;
   if (with_nodes) {
-    for (u32 c = thread_anew(); c < MP; c += THREADS) sum[c] = real(0);
-    for (u32 c = thread_anew(); c < MOMENTS; c += THREADS) moment[c] = real(0);
+    for (u32 c = thread_anew(); c < SUM_PARTS * MP + MOMENT_PARTS * MOMENTS; c += THREADS) sum[c] = real(0);
   }
   u64 ci = u64(t.i) * wc;
   for (u32 k0 = 0; k0 < t.ne; k0 += R_EDGE) {
     u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C>(
+    product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C, 2>(
           rows, EP, with_nodes ? 0 : MP, MP, wd, weight, WD, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
             plus(x, centre, ci + c);
             plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
-UNROLL
-            for (int j = 0; j < x.N; j++) x.v[j] = act(x.v[j]).value;
+            activate<x.N>(x.v);
             store<x.N>(message, r * MPS + c, x.v);
           },
           LAMBDA(u32 r, u32 c, auto x) {
             real scale[x.N], old[x.N];
             plus(x, centre, ci + c);
             plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+            activate<x.N>(x.v);
             load<x.N>(scale, r_edge, c - MP);
             load<x.N>(old, e, r * EPS + c - MP);
 UNROLL
-            for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], act(x.v[j]).value, real(keep) * old[j]);
+            for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], x.v[j], real(keep) * old[j]);
             u64 at = u64(e0 + r - tile_edge) * EP + c - MP;
             if (wa && !(r_second && k0 + r >= t.m)) {
               store<x.N>(partial, at, x.v);
@@ -93,27 +106,49 @@ UNROLL
     }
     barrier();
     if (with_nodes) {
-      for (u32 c = thread_anew(); c < MP; c += THREADS) {
-        real s = sum[c];
-        for (u32 r = 0; r < rows; r++) s = fma_(geometry[u64(e0 + r) * G + G_W], real(message[r * MPS + c]), s);
-        sum[c] = s;
-      }
-      for (u32 c = thread_anew(); c < EP + NP; c += THREADS) {
-        u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
-        real h[3] = {moment[at], moment[at + width], moment[at + 2 * width]};
-        for (u32 r = 0; r < rows; r++) {
-          real g = c < EP ? real(e[r * EPS + c]) : nodes[u64(neighbour[e0 + r]) * NP + c - EP];
-          for (int a = 0; a < 3; a++) h[a] = fma_(geometry[u64(e0 + r) * G + G_H + a], g, h[a]);
+      for (u32 at = thread_anew(); at < SUM_PARTS * (MP / 4); at += THREADS) {
+        u32 part = at / (MP / 4), c = at % (MP / 4) * 4;
+        real x[4];
+        load<4>(x, sum, part * MP + c);
+UNROLL_NOT
+        for (u32 r = part; r < rows; r += SUM_PARTS) {
+          real y[4], v = geometry[u64(e0 + r) * G + G_W];
+          load<4>(y, message, r * MPS + c);
+UNROLL
+          for (int j = 0; j < 4; j++) x[j] = fma_(v, y[j], x[j]);
         }
-        for (int a = 0; a < 3; a++) moment[at + a * width] = h[a];
+        store<4>(sum, part * MP + c, x);
+      }
+      for (u32 at = thread_anew(); at < MOMENT_PARTS * ((EP + NP) / 4); at += THREADS) {
+        u32 part = at / ((EP + NP) / 4), c = at % ((EP + NP) / 4) * 4;
+        u32 width = c < EP ? EP : NP, to = part * MOMENTS + (c < EP ? c : 3 * EP + c - EP);
+        real x[3][4];
+UNROLL
+        for (int a = 0; a < 3; a++) load<4>(x[a], moment, to + a * width);
+UNROLL_NOT
+        for (u32 r = part; r < rows; r += MOMENT_PARTS) {
+          real y[4];
+          if (c < EP)
+            load<4>(y, e, r * EPS + c);
+          else
+            load<4>(y, nodes, u64(neighbour[e0 + r]) * NP + c - EP);
+UNROLL
+          for (int a = 0; a < 3; a++) {
+            real h = geometry[u64(e0 + r) * G + G_H + a];
+UNROLL
+            for (int j = 0; j < 4; j++) x[a][j] = fma_(h, y[j], x[a][j]);
+          }
+        }
+UNROLL
+        for (int a = 0; a < 3; a++) store<4>(moment, to + a * width, x[a]);
       }
       barrier();
     }
   }
   if (with_nodes) {
     barrier();
-    for (u32 c = thread_anew(); c < MP; c += THREADS) message_sum[u64(t.i) * MP + c] = sum[c];
-    for (u32 c = thread_anew(); c < MOMENTS; c += THREADS) moments[u64(t.i) * MOMENTS + c] = moment[c];
+    for (u32 c = thread_anew(); c < MP; c += THREADS) message_sum[u64(t.i) * MP + c] = joined<SUM_PARTS>(sum, MP, c);
+    for (u32 c = thread_anew(); c < MOMENTS; c += THREADS) moments[u64(t.i) * MOMENTS + c] = joined<MOMENT_PARTS>(moment, MOMENTS, c);
   }
 }
 EXPORT(edge_forward)
@@ -146,18 +181,28 @@ KERNEL(edge_moments)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32
   Centre t = centre_of(first_centre, turns, first_edge, angle_edges);
   for (u32 c = thread_anew(); c < EP + NP; c += THREADS) {
     u32 width = c < EP ? EP : NP, at = c < EP ? c : 3 * EP + c - EP;
-    real h[3] = {real(0), real(0), real(0)};
-    for (u32 e = t.from; e < t.from + t.ne; e++) {
-      real g;
-      if (c >= EP)
-        g = nodes[u64(neighbour[e]) * NP + c - EP];
-      else if (first)
-        g = embed_edge(geometry[u64(e) * G + G_X], c, edge_weight, edge_bias).value;
-      else
-        g = unpack(state[u64(e - tile_edge) * EP + c]);
-      for (int a = 0; a < 3; a++) h[a] = fma_(geometry[u64(e) * G + G_H + a], g, h[a]);
+    // In the parts of edge_forward.
+    real h[MOMENT_PARTS][3];
+UNROLL
+    for (u32 part = 0; part < MOMENT_PARTS; part++) {
+      for (int a = 0; a < 3; a++) h[part][a] = real(0);
+      for (u32 e = t.from + part; e < t.from + t.ne; e += MOMENT_PARTS) {
+        real g;
+        if (c >= EP)
+          g = nodes[u64(neighbour[e]) * NP + c - EP];
+        else if (first)
+          g = embed_edge(geometry[u64(e) * G + G_X], c, edge_weight, edge_bias).value;
+        else
+          g = unpack(state[u64(e - tile_edge) * EP + c]);
+        for (int a = 0; a < 3; a++) h[part][a] = fma_(geometry[u64(e) * G + G_H + a], g, h[part][a]);
+      }
     }
-    for (int a = 0; a < 3; a++) moments[u64(t.i) * MOMENTS + at + a * width] = h[a];
+    for (int a = 0; a < 3; a++) {
+      real x = h[0][a];
+UNROLL
+      for (u32 part = 1; part < MOMENT_PARTS; part++) x += h[part][a];
+      moments[u64(t.i) * MOMENTS + at + a * width] = x;
+    }
   }
 }
 EXPORT(edge_moments)
@@ -180,9 +225,9 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
   // Message times its adjoint; later the change of the edge's adjoint.
   LOCAL(real) work = d + R_EDGE_BACK * WDS;
   LOCAL(real) sum = work + R_EDGE_BACK * (MP > EP ? MPS : EPS);
-  // Adjoint of the sum of messages to the node, behind what waits for the other axes (below).
-  LOCAL(real) message_bar = sum + MP + EP + R_EDGE_BACK * 4;
-  for (u32 c = thread_anew(); c < wd; c += THREADS) sum[c] = real(0);
+  // Adjoint of the sum of messages to the node.
+  LOCAL(real) message_bar = sum + BAR_PARTS * WD;
+  for (u32 c = thread_anew(); c < BAR_PARTS * wd; c += THREADS) sum[c] = real(0);
   for (u32 c = thread_anew(); c < MP; c += THREADS)
     message_bar[c] = real(message_scale * double(r_message[c]) * double(node_bar[u64(t.i) * NP + c % NP]));
   u64 ci = u64(t.i) * wc, hi = u64(t.i) * MOMENTS;
@@ -190,80 +235,111 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
     u32 rows = t.ne - k0 < R_EDGE_BACK ? t.ne - k0 : R_EDGE_BACK, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C>(
+    product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C, 2>(
         rows, EP, 0, MP, wd, weight, WD, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
           real bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
           plus(x, centre, ci + c);
           plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+          real slope[x.N];
+          activate<x.N>(x.v, slope);
           load<x.N>(bar, message_bar, c);
 UNROLL
           for (int j = 0; j < x.N; j++) {
-            Both<real> m = act(x.v[j]);
-            x.v[j] = w * bar[j] * m.slope;
-            bar[j] = m.value * bar[j];
+            slope[j] *= w * bar[j];
+            bar[j] *= x.v[j];
           }
           store<x.N>(work, r * MPS + c, bar);
-          store<x.N>(d, r * WDS + c, x.v);
-          store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
+          store<x.N>(d, r * WDS + c, slope);
+          store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, slope);
         },
         LAMBDA(u32 r, u32 c, auto x) {
-          real scale[x.N], bar[x.N];
+          real scale[x.N], bar[x.N], slope[x.N];
           plus(x, centre, ci + c);
           plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+          activate<x.N>(x.v, slope);
           load<x.N>(scale, r_edge, c - MP);
           load<x.N>(bar, e_bar, u64(e0 + r - tile_edge) * EP + c - MP);
 UNROLL
-          for (int j = 0; j < x.N; j++) x.v[j] = scale[j] * bar[j] * act(x.v[j]).slope;
+          for (int j = 0; j < x.N; j++) x.v[j] = scale[j] * bar[j] * slope[j];
           store<x.N>(d, r * WDS + c, x.v);
           store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
         });
     barrier();
-    for (u32 c = thread_anew(); c < wd; c += THREADS) {
-      real s = sum[c];
-      for (u32 r = 0; r < rows; r++) s += real(d[r * WDS + c]);
-      sum[c] = s;
-    }
-    // dE/dw of the node-edge message, and dE/d(w h): a thread for each row and axis.
-    for (u32 at = thread_anew(); at < rows * 4; at += THREADS) {
-      u32 r = at / 4, axis = at % 4;
-      u64 b = u64(e0 + r) * GB;
-      if (axis == 3) {
-        real s = real(0);
-UNROLL_SOME
-        for (u32 c = 0; c < MP; c += 4) {
-          real x[4];
-          load<4>(x, work, r * MPS + c);
-          for (u32 k = 0; k < 4; k++) s += x[k];
-        }
-        geometry_bar[b] += double(s);
-      } else {
-        real s = real(0), n = real(0);
-UNROLL_SOME
-        for (u32 c = 0; c < EP; c += 4) {
-          real x[4], y[4];
-          load<4>(x, moment_bar, hi + axis * EP + c);
-          load<4>(y, e, r * EPS + c);
-          for (u32 k = 0; k < 4; k++) s = fma_(x[k], y[k], s);
-        }
-        u64 j = u64(neighbour[e0 + r]) * NP;
-UNROLL_SOME
-        for (u32 c = 0; c < NP; c += 4) {
-          real x[4], y[4];
-          load<4>(x, moment_bar, hi + 3 * EP + axis * NP + c);
-          load<4>(y, nodes, j + c);
-          for (u32 k = 0; k < 4; k++) n = fma_(x[k], y[k], n);
-        }
-        geometry_bar[b + 1 + axis] += double(s + n) * EDGE_ROOT * exact[u64(e0 + r) * 4];
-        // Waits for the other axes: d has room behind its rows.
-        sum[wd + at] = s + n;
+    u32 quads = wd / 4;
+    for (u32 at = thread_anew(); at < BAR_PARTS * quads; at += THREADS) {
+      u32 part = at / quads, c = (at - part * quads) * 4;
+      real x[4];
+      load<4>(x, sum, part * wd + c);
+UNROLL_NOT
+      for (u32 r = part; r < rows; r += BAR_PARTS) {
+        real y[4];
+        load<4>(y, d, r * WDS + c);
+UNROLL
+        for (int j = 0; j < 4; j++) x[j] += y[j];
       }
+      store<4>(sum, part * wd + c, x);
     }
+    // dE/d(w h) and dE/dw of the node-edge message: sums over columns of some rows by ROW_SHARE threads.
+    const u32 LR = THREADS / ROW_SHARE, TR = R_EDGE_BACK > LR ? R_EDGE_BACK / LR : 1;
+    u32 own_row = thread() / ROW_SHARE, own = thread() % ROW_SHARE;
+    real x[TR][4];
+UNROLL
+    for (u32 i = 0; i < TR; i++)
+UNROLL
+      for (int a = 0; a < 4; a++) x[i][a] = real(0);
+    auto row_of = LAMBDA(u32 i) { return own_row + i * LR < rows ? own_row + i * LR : rows - 1; };
+    // Adds the products of a row's numbers with the moments' adjoints, whose axes lie `width` apart.
+    auto joins = LAMBDA(u32 from, u32 width, u32 c, auto numbers) {
+      real bar[3][4];
+UNROLL
+      for (int a = 0; a < 3; a++) load<4>(bar[a], moment_bar, hi + from + a * width + c);
+UNROLL
+      for (u32 i = 0; i < TR; i++) {
+        real y[4];
+        numbers(y, row_of(i), c);
+UNROLL
+        for (int a = 0; a < 3; a++)
+UNROLL
+          for (int j = 0; j < 4; j++) x[i][a] = fma_(bar[a][j], y[j], x[i][a]);
+      }
+    };
+UNROLL_NOT
+    for (u32 c = own * 4; c < EP; c += ROW_SHARE * 4) joins(0, EP, c, LAMBDA(real *y, u32 r, u32 c) { load<4>(y, e, r * EPS + c); });
+UNROLL_NOT
+    for (u32 c = own * 4; c < NP; c += ROW_SHARE * 4)
+      joins(3 * EP, NP, c, LAMBDA(real *y, u32 r, u32 c) { load<4>(y, nodes, u64(neighbour[e0 + r]) * NP + c); });
+UNROLL_NOT
+    for (u32 c = own * 4; c < MP; c += ROW_SHARE * 4)
+UNROLL
+      for (u32 i = 0; i < TR; i++) {
+        real y[4];
+        load<4>(y, work, row_of(i) * MPS + c);
+UNROLL
+        for (int j = 0; j < 4; j++) x[i][3] += y[j];
+      }
+    barrier();
+    // Features are not read any more.
+UNROLL
+    for (u32 i = 0; i < TR; i++)
+      if (own_row + i * LR < rows) store<4>(e, (own_row + i * LR) * EPS + own * 4, x[i]);
     barrier();
     for (u32 r = thread_anew(); r < rows; r += THREADS) {
+      real y[4] = {real(0), real(0), real(0), real(0)};
+UNROLL_NOT
+      for (u32 i = 0; i < ROW_SHARE; i++) {
+        real z[4];
+        load<4>(z, e, r * EPS + i * 4);
+UNROLL
+        for (int a = 0; a < 4; a++) y[a] += z[a];
+      }
+      u64 b = u64(e0 + r) * GB, at = u64(e0 + r) * 4;
       double w_bar = 0.0;
-      for (int a = 0; a < 3; a++)
-        w_bar = fma_(double(real(sum[wd + r * 4 + a])) * EDGE_ROOT, exact[u64(e0 + r) * 4 + 1 + a], w_bar);
-      geometry_bar[u64(e0 + r) * GB] += w_bar;
+      for (int a = 0; a < 3; a++) {
+        double h_bar = double(y[a]) * EDGE_ROOT;
+        geometry_bar[b + 1 + a] += h_bar * exact[at];
+        w_bar = fma_(h_bar, exact[at + 1 + a], w_bar);
+      }
+      geometry_bar[b] += double(y[3]) + w_bar;
     }
     // All that the layer adds to an edge's adjoint is summed apart and joins it in one rounding.
     product<TR_OF(R_EDGE_BACK)>(
@@ -309,6 +385,6 @@ UNROLL
     barrier();
   }
   barrier();
-  for (u32 c = thread_anew(); c < wd; c += THREADS) centre_bar[ci + c] = sum[c];
+  for (u32 c = thread_anew(); c < wd; c += THREADS) centre_bar[ci + c] = joined<BAR_PARTS>(sum, wd, c);
 }
 EXPORT(edge_backward)

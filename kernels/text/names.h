@@ -36,6 +36,9 @@ template <int N, class T, class A> static inline void store_run(const A &a, u64 
 #endif
 static inline u32 thread() { return weir::state.thread; }
 static inline u32 thread_anew() { return thread(); }
+template <class A> static inline u32 read_anew(const A &a, u32 at) { return a[at]; }
+static inline float larger(float a, float b) { return __builtin_fmaxf(a, b); }
+static inline double larger(double a, double b) { return __builtin_fmax(a, b); }
 static inline u32 block() { return weir::state.block; }
 static inline void barrier() { weir::barrier_(); }
 static inline float fma_(float a, float b, float c) {

@@ -101,50 +101,57 @@ KERNEL(node_backward)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN
 }
 EXPORT(node_backward)
 
-// Clears what neighbours owe.
-KERNEL(clear)(u64 count, OUT(real) values) {
-  u64 at = u64(block()) * THREADS + thread();
-  if (at < count) values[at] = real(0);
+// First of the incoming edges [from, to), which ascend, that is not below `edge`.
+DEVICE u32 first_from(IN(u32) incoming, u32 from, u32 to, u32 edge) {
+  while (from < to) {
+    u32 middle = (from + to) / 2;
+    if (incoming[middle] < edge)
+      from = middle + 1;
+    else
+      to = middle;
+  }
+  return from;
 }
-EXPORT(clear)
 
 // Sums what a tile's edges [tile_edge, tile_end) owe to owner j (a block an owner), continuing the running sums in ascending order of
-// edges, so that the borders of tiles leave no trace: adjoints of messages (wd) and, through the moments, of its features (NP).
+// edges (or beginning them: `starts`), so that the borders of tiles leave no trace: adjoints of messages (wd) and, through the moments, of its
+// features (NP). A thread has four columns and asks for the rows of several edges at a time.
 KERNEL(gather)(IN(u32) first_incoming, IN(u32) incoming, IN(u32) edge_centre, IN(u32) first_edge, u32 first_centre, u32 end_centre,
-               IN(real) geometry, IN(real) moment_bar, u32 wd, IN(real) owed, OUT(real) message_sum, OUT(real) node_sum) {
+               u32 starts, IN(real) geometry, IN(real) moment_bar, u32 wd, IN(real) owed, OUT(real) message_sum, OUT(real) node_sum) {
   u32 j = block();
   u32 tile_edge = first_edge[first_centre], tile_end = first_edge[end_centre];
-  u32 from = first_incoming[j], to = first_incoming[j + 1];
-  // Halving: the list ascends.
-  u32 a = from, b = to;
-  while (a < b) {
-    u32 middle = (a + b) / 2;
-    if (incoming[middle] < tile_edge)
-      a = middle + 1;
-    else
-      b = middle;
-  }
-  from = a;
-  if (from == to || incoming[from] >= tile_end) return;
-  for (u32 c = thread(); c < wd + NP; c += THREADS) {
+  u32 end = first_incoming[j + 1], from = first_from(incoming, first_incoming[j], end, tile_edge), to = first_from(incoming, from, end, tile_end);
+  if (from == to && !starts) return;
+  for (u32 c = thread() * 4; c < wd + NP; c += THREADS * 4) {
+    real sum[4] = {real(0), real(0), real(0), real(0)};
     if (c < wd) {
-      real sum = message_sum[u64(j) * wd + c];
+      u64 at = u64(j) * wd + c;
+      if (!starts) load<4>(sum, message_sum, at);
+UNROLL_SOME
       for (u32 k = from; k < to; k++) {
-        u32 e = incoming[k];
-        if (e >= tile_end) break;
-        sum += owed[u64(e - tile_edge) * wd + c];
+        real x[4];
+        load<4>(x, owed, u64(incoming[k] - tile_edge) * wd + c);
+UNROLL
+        for (int i = 0; i < 4; i++) sum[i] += x[i];
       }
-      message_sum[u64(j) * wd + c] = sum;
+      store<4>(message_sum, at, sum);
     } else {
       u32 d = c - wd;
-      real sum = node_sum[u64(j) * NP + d];
+      u64 at = u64(j) * NP + d;
+      if (!starts) load<4>(sum, node_sum, at);
+UNROLL_TWO
       for (u32 k = from; k < to; k++) {
         u32 e = incoming[k];
-        if (e >= tile_end) break;
         u64 h = u64(edge_centre[e]) * MOMENTS + 3 * EP + d;
-        for (u32 axis = 0; axis < 3; axis++) sum = fma_(geometry[u64(e) * G + G_H + axis], moment_bar[h + axis * NP], sum);
+UNROLL
+        for (u32 axis = 0; axis < 3; axis++) {
+          real x[4], g = geometry[u64(e) * G + G_H + axis];
+          load<4>(x, moment_bar, h + axis * NP);
+UNROLL
+          for (int i = 0; i < 4; i++) sum[i] = fma_(g, x[i], sum[i]);
+        }
       }
-      node_sum[u64(j) * NP + d] = sum;
+      store<4>(node_sum, at, sum);
     }
   }
 }

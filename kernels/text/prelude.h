@@ -63,9 +63,17 @@ static __device__ __forceinline__ u32 thread_anew() {
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
   return t;
 }
+// The same of a number in device memory.
+static __device__ __forceinline__ u32 read_anew(IN(u32) a, u32 at) {
+  u32 x;
+  asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(x) : "l"(a + at));
+  return x;
+}
 DEVICE float fma_(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __fma_rn(a, b, c); }
 DEVICE double sqrt_(double x) { return __dsqrt_rn(x); }
+DEVICE float larger(float a, float b) { return fmaxf(a, b); }
+DEVICE double larger(double a, double b) { return fmax(a, b); }
 DEVICE float estimate(float x) {
   float y;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -78,9 +86,12 @@ DEVICE float power_of_two(float x) {
 }
 #else
 static __device__ __forceinline__ u32 thread_anew() { return thread(); }
+static __device__ __forceinline__ u32 read_anew(IN(u32) a, u32 at) { return a[at]; }
 DEVICE float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __builtin_fma(a, b, c); }
 DEVICE double sqrt_(double x) { return __builtin_sqrt(x); }
+DEVICE float larger(float a, float b) { return __builtin_fmaxf(a, b); }
+DEVICE double larger(double a, double b) { return __builtin_fmax(a, b); }
 DEVICE float estimate(float x) { return __builtin_amdgcn_rcpf(x); }
 DEVICE float power_of_two(float x) { return __builtin_amdgcn_exp2f(x); }
 #endif

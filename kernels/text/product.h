@@ -75,7 +75,7 @@ struct FarFactors {
 template <int TR, int LC, class A, class W, class Done>
 DEVICE void product_rows(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
   const u32 LR = THREADS / LC;
-  u32 tr = thread() / LC, tc = thread() % LC * 4;
+  u32 tr = thread_anew() / LC, tc = thread_anew() % LC * 4;
   for (u32 r0 = tr; r0 < rows; r0 += LR * TR) {
     u32 row[TR];
 UNROLL
@@ -126,7 +126,7 @@ UNROLL
 template <int TR, int LC = LANES_C, class A, class W, class Done>
 DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
 #if PRODUCTS != PLAIN
-  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, a, done);
+  tensor_product<TR, 2>(rows, inputs, c0, c1, w, w_stride, a, done);
 #else
   product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
@@ -147,10 +147,10 @@ template <class F, class G> struct Parted {
 
 // Columns of two uses, border - c0 and c1 - border of them, either of which may be none: `done` is told of those before the border, `rest` of
 // the others. Matrix units make all of them in one go; plain products, whose threads have other columns, one after the other.
-template <int TR, int TR_REST, int LC_REST, class A, class W, class Done, class Rest>
+template <int TR, int TR_REST, int LC_REST, int TALL, class A, class W, class Done, class Rest>
 DEVICE void product_of_two(u32 rows, u32 inputs, u32 c0, u32 border, u32 c1, W w, u32 w_stride, const A &a, Done done, Rest rest) {
 #if PRODUCTS != PLAIN
-  tensor_product<TR>(rows, inputs, c0, c1, w, w_stride, a, Parted<Done, Rest>{border, done, rest});
+  tensor_product<TR, TALL>(rows, inputs, c0, c1, w, w_stride, a, Parted<Done, Rest>{border, done, rest});
 #else
   product_rows<TR, LANES_C>(rows, inputs, c0, border, w, w_stride, a, done);
   product_rows<TR_REST, LC_REST>(rows, inputs, border, c1, w, w_stride, a, rest);

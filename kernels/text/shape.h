@@ -16,7 +16,7 @@
 #define WDS (WD + PAD)
 #define GRAMS (GRAM + PAD)
 // Numbers of rows that a block keeps in shared memory, chosen by the host for the device (source.rs, `Rows`): R_EDGE and R_EDGE_BACK edges,
-// R_SUMS receiving edges with R_ANGLE angles forward, R_OWN of which R_SECOND with R_ANGLE_BACK backward, R_NODE nodes (at most LANES_R). They
+// R_SUMS receiving edges with R_ANGLE angles forward, R_OWN of which R_SECOND with R_ANGLE_BACK backward, R_NODE nodes (at most a tile of matrix units). They
 // never show in the results.
 // Whether angles of the next receiving edges are on their way while a kernel works on others: into a second place in shared memory.
 #define AHEAD ((PRODUCTS == TF32 || PRODUCTS == TF32X3) && STORE == 0)
@@ -35,6 +35,14 @@ DEVICE constexpr int rows_of_thread(int rows, int most) {
 #define TR_OF(rows) rows_of_thread(rows, TR_MOST)
 // Where rows are spread over twice as many groups of threads (products of widths that are no multiple of 64).
 #define TR_WIDE(rows) rows_of_thread((rows) / 2, TR_MOST)
+
+// Tiles of rows of angles that a wave of a matrix unit works on with the same weights in its registers: all that there are (64 rows), one less
+// where that would put a register into memory (angle_forward on sm_100a, NVRTC 12.8).
+#if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 1000
+#define TILES_OF_ANGLES 3
+#else
+#define TILES_OF_ANGLES 4
+#endif
 
 // Numbers that the network sees of an edge, in `geometry`: w, v Na^(-1/4), x, w h Ne^(-1/2) (3).
 #define G_W 0

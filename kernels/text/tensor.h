@@ -48,22 +48,31 @@ DEVICE u32 depths(u32 lane) { return PRODUCTS == MFMA ? lane / 16 : lane % 4; }
 DEVICE u32 sum_row(u32 lane, u32 k) { return PRODUCTS == MFMA ? 4 * (lane / 16) + k : lane / 4 + 8 * k; }
 DEVICE u32 sum_column(u32 lane) { return PRODUCTS == MFMA ? lane % 16 : 2 * (lane % 4); }
 
-// s += a b of a tile. `LOOSE`: the left factor may have bits behind TF32's, which the units leave out or round away.
+// s += a b of a tile, or s = a b where a chain STARTS. `LOOSE`: the left factor may have bits behind TF32's, which the units leave out or round
+// away.
 #if defined(WEIR_CUDA)
-template <bool LOOSE> DEVICE void multiply(float *s, const float *a, const float *b) {
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
-      : "r"(to_bits(a[0])), "r"(to_bits(a[1])), "r"(to_bits(a[2])), "r"(to_bits(a[3])), "r"(to_bits(b[0])), "r"(to_bits(b[1])));
+template <bool LOOSE, bool STARTS> DEVICE void multiply(float *s, const float *a, const float *b) {
+  if (STARTS) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+        : "=f"(s[0]), "=f"(s[1]), "=f"(s[2]), "=f"(s[3])
+        : "r"(to_bits(a[0])), "r"(to_bits(a[1])), "r"(to_bits(a[2])), "r"(to_bits(a[3])), "r"(to_bits(b[0])), "r"(to_bits(b[1])), "f"(0.0f));
+  } else {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
+        : "r"(to_bits(a[0])), "r"(to_bits(a[1])), "r"(to_bits(a[2])), "r"(to_bits(a[3])), "r"(to_bits(b[0])), "r"(to_bits(b[1])));
+  }
 }
 #elif defined(WEIR_HIP)
 typedef float Four __attribute__((ext_vector_type(4)));
-template <bool LOOSE> DEVICE void multiply(float *s, const float *a, const float *b) {
-  Four v = {s[0], s[1], s[2], s[3]};
+template <bool LOOSE, bool STARTS> DEVICE void multiply(float *s, const float *a, const float *b) {
+  Four v = {0.0f, 0.0f, 0.0f, 0.0f};
+  for (int k = 0; k < 4 && !STARTS; k++) v[k] = s[k];
   v = __builtin_amdgcn_mfma_f32_16x16x4f32(a[0], b[0], v, 0, 0, 0);
   for (int k = 0; k < 4; k++) s[k] = v[k];
 }
 #else
-template <bool LOOSE> DEVICE void multiply(float *s, const float *a, const float *b) {
+template <bool LOOSE, bool STARTS> DEVICE void multiply(float *s, const float *a, const float *b) {
+  for (int k = 0; k < 4 && STARTS; k++) s[k] = 0.0f;
   weir::matrix_multiply<PRODUCTS == MFMA, LOOSE>(s, a, b);
 }
 #endif
@@ -84,107 +93,102 @@ UNROLL
   }
 }
 
+template <bool value> struct Constant {
+  enum { VALUE = value };
+};
 // As `product_rows` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row and column alone, and
 // nothing else on its neighbours in a tile. Widths are multiples of 16; rows that are not there repeat the last one.
 //
-// A wave keeps the sums of tiles that stand beside each other, and of two below each other, in registers. Which depth of a chain and which
+// A wave keeps the sums of tiles that stand beside each other, and of TALL below each other, in registers. Which depth of a chain and which
 // column a lane's place stands for is free as long as both factors agree: a lane has four depths in a row of the left factor, and the tiles'
 // columns interlace, so that it reads the weights of all tiles by one access and hands on sums that stand together.
-template <int TR, class A, class W, class Done>
+template <int TR, int TALL, class A, class W, class Done>
 DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
-  // 32 columns; 16 where rows are few, so that there is work for all waves. A second tile of rows where registers allow it.
-  const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = TR == 1 || PRODUCTS == MFMA ? 1 : 2;
-  const u32 N = M_RUN * TILES;
-  u32 wave = thread() / M_LANES, lane = thread() % M_LANES;
+  // 32 columns; 16 where rows are few, so that there is work for all waves. More tiles of rows where registers allow it.
+  const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = TR == 1 || PRODUCTS == MFMA ? 1 : TALL;
+  const u32 N = M_RUN * TILES, STEPS = 4 / M_B;
   u32 columns = (c1 - c0 + WIDE - 1) / WIDE, units = (rows + BELOW * M_ROWS - 1) / (BELOW * M_ROWS) * columns;
-  for (u32 unit = wave; unit < units; unit += M_WAVES) {
-    u32 r0 = unit / columns * BELOW * M_ROWS, cb = c0 + unit % columns * WIDE;
-    bool both = BELOW == 2 && r0 + M_ROWS < rows;
-    u32 row[BELOW][M_LEFT], column = cb + right_column(lane) * TILES;
+  for (u32 unit = thread_anew() / M_LANES; unit < units; unit += M_WAVES) {
+    u32 lane = thread_anew() % M_LANES;
+    u32 r0 = unit / columns * BELOW * M_ROWS, cb = c0 + unit % columns * WIDE, left = rows - r0;
+    u32 column = cb + right_column(lane) * TILES;
     if (column >= c1) column = c1 - TILES;
 #if PRODUCTS != MFMA
     u32 place = column / 8 * 64 + column / 2 % 2 * 32 + column / 4 % 2 * 16 + depths(lane) * 4;
 #endif
-UNROLL
-    for (u32 t = 0; t < BELOW; t++)
-UNROLL
-      for (u32 i = 0; i < M_LEFT; i++) {
-        u32 r = r0 + t * M_ROWS + left_row(lane, i);
-        row[t][i] = (r < rows ? r : rows - 1) * a.stride;
-      }
-    float sum[BELOW][TILES][4], part[BELOW][TILES][4];
-UNROLL
-    for (u32 t = 0; t < BELOW; t++)
-UNROLL
-      for (u32 j = 0; j < TILES; j++)
-UNROLL
-        for (int i = 0; i < 4; i++) sum[t][j][i] = 0.0f;
-    // Chains of K_BLOCK products, as in plain products. Of 32 depths a lane has eight that stand together, four in each chain: rows of shared
-    // memory lie four numbers apart from a multiple of 32, so eight lanes that read together find eight times four banks.
-UNROLL_NOT
-    for (u32 kb = 0; kb < inputs; kb += K_BLOCK) {
+    float sum[BELOW][TILES][4];
+    // Chains of K_BLOCK products, as in plain products: weights first, then a tile of rows after the other.
+    auto chain = LAMBDA(u32 kb, auto starts) {
+      const bool STARTS = decltype(starts)::VALUE;
+      // Of 32 depths a lane has eight that stand together, four in each chain: rows of shared memory lie four numbers apart from a multiple of
+      // 32, so eight lanes that read together find eight times four banks.
       u32 pair = kb / 32 * 32, k = pair + 32 <= inputs ? pair + kb % 32 / 4 + depths(lane) * 8 : kb + depths(lane) * 4;
-      float x[BELOW][M_LEFT][4];
+      float right[STEPS][TILES * M_B], rest[STEPS][TILES * M_B];
 UNROLL
-      for (u32 t = 0; t < BELOW; t++)
-UNROLL
-        for (u32 i = 0; i < M_LEFT; i++) load<4>(x[t][i], a.at, row[t][i] + k);
-UNROLL
-      for (u32 t = 0; t < BELOW; t++)
-UNROLL
-        for (u32 j = 0; j < TILES; j++)
-UNROLL
-          for (int i = 0; i < 4; i++) part[t][j][i] = 0.0f;
-UNROLL
-      for (u32 s = 0; s < 4; s += M_B) {
-        float right[TILES * M_B], rest[TILES * M_B];
+      for (u32 s = 0; s < STEPS; s++) {
 #if PRODUCTS == MFMA
-        load<TILES>(right, w, u64((k + s) * w_stride + column));
+        load<TILES>(right[s], w, u64((k + s) * w_stride + column));
 #else
         // Numbers of a tile stand together in registers, as the units want them, and those that eight lanes read together in memory.
-        u32 at = (kb + 4 * s) * 2 * w_stride + place;
+        u32 at = (kb + 8 * s) * 2 * w_stride + place;
 UNROLL
         for (u32 j = 0; j < TILES; j += 2) {
-          load<4>(right + 2 * j, w, at + 16 * j);
-          if (PRODUCTS == TF32X3) load<4>(rest + 2 * j, w, at + 8 * w_stride + 16 * j);
+          load<4>(right[s] + 2 * j, w, at + 16 * j);
+          if (PRODUCTS == TF32X3) load<4>(rest[s] + 2 * j, w, at + 8 * w_stride + 16 * j);
         }
 #endif
+      }
 UNROLL
-        for (u32 t = 0; t < BELOW; t++) {
-          if (t == 1 && !both) continue;
+      for (u32 t = 0; t < BELOW; t++) {
+        if (t && t * M_ROWS >= left) continue;
+        float x[M_LEFT][4], part[TILES][4];
+UNROLL
+        for (u32 i = 0; i < M_LEFT; i++) {
+          u32 r = r0 + t * M_ROWS + left_row(lane, i);
+          load<4>(x[i], a.at, (r < rows - 1 ? r : rows - 1) * a.stride + k);
+        }
+UNROLL
+        for (u32 s = 0; s < STEPS; s++) {
           float numbers[M_A];
           Factor<M_A> y;
 UNROLL
-          for (u32 i = 0; i < M_A; i++) numbers[i] = x[t][i % M_LEFT][s + i / M_LEFT];
+          for (u32 i = 0; i < M_A; i++) numbers[i] = x[i % M_LEFT][s * M_B + i / M_LEFT];
           split<M_A>(y, numbers);
+UNROLL
+          for (u32 j = 0; j < TILES; j++) {
+            const float *b = right[s] + M_B * j;
+            if (PRODUCTS == TF32X3)
+              s ? multiply<true, false>(part[j], y.lo, b) : multiply<true, true>(part[j], y.lo, b);
+            else
+              s ? multiply<false, false>(part[j], y.hi, b) : multiply<false, true>(part[j], y.hi, b);
+          }
           if (PRODUCTS == TF32X3) {
 UNROLL
-            for (u32 j = 0; j < TILES; j++) multiply<true>(part[t][j], y.lo, right + M_B * j);
+            for (u32 j = 0; j < TILES; j++) multiply<false, false>(part[j], y.hi, rest[s] + M_B * j);
 UNROLL
-            for (u32 j = 0; j < TILES; j++) multiply<false>(part[t][j], y.hi, rest + M_B * j);
+            for (u32 j = 0; j < TILES; j++) multiply<false, false>(part[j], y.hi, right[s] + M_B * j);
           }
-UNROLL
-          for (u32 j = 0; j < TILES; j++) multiply<false>(part[t][j], y.hi, right + M_B * j);
         }
-      }
-UNROLL
-      for (u32 t = 0; t < BELOW; t++)
 UNROLL
         for (u32 j = 0; j < TILES; j++)
 UNROLL
-          for (int i = 0; i < 4; i++) sum[t][j][i] += part[t][j][i];
-    }
+          for (int i = 0; i < 4; i++) sum[t][j][i] = STARTS ? part[j][i] : sum[t][j][i] + part[j][i];
+      }
+    };
+    chain(0, Constant<true>());
+UNROLL_NOT
+    for (u32 kb = K_BLOCK; kb < inputs; kb += K_BLOCK) chain(kb, Constant<false>());
     u32 c = cb + sum_column(lane) * TILES;
 UNROLL
     for (u32 t = 0; t < BELOW; t++)
 UNROLL
       for (u32 i = 0; i < M_DOWN; i++) {
-        u32 r = r0 + t * M_ROWS + sum_row(lane, i);
-        if (r < rows && c < c1) {
+        u32 r = t * M_ROWS + sum_row(lane, i);
+        if (r < left && c < c1) {
           Sums<N> x;
 UNROLL
           for (u32 k = 0; k < N; k++) x.v[k] = sum[t][k % TILES][i * M_RUN + k / TILES];
-          done(r, c, x);
+          done(r0 + r, c, x);
         }
       }
   }

@@ -110,7 +110,6 @@ kernels!(
     project: Gemm,
     node_update: Gemm,
     node_backward: Gemm,
-    clear: Element,
     gather: Reduce,
     finish: Gemm,
     fit: Gemm

@@ -9,15 +9,6 @@ use super::Executor;
 use weir_engine::plan::placement::State;
 
 impl Executor {
-    pub(super) fn clear(&mut self, layer: usize) -> Result<(), DriverError> {
-        let (b, s, n) = (&self.buffers, &self.shapes, self.layout.capacity.atoms as u64);
-        for (array, width) in [(b.owed_sum, s.edge_messages(layer)), (b.node_sum, s.np)] {
-            let count = n * width as u64;
-            self.launcher.each(self.launcher.kernels.clear, count, args![count, array])?;
-        }
-        Ok(())
-    }
-
     pub(super) fn backward(
         &mut self,
         layer: usize,
@@ -95,7 +86,9 @@ impl Executor {
         )
     }
 
+    /// Sums what a tile's edges owe; the layer's first gather begins them.
     pub(super) fn gather(&mut self, layer: usize, tile: usize, moment_bar: Array) -> Result<(), DriverError> {
+        let starts = u32::from(std::mem::take(&mut self.sums_start));
         let (b, wd) = (&self.buffers, self.shapes.edge_messages(layer) as u32);
         let t = &self.layout.tiles[tile];
         self.launcher.over(
@@ -110,6 +103,7 @@ impl Executor {
                 b.first_edge,
                 t.start as u32,
                 t.end as u32,
+                starts,
                 b.geometry,
                 moment_bar,
                 wd,

@@ -95,6 +95,8 @@ pub struct Executor {
     staging: Option<Staging>,
     arenas: Arenas,
     dead: Vec<Vec<SlotId>>,
+    /// Whether the next gather begins a layer's sums of what neighbours owe, rather than going on with them.
+    sums_start: bool,
     trace: Option<Trace>,
     upload: Upload,
     list: Option<DeviceList>,
@@ -168,6 +170,7 @@ impl Executor {
             staging: None,
             arenas: Arenas::default(),
             dead: Vec::new(),
+            sums_start: false,
             trace: None,
             upload: Upload::new(double),
             list: None,

@@ -210,7 +210,10 @@ impl Executor {
             Op::Forward { layer, tile, input, output } => self.forward(layer, tile, input, output, true),
             Op::Rebuild { layer, tile, input, output } => self.forward(layer, tile, input, output, false),
             Op::Fit => self.fit(seeded),
-            Op::Clear { layer } => self.clear(layer),
+            Op::Clear { .. } => {
+                self.sums_start = true;
+                Ok(())
+            }
             Op::Backward { layer, tile, input, adjoint } => self.backward(layer, tile, input, adjoint),
             Op::Gather { layer, tile } => self.gather(layer, tile, self.buffers.moment_bar),
             Op::Finish { layer } => self.finish(layer),
