@@ -3,7 +3,7 @@
 // Pre-activations of the rows, activated: messages to the edge, and slopes of all columns.
 DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
                       LOCAL(real) message, LOCAL(real) slope) {
-  product_of_two<TR_OF(R_ANGLE_BACK), TR_WIDE(R_ANGLE_BACK), 8, TILES_OF_ANGLES>(
+  product_of_two<TR_OF(R_ANGLE_BACK), TR_WIDE(R_ANGLE_BACK), 8, TILES_OF(R_ANGLE_BACK)>(
       rows_of(q), AP, 0, EP, wa, weight, WA, a, LAMBDA(u32 r, u32 c, auto x) {
         u32 e = edge_in(q, r), f = r - e * q.span;
         plus(x, own, e * WAS + c);

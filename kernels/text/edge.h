@@ -68,7 +68,7 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32
     u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C, 2>(
+    product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C, TILES_OF(R_EDGE)>(
           rows, EP, with_nodes ? 0 : MP, MP, wd, weight, WD, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
             plus(x, centre, ci + c);
             plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
@@ -235,7 +235,7 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
     u32 rows = t.ne - k0 < R_EDGE_BACK ? t.ne - k0 : R_EDGE_BACK, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C, 2>(
+    product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C, TILES_OF(R_EDGE_BACK)>(
         rows, EP, 0, MP, wd, weight, WD, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
           real bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
           plus(x, centre, ci + c);

@@ -36,13 +36,14 @@ DEVICE constexpr int rows_of_thread(int rows, int most) {
 // Where rows are spread over twice as many groups of threads (products of widths that are no multiple of 64).
 #define TR_WIDE(rows) rows_of_thread((rows) / 2, TR_MOST)
 
-// Tiles of rows of angles that a wave of a matrix unit works on with the same weights in its registers: all that there are (64 rows), one less
-// where that would put a register into memory (angle_forward on sm_100a, NVRTC 12.8).
+// Tiles of 16 rows that a wave of a matrix unit works on with the same weights in its registers: all that a kernel has, but one less where
+// that would put a register into memory (angle_forward on sm_100a, NVRTC 12.8).
 #if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 1000
-#define TILES_OF_ANGLES 3
+#define TILES_MOST 3
 #else
-#define TILES_OF_ANGLES 4
+#define TILES_MOST 4
 #endif
+#define TILES_OF(rows) ((rows) > 16 * TILES_MOST ? TILES_MOST : ((rows) + 15) / 16)
 
 // Numbers that the network sees of an edge, in `geometry`: w, v Na^(-1/4), x, w h Ne^(-1/2) (3).
 #define G_W 0
