@@ -168,7 +168,7 @@ def edge_backward(t, rows, r, some):
         *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
         ("edge.h", L("edge.h", r"at < BAR_PARTS", first), Loop("FADD", r * WD)),
         # Sixteen threads a row: two rounds over the columns of nodes and of messages, one over those of edges.
-        ("edge.h", L("edge.h", r"const u32 LR = THREADS / ROW_SHARE", first), Warps("FFMA", 4 * 2 * 12 * tr_share, every=True)),
+        ("edge.h", L("edge.h", r"const u32 LR = THREADS / ROW_SHARE", first), Warps("FFMA", 4 * 3 * 12 * tr_share, every=True)),
         ("edge.h", L("edge.h", r"c < MP; c \+= ROW_SHARE", first), Warps("FADD", 4 * 2 * 4 * tr_share)),
         ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", first), Warps("FADD", 4 * 16)),
         ("edge.h", third, Product(t, WD, EP, r, tr)),
@@ -226,8 +226,8 @@ def angle_backward(t, rows, g, m, own):
         *angles(t, (1 if rows["R_OWN"] < 8 else 2, 32), g, m, own),
         ("angle.h", line_of("angle.h", "^KERNEL\\(angle_forward"), None),
         *two_uses(file, again + 2, Product(t, AP, WA, r, tr, tall=4), (EP, AP), (wide_rows, 8)),
-        # Five parts of the other edges, two receiving edges at a time, 24 threads each.
-        (file, settle, only(g, Warps("STS", 4 * math.ceil(m / 5) * g * 4))),
+        # Five parts of the other edges, two receiving edges at a time (or one that is left), 24 threads each.
+        (file, settle, only(g, Warps("STS", 4 * math.ceil(m / 5) * math.ceil(g / 2) * 8))),
         (file, L("Adjoint of a tile's angles", settle), None),
         (file, k, only(own, Loop("", 0))),
         (file, group, only(g, Loop("STS", g * EP))),
@@ -320,6 +320,8 @@ def weights(code, statement):
                 out.append((passes if statement.tensor and multiplied(i) else statement.units()) * (statement.k - straight) / total)
             elif chains is not None and i.loop == chains:
                 out.append(passes * statement.k / 16)
+            elif statement.all and i.shared:
+                out.append(statement.all.passes())
             elif statement.all and any(f in ("math.h", "prelude.h") for f, _ in i.chain):
                 out.append(statement.all.passes() * statement.share)
             else:
@@ -396,8 +398,20 @@ def share(i):
     return 0.5 if ("angle_back.h", up_load()) in i.chain else 1
 
 
+def mark_shared(code):
+    """Marks what compilers have moved before the branch between the last words of a product of two uses: it runs for the columns of both."""
+    border = "product.h", line_of("product.h", r"if \(c < border\)")
+    for end in code:
+        if end.op.startswith("BRA") and border in end.chain:
+            for i in reversed(code[:end.at]):
+                if i.op.startswith(("BRA", "BSYNC", "EXIT", "CALL", "RET")):
+                    break
+                i.shared = True
+
+
 def counted(code, kinds):
     """Statements with what they cost, all kinds of chunks together."""
+    mark_shared(code)
     kinds = [(runs, sorted(table, key=lambda s: (s[0], s[1]))) for runs, table in kinds]
     table = kinds[0][1]
     parts = defaultdict(list)

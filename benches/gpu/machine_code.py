@@ -1,6 +1,7 @@
 """The kernels' text compiled for sm_90a and taken apart: instructions, the lines they come from, the units that they keep busy."""
 
 import ctypes
+import functools
 import hashlib
 import re
 import subprocess
@@ -45,7 +46,7 @@ def version(nvrtc):
 
 
 class Instruction:
-    __slots__ = ("at", "op", "text", "chain", "target", "loop", "inner")
+    __slots__ = ("at", "op", "text", "chain", "target", "loop", "inner", "shared")
 
 
 def disassembled(nvdisasm, image):
@@ -72,6 +73,7 @@ def disassembled(nvdisasm, image):
             fresh = True
         elif m := re.match(r"\s*/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)(.*);", line):
             i = Instruction()
+            i.shared = False
             i.at, i.op, i.text, i.chain, i.target, i.loop, i.inner = len(code), m[2], m[3], tuple(chain), None, None, False
             if i.op.startswith(("BRA", "BRX")) and (t := re.search(r"\((\.L_\w+)\)", m[3])):
                 i.target = t[1]
@@ -114,12 +116,23 @@ def pipe(op):
     return "integer"
 
 
+@functools.cache
+def project_own():
+    """Line of the product in `project_own` (angle.h)."""
+    lines = (TEXT / "angle.h").read_text().splitlines()
+    start = next(n for n, line in enumerate(lines) if "DEVICE void project_own" in line)
+    return next(n for n, line in enumerate(lines, 1) if n > start and "product_seen<" in line)
+
+
 def wide(op):
     return 4 if ".128" in op else 2 if ".64" in op else 1
 
 
 def wavefronts(i):
-    """Of 128 bytes: four for 16 bytes to each lane, wherever they lie; two where a plain product's lanes read the same."""
+    """Of 128 bytes: four for 16 bytes to each lane, wherever they lie; two where a plain product's lanes read the same. Where all columns of
+    angles' projections are multiplied by a warp at once (`project_own` in angle_backward), three for weights and one for the factor."""
+    if wide(i.op) == 4 and ("angle.h", project_own()) in i.chain and any(f == "product.h" for f, _ in i.chain) and any(f == "angle_back.h" for f, _ in i.chain):
+        return {"LDG": 3, "LDS": 1}.get(i.op[:3], 4)
     plain = any(f == "product.h" for f, _ in i.chain) and not any(f == "tensor.h" for f, _ in i.chain)
     return max(1, wide(i.op) / 2) if plain and i.op.startswith(("LDS", "LDG")) else wide(i.op)
 

@@ -150,6 +150,9 @@ pub struct Shape {
 }
 
 /// Rows that a block keeps in shared memory at a time, by kernel. No bit of a result depends on them.
+///
+/// All but those of nodes, and what goes together of angles, are multiples of 4 (edges) and 8 (angles, of which an eighth at most go together as
+/// receiving edges): sums in parts rely on it (edge.h, angle_back.h).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Edges of `edge_forward` and `edge_projections`.
@@ -355,7 +358,8 @@ const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
 const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
 const ANGLES_BACK: [(u32, u32); 10] =
     [(64, 16), (64, 8), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
-/// Nodes fill a tile of matrix units; plain products have a thread for every row of eight.
+/// Nodes fill a tile of matrix units; plain products have a thread for every row of eight. (Sixteen nodes of DPA-3.1-3M want 512 bytes more than
+/// the 64 kB of AMD's compute units: eight there.)
 const NODES: [(u32, u32); 5] = [(TILE_ROWS, 0), (8, 0), (4, 0), (2, 0), (1, 0)];
 /// Fewest rows of `angle_backward` that are given up for more blocks: a centre with more angle edges than rows (23 on average in proteins and
 /// water, rarely more than 32) computes its messages twice. So many rows may take the room of two blocks. So may nodes: each of their blocks
