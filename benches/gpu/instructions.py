@@ -8,7 +8,7 @@ instruction to a statement of the text: to the inner loop of a product (so many 
 tile of the result), or to a loop over elements. How often statements run in a step follows from the edges and angle edges of every atom of the
 protein, which its positions tell, and from the rows in shared memory; each kernel's time is then bounded by the busiest of its pipes.
 
-What is assumed is in ASSUMED below and in the comments of `statements`; latencies, barriers and the caches' misses are left out, so a kernel
+What is assumed is in ASSUMED below and in the comments of kernel_statements.py; latencies, barriers and the caches' misses are left out, so a kernel
 with too few waves will be slower than this says. The sums of the four are of 2PTC; the whole steps behind them, of all four proteins of
 examples/proteins, add device memory, the tails of launches and all other kernels (whole_step.py).
 """
@@ -24,7 +24,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import whole_step
-from machine_code import ROOT, TEXT, compiled, disassembled, kind, pipe, version, wavefronts, wide
+from kernel_statements import AP, EC, EP, NP, Product, Scaled, statements
+from machine_code import ROOT, TEXT, compiled, disassembled, kind, line_of, pipe, version, wavefronts, wide
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
 # integer and logic 64; conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
@@ -35,8 +36,6 @@ ASSUMED = {
 # 2PTC, and the layers of the shape that do a kernel's work: (forward) the last layer has no angles and no edge update; the last but one no
 # angle update.
 ATOMS, EDGES, ANGLE_EDGES, ANGLES = 4114, 299_380, 93_642, 2_257_334
-NP, EP, AP, EC = 128, 64, 32, 32
-WA, WD = EP + AP, NP + EP
 SIGMOID = 1 / (1 + math.exp(-3.0))
 # Share of waves in which an activation goes the long way, beyond silut's threshold: none in this shape with random weights and in a trained
 # model of water, 0.10 to 0.23 in small fixtures (four columns to a thread, counted on the emulated device, 2026-11-29).
@@ -54,235 +53,6 @@ def defines(products, rows):
                ACTIVATION_THRESHOLD=3.0, ACTIVATION_SLOPE=SIGMOID * (1 + 3 * (1 - SIGMOID)), ACTIVATION_OFFSET=3 * SIGMOID, E_CUT=6.0, E_SMOOTH=5.3, A_CUT=4.0, A_SMOOTH=3.5, PROTECTION=0.0,
                EDGE_ROOT=120**-0.5, ANGLE_ROOT=30**-0.25, COSINE=(1 - 1e-6) / math.pi**0.5)
     return {**out, **rows}
-
-
-@functools.cache
-def line_of(file, pattern, after=0):
-    for n, line in enumerate((TEXT / file).read_text().splitlines(), 1):
-        if n > after and re.search(pattern, line):
-            return n
-    raise SystemExit(f"{file} has no line like {pattern} behind {after}: bring the statements of this script up to date")
-
-
-def rows_of_thread(rows, most=4):
-    share = max(1, rows // 8)
-    while most > 1 and share % most:
-        most -= 1
-    return most
-
-
-class Product:
-    """A product of `rows` (in shared memory) of length k with k x n weights. Passes of warps: a unit of a matrix product makes 32 x 32 elements
-    (16 x 16 where `thread_rows` is 1), of which the lower half is multiplied only where there are rows for it (half a pass each); a plain
-    product's pass `thread_rows` x 4 in each thread, of rows 128 / `lanes` apart."""
-
-    def __init__(self, tensor, k, n, rows, thread_rows, lanes=16, tall=2):
-        self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes, self.tall = k, n, rows, thread_rows, tensor, lanes, tall
-
-    all, share = None, 1.0
-
-    def tiles(self):
-        return (16 if self.thread_rows == 1 else 32) // 8
-
-    def below(self):
-        return 1 if self.thread_rows == 1 else self.tall
-
-    def units(self):
-        """What a warp does for a unit, whether all of its rows are there or not."""
-        return math.ceil(math.ceil(self.rows / 16) / self.below()) * math.ceil(self.n / (8 * self.tiles())) if self.tensor else self.passes()
-
-    def passes(self):
-        if self.tensor:
-            return math.ceil(self.rows / 16) / self.below() * math.ceil(self.n / (8 * self.tiles()))
-        groups = 128 // self.lanes
-        passes = 0
-        for r0 in range(0, math.ceil(self.rows), groups * self.thread_rows):
-            passes += sum(1 for w in range(4) if r0 + groups // 4 * w < self.rows)
-        return passes * math.ceil(self.n / (4 * self.lanes))
-
-
-class Loop:
-    """A loop over elements, of which a warp does 32 at a time: `marker` is the instruction that each element has once, `needed` how many
-    elements there are."""
-
-    every = False
-
-    def __init__(self, marker, needed):
-        self.marker, self.needed = marker, needed
-
-
-def two_uses(file, call, product, widths, rest=None):
-    """A product of columns of two uses (`product_of_two`): what it multiplies, and its two last words. `rest`: rows of a thread and groups of
-    columns of the second use in plain products."""
-    second = line_of(file, "LAMBDA", line_of(file, "LAMBDA", call - 1))
-    p = product
-    of = [Product(p.tensor, p.k, n, p.rows, *how, tall=p.tall) for n, how in zip(widths, ((p.thread_rows, p.lanes), rest or (p.thread_rows, p.lanes)))]
-    for k in (0, 1):
-        # Compilers tell activations of both last words as those of one: of two texts or one, all columns run through one.
-        of[k].all = p if p.tensor else None
-    here = line_of("product.h", r"void product_of_two")
-    plain = [line_of("product.h", w, here) for w in (r"product_rows<TR, LANES_C>", "product_rows<TR_REST")]
-    return [(file, call, product), (file, line_of(file, "LAMBDA", call - 1) + 1, of[0]), (file, second, of[1]),
-            ("product.h", plain[0], of[0]), ("product.h", plain[1], of[1]), ("product.h", plain[1] + 1, None)]
-
-
-def chunks_of(total, most):
-    """Lengths of the pieces of `most` that a loop over `total` makes."""
-    return [min(most, total - k) for k in range(0, total, most)]
-
-
-def groups_of(m, most, own, together):
-    """Receiving edges that go together (`group_at` of angle.h), all of a centre with m angle edges."""
-    k, out = 0, []
-    while k < m:
-        g = min(max(1, most // m), m - k, own - k % own, together)
-        out.append(g)
-        k += g
-    return out
-
-
-def edge_forward(t, rows, r, some):
-    """A chunk of r edges of a centre, `some` of them angle edges."""
-    L, tr = line_of, rows_of_thread(rows["R_EDGE"])
-    k = L("edge.h", r"^KERNEL\(edge_forward\)")
-    first = L("edge.h", "product(_\\w+)?<", k)
-    columns = L("edge.h", r"at < MOMENT_PARTS", k)
-    return [
-        ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
-        *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
-        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(False, EC, WA, some, rows_of_thread(rows["R_EDGE"] // 2), 8)),
-        ("edge.h", L("edge.h", r"at < SUM_PARTS", k), Loop("FFMA", r * NP)),
-        ("edge.h", columns, Loop("FFMA", 3 * r * 2 * NP)),
-        ("edge.h", L("edge.h", r"^  if \(with_nodes\) \{", columns), None),
-    ]
-
-
-def edge_backward(t, rows, r, some):
-    L, tr = line_of, rows_of_thread(rows["R_EDGE_BACK"])
-    k = L("edge.h", r"^KERNEL\(edge_backward\)")
-    first = L("edge.h", "product(_\\w+)?<", k)
-    third = L("edge.h", "product(_\\w+)?<", L("edge.h", "joins it in one rounding", first))
-    tr_share = rows["R_EDGE_BACK"] // 8
-    return [
-        ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
-        *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
-        ("edge.h", L("edge.h", r"at < BAR_PARTS", first), Loop("FADD", r * WD)),
-        # Sixteen threads a row: two rounds over the columns of nodes and of messages, one over those of edges.
-        ("edge.h", L("edge.h", r"const u32 LR = THREADS / ROW_SHARE", first), Warps("FFMA", 4 * 3 * 12 * tr_share, every=True)),
-        ("edge.h", L("edge.h", r"c < MP; c \+= ROW_SHARE", first), Warps("FADD", 4 * 2 * 4 * tr_share)),
-        ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", first), Warps("FADD", 4 * 16)),
-        ("edge.h", third, Product(t, WD, EP, r, tr)),
-        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), Product(False, WA, EC, some, 1, 8)),
-        ("edge.h", L("edge.h", r"at < rows \* EP", third), Loop("STG", r * EP)),
-        ("edge.h", L("edge.h", r"centre_bar\[ci", third), None),
-    ]
-
-
-def angles(t, how, g, m, own):
-    """What both angle kernels share: `g` receiving edges of m (or none), and `own` receiving edges projected together (or none; `how`: rows of a
-    thread, groups of columns)."""
-    names = ("project_own", "stage_others", "stage_angles", "stage_ahead", "take_rows", "sum_messages")
-    project, others, stage, ahead, take, add = (line_of("angle.h", f"DEVICE void {w}") for w in names)
-    r = g * m
-    return [
-        ("angle.h", project, only(own, Loop("STS", own * EC))),
-        ("angle.h", line_of("angle.h", "product(_\\w+)?<", project), only(own, Product(False, EC, WA, own, *how))),
-        ("angle.h", others, only(g and not t, Loop("LDG", m))),
-        ("angle.h", stage, only(g and not t, Loop("STS", r * AP))),
-        # Where tensor cores are, copies ahead take the place of that in all layers but the first.
-        ("angle.h", ahead, only(g and t, Loop("LDGSTS", r * AP))),
-        ("angle.h", take, only(g, Loop("", 0))),
-        ("angle.h", add, only(g, Warps("FFMA", math.ceil(g * EP / 128) * m * 4))),
-    ]
-
-
-def angle_forward(t, rows, g, m, own):
-    L, tr = line_of, rows_of_thread(rows["R_ANGLE"])
-    k = L("angle.h", r"^KERNEL\(angle_forward\)")
-    main = L("angle.h", "product(_\\w+)?<", k)
-    last = L("angle.h", "product(_\\w+)?<", main)
-    return [
-        *angles(t, (rows_of_thread(rows["R_SUMS"] // 2), 8), g, m, own),
-        ("angle.h", k, only(own, Loop("STS", own * EP))),
-        ("angle.h", L("angle.h", "u32 g = group_at", k), only(g, Loop("", 0))),
-        *two_uses("angle.h", main, Product(t, AP, WA, g * m, tr, tall=4), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
-        ("angle.h", L("angle.h", r"barrier\(\);", main), only(g, Loop("", 0))),
-        ("angle.h", last, only(own, Product(False, EP, EP, own, rows_of_thread(rows["R_SUMS"])))),
-        ("angle.h", L("angle.h", "if \\(only_angles \\|\\| !rest", main), None),
-    ]
-
-
-def angle_backward(t, rows, g, m, own):
-    file, r, tr = "angle_back.h", g * m, rows_of_thread(rows["R_ANGLE_BACK"])
-
-    def L(pattern, after=0):
-        return line_of(file, pattern, after)
-
-    wide_rows = rows_of_thread(rows["R_ANGLE_BACK"] // 2)
-    again, settle, k = L("^DEVICE void recompute"), L("DEVICE void settle_rows"), L(r"^KERNEL\w*\(angle_backward\)")
-    group, second, slopes = L("u32 g = group_at", k), L("Adjoint of S through", k), L("settle_rows\\(", k)
-    ends = L("adjoints of those that were projected together", slopes)
-    return [
-        *angles(t, (1 if rows["R_OWN"] < 8 else 2, 32), g, m, own),
-        ("angle.h", line_of("angle.h", "^KERNEL\\(angle_forward"), None),
-        *two_uses(file, again + 2, Product(t, AP, WA, r, tr, tall=4), (EP, AP), (wide_rows, 8)),
-        # Five parts of the other edges, two receiving edges at a time (or one that is left), 24 threads each.
-        (file, settle, only(g, Warps("STS", 4 * math.ceil(m / 5) * math.ceil(g / 2) * 8))),
-        (file, L("Adjoint of a tile's angles", settle), None),
-        (file, k, only(own, Loop("", 0))),
-        (file, group, only(g, Loop("STS", g * EP))),
-        (file, second, only(g, Product(False, EP, EP, g, 1))),
-        (file, L("linear2_adjoint, EP", second) - 1, only(g, Product(False, EP, EP, g, 1))),
-        (file, L("u32 rows = rows_of", second), only(g, Loop("", 0))),
-        (file, L("B . S_bar of each row", k), only(g, Warps("FFMA", math.ceil(g * math.ceil(m / 2) / 32) * 2 * EP))),
-        (file, slopes, only(g, Loop("", 0))),
-        (file, L("v of the other edges, a", slopes), only(g, Warps("DFMA", math.ceil(m / 32) * g))),
-        (file, L("at < g \\* 8", slopes), only(g, Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8)))),
-        (file, L("e < g; e \\+= THREADS", slopes), only(g, Warps("DADD", 8))),
-        (file, L("at < g \\* wa; at", slopes), only(g, Loop("LDS", 5 * g * WA))),
-        (file, L("product<TR", slopes), only(g, Product(t, WA, AP, r, wide_rows, 8))),
-        (file, ends, only(own, Loop("FADD", own * WA))),
-        (file, L("own_adjoint, EC", ends) - 1, only(own, Product(False, WA, EC, own, rows_of_thread(rows["R_OWN"] // 2), 8))),
-        (file, L("centre_bar\\[ci", slopes), None),
-    ]
-
-
-def statements(products, rows, centres):
-    """Kernel -> [(how often in a step, [(file, first line, statement)])], an entry for every kind of chunk that the centres (edges, angle edges)
-    make. A statement ends where the next one of its file begins."""
-    t = products != "plain"
-    out = {}
-    for name, table, most in (("edge_forward", edge_forward, rows["R_EDGE"]), ("edge_backward", edge_backward, rows["R_EDGE_BACK"])):
-        kinds = Counter((r, max(0, min(r, m - k * most))) for n, m in centres for k, r in enumerate(chunks_of(n, most)))
-        out[name] = [(16 * times, table(t, rows, *kind)) for kind, times in kinds.items()]
-    for name, table, most, own, together in (("angle_forward", angle_forward, rows["R_ANGLE"], rows["R_SUMS"], 10**6),
-                                             ("angle_backward", angle_backward, rows["R_ANGLE_BACK"], rows["R_OWN"], rows["R_SECOND"])):
-        assert all(m <= most for _, m in centres), "centres whose angles do not fit together are not described here"
-        groups = Counter((g, m) for _, m in centres for g in groups_of(m, most, own, together))
-        owns = Counter(r for _, m in centres for r in chunks_of(m, own))
-        out[name] = [(15 * times, table(t, rows, g, m, 0)) for (g, m), times in groups.items()]
-        out[name] += [(15 * times, table(t, rows, 0, 1, r)) for r, times in owns.items()]
-    return out
-
-
-def only(what, statement):
-    """A statement of those chunks only that have it."""
-    return statement if what else Scaled(statement, 0)
-
-
-class Warps(Loop):
-    """A loop of which few warps have a part: how often they run its marker, all together; `every` loop of the statement is one of its own."""
-
-    def __init__(self, marker, runs, every=False):
-        super().__init__(marker, 32 * runs)
-        self.every = every
-
-
-class Scaled:
-    """A statement that runs so many times for each chunk."""
-
-    def __init__(self, statement, times):
-        self.statement, self.times = statement, times
 
 
 def weights(code, statement):

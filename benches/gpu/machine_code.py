@@ -117,11 +117,17 @@ def pipe(op):
 
 
 @functools.cache
+def line_of(file, pattern, after=0):
+    for n, line in enumerate((TEXT / file).read_text().splitlines(), 1):
+        if n > after and re.search(pattern, line):
+            return n
+    raise SystemExit(f"{file} has no line like {pattern} behind {after}: bring kernel_statements.py up to date")
+
+
+@functools.cache
 def project_own():
     """Line of the product in `project_own` (angle.h)."""
-    lines = (TEXT / "angle.h").read_text().splitlines()
-    start = next(n for n, line in enumerate(lines) if "DEVICE void project_own" in line)
-    return next(n for n, line in enumerate(lines, 1) if n > start and "product_seen<" in line)
+    return line_of("angle.h", "product_seen<", line_of("angle.h", "DEVICE void project_own"))
 
 
 def wide(op):
