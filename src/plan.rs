@@ -17,7 +17,7 @@ use crate::settings::{self, Sources};
 use crate::structures::Reader;
 use anyhow::{anyhow, bail, Context, Result};
 use case::Setup;
-use machine::{Kind, Machine};
+use machine::Machine;
 use outline::Outlines;
 use rayon::ThreadPoolBuilder;
 use serde_json::{json, Value};
@@ -171,10 +171,8 @@ impl<'a> System<'a> {
 /// Plans of all machines; an error where none fits.
 fn tables(args: &PlanArgs, system: &System, targets: &[Target], counts: &Neighbours) -> Result<()> {
     let (mut text, mut objects, mut failed) = (system.text(), Vec::new(), None);
-    // GPUs keep no insides, whatever the setting.
-    let on_cpu = targets.iter().any(|t| t.kind == Kind::Cpu);
-    let inside = if on_cpu { format!(", inside {}", system.inside) } else { String::new() };
-    let _ = writeln!(text, "{:<12}checkpoint {}{inside}, store {}", "policy", system.checkpoint, system.store);
+    let (checkpoint, inside, store) = (system.checkpoint, system.inside, system.store);
+    let _ = writeln!(text, "{:<12}checkpoint {checkpoint}, inside {inside}, store {store}", "policy");
     for target in targets {
         let setup = system.setup(target)?;
         match setup.planned(counts) {

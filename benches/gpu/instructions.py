@@ -153,19 +153,11 @@ def beyond(i):
     return any(f == "math.h" and a < n < b for f, n in i.chain)
 
 
-@functools.cache
-def up_load():
-    return line_of("angle_back.h", "load<4>\\(up, bars")
-
-
 def share(i):
     """How often an instruction runs where its statement does."""
     if first_layer(i):
         return 1 / 15
-    if beyond(i):
-        return BEYOND
-    # Two of four waves have columns of the angles' own update.
-    return 0.5 if ("angle_back.h", up_load()) in i.chain else 1
+    return BEYOND if beyond(i) else 1
 
 
 def mark_shared(code):

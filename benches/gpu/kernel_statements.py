@@ -124,9 +124,9 @@ def edge_backward(t, rows, r, some):
     ]
 
 
-def angles(t, how, g, m, own):
+def angles(t, how, g, m, own, sums=True):
     """What both angle kernels share: `g` receiving edges of m (or none), and `own` receiving edges projected together (or none; `how`: rows of a
-    thread, groups of columns)."""
+    thread, groups of columns); `sums`: whether messages are summed."""
     names = ("project_own", "stage_others", "stage_angles", "stage_ahead", "take_rows", "sum_messages")
     project, others, stage, ahead, take, add = (line_of("angle.h", f"DEVICE void {w}") for w in names)
     r = g * m
@@ -138,7 +138,8 @@ def angles(t, how, g, m, own):
         # Where tensor cores are, copies ahead take the place of that in all layers but the first.
         ("angle.h", ahead, only(g and t, Loop("LDGSTS", r * AP))),
         ("angle.h", take, only(g, Loop("", 0))),
-        ("angle.h", add, only(g, Warps("FFMA", math.ceil(g * EP / 128) * m * 4))),
+        ("angle.h", add, only(g and sums, Warps("FFMA", math.ceil(g * EP / 128) * m * 4))),
+        ("angle.h", line_of("angle.h", "DEVICE u32 second_before"), only(own, Loop("", 0))),
     ]
 
 
@@ -153,8 +154,8 @@ def angle_forward(t, rows, g, m, own):
         ("angle.h", L("angle.h", "u32 g = group_at", k), only(g, Loop("", 0))),
         *two_uses("angle.h", main, Product(t, AP, WA, g * m, tr, tall=4), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
         ("angle.h", L("angle.h", r"barrier\(\);", main), only(g, Loop("", 0))),
-        ("angle.h", last, only(own, Product(False, EP, EP, own, rows_of_thread(rows["R_SUMS"])))),
-        ("angle.h", L("angle.h", "if \\(only_angles \\|\\| !rest", main), None),
+        ("angle.h", last, only(own, Product(t, EP, EP, own, 1 if t else rows_of_thread(rows["R_SUMS"])))),
+        ("angle.h", L("angle.h", "if \\(part != ALL_PARTS \\|\\| !rest", main), None),
     ]
 
 
@@ -164,32 +165,30 @@ def angle_backward(t, rows, g, m, own):
     def L(pattern, after=0):
         return line_of(file, pattern, after)
 
-    wide_rows = rows_of_thread(rows["R_ANGLE_BACK"] // 2)
-    again, settle, k = L("^DEVICE void recompute"), L("DEVICE void settle_rows"), L(r"^KERNEL\w*\(angle_backward\)")
-    group, second, slopes = L("u32 g = group_at", k), L("Adjoint of S through", k), L("settle_rows\\(", k)
-    ends = L("adjoints of those that were projected together", slopes)
+    wide_rows, dots = rows_of_thread(rows["R_ANGLE_BACK"] // 2), EP // 8 if t else EP // 4
+    again, bars, k = L("^DEVICE void adjoints"), L("DEVICE void sum_bars"), L(r"^KERNEL\w*\(angle_backward\)")
+    group, own_rows = L("u32 g = group_at", k), 1 if rows["R_OWN"] < 16 else 2
+    ends = L("adjoints of those that were projected together", group)
     return [
-        *angles(t, (1 if rows["R_OWN"] < 8 else 2, 32), g, m, own),
+        *angles(t, (1 if rows["R_OWN"] < 8 else 2, 32), g, m, own, sums=False),
         ("angle.h", line_of("angle.h", "^KERNEL\\(angle_forward"), None),
-        *two_uses(file, again + 2, Product(t, AP, WA, r, tr, tall=4), (EP, AP), (wide_rows, 8)),
+        *two_uses(file, L("product_of_two", again), Product(t, AP, WA, r, tr, tall=4), (EP, AP), (wide_rows, 8)),
         # Five parts of the other edges, two receiving edges at a time (or one that is left), 24 threads each.
-        (file, settle, only(g, Warps("STS", 4 * math.ceil(m / 5) * math.ceil(g / 2) * 8))),
-        (file, L("Adjoint of a tile's angles", settle), None),
+        (file, bars, only(g, Warps("FADD", 4 * math.ceil(m / 5) * math.ceil(g / 2) * 16))),
+        (file, L("DEVICE void join_dots", bars), only(g, Warps("FADD", math.ceil(r / 32) * dots))),
+        (file, L("DEVICE void adjoint_of_sums", bars), only(own, Loop("STS", own * EP))),
+        (file, L("Adjoint of a tile's angles", bars), None),
         (file, k, only(own, Loop("", 0))),
-        (file, group, only(g, Loop("STS", g * EP))),
-        (file, second, only(g, Product(False, EP, EP, g, 1))),
-        (file, L("linear2_adjoint, EP", second) - 1, only(g, Product(False, EP, EP, g, 1))),
-        (file, L("u32 rows = rows_of", second), only(g, Loop("", 0))),
-        (file, L("B . S_bar of each row", k), only(g, Warps("FFMA", math.ceil(g * math.ceil(m / 2) / 32) * 2 * EP))),
-        (file, slopes, only(g, Loop("", 0))),
-        (file, L("v of the other edges, a", slopes), only(g, Warps("DFMA", math.ceil(m / 32) * g))),
-        (file, L("at < g \\* 8", slopes), only(g, Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8)))),
-        (file, L("e < g; e \\+= THREADS", slopes), only(g, Warps("DADD", 8))),
-        (file, L("at < g \\* wa; at", slopes), only(g, Loop("LDS", 5 * g * WA))),
-        (file, L("product<TR", slopes), only(g, Product(t, WA, AP, r, wide_rows, 8))),
+        (file, L("product_rows<R_OWN", k), only(own, Product(False, EP, EP, own, own_rows))),
+        (file, group, only(g, Loop("", 0))),
+        (file, L("v of the other edges, a", group), only(g, Warps("DFMA", math.ceil(m / 32) * g))),
+        (file, L("at < g \\* 8", group), only(g, Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8)))),
+        (file, L("at < g \\* wa; at", group), only(g, Loop("LDS", 5 * g * WA))),
+        (file, L("product<TR", group), only(g, Product(t, WA, AP, r, wide_rows, 8))),
+        (file, L("e < g; e \\+= THREADS", group), only(g, Warps("DADD", 8))),
         (file, ends, only(own, Loop("FADD", own * WA))),
         (file, L("own_adjoint, EC", ends) - 1, only(own, Product(False, WA, EC, own, rows_of_thread(rows["R_OWN"] // 2), 8))),
-        (file, L("centre_bar\\[ci", slopes), None),
+        (file, L("centre_bar\\[ci", group), None),
     ]
 
 

@@ -323,9 +323,14 @@ impl SharedNumbers {
         // `AHEAD` of the text.
         let ahead = shape.store == 0 && matches!(shape.products, Products::Tf32 | Products::Tf32x3);
         let places = if ahead { 2 } else { 1 };
-        // `PARTS_OF_F` of angle_back.h, for every receiving edge where the rows of messages have no room for them.
-        let fit = 8 * ep >= ep + ap;
-        let parts = (THREADS * 4 / (ep + ap)).min(8 * ep / (ep + ap)).max(1) * if fit { 1 } else { r.second };
+        // `PARTS_OF_F` and `DOTS` of angle_back.h.
+        let parts = (THREADS * 4 / (ep + ap)).min(8 * ep / (ep + ap)).max(1);
+        let dots = ep
+            / match shape.products {
+                Products::Plain => 4,
+                Products::Mfma => 2,
+                Products::Tf32 | Products::Tf32x3 => 8,
+            };
         // `SUM_PARTS`, `MOMENT_PARTS`, `BAR_PARTS` of edge.h.
         let sums = if mp <= THREADS { 4 } else { 1 };
         let [moments, bars] = [ep + np, mp + ep].map(|width| if width / 2 <= THREADS { 2 } else { 1 });
@@ -335,14 +340,13 @@ impl SharedNumbers {
             edge_projections: r.edge * es,
             edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es)) + bars * (mp + ep) + mp,
             angle_forward: r.angle * (places * aps + es + 2) + r.sums * (es + ws),
-            angle_backward: r.angle_back * (places * aps + es + ws + 1)
+            angle_backward: r.angle_back * (places * aps + ws + dots + PAD + 1)
                 // Two numbers of 8 bytes for each row.
                 + r.angle_back * if shape.double { 2 } else { 4 }
-                + r.second * 2 * es
-                + r.own * 2 * ws
+                + (2 * r.own * es).max(parts * r.second * (ep + ap))
+                + r.own * (es + 2 * ws + 1)
                 + ep
-                + ap
-                + parts * (ep + ap),
+                + ap,
             project: r.node * ns,
             node_update: r.node * (ns + np + gram + PAD),
             node_backward: r.node * (ns + gram + PAD),

@@ -1,6 +1,6 @@
 // Angles of a centre, one block a centre (specification 7.5 and its adjoint). The m x m block is worked on as flat rows (e, f): several
-// receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order. Products of receiving edges
-// are plain ones always: one or two rows would leave the tiles of matrix units empty, and forward and backward must agree.
+// receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order. Products of a few
+// receiving edges are plain ones always: they would leave the tiles of matrix units empty, and forward and backward must agree.
 
 // Which centre a block works on, and where its edges and angles begin: among all edges (`from`), in the tile's arrays of angles and of angle edges.
 // (In its arrays of edges, from - tile_edge, where tile_edge is first_edge[first_centre], read anew where it is needed.)
@@ -139,13 +139,26 @@ UNROLL
   barrier();
 }
 
-// Angles of a tile forward: S, the second message of every edge, the angles' own update. `only_angles`: nothing but the last. `rest`: edges
-// outside the angle set are still to be finished too.
+// Parts of `angle_forward`: S and what follows from it, the angles' own update, or of S the slopes of the second map alone.
+#define ALL_PARTS 0
+#define ONLY_ANGLES 1
+#define ONLY_SLOPES 2
+// Where slopes of the second map are kept for the adjoint: nowhere, for the angle edges of this tile, of all tiles.
+#define SECOND_NOWHERE 0
+#define SECOND_OF_TILE 1
+#define SECOND_OF_ALL 2
+// Angle edges before the tile's in an array of slopes.
+DEVICE u32 second_before(u32 where, IN(u32) first_pair, u32 first_centre) {
+  return where == SECOND_OF_ALL ? read_anew(first_pair, first_centre) : 0;
+}
+
+// Angles of a tile forward: S, the second message of every edge, the angles' own update. `rest`: edges outside the angle set are still to be
+// finished too.
 KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
                       IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, u32 first_edges, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias, IN(real) angle_weight,
                       IN(real) centre, u32 wc, u32 wd, IN(real) weight, u32 wa, IN(real) own_weight, IN(real) other, IN(real) r_angle,
-                      double keep, IN(real) linear2, IN(real) bias2, IN(real) r_second, u32 only_angles, u32 rest, IN(real) partial,
-                      OUT(stored) edges_out, OUT(stored) out, OUT(u16) too_large) {
+                      double keep, IN(real) linear2, IN(real) bias2, IN(real) r_second, u32 part, u32 rest, IN(real) partial,
+                      OUT(stored) edges_out, OUT(stored) out, u32 where, OUT(real) second, OUT(u16) too_large) {
   AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
   u32 from = t.from, m = t.m;
   u32 pair = t.pair;
@@ -157,7 +170,7 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
   LOCAL(real) y = own + R_SUMS * WAS;
   LOCAL(real) others_v = y + R_ANGLE;
   // Edges outside the angle set have the same message, or one that their own feature makes.
-  u32 last = only_angles || SMOOTH ? m : t.ne;
+  u32 last = part != ALL_PARTS || SMOOTH ? m : t.ne;
   // Angles of the first group are asked for at once, those of each other one when work on the one before it begins.
   bool ahead = AHEAD && !first && m <= R_ANGLE;
   if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE, m, R_SUMS, m), angle, m, state);
@@ -166,13 +179,13 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
     u32 some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
     if (k0 < m)
       project_own<TR_WIDE(R_SUMS), 8>(own, s, m - k0 < R_SUMS ? m - k0 : R_SUMS, from + k0, first_edges, edges,
-                                      read_anew(first_edge, first_centre), geometry, edge_weight, edge_bias, wa, own_weight, centre,
-                                      u64(read_anew(turns, first_centre + block())) * wc + wd);
+                                      read_anew(first_edge, first_centre), geometry, edge_weight, edge_bias, part == ONLY_SLOPES ? EP : wa,
+                                      own_weight, centre, u64(read_anew(turns, first_centre + block())) * wc + wd);
     u32 tile_edge = read_anew(first_edge, first_centre);
     for (u32 at = thread_anew(); at < some * EP; at += THREADS) {
       u32 row = k0 + at / EP, c = at % EP;
       real x = real(0);
-      if (!SMOOTH && !only_angles && row >= m)
+      if (!SMOOTH && part == ALL_PARTS && row >= m)
         x = first_edges ? embed_edge(geometry[u64(from + row) * G + G_X], c, edge_weight, edge_bias).value
                         : unpack(edges[u64(from + row - tile_edge) * EP + c]);
       s[at / EP * EPS + c] = x;
@@ -187,7 +200,7 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
         take_rows(ahead, R_ANGLE, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
                   vector, distance, angle_weight);
         product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, TILES_OF(R_ANGLE)>(
-              rows_of(q), AP, only_angles ? EP : 0, EP, wa, weight, WA, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
+              rows_of(q), AP, part == ONLY_ANGLES ? EP : 0, EP, part == ONLY_SLOPES ? EP : wa, weight, WA, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
                 plus(x, own, (k % R_SUMS + e) * WAS + c);
                 plus(x, other, u64(pair + f0 + f) * wa + c);
@@ -207,7 +220,7 @@ UNROLL
                 store_packed<x.N>(out, (angle + ((k + e) * m + f0 + f)) * AP + c - EP, x.v, too_large);
               });
         barrier();
-        if (!only_angles) {
+        if (part != ONLY_ANGLES) {
           sum_messages(s + k % R_SUMS * EPS, q, from, geometry, others_v, message);
           barrier();
         }
@@ -221,15 +234,17 @@ UNROLL
     k0 = (k - 1) / R_SUMS * R_SUMS;
     some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
 #endif
-    if (!only_angles) {
-      u32 tile_edge = read_anew(first_edge, first_centre);
-      product_rows<TR_OF(R_SUMS), LANES_C>(
+    if (part != ONLY_ANGLES) {
+      u32 tile_edge = read_anew(first_edge, first_centre), before = pair + second_before(where, first_pair, first_centre);
+      product<PRODUCTS != PLAIN ? 1 : TR_OF(R_SUMS)>(
           some, EP, 0, EP, linear2, EP, Factors{s, EPS},
           LAMBDA(u32 r, u32 c, auto x) {
             u64 at = u64(from + k0 + r - tile_edge) * EP + c;
-            real scale[x.N], old[x.N];
+            real scale[x.N], old[x.N], slopes[x.N];
             plus(x, bias2, c);
-            activate<x.N>(x.v);
+            activate<x.N>(x.v, slopes);
+            if (where != SECOND_NOWHERE && k0 + r < m) store<x.N>(second, u64(before + k0 + r) * EP + c, slopes);
+            if (part == ONLY_SLOPES) return;
             load<x.N>(scale, r_second, c);
             load<x.N>(old, partial, at);
 UNROLL
@@ -239,7 +254,7 @@ UNROLL
     }
     barrier();
   }
-  if (only_angles || !rest) return;
+  if (part != ALL_PARTS || !rest) return;
   u32 tile_edge = read_anew(first_edge, first_centre), end = read_anew(first_edge, read_anew(turns, first_centre + block()) + 1) - from;
   for (u32 at = last * EP + thread_anew(); at < end * EP; at += THREADS) {
     u32 c = at % EP;

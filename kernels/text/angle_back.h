@@ -1,65 +1,88 @@
-// Adjoint of the angles of a centre, one block a centre (specification 7.5), with the rows of angle.h. Messages and slopes are computed again.
+// Adjoint of the angles of a centre, one block a centre (specification 7.5), with the rows of angle.h. Messages and slopes are computed again, but
+// for the slopes of the second map: the forward pass leaves them, or `angle_forward` has made them again (ONLY_SLOPES).
 
-// Pre-activations of the rows, activated: messages to the edge, and slopes of all columns.
-DEVICE void recompute(AngleRows q, u32 wa, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
-                      LOCAL(real) message, LOCAL(real) slope) {
-  product_of_two<TR_OF(R_ANGLE_BACK), TR_WIDE(R_ANGLE_BACK), 8, TILES_OF(R_ANGLE_BACK)>(
+// Columns of a message whose products with the adjoint of S one lane sums: those that it has of a row.
+#if PRODUCTS == PLAIN
+#define DOT 4
+#elif PRODUCTS == MFMA
+#define DOT 2
+#else
+#define DOT 8
+#endif
+#define DOTS (EP / DOT)
+#define DOTSS (DOTS + PAD)
+// Rows of a thread; lanes of matrix units always have DOT columns.
+#define TR_BACK (PRODUCTS == PLAIN || TR_OF(R_ANGLE_BACK) > 1 ? TR_OF(R_ANGLE_BACK) : 2)
+
+// Adjoints of the rows' pre-activations into `bars`, from the messages made again, the adjoint `s` of S and that of the angles; of B . S_bar of
+// each row the sums over DOT columns into `dots`.
+DEVICE void adjoints(AngleRows q, u32 wa, u32 m, u64 angle, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
+                     LOCAL(real) s, LOCAL(real) own_v, LOCAL(real) others_v, IN(real) r_angle, OUT(real) a_bar, LOCAL(real) dots,
+                     LOCAL(real) bars) {
+  product_of_two<TR_BACK, TR_WIDE(R_ANGLE_BACK), 8, TILES_OF(R_ANGLE_BACK)>(
       rows_of(q), AP, 0, EP, wa, weight, WA, a, LAMBDA(u32 r, u32 c, auto x) {
         u32 e = edge_in(q, r), f = r - e * q.span;
         plus(x, own, e * WAS + c);
         plus(x, others, (q.f0 + f) * wa + c);
-        real slopes[x.N];
+        real slopes[x.N], t[x.N], dot = real(0), both = real(own_v[e]) * others_v[f];
         activate<x.N>(x.v, slopes);
-        store<x.N>(slope, r * WAS + c, slopes);
-        store<x.N>(message, r * EPS + c, x.v);
+        load<x.N>(t, s, e * EPS + c);
+UNROLL
+        for (int j = 0; j < x.N; j++) {
+          dot = fma_(x.v[j], t[j], dot);
+          slopes[j] *= t[j] * both;
+        }
+        store<x.N>(bars, r * WAS + c, slopes);
+        dots[r * DOTSS + c / DOT] = dot;
       },
       LAMBDA(u32 r, u32 c, auto x) {
         u32 e = edge_in(q, r), f = r - e * q.span;
         plus(x, own, e * WAS + c);
         plus(x, others, (q.f0 + f) * wa + c);
+        const int H = x.N < 4 ? x.N : 4;
         real slopes[x.N];
         activate<x.N>(x.v, slopes);
-        store<x.N>(slope, r * WAS + c, slopes);
+        u64 at = (angle + u64(q.k + e) * m + q.f0 + f) * AP + c - EP;
+UNROLL
+        for (int h = 0; h < x.N; h += H) {
+          real up[H], scale[H];
+          load<H>(up, a_bar, at + h);
+          load<H>(scale, r_angle, c - EP + h);
+UNROLL
+          for (int j = 0; j < H; j++) up[j] = slopes[h + j] * (scale[j] * up[j]);
+          store<H>(bars, r * WAS + c + h, up);
+        }
       });
 }
 
 // Other edges go to so many threads in turn, by their number; sums over them are made by each and joined in order. A constant of the widths: as
-// many as there are threads for, and room for their sums in the rows of messages (an eighth of which are receiving edges, `Rows`).
+// many as there are threads for, in no more room than eight messages have for each receiving edge.
 #define PARTS_OF_F parts_of_f(THREADS * 4 / WA, 8 * EP / WA)
-#define PARTS_FIT (8 * EP >= WA)
 DEVICE constexpr u32 parts_of_f(u32 threads, u32 room) { return threads < 1 || room < 1 ? 1 : threads < room ? threads : room; }
+// Numbers of the place that receiving edges are staged in, for two products, and sums over f are left in.
+#define ROOM larger_of(2 * R_OWN * EPS, PARTS_OF_F * R_SECOND * WA)
+DEVICE constexpr u32 larger_of(u32 a, u32 b) { return a > b ? a : b; }
 
-// Slopes of the rows become adjoints of their pre-activations; those of the other edges' projections join `other_bar` (from the centre's first
-// receiving edge on), those of the receiving edges' are summed over f into `parts` (part, receiving edge, column; they go on where !whole).
-DEVICE void settle_rows(AngleRows q, u32 f0, bool whole, u32 wa, u32 from, u32 m, u64 angle, u32 pair, IN(real) geometry, LOCAL(real) others,
-                        LOCAL(real) s, IN(real) r_angle, OUT(real) a_bar, LOCAL(real) slope, LOCAL(real) parts, OUT(real) other_bar) {
-  // Threads of the edge's columns first, then those of the angle's: few waves have both.
-  const u32 PARTS = PARTS_OF_F, OF_EDGE = PARTS * (EP / 4);
-  for (u32 at = thread_anew(); at < PARTS * (wa / 4); at += THREADS) {
-    bool to_edge = at < OF_EDGE;
-    u32 part = to_edge ? at / (EP / 4) : (at - OF_EDGE) / (AP / 4), first = (part + PARTS - f0 % PARTS) % PARTS;
-    u32 c = to_edge ? at % (EP / 4) * 4 : EP + (at - OF_EDGE) % (AP / 4) * 4;
+// The thread's number where thread `first` is number 0.
+DEVICE u32 thread_from(u32 first) { return (thread_anew() + THREADS - first) % THREADS; }
+
+// Sums of the rows' adjoints: over receiving edges into those of the other edges' projections (`other_bar`, from the centre's first receiving
+// edge on), over f into `parts` (part, receiving edge, column; they go on where f0).
+DEVICE void sum_bars(AngleRows q, u32 wa, u32 pair, LOCAL(real) bars, LOCAL(real) parts, OUT(real) other_bar) {
+  const u32 PARTS = PARTS_OF_F;
+  for (u32 at = thread_anew() * 4; at < PARTS * wa; at += THREADS * 4) {
+    u32 part = row_at(at, wa), c = at - part * wa, first = (part + PARTS - q.f0 % PARTS) % PARTS;
     for (u32 e = 0; e < q.edges; e += 2) {
       u32 two = e + 1 < q.edges ? 2 : 1;
-      real t[2][4], sum[2][4];
+      real sum[2][4];
 UNROLL
       for (u32 i = 0; i < 2; i++) {
-        u32 b = i < two ? e + i : e;
-        if (to_edge) {
-          real v = geometry[u64(from + q.k + b) * G + G_V];
-          load<4>(t[i], s, b * EPS + c);
-UNROLL
-          for (int j = 0; j < 4; j++) t[i][j] *= v;
-        } else {
-          load<4>(t[i], r_angle, c - EP);
-        }
 UNROLL
         for (int j = 0; j < 4; j++) sum[i][j] = real(0);
-        if (f0 && i < two) load<4>(sum[i], parts, (part * q.edges + b) * wa + c);
+        if (q.f0 && i < two) load<4>(sum[i], parts, (part * q.edges + e + i) * wa + c);
       }
-      LOCAL(real) rows = slope + e * q.span * WAS + c;
-      OUT(real) bars = to_edge ? a_bar : a_bar + ((angle + u64(q.k + e) * m + f0) * AP + c - EP);
-      OUT(real) all_bars = other_bar + (u64(pair + f0) * wa + c);
+      LOCAL(real) rows = bars + e * q.span * WAS + c;
+      OUT(real) all_bars = other_bar + (u64(pair + q.f0) * wa + c);
 UNROLL_NOT
       for (u32 f = first; f < q.span; f += PARTS) {
         real all[4] = {real(0), real(0), real(0), real(0)};
@@ -67,21 +90,13 @@ UNROLL_NOT
 UNROLL
         for (u32 i = 0; i < 2; i++) {
           if (i >= two) continue;
-          real z[4], up[4];
+          real z[4];
           load<4>(z, rows, (i * q.span + f) * WAS);
-          if (to_edge) {
-UNROLL
-            for (int j = 0; j < 4; j++) up[j] = others[f];
-          } else {
-            load<4>(up, bars, (i * m + f) * AP);
-          }
 UNROLL
           for (int j = 0; j < 4; j++) {
-            z[j] *= t[i][j] * up[j];
             sum[i][j] += z[j];
             all[j] += z[j];
           }
-          store<4>(rows, (i * q.span + f) * WAS, z);
         }
         store<4>(all_bars, f * wa, all);
       }
@@ -92,6 +107,37 @@ UNROLL
   }
 }
 
+// B . S_bar of the rows, from the sums over DOT columns in their order: what S owes to the switch values.
+template <class Y> DEVICE void join_dots(Y y, u32 rows, LOCAL(real) dots) {
+  const int W = DOTS % 4 ? 2 : 4;
+  for (u32 r = thread_anew(); r < rows; r += THREADS) {
+    real x = real(0);
+UNROLL_TWO
+    for (u32 d = 0; d < DOTS; d += W) {
+      real part[W];
+      load<W>(part, dots, r * DOTSS + d);
+UNROLL
+      for (int j = 0; j < W; j++) x += part[j];
+    }
+    y[r] = double(x) * ANGLE_ROOT;
+  }
+}
+
+// Adjoint of S of receiving edges k .. k + some through the second map, by way of `staged`; `second`: the slopes of the map from edge k on.
+DEVICE void adjoint_of_sums(LOCAL(real) s, LOCAL(real) staged, u32 some, IN(real) second, IN(real) e_bar, IN(real) r_second) {
+UNROLL_NOT
+  for (u32 at = thread_anew() * 4; at < some * EP; at += THREADS * 4) {
+    u32 r = at / EP, c = at % EP;
+    real x[4], up[4], scale[4];
+    load<4>(x, second, at);
+    load<4>(up, e_bar, at);
+    load<4>(scale, r_second, c);
+UNROLL
+    for (int j = 0; j < 4; j++) x[j] *= scale[j] * up[j];
+    store<4>(staged, r * EPS + c, x);
+  }
+}
+
 // Adjoint of a tile's angles. In: adjoint of the edges leaving the layer (none where `starts`: the angles of the layer above do not
 // reach the energy) and of the angles. Out: a_bar in place, adjoints of the angle edges as receiving ones (EC wide), of their projections
 // as the other edge, of the centre's columns, of v; s_bar of edges outside the angle set, where they have one.
@@ -99,7 +145,7 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
                        IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, u32 first_edges, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias,
                        IN(real) angle_weight, IN(real) centre, u32 wc, u32 wd, IN(real) weight, IN(real) adjoint, u32 wa,
                        IN(real) own_weight, IN(real) own_adjoint, IN(real) other, IN(real) r_angle, double keep, IN(real) linear2, IN(real) linear2_adjoint,
-                       IN(real) bias2, IN(real) r_second, IN(real) e_bar, OUT(real) a_bar, OUT(real) own_bar, OUT(real) other_bar,
+                       IN(real) bias2, IN(real) r_second, u32 where, IN(real) second, IN(real) e_bar, OUT(real) a_bar, OUT(real) own_bar, OUT(real) other_bar,
                        OUT(real) s_bar, OUT(real) centre_bar, OUT(double) geometry_bar) {
   AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
   u32 from = t.from, ne = t.ne, m = t.m;
@@ -109,135 +155,93 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   LOCAL(double) y = shared_at<double>(0);
   LOCAL(double) v_sums = y + R_ANGLE_BACK;
   LOCAL(real) places = shared_at<real>(16 * R_ANGLE_BACK);
-  LOCAL(real) message = places + (AHEAD ? 2 : 1) * R_ANGLE_BACK * APS;
-  LOCAL(real) slope = message + R_ANGLE_BACK * EPS;
-  LOCAL(real) s = slope + R_ANGLE_BACK * WAS;
-  LOCAL(real) p = s + R_SECOND * EPS;
-  // Projections of R_OWN receiving edges, their adjoints, and the sums of these for the centre.
-  LOCAL(real) own = p + R_SECOND * EPS;
+  LOCAL(real) bars = places + (AHEAD ? 2 : 1) * R_ANGLE_BACK * APS;
+  LOCAL(real) dots = bars + R_ANGLE_BACK * WAS;
+  LOCAL(real) room = dots + R_ANGLE_BACK * DOTSS;
+  // Of R_OWN receiving edges: adjoints of S, projections, their adjoints; and the sums of these for the centre.
+  LOCAL(real) s = room + ROOM;
+  LOCAL(real) own = s + R_OWN * EPS;
   LOCAL(real) bar = own + R_OWN * WAS;
   LOCAL(real) sum = bar + R_OWN * WAS;
   LOCAL(real) others_v = sum + WA;
+  LOCAL(real) own_v = others_v + R_ANGLE_BACK;
   bool updates = wa > EP;
   // Of this centre.
   IN(real) others = other + u64(pair) * wa;
   for (u32 c = thread_anew(); c < wa; c += THREADS) sum[c] = real(0);
-  barrier();
-  bool whole = m <= R_ANGLE_BACK;
-  bool ahead = AHEAD && !first && whole;
+  bool ahead = AHEAD && !first && m <= R_ANGLE_BACK;
   if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE_BACK, m, R_OWN, R_SECOND), angle, m, state);
   u32 place = 0;
-  // Messages are no longer wanted when these sums are made, unless they are made again for the next other edges.
-  LOCAL(real) parts = whole && PARTS_FIT ? message : others_v + R_ANGLE_BACK;
   for (u32 k = 0; k < m;) {
-    if (k % R_OWN == 0)
-      project_own<R_OWN < 8 ? 1 : 2, 32>(own, message, m - k < R_OWN ? m - k : R_OWN, from + k, first_edges, edges,
-                                         read_anew(first_edge, first_centre), geometry, edge_weight, edge_bias, wa, own_weight, centre,
-                                         u64(read_anew(turns, first_centre + block())) * wc + wd);
+    if (k % R_OWN == 0) {
+      u32 some = m - k < R_OWN ? m - k : R_OWN, tile_edge = read_anew(first_edge, first_centre);
+      LOCAL(real) staged = room + R_OWN * EPS;
+      adjoint_of_sums(s, staged, some, second + u64(pair + second_before(where, first_pair, first_centre) + k) * EP,
+                      e_bar + u64(from + k - tile_edge) * EP, r_second);
+      for (u32 e = thread_anew(); e < some; e += THREADS) own_v[e] = geometry[u64(from + k + e) * G + G_V];
+      project_own<R_OWN < 8 ? 1 : 2, 32>(own, room, some, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa,
+                                         own_weight, centre, u64(read_anew(turns, first_centre + block())) * wc + wd);
+      product_rows<R_OWN < 16 ? 1 : 2, LANES_C>(
+          some, EP, 0, EP, linear2_adjoint, EP, Factors{staged, EPS},
+          LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
+    }
     u32 g = group_at(k, R_ANGLE_BACK, m, R_OWN, R_SECOND);
-    for (u32 at = thread_anew(); at < g * EP; at += THREADS) s[at / EP * EPS + at % EP] = real(0);
-    // Twice over the rows: the sum S of the receiving edges, then, once its adjoint is known, all that depends on it. Rows that fit together
-    // stay where they are in between. One loop, so that the text of a pass is there once: instructions have a cache, too.
+    for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
+      AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
+      LOCAL(real) a = places + place;
+      take_rows(ahead, R_ANGLE_BACK, R_OWN, R_SECOND, a, places + (R_ANGLE_BACK * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
+                vector, distance, angle_weight);
+      adjoints(q, wa, m, angle, weight, Factors{a, APS}, own + k % R_OWN * WAS, others, s + k % R_OWN * EPS, own_v + k % R_OWN, others_v, r_angle,
+               a_bar, dots, bars);
+      barrier();
+      join_dots(y, rows_of(q), dots);
+      sum_bars(q, wa, pair, bars, room, other_bar);
+      barrier();
+      // v of the other edges, a thread each; of the receiving ones, eight threads each (their number divides that of the rows, so a part is
+      // the same sum however many rows there are). Few threads have any of it, so each loop begins with others.
+      for (u32 f = thread_anew(); f < q.span; f += THREADS) {
+        double x = geometry_bar[u64(from + f0 + f) * GB + 5];
 UNROLL_NOT
-    for (u32 pass = 0; pass < 2; pass++) {
-      if (pass) {
-        // Adjoint of S through the second map.
-        u32 tile_edge = read_anew(first_edge, first_centre);
-        product_rows<1, LANES_C>(
-            g, EP, 0, EP, linear2, EP, Factors{s, EPS},
-            each(LAMBDA(u32 r, u32 c, real x) {
-              p[r * EPS + c] = r_second[c] * e_bar[u64(from + k + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
-            }));
-        barrier();
-        product_rows<1, LANES_C>(
-            g, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
-            LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
-        barrier();
+        for (u32 e = 0; e < g; e++) x = fma_(y[e * q.span + f], double(real(own_v[k % R_OWN + e])), x);
+        geometry_bar[u64(from + f0 + f) * GB + 5] = x;
       }
-      for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
-        AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
-        u32 rows = rows_of(q);
-        if (!pass || !whole) {
-          LOCAL(real) a = places + place;
-          take_rows(ahead, R_ANGLE_BACK, R_OWN, R_SECOND, a, places + (R_ANGLE_BACK * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
-                    vector, distance, angle_weight);
-          recompute(q, wa, weight, Factors{a, APS}, own + k % R_OWN * WAS, others, message, slope);
-          barrier();
-        }
-        if (!pass) {
-          sum_messages(s, q, from, geometry, others_v, message);
-          barrier();
-          continue;
-        }
-        // B . S_bar of each row, two of a receiving edge by a thread.
-        u32 half = (q.span + 1) / 2;
-        for (u32 at = thread_anew(); at < g * half; at += THREADS) {
-          u32 e = at / half, f = (at - e * half) * 2, r = e * q.span + f, two = f + 1 < q.span ? 1 : 0;
-          real x[2] = {real(0), real(0)};
-UNROLL_TWO
-          for (u32 c = 0; c < EP; c += 4) {
-            real b[2][4], t[4];
-            load<4>(t, s, e * EPS + c);
-UNROLL
-            for (u32 k = 0; k < 2; k++) {
-              load<4>(b[k], message, (r + k * two) * EPS + c);
-UNROLL
-              for (u32 i = 0; i < 4; i++) x[k] = fma_(b[k][i], t[i], x[k]);
-            }
-          }
-          y[r] = double(x[0]) * ANGLE_ROOT;
-          if (two) y[r + 1] = double(x[1]) * ANGLE_ROOT;
-        }
-        barrier();
-        settle_rows(q, f0, whole, wa, from, m, angle, pair, geometry, others_v, s, r_angle, a_bar, slope, parts, other_bar);
-        // v of the other edges, a thread each; of the receiving ones, eight threads each (their number divides that of the rows, so a part is
-        // the same sum however many rows there are).
-        for (u32 f = thread_anew(); f < q.span; f += THREADS) {
-          double x = geometry_bar[u64(from + f0 + f) * GB + 5];
+      for (u32 at = thread_from(THREADS / 4); at < g * 8; at += THREADS) {
+        double x = f0 ? double(v_sums[at]) : 0.0;
 UNROLL_NOT
-          for (u32 e = 0; e < g; e++) x = fma_(y[e * q.span + f], double(geometry[u64(from + k + e) * G + G_V]), x);
-          geometry_bar[u64(from + f0 + f) * GB + 5] = x;
-        }
-        for (u32 at = thread_anew(); at < g * 8; at += THREADS) {
-          double x = f0 ? double(v_sums[at]) : 0.0;
-UNROLL_NOT
-          for (u32 f = at % 8; f < q.span; f += 8) x = fma_(y[at / 8 * q.span + f], double(real(others_v[f])), x);
-          v_sums[at] = x;
-        }
-        barrier();
-        if (f0 + q.span == m) {
-          for (u32 e = thread_anew(); e < g; e += THREADS) {
-            double x = geometry_bar[u64(from + k + e) * GB + 4];
-UNROLL_NOT
-            for (u32 i = 0; i < 8; i++) x += v_sums[e * 8 + i];
-            geometry_bar[u64(from + k + e) * GB + 4] = x;
-          }
-          for (u32 at = thread_anew() * 4; at < g * wa; at += THREADS * 4) {
-            u32 e = row_at(at, wa), c = at - e * wa;
-            real x[4], z[4];
-            load<4>(x, parts, at);
-            for (u32 i = 1; i < PARTS_OF_F; i++) {
-              load<4>(z, parts, i * g * wa + at);
+        for (u32 f = at % 8; f < q.span; f += 8) x = fma_(y[at / 8 * q.span + f], double(real(others_v[f])), x);
+        v_sums[at] = x;
+      }
+      if (f0 + q.span == m)
+        for (u32 at = thread_from(THREADS / 2) * 4; at < g * wa; at += THREADS * 4) {
+          u32 e = row_at(at, wa), c = at - e * wa;
+          real x[4], z[4];
+          load<4>(x, room, at);
+          for (u32 i = 1; i < PARTS_OF_F; i++) {
+            load<4>(z, room, i * g * wa + at);
 UNROLL
-              for (int j = 0; j < 4; j++) x[j] += z[j];
-            }
-            store<4>(bar, (k % R_OWN + e) * WAS + c, x);
+            for (int j = 0; j < 4; j++) x[j] += z[j];
           }
+          store<4>(bar, (k % R_OWN + e) * WAS + c, x);
         }
       product<TR_WIDE(R_ANGLE_BACK), 8>(
-            rows, wa, 0, AP, adjoint, AP, Factors{slope, WAS},
-            LAMBDA(u32 r, u32 c, auto x) {
-              u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
-              if (updates) {
-                real old[x.N];
-                load<x.N>(old, a_bar, at);
+          rows_of(q), wa, 0, AP, adjoint, AP, Factors{bars, WAS},
+          LAMBDA(u32 r, u32 c, auto x) {
+            u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
+            if (updates) {
+              real old[x.N];
+              load<x.N>(old, a_bar, at);
 UNROLL
-                for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
-              }
-              store<x.N>(a_bar, at, x.v);
-            });
-        barrier();
-      }
+              for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
+            }
+            store<x.N>(a_bar, at, x.v);
+          });
+      barrier();
+    }
+    for (u32 e = thread_anew(); e < g; e += THREADS) {
+      double x = geometry_bar[u64(from + k + e) * GB + 4];
+UNROLL_NOT
+      for (u32 i = 0; i < 8; i++) x += v_sums[e * 8 + i];
+      geometry_bar[u64(from + k + e) * GB + 4] = x;
     }
     if (ahead) place = R_ANGLE_BACK * APS - place;
     k += g;
@@ -262,16 +266,16 @@ UNROLL
   for (u32 k0 = m; k0 < ne; k0 += R_SECOND) {
     u32 some = ne - k0 < R_SECOND ? ne - k0 : R_SECOND;
     barrier();
-    stage_edges(s, some, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias);
+    stage_edges(room, some, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product_rows<1, LANES_C>(
-        some, EP, 0, EP, linear2, EP, Factors{s, EPS},
+    product<1>(
+        some, EP, 0, EP, linear2, EP, Factors{room, EPS},
         each(LAMBDA(u32 r, u32 c, real x) {
-          p[r * EPS + c] = r_second[c] * e_bar[u64(from + k0 + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
+          s[r * EPS + c] = r_second[c] * e_bar[u64(from + k0 + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
         }));
     barrier();
     product_rows<1, LANES_C>(
-        some, EP, 0, EP, linear2_adjoint, EP, Factors{p, EPS},
+        some, EP, 0, EP, linear2_adjoint, EP, Factors{s, EPS},
         LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s_bar, u64(from + k0 + r - tile_edge) * EP + c, x.v); });
   }
 #endif

@@ -93,6 +93,12 @@ UNROLL
   }
 }
 
+// Which wave of a block takes the first unit of a product. Each of a multiprocessor's four schedulers has its own matrix unit and, as far as
+// anybody knows, one wave of every block: if the same waves went without where units are three or two, so would the same matrix units. Blocks
+// that are there together are about a hundred apart in their numbers, a multiple of four on many chips. (`product` begins a wave earlier than
+// `product_of_two`: with the one that three units of angles' 96 columns have left without.)
+DEVICE u32 turn_of_waves() { return block() + block() / 128; }
+
 template <bool value> struct Constant {
   enum { VALUE = value };
 };
@@ -108,7 +114,7 @@ DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stri
   const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = TR == 1 || PRODUCTS == MFMA ? 1 : TALL;
   const u32 N = M_RUN * TILES, STEPS = 4 / M_B;
   u32 columns = (c1 - c0 + WIDE - 1) / WIDE, units = (rows + BELOW * M_ROWS - 1) / (BELOW * M_ROWS) * columns;
-  for (u32 unit = thread_anew() / M_LANES; unit < units; unit += M_WAVES) {
+  for (u32 unit = (thread_anew() / M_LANES + turn_of_waves() + (TALL == 2)) % M_WAVES; unit < units; unit += M_WAVES) {
     u32 lane = thread_anew() % M_LANES;
     u32 r0 = unit / columns * BELOW * M_ROWS, cb = c0 + unit % columns * WIDE, left = rows - r0;
     u32 column = cb + right_column(lane) * TILES;

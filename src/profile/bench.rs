@@ -147,6 +147,7 @@ impl<'a> Bench<'a> {
             checkpoint: rules.checkpoint,
             spill: rules.spill,
             rebuild: rules.rebuild,
+            inside: rules.inside,
             rates: rules.rates.clone().or_else(|| base.rates.clone()),
             tile_edges: rules.tile_edges,
             ..base.clone()
@@ -205,7 +206,7 @@ impl<'a> Bench<'a> {
                     checkpoint: options.checkpoint,
                     spill: options.spill,
                     rebuild: options.rebuild,
-                    inside: Inside::Rebuild,
+                    inside: options.inside,
                     store: options.store,
                 };
                 Ok(smallest_feasible(&outline.problem(&found.census(rules.tile_edges), &terms))?)

@@ -54,6 +54,11 @@ impl Case<'_> {
         log: &Log,
     ) -> Result<(Rates, Option<Kept>)> {
         let mut rates = self.rates(bench, rules, free)?;
+        if self.engine.device().is_some() {
+            // Devices keep slopes in every step that has room, and no more.
+            bench.keep_rates(&rates).unwrap_or_else(|e| log.warn(&e));
+            return Ok((rates, None));
+        }
         let kept = self.inside(bench, rules, free, &rates)?;
         // Where there was no room to measure, what an earlier profile has found stays.
         let inside = kept.as_ref().map_or_else(|| bench.known_inside().to_vec(), |k| k.1.clone());
@@ -77,12 +82,9 @@ impl Case<'_> {
         Ok(Rates { rebuild: rebuilding.rebuild, rebuild_angles: rebuilding.rebuild_angles, ..whole })
     }
 
-    /// A step that keeps insides wherever the run's own budget has room beside the calculator that keeps none, and what they save. None on
-    /// GPUs, and where nothing more fits.
+    /// A step that keeps insides wherever the run's own budget has room beside the calculator that keeps none, and what they save. None where
+    /// nothing more fits.
     fn inside(&self, bench: &Bench, rules: &Rules, free: &Timed, rates: &Rates) -> Result<Option<(Kept, Vec<Work>)>> {
-        if self.engine.device().is_some() {
-            return Ok(None);
-        }
         let budget = self.engine.policy.bytes(Tier::Hbm).saturating_sub(free.calculator.peak_bytes()[0].1);
         if budget < bench.smallest(self, rules, &Slow::default())? {
             return Ok(None);

@@ -11,6 +11,7 @@ mod promises;
 
 mod faults;
 mod given;
+mod insides;
 mod placed;
 mod products;
 mod ranges;

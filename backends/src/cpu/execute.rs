@@ -7,7 +7,7 @@ use super::clock::{Clock, KernelTimes};
 use super::context::Embedding;
 use super::fit::{FitNet, FitScratch, FIT_BLOCK};
 use super::forecast::LEAST_TILE;
-use super::layout::{Layout, Tile};
+use super::layout::{with_insides, Layout, Tile};
 use super::memory::Memory;
 use super::scratch::Scratch;
 use super::simd::{Activator, Real};
@@ -115,7 +115,9 @@ impl<T: Real> Executor<T> {
             ([0, 1].map(|banks| buffers.bytes(shapes, c, banks)), scratch + other)
         };
         let number = std::mem::size_of::<T>() as u64;
-        Layout::new(shapes, number, options.tile_edges, &options.terms(), graph, &self.layout, held, threads)
+        let terms = options.terms();
+        let layout = Layout::new(shapes, number, options.tile_edges, &terms, graph, &self.layout, held, threads);
+        Layout { problem: with_insides(layout.problem, shapes, number, threads), ..layout }
     }
 
     /// The plan in force.

@@ -2,7 +2,7 @@
 
 use super::arithmetic::Arithmetic;
 use super::buffers::Buffers;
-use super::layout::{ask, capacity, cut, pairs_of, with_room, Tile};
+use super::layout::{ask, capacity, cut, pairs_of, with_insides, with_room, Tile};
 use super::scratch::Scratch;
 use super::simd::Real;
 use super::weights::LayerWeights;
@@ -183,6 +183,7 @@ impl Outline {
         let mut buffers = Buffers::<T>::default();
         let held = [0, 1].map(|banks| buffers.bytes(s, &c, banks));
         let scratch = threads * Scratch::<T>::bytes(s, c.centre_edges, c.centre_angle_edges) as u64;
-        ask(s, self.number, sizes, held, scratch + census.graph_bytes + self.weight_bytes, threads, terms)
+        let other = scratch + census.graph_bytes + self.weight_bytes;
+        with_insides(ask(s, self.number, sizes, held, other, threads, terms), s, self.number, threads)
     }
 }

@@ -86,7 +86,7 @@ impl Layout {
 
     /// What the planner is to be asked for a graph. Tiles that an earlier layout has too keep at least their capacities, so that fluctuating counts soon need no new plan.
     ///
-    /// `number` are the bytes of a number; `held` answers with the bytes of the buffers without and with one projection bank, and of
+    /// `number` are the bytes of a number; insides of layers are not asked for yet ([`with_insides`]). `held` answers with the bytes of the buffers without and with one projection bank, and of
     /// everything else in the first tier.
     pub fn new(
         s: &Shapes,
@@ -131,8 +131,10 @@ impl Layout {
         }
         let pairs = tiles.iter().map(|t| pairs_of(graph, t)).max().unwrap_or(0);
         capacity.tile_pairs = pairs_with_room(pairs);
+        capacity.pairs = pairs_with_room(pairs_of(graph, &(0..graph.atoms())));
         if same {
             capacity.tile_pairs = capacity.tile_pairs.max(before.capacity.tile_pairs);
+            capacity.pairs = capacity.pairs.max(before.capacity.pairs);
         }
         let (held, other) = held(&capacity);
         let problem = ask(s, number, sizes.clone(), held, other, threads, terms);
@@ -140,7 +142,7 @@ impl Layout {
     }
 }
 
-/// Room for the angle edges of a tile to fluctuate.
+/// Room for angle edges to fluctuate.
 pub(crate) fn pairs_with_room(pairs: usize) -> usize {
     if pairs == 0 {
         0
@@ -163,6 +165,7 @@ pub(crate) fn capacity(sizes: &[TileSize], centre_edges: usize, centre_angle_edg
         centre_edges: centre_edges + 8,
         centre_angle_edges: centre_angle_edges + 4,
         tile_pairs: 0,
+        pairs: 0,
         tile_angles: sizes.iter().map(|t| t.angles as usize).max().unwrap_or(0),
         angles: sizes.iter().map(|t| t.angles as usize).sum(),
     }
@@ -180,13 +183,35 @@ pub(crate) fn ask(
     terms: &Terms,
 ) -> Problem {
     let stored = terms.store.of(number as usize).bytes(number as usize) as u64;
+    let estimated = || Rates { inside: Vec::new(), ..estimate(s, number, threads) };
+    Problem {
+        layers: s.layers,
+        angles: (0..s.layers).map(|l| s.has_angles(l)).collect(),
+        edge_bytes: s.ep as u64 * number,
+        angle_bytes: s.ap as u64 * number,
+        stored_edge_bytes: s.ep as u64 * stored,
+        stored_angle_bytes: s.ap as u64 * stored,
+        fixed_bytes: held[0] + other,
+        bank_bytes: held[1] - held[0],
+        tiers: terms.tiers.clone(),
+        rates: terms.rates.clone().unwrap_or_else(estimated),
+        checkpoint: terms.checkpoint,
+        spill: terms.spill,
+        rebuild: terms.rebuild,
+        inside: terms.inside,
+        inside_bytes: Vec::new(),
+        tiles,
+    }
+}
+
+/// The question with what this backend keeps of insides.
+pub(crate) fn with_insides(mut problem: Problem, s: &Shapes, number: u64, threads: u64) -> Problem {
     let guess = estimate(s, number, threads);
-    let mut rates = terms.rates.clone().unwrap_or_else(|| guess.clone());
+    let rates = &mut problem.rates;
     // Bytes of nodes are few. Whether those of edges and angles come and go faster than they are made depends on the machine's memory and
     // on how many threads share it: somebody has to have measured that, or to have said so.
-    let measured = terms.rates.as_ref().is_some_and(|r| !r.inside.is_empty());
-    let known = terms.inside == Inside::Keep || measured;
-    let all: TileSize = tiles.iter().sum();
+    let known = problem.inside == Inside::Keep || !rates.inside.is_empty();
+    let all: TileSize = problem.tiles.iter().sum();
     if rates.inside.is_empty() {
         // On the scale of the rates that there are.
         let of = |l: usize| match guess.backward[l].seconds(&all) {
@@ -204,24 +229,8 @@ pub(crate) fn ask(
             [nodes, 0, 0]
         }
     };
-    Problem {
-        layers: s.layers,
-        angles: (0..s.layers).map(|l| s.has_angles(l)).collect(),
-        edge_bytes: s.ep as u64 * number,
-        angle_bytes: s.ap as u64 * number,
-        stored_edge_bytes: s.ep as u64 * stored,
-        stored_angle_bytes: s.ap as u64 * stored,
-        fixed_bytes: held[0] + other,
-        bank_bytes: held[1] - held[0],
-        tiers: terms.tiers.clone(),
-        rates,
-        checkpoint: terms.checkpoint,
-        spill: terms.spill,
-        rebuild: terms.rebuild,
-        inside: terms.inside,
-        inside_bytes: (0..s.layers).map(inside).collect(),
-        tiles,
-    }
+    problem.inside_bytes = (0..s.layers).map(inside).collect();
+    problem
 }
 
 /// Cuts the centres into tiles of at most `largest` edges (a centre with more is a tile of its own).

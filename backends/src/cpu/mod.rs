@@ -121,7 +121,7 @@ pub struct Terms {
     pub spill: Permission,
     /// Whether states may be rebuilt.
     pub rebuild: Permission,
-    /// Whether insides of layers are kept; on a GPU they never are.
+    /// Whether insides of layers are kept.
     pub inside: Inside,
     /// How states are stored.
     pub store: Store,

@@ -4,13 +4,14 @@ use super::array::Writer;
 use super::buffers::{Buffers, Extent};
 use super::fit::FitArrays;
 use super::neighbours::list_bytes;
+use super::second;
 use super::weights::ModelArrays;
 use super::{tile_choices, LEAST_TILE};
 use crate::cpu::layout::{ask, capacity, pairs_with_room, with_room};
 use crate::cpu::{Arithmetic, Census, PrecisionChoice, Terms};
 use crate::network::Shapes;
 use weir_engine::model::Model;
-use weir_engine::plan::placement::{plan, Inside, Plan, PlanError, Problem, TileSize};
+use weir_engine::plan::placement::{plan, Plan, PlanError, Problem, TileSize};
 use weir_kernels::Products;
 
 /// A model as the planner sees it on a GPU: widths, and the bytes of its weights there.
@@ -88,7 +89,12 @@ impl GpuOutline {
         let x = Extent { tiles: most_tiles(total.edges, census.tile_edges, total.atoms), keeps_moments, ..self.extent };
         let held = [0, 1].map(|banks| Buffers::new(0, s, &c, &x, &self.fit, banks).1);
         let other = self.weight_bytes + list_bytes(total.atoms, census.list_pairs, x.types);
-        ask(s, number, sizes, held, other, 1, &Terms { inside: Inside::Rebuild, ..terms.clone() })
+        second::asked(
+            ask(s, number, sizes, held, other, 1, terms),
+            s,
+            number,
+            pairs_with_room(census.angle_edges as usize),
+        )
     }
 }
 

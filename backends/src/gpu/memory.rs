@@ -9,7 +9,7 @@ use thiserror::Error;
 use weir_allocators::kind::{AllocError, Kind, Region, Tier};
 use weir_allocators::stream::Record;
 use weir_engine::backend::ComputeError;
-use weir_engine::plan::placement::{Op, Place, Program, Slot, SlotId, Ticket};
+use weir_engine::plan::placement::{InsideSlot, Op, Place, Program, Slot, SlotId, Ticket};
 
 /// What stands behind a slow tier.
 #[derive(Clone)]
@@ -146,6 +146,7 @@ pub struct Arenas {
     /// The tier that is a file, where states lie in one.
     disk: Option<(u8, Disk)>,
     slots: Vec<Slot>,
+    inside: Vec<InsideSlot>,
     tickets: Vec<Mark>,
     /// Where copies begin, for a profile.
     begins: Vec<Mark>,
@@ -190,6 +191,7 @@ impl Arenas {
             arenas,
             disk,
             slots: program.slots.clone(),
+            inside: program.inside.clone(),
             tickets: tickets?,
             begins: begins?,
             kinds: tiers.iter().map(TierMemory::tier).collect(),
@@ -209,6 +211,12 @@ impl Arenas {
             Place::Slot(id) => self.array(id),
             Place::None | Place::Initial => Array::NONE,
         }
+    }
+
+    /// A part of a layer's inside, where the plan keeps it.
+    pub fn inside(&self, layer: usize, part: usize) -> Option<Array> {
+        let slot = self.inside.iter().find(|s| (s.layer, s.part) == (layer, part))?;
+        Some(Array { at: self.arenas[0].base() + slot.offset, bytes: slot.bytes })
     }
 
     /// Queues a copy between tiers behind everything computed so far.

@@ -21,6 +21,7 @@ mod memory;
 mod native;
 mod neighbours;
 mod rates;
+mod second;
 mod shape;
 mod staging;
 mod tiers;
@@ -73,6 +74,8 @@ pub struct GpuOptions {
     pub products: Products,
     /// Which layer inputs are kept.
     pub checkpoint: Checkpoint,
+    /// Whether the slopes of second maps are kept where the plan leaves room.
+    pub inside: Inside,
     /// How states are stored.
     pub store: Store,
     /// Whether kept states may leave the first tier.
@@ -119,6 +122,7 @@ impl Default for GpuOptions {
             precision: PrecisionChoice::Model,
             products: Products::Plain,
             checkpoint: Checkpoint::Auto,
+            inside: Inside::Auto,
             store: Store::Exact,
             spill: Permission::Allowed,
             rebuild: Permission::Allowed,
@@ -149,8 +153,7 @@ impl GpuOptions {
             checkpoint: self.checkpoint,
             spill: self.spill,
             rebuild: self.rebuild,
-            // Kernels rebuild in registers what would have to come through memory.
-            inside: Inside::Rebuild,
+            inside: self.inside,
             store: self.store,
         }
     }

@@ -86,7 +86,11 @@ impl AngleArrays {
             angle: cut_pair(w, &m.angle, columns),
             own: pair(w, &m.own, columns),
             other: pair(w, &m.other, columns),
-            linear2: pair(w, &m.linear2, m.linear2.cols),
+            // Its adjoint is for a few receiving edges at a time, which leave most of a matrix unit's tile empty.
+            linear2: Pair {
+                forward: w.weights(&m.linear2.data, m.linear2.cols),
+                adjoint: w.reals(&m.linear2.transposed().data),
+            },
             bias2: w.reals(&m.bias2),
         }
     }

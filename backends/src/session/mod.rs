@@ -142,6 +142,7 @@ impl Session {
             precision: self.choice(),
             products,
             checkpoint: self.checkpoint(),
+            inside: self.inside(),
             store: self.store(),
             tiers,
             rates: Some(rates.unwrap_or_else(estimated)),

@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::driver::DriverError;
 use super::super::fit::{FIT_BLOCKS, FIT_ROWS};
 use super::super::launch::args;
-use super::layer::{AngleForward, EdgeForward};
+use super::layer::{AngleForward, AnglePart, EdgeForward};
 use super::Executor;
 use weir_engine::plan::placement::{Place, State};
 
@@ -87,8 +87,9 @@ impl Executor {
         }
         if self.weights.layers[layer].angle.is_some() {
             let unfinished = self.buffers.owed;
-            let part = AngleForward { angles, edges, unfinished, only_angles, rest: !finishes, edges_out, angles_out };
-            self.angle_forward(layer, tile, part)?;
+            let part = if only_angles { AnglePart::Angles } else { AnglePart::All { keeps: with_nodes } };
+            let all = AngleForward { angles, edges, unfinished, part, rest: !finishes, edges_out, angles_out };
+            self.angle_forward(layer, tile, all)?;
         }
         match with_nodes {
             true => self.node_update(layer, tile),

@@ -4,6 +4,7 @@
 use super::super::array::Array;
 use super::super::driver::DriverError;
 use super::super::launch::args;
+use super::super::second;
 use super::Executor;
 use weir_engine::plan::placement::{Place, State};
 
@@ -33,6 +34,24 @@ pub(super) struct EdgeForward {
     pub out: Array,
 }
 
+/// What of an angle kernel's work is wanted (`angle.h`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AnglePart {
+    /// All of it.
+    All {
+        /// With the slopes of the second map, where the plan keeps them for the adjoint.
+        keeps: bool,
+    },
+    /// The angles' own update; edges stay as they are.
+    Angles,
+    /// Slopes of the second map alone, for an adjoint that follows at once.
+    Slopes,
+}
+
+/// Where slopes of the second map lie (`angle.h`).
+const OF_TILE: u32 = 1;
+const OF_ALL: u32 = 2;
+
 /// What an angle kernel reads and writes.
 #[derive(Clone, Copy)]
 pub(super) struct AngleForward {
@@ -41,8 +60,8 @@ pub(super) struct AngleForward {
     pub edges: Features,
     /// Angle edges that wait for their second message.
     pub unfinished: Array,
-    /// Whether edges stay as they are.
-    pub only_angles: bool,
+    /// What is wanted.
+    pub part: AnglePart,
     /// Whether edges outside the angle set wait too.
     pub rest: bool,
     pub edges_out: Array,
@@ -172,6 +191,13 @@ impl Executor {
 
     /// Of a layer that has angle maps.
     pub(super) fn angle_forward(&mut self, layer: usize, tile: usize, p: AngleForward) -> Result<(), DriverError> {
+        let (part, place, second) = match (p.part, self.arenas.inside(layer, second::PART)) {
+            (AnglePart::All { keeps: true }, Some(kept)) => (0u32, OF_ALL, kept),
+            (AnglePart::All { .. }, _) => (0, 0, Array::NONE),
+            (AnglePart::Angles, _) => (1, 0, Array::NONE),
+            // What neighbours are owed is made after them.
+            (AnglePart::Slopes, _) => (2, OF_TILE, self.buffers.owed),
+        };
         let ((first_centre, count), (wc, wd, wa), flag) = (self.centres(tile), self.widths(layer), self.flag(layer));
         let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
         let [centre, _] = b.banks[layer % b.banks.len()];
@@ -210,18 +236,36 @@ impl Executor {
                 a.linear2.forward,
                 a.bias2,
                 w.r_second,
-                u32::from(p.only_angles),
+                part,
                 u32::from(p.rest),
                 p.unfinished,
                 p.edges_out,
                 p.angles_out,
+                place,
+                second,
                 flag
             ],
         )
     }
 
-    /// Of a layer that has angle maps.
+    /// Of a layer that has angle maps, where it takes the place of what neighbours are owed for a while: they have been given it.
     pub(super) fn angle_backward(&mut self, layer: usize, tile: usize, p: AngleBackward) -> Result<(), DriverError> {
+        let (place, second) = match self.arenas.inside(layer, second::PART) {
+            Some(kept) => (OF_ALL, kept),
+            None => {
+                let made = AngleForward {
+                    angles: p.angles,
+                    edges: p.edges,
+                    unfinished: Array::NONE,
+                    part: AnglePart::Slopes,
+                    rest: false,
+                    edges_out: Array::NONE,
+                    angles_out: Array::NONE,
+                };
+                self.angle_forward(layer, tile, made)?;
+                (OF_TILE, self.buffers.owed)
+            }
+        };
         let ((first_centre, count), (wc, wd, wa)) = (self.centres(tile), self.widths(layer));
         let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
         let [centre, _] = b.banks[layer % b.banks.len()];
@@ -263,6 +307,8 @@ impl Executor {
                 a.linear2.adjoint,
                 a.bias2,
                 p.r_second,
+                place,
+                second,
                 p.e_bar,
                 p.a_bar,
                 b.own_bar,

@@ -16,6 +16,7 @@ use super::forecast::{choose, choose_moments, most_tiles, tile_sizes};
 use super::launch::{KernelUse, Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::DeviceList;
+use super::second;
 use super::shape::{fitted, room_on, Arithmetic};
 use super::staging::Staging;
 use super::upload::Upload;
@@ -267,7 +268,9 @@ impl Executor {
         let tiles = most_tiles(graph.edges() as u64, tile_edges as u64, graph.atoms() as u64);
         let (s, x, fit) = (&self.shapes, self.extent(tiles, keeps_moments), &self.weights.fit);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), self.other());
-        Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1)
+        let layout = Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1);
+        let problem = second::asked(layout.problem, s, x.number, layout.capacity.pairs);
+        Layout { problem, ..layout }
     }
 
     /// A plan for the graph, and whether moments are kept.
@@ -299,7 +302,10 @@ impl Executor {
     /// # Errors
     /// [`ComputeError::Memory`].
     pub fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
-        let pairs = |l: &Layout| l.tiles.iter().all(|t| pairs_of(graph, t) <= l.capacity.tile_pairs);
+        let pairs = |l: &Layout| {
+            l.tiles.iter().all(|t| pairs_of(graph, t) <= l.capacity.tile_pairs)
+                && pairs_of(graph, &(0..graph.atoms())) <= l.capacity.pairs
+        };
         // A list or table that has grown takes room which the plan has given away.
         if self.layout.holds(graph) && pairs(&self.layout) && self.other() <= self.placed_other {
             return Ok(());

@@ -4,7 +4,7 @@
 
 use super::super::array::Array;
 use super::super::driver::{DriverError, Stream};
-use super::layer::{AngleBackward, AngleForward, EdgeBackward, EdgeForward, Features};
+use super::layer::{AngleBackward, AngleForward, AnglePart, EdgeBackward, EdgeForward, Features};
 use super::Executor;
 use weir_engine::plan::placement::{Place, State};
 
@@ -34,14 +34,15 @@ impl Executor {
             angles: a,
             edges: Features::made(one),
             unfinished: one,
-            only_angles: true,
+            part: AnglePart::Angles,
             rest: true,
             edges_out: edges,
             angles_out: angles,
         };
         self.angle_forward(layer, tile, part)?;
         if !only_angles {
-            let part = AngleForward { angles: Features::made(angles), only_angles: false, angles_out: spare, ..part };
+            let all = AnglePart::All { keeps: false };
+            let part = AngleForward { angles: Features::made(angles), part: all, angles_out: spare, ..part };
             self.angle_forward(layer, tile, part)?;
         }
         Ok((edges, angles))
