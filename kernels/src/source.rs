@@ -152,7 +152,7 @@ pub struct Shape {
 /// Rows that a block keeps in shared memory at a time, by kernel. No bit of a result depends on them.
 ///
 /// All but those of nodes, and what goes together of angles, are multiples of 4 (edges) and 8 (angles, of which an eighth at most go together as
-/// receiving edges): sums in parts rely on it (edge.h, angle_back.h).
+/// receiving edges, and no more than are projected together): sums in parts rely on it (edge.h, angle_back.h).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Edges of `edge_forward` and `edge_projections`.
@@ -366,7 +366,7 @@ const ANGLES_BACK: [(u32, u32); 10] =
 /// the 64 kB of AMD's compute units: eight there.)
 const NODES: [(u32, u32); 5] = [(TILE_ROWS, 0), (8, 0), (4, 0), (2, 0), (1, 0)];
 /// Fewest rows of `angle_backward` that are given up for more blocks: a centre with more angle edges than rows (23 on average in proteins and
-/// water, rarely more than 32) computes its messages twice. So many rows may take the room of two blocks. So may nodes: each of their blocks
+/// water, rarely more than 32) goes by one receiving edge and waits for its angles' states. So many rows may take the room of two blocks. So may nodes: each of their blocks
 /// reads half a megabyte of weights.
 const WHOLE: u32 = 32;
 

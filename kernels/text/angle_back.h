@@ -123,8 +123,9 @@ UNROLL
   }
 }
 
-// Adjoint of S of receiving edges k .. k + some through the second map, by way of `staged`; `second`: the slopes of the map from edge k on.
-DEVICE void adjoint_of_sums(LOCAL(real) s, LOCAL(real) staged, u32 some, IN(real) second, IN(real) e_bar, IN(real) r_second) {
+// Adjoints of the second map's pre-activations, of `some` receiving edges from those on at whose rows `second` (slopes of the map) and `e_bar`
+// begin.
+DEVICE void adjoint_of_sums(LOCAL(real) staged, u32 some, IN(real) second, IN(real) e_bar, IN(real) r_second) {
 UNROLL_NOT
   for (u32 at = thread_anew() * 4; at < some * EP; at += THREADS * 4) {
     u32 r = at / EP, c = at % EP;
@@ -176,7 +177,7 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
     if (k % R_OWN == 0) {
       u32 some = m - k < R_OWN ? m - k : R_OWN, tile_edge = read_anew(first_edge, first_centre);
       LOCAL(real) staged = room + R_OWN * EPS;
-      adjoint_of_sums(s, staged, some, second + u64(pair + second_before(where, first_pair, first_centre) + k) * EP,
+      adjoint_of_sums(staged, some, second + u64(pair + second_before(where, first_pair, first_centre) + k) * EP,
                       e_bar + u64(from + k - tile_edge) * EP, r_second);
       for (u32 e = thread_anew(); e < some; e += THREADS) own_v[e] = geometry[u64(from + k + e) * G + G_V];
       project_own<R_OWN < 8 ? 1 : 2, 32>(own, room, some, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa,

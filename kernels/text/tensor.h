@@ -96,14 +96,14 @@ UNROLL
 // Which wave of a block takes the first unit of a product. Each of a multiprocessor's four schedulers has its own matrix unit and, as far as
 // anybody knows, one wave of every block: if the same waves went without where units are three or two, so would the same matrix units. Blocks
 // that are there together are about a hundred apart in their numbers, a multiple of four on many chips. (`product` begins a wave earlier than
-// `product_of_two`: with the one that three units of angles' 96 columns have left without.)
+// a product of four tiles of angles: with the one that three units of their 96 columns have left without.)
 DEVICE u32 turn_of_waves() { return block() + block() / 128; }
 
 template <bool value> struct Constant {
   enum { VALUE = value };
 };
-// As `product_rows` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row and column alone, and
-// nothing else on its neighbours in a tile. Widths are multiples of 16; rows that are not there repeat the last one.
+// As `product_rows` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row, its column and
+// the block alone where products have the same TR and TALL, and nothing else on its neighbours in a tile. Widths are multiples of 16; rows that are not there repeat the last one.
 //
 // A wave keeps the sums of tiles that stand beside each other, and of TALL below each other, in registers. Which depth of a chain and which
 // column a lane's place stands for is free as long as both factors agree: a lane has four depths in a row of the left factor, and the tiles'

@@ -19,8 +19,6 @@ pub struct Capacity {
     pub centre_angle_edges: usize,
     /// Angle edges of the largest tile.
     pub tile_pairs: usize,
-    /// Angle edges.
-    pub pairs: usize,
     /// Angles of the largest tile.
     pub tile_angles: usize,
     /// Angles.

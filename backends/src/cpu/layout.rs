@@ -131,10 +131,8 @@ impl Layout {
         }
         let pairs = tiles.iter().map(|t| pairs_of(graph, t)).max().unwrap_or(0);
         capacity.tile_pairs = pairs_with_room(pairs);
-        capacity.pairs = pairs_with_room(pairs_of(graph, &(0..graph.atoms())));
         if same {
             capacity.tile_pairs = capacity.tile_pairs.max(before.capacity.tile_pairs);
-            capacity.pairs = capacity.pairs.max(before.capacity.pairs);
         }
         let (held, other) = held(&capacity);
         let problem = ask(s, number, sizes.clone(), held, other, threads, terms);
@@ -142,7 +140,7 @@ impl Layout {
     }
 }
 
-/// Room for angle edges to fluctuate.
+/// Room for the angle edges of a tile to fluctuate.
 pub(crate) fn pairs_with_room(pairs: usize) -> usize {
     if pairs == 0 {
         0
@@ -165,7 +163,6 @@ pub(crate) fn capacity(sizes: &[TileSize], centre_edges: usize, centre_angle_edg
         centre_edges: centre_edges + 8,
         centre_angle_edges: centre_angle_edges + 4,
         tile_pairs: 0,
-        pairs: 0,
         tile_angles: sizes.iter().map(|t| t.angles as usize).max().unwrap_or(0),
         angles: sizes.iter().map(|t| t.angles as usize).sum(),
     }
@@ -200,6 +197,7 @@ pub(crate) fn ask(
         rebuild: terms.rebuild,
         inside: terms.inside,
         inside_bytes: Vec::new(),
+        inside_first: false,
         tiles,
     }
 }

@@ -77,7 +77,7 @@ impl GpuOutline {
             let plan = plan(&problem)?;
             Ok((problem, plan))
         };
-        let (edges, (problem, plan), _) = choose(sizes, ask, |answer: &(Problem, Plan)| &answer.1)?;
+        let (edges, (problem, plan), _) = choose(sizes, ask, |answer: &(Problem, Plan)| (&answer.0, &answer.1))?;
         Ok((edges, problem, plan))
     }
 
@@ -89,12 +89,7 @@ impl GpuOutline {
         let x = Extent { tiles: most_tiles(total.edges, census.tile_edges, total.atoms), keeps_moments, ..self.extent };
         let held = [0, 1].map(|banks| Buffers::new(0, s, &c, &x, &self.fit, banks).1);
         let other = self.weight_bytes + list_bytes(total.atoms, census.list_pairs, x.types);
-        second::asked(
-            ask(s, number, sizes, held, other, 1, terms),
-            s,
-            number,
-            pairs_with_room(census.angle_edges as usize),
-        )
+        second::asked(ask(s, number, sizes, held, other, 1, terms), s, number, c.tile_pairs)
     }
 }
 
@@ -112,15 +107,15 @@ pub fn tile_sizes(edges: usize) -> impl Iterator<Item = usize> {
 /// fortieth of what a step moves). `of` finds the plan in an answer.
 pub(super) fn choose_moments<T, E>(
     ask: impl Fn(bool) -> Result<T, E>,
-    of: impl Fn(&T) -> &Plan,
+    of: impl Fn(&T) -> (&Problem, &Plan),
 ) -> Result<(T, bool), E> {
     let kept = ask(true);
-    if kept.as_ref().is_ok_and(|answer| !moves(of(answer))) {
+    if kept.as_ref().is_ok_and(|answer| free(of(answer))) {
         return kept.map(|answer| (answer, true));
     }
     let made = ask(false)?;
     match kept {
-        Ok(kept) if of(&kept).prediction.seconds <= 1.01 * of(&made).prediction.seconds => Ok((kept, true)),
+        Ok(kept) if of(&kept).1.prediction.seconds <= 1.01 * of(&made).1.prediction.seconds => Ok((kept, true)),
         _ => Ok((made, false)),
     }
 }
@@ -130,18 +125,18 @@ pub(super) fn choose_moments<T, E>(
 pub(super) fn choose<T, E>(
     sizes: impl IntoIterator<Item = usize>,
     ask: impl Fn(usize, bool) -> Result<T, E>,
-    of: impl Fn(&T) -> &Plan,
+    of: impl Fn(&T) -> (&Problem, &Plan),
 ) -> Result<(usize, T, bool), E> {
     let mut best: Option<(usize, T, bool)> = None;
     let mut error = None;
     for edges in sizes {
         match choose_moments(|keeps| ask(edges, keeps), &of) {
             Ok((answer, keeps)) => {
-                let seconds = of(&answer).prediction.seconds;
-                if best.as_ref().is_some_and(|old| seconds > 0.99 * of(&old.1).prediction.seconds) {
+                let seconds = of(&answer).1.prediction.seconds;
+                if best.as_ref().is_some_and(|old| seconds > 0.99 * of(&old.1).1.prediction.seconds) {
                     break;
                 }
-                let done = !moves(of(&answer));
+                let done = !moves(of(&answer).1);
                 best = Some((edges, answer, keeps));
                 if done {
                     break;
@@ -151,6 +146,11 @@ pub(super) fn choose<T, E>(
         }
     }
     best.ok_or_else(|| error.expect("some size was tried"))
+}
+
+/// Whether memory is short in no way: nothing is copied or rebuilt, and all insides that are wanted are kept.
+fn free((problem, plan): (&Problem, &Plan)) -> bool {
+    !moves(plan) && plan.program.inside.len() == problem.wanted_insides()
 }
 
 /// Whether a plan copies or rebuilds anything.

@@ -315,6 +315,15 @@ impl Arenas {
         Ok(())
     }
 
+    /// Test mode: insides are of no use before the step has made them.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn discard_insides(&self, driver: &dyn Driver) -> Result<(), DriverError> {
+        let ranges = self.inside.iter().map(|slot| (self.arenas[0].base() + slot.offset, slot.bytes));
+        ranges.filter(|r| r.1 > 0).try_for_each(|(at, bytes)| driver.discard(Stream::Compute, at, bytes))
+    }
+
     /// Test mode: the bytes of a slot are of no use any more.
     ///
     /// # Errors

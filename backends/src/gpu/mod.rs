@@ -74,7 +74,7 @@ pub struct GpuOptions {
     pub products: Products,
     /// Which layer inputs are kept.
     pub checkpoint: Checkpoint,
-    /// Whether the slopes of second maps are kept where the plan leaves room.
+    /// Whether the slopes of second maps are kept where there is room.
     pub inside: Inside,
     /// How states are stored.
     pub store: Store,

@@ -269,7 +269,7 @@ impl Executor {
         let (s, x, fit) = (&self.shapes, self.extent(tiles, keeps_moments), &self.weights.fit);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), self.other());
         let layout = Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1);
-        let problem = second::asked(layout.problem, s, x.number, layout.capacity.pairs);
+        let problem = second::asked(layout.problem, s, x.number, layout.capacity.tile_pairs);
         Layout { problem, ..layout }
     }
 
@@ -278,7 +278,7 @@ impl Executor {
         if !self.layout.tiles.is_empty() {
             // The tiles in force first: with them addresses may stay.
             let ask = |keeps: bool| self.question_in(graph, self.tile_edges, &self.layout, keeps).planned();
-            if let Ok(answer) = choose_moments(ask, |l| &l.plan) {
+            if let Ok(answer) = choose_moments(ask, |l| (&l.problem, &l.plan)) {
                 return Ok(answer);
             }
         }
@@ -287,7 +287,7 @@ impl Executor {
             edges => vec![edges],
         };
         let ask = |edges: usize, keeps: bool| self.question_in(graph, edges, &Layout::default(), keeps).planned();
-        let (edges, layout, keeps) = choose(sizes, ask, |l| &l.plan)?;
+        let (edges, layout, keeps) = choose(sizes, ask, |l| (&l.problem, &l.plan))?;
         self.tile_edges = edges;
         Ok((layout, keeps))
     }
@@ -302,10 +302,7 @@ impl Executor {
     /// # Errors
     /// [`ComputeError::Memory`].
     pub fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
-        let pairs = |l: &Layout| {
-            l.tiles.iter().all(|t| pairs_of(graph, t) <= l.capacity.tile_pairs)
-                && pairs_of(graph, &(0..graph.atoms())) <= l.capacity.pairs
-        };
+        let pairs = |l: &Layout| l.tiles.iter().all(|t| pairs_of(graph, t) <= l.capacity.tile_pairs);
         // A list or table that has grown takes room which the plan has given away.
         if self.layout.holds(graph) && pairs(&self.layout) && self.other() <= self.placed_other {
             return Ok(());

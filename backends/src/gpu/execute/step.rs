@@ -152,6 +152,7 @@ impl Executor {
             for k in 0..self.layout.plan.program.slots.len() {
                 self.arenas.discard(device, SlotId(k as u32))?;
             }
+            self.arenas.discard_insides(device)?;
         }
         let mark = |trace: &Option<Trace>, at| trace.as_ref().map_or(Ok(()), |t| t.mark(device, at));
         mark(&self.trace, 0)?;

@@ -1,12 +1,14 @@
 //! Insides of layers. What the backward pass needs of a layer beside its input (moments, slopes of activations, messages) is computed again
-//! from that input, or kept by the forward pass in what a plan leaves of the first tier: many more bytes than the input, for less time.
+//! from that input, or kept by the forward pass in what a plan leaves of the first tier: on CPUs many more bytes than the input, for less time;
+//! on GPUs a few bytes that are worth more than the input's ([`super::Problem::inside_first`]).
 
 use super::problem::{Problem, Rates, TileSize};
 use super::report::Plan;
 use super::ALIGN;
 use std::fmt;
 
-/// Parts of an inside: of nodes, of edges, of angles. In this order they are kept, for bytes of nodes save most and those of angles least.
+/// Parts of an inside: of nodes, of edges, of angles. In this order they are kept: where a backend has all three,
+/// bytes of nodes save most and those of angles least.
 pub const INSIDE: [&str; 3] = ["nodes", "edges", "angles"];
 
 /// Whether insides are kept.
@@ -55,39 +57,30 @@ impl InsideSlot {
 
 /// Gives what a plan leaves of the first tier to insides, last layers first.
 pub fn keep(problem: &Problem, mut plan: Plan) -> Plan {
-    if problem.inside == Inside::Rebuild {
-        return plan;
-    }
     let mut room = problem.tiers[0].capacity.saturating_sub(plan.prediction.peak[0]);
     let (mut offset, layers) = (plan.program.arena_bytes[0].next_multiple_of(ALIGN), problem.layers);
     room = room.saturating_sub(offset - plan.program.arena_bytes[0]);
-    for part in 0..INSIDE.len() {
-        for (layer, bytes) in problem.inside_bytes.iter().enumerate().rev() {
-            let slot = InsideSlot { layer, part, offset, bytes: bytes[part] };
-            let saves = slot.saves(&problem.rates, &problem.tiles);
-            if slot.bytes == 0 || (problem.inside == Inside::Auto && saves <= 0.0) {
-                continue;
-            }
-            // No plan with insides is faster than the fastest without them by more than this.
-            plan.lower_bound -= saves.max(0.0);
-            let held = slot.bytes.next_multiple_of(ALIGN);
-            if held > room {
-                plan.exact = false;
-                continue;
-            }
-            room -= held;
-            offset += held;
-            let (phase, p) = (2 * layers - 1 - layer, &mut plan.prediction);
-            // Copies may be what such a phase waits for: then nothing is won.
-            let waits = p.phases[phase] > p.compute[phase] * (1.0 + 1e-9);
-            plan.exact &= !waits && saves >= 0.0;
-            p.compute[phase] = (p.compute[phase] - saves).max(0.0);
-            if !waits {
-                p.seconds += p.compute[phase] - p.phases[phase];
-                p.phases[phase] = p.compute[phase];
-            }
-            plan.program.inside.push(slot);
+    for slot in wanted(problem) {
+        let saves = slot.saves(&problem.rates, &problem.tiles);
+        // No plan with insides is faster than the fastest without them by more than this.
+        plan.lower_bound -= saves.max(0.0);
+        let held = slot.bytes.next_multiple_of(ALIGN);
+        if held > room {
+            plan.exact = false;
+            continue;
         }
+        room -= held;
+        offset += held;
+        let (phase, p) = (2 * layers - 1 - slot.layer, &mut plan.prediction);
+        // Copies may be what such a phase waits for: then nothing is won.
+        let waits = p.phases[phase] > p.compute[phase] * (1.0 + 1e-9);
+        plan.exact &= !waits && saves >= 0.0;
+        p.compute[phase] = (p.compute[phase] - saves).max(0.0);
+        if !waits {
+            p.seconds += p.compute[phase] - p.phases[phase];
+            p.phases[phase] = p.compute[phase];
+        }
+        plan.program.inside.push(InsideSlot { offset: offset - held, ..slot });
     }
     if !plan.program.inside.is_empty() {
         plan.prediction.peak[0] += offset - plan.program.arena_bytes[0];
@@ -95,6 +88,34 @@ pub fn keep(problem: &Problem, mut plan: Plan) -> Plan {
     }
     plan.lower_bound = plan.lower_bound.clamp(0.0, plan.prediction.seconds);
     plan
+}
+
+/// What is to be kept where there is room, in the order in which it is, without places.
+pub(super) fn wanted(problem: &Problem) -> Vec<InsideSlot> {
+    let saves = |slot: &InsideSlot| match problem.inside {
+        Inside::Auto => slot.saves(&problem.rates, &problem.tiles) > 0.0,
+        Inside::Rebuild => false,
+        Inside::Keep => true,
+    };
+    let layers = || problem.inside_bytes.iter().enumerate().rev();
+    let all = (0..INSIDE.len())
+        .flat_map(|part| layers().map(move |(layer, bytes)| InsideSlot { layer, part, offset: 0, bytes: bytes[part] }));
+    all.filter(|slot| slot.bytes > 0 && saves(slot)).collect()
+}
+
+impl Problem {
+    /// How many parts of insides are kept where there is room for all.
+    pub fn wanted_insides(&self) -> usize {
+        wanted(self).len()
+    }
+}
+
+/// The faster of two plans of a problem, of which the first knows how fast any can be.
+pub(super) fn better(first: Plan, other: Plan) -> Plan {
+    if other.prediction.seconds >= first.prediction.seconds {
+        return first;
+    }
+    Plan { lower_bound: first.lower_bound.min(other.prediction.seconds), exact: false, ..other }
 }
 
 /// Whether lists of a problem are as long as its layers are many.

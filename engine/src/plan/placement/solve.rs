@@ -10,6 +10,7 @@ use super::program::Program;
 use super::report::{GroupPlan, Plan, Prediction};
 use super::rounding::Totals;
 use super::schedule::{Resources, Schedule};
+use super::ALIGN;
 
 /// Tiles staged ahead where room is short, and where it is not.
 const AHEAD: [u64; 2] = [1, 2];
@@ -70,7 +71,20 @@ fn check(p: &Problem) -> Result<(), PlanError> {
 /// [`PlanError::TooSmall`] with what would fit; [`PlanError::Problem`] for contradictions.
 pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     check(problem)?;
-    Ok(inside::keep(problem, placed(problem)?))
+    let plan = inside::keep(problem, placed(problem)?);
+    let wanted = inside::wanted(problem);
+    if !problem.inside_first || plan.program.inside.len() == wanted.len() {
+        return Ok(plan);
+    }
+    // With room left for half of them, last layers first: a second plan is what planning may cost.
+    let first = &wanted[..wanted.len().div_ceil(2)];
+    let room = first.iter().map(|slot| slot.bytes.next_multiple_of(ALIGN)).sum::<u64>() + ALIGN;
+    let mut short = problem.clone();
+    short.tiers[0].capacity = short.tiers[0].capacity.saturating_sub(room);
+    Ok(match placed(&short) {
+        Ok(states) => inside::better(plan, inside::keep(problem, states)),
+        Err(_) => plan,
+    })
 }
 
 /// States placed; what is left of the first tier is not given away yet.

@@ -67,3 +67,38 @@ fn nothing_is_kept_where_that_is_ruled_out_or_not_offered() {
     wrong.inside_bytes.pop();
     assert!(matches!(plan(&wrong), Err(PlanError::Problem(_))));
 }
+
+#[test]
+fn where_insides_may_come_first_no_plan_is_slower_for_it() {
+    let mut random = Random(23);
+    let mut faster = 0;
+    for round in 0..30u64 {
+        let (tiles, layers) = (1 + random.below(5) as usize, 2 + random.below(4) as usize);
+        let bare = small(&mut random, tiles, layers, (round % 3) as usize);
+        let mut after = with_insides(&bare, &mut random, [Inside::Auto, Inside::Keep][round as usize % 2]);
+        // Few bytes for what they save, so that they are worth more than states.
+        after.inside_bytes.iter_mut().flatten().for_each(|bytes| *bytes /= 8);
+        let first = Problem { inside_first: true, ..after.clone() };
+        let least = smallest_feasible(&first).unwrap();
+        assert_eq!(least, smallest_feasible(&after).unwrap());
+        let most = plan(&with_budget(&after, u64::MAX / 8)).unwrap().prediction.peak[0] + ALIGN;
+        for k in 0..5 {
+            let budget = least + (most - least) * k / 4;
+            let [after, first] = [&after, &first].map(|p| with_budget(p, budget));
+            let (old, new) = (plan(&after).unwrap(), plan(&first).unwrap());
+            replay(&first, &new.program).unwrap_or_else(|e| panic!("{e}\n{new}"));
+            let (p, q) = (&new.prediction, &old.prediction);
+            assert!(
+                p.peak[0] <= budget && p.seconds <= q.seconds,
+                "{} of {budget}, {} {}",
+                p.peak[0],
+                p.seconds,
+                q.seconds
+            );
+            assert!(new.lower_bound <= p.seconds && new.lower_bound <= old.lower_bound.max(p.seconds));
+            faster += usize::from(p.seconds < 0.999 * q.seconds);
+            assert!(k < 4 || *p == *q, "there is room for all");
+        }
+    }
+    assert!(faster > 4, "{faster}");
+}
