@@ -123,8 +123,7 @@ UNROLL
   }
 }
 
-// Adjoints of the second map's pre-activations, of `some` receiving edges from those on at whose rows `second` (slopes of the map) and `e_bar`
-// begin.
+// Adjoints of the second map's pre-activations for `some` receiving edges; `second` (slopes of the map) and `e_bar` begin with the first of them.
 DEVICE void adjoint_of_sums(LOCAL(real) staged, u32 some, IN(real) second, IN(real) e_bar, IN(real) r_second) {
 UNROLL_NOT
   for (u32 at = thread_anew() * 4; at < some * EP; at += THREADS * 4) {
