@@ -29,13 +29,13 @@ fn same_answer_whether_slopes_are_kept_or_made_again() {
     let model = Arc::make_mut(&mut own.model);
     model.descriptor.options.smooth_edge_update = !model.descriptor.options.smooth_edge_update;
     let by = |products| GpuOptions { products, ..options(PrecisionChoice::F32) };
-    for (case, bases) in [
-        (&smooth, [options(PrecisionChoice::F32), by(Products::Tf32x3)]),
-        (&own, [options(PrecisionChoice::F64), by(Products::Mfma)]),
+    for (case, bases, sizes) in [
+        // In one tile and in several; each counts for itself.
+        (&smooth, [options(PrecisionChoice::F32), by(Products::Tf32x3)], [0, 300].as_slice()),
+        (&own, [options(PrecisionChoice::F64), by(Products::Mfma)], &[300]),
     ] {
         for base in bases {
-            // In one tile and in several; each counts for itself.
-            for tile_edges in [0, 300] {
+            for &tile_edges in sizes {
                 let run = |inside, budget| {
                     let wave = if base.products == Products::Mfma { 64 } else { 32 };
                     let device = EmulatedOptions { wave, ..Default::default() };
