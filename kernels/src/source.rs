@@ -366,8 +366,8 @@ const ANGLES_BACK: [(u32, u32); 10] =
 /// the 64 kB of AMD's compute units: eight there.)
 const NODES: [(u32, u32); 5] = [(TILE_ROWS, 0), (8, 0), (4, 0), (2, 0), (1, 0)];
 /// Fewest rows of `angle_backward` that are given up for more blocks: a centre with more angle edges than rows (23 on average in proteins and
-/// water, rarely more than 32) goes by one receiving edge and waits for its angles' states. So many rows may take the room of two blocks. So may nodes: each of their blocks
-/// reads half a megabyte of weights.
+/// water, rarely more than 32) goes by one receiving edge and waits for its angles' states. So many rows may take the room of two blocks. So
+/// may nodes: each of their blocks reads half a megabyte of weights.
 const WHOLE: u32 = 32;
 
 impl Shape {

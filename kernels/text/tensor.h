@@ -103,7 +103,8 @@ template <bool value> struct Constant {
   enum { VALUE = value };
 };
 // As `product_rows` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row, its column and
-// the block alone where products have the same TR and TALL, and nothing else on its neighbours in a tile. Widths are multiples of 16; rows that are not there repeat the last one.
+// the block alone where products have the same TR and TALL, and nothing else on its neighbours in a tile. Widths are multiples of 16; rows
+// that are not there repeat the last one.
 //
 // A wave keeps the sums of tiles that stand beside each other, and of TALL below each other, in registers. Which depth of a chain and which
 // column a lane's place stands for is free as long as both factors agree: a lane has four depths in a row of the left factor, and the tiles'

@@ -86,8 +86,8 @@ impl Layout {
 
     /// What the planner is to be asked for a graph. Tiles that an earlier layout has too keep at least their capacities, so that fluctuating counts soon need no new plan.
     ///
-    /// `number` are the bytes of a number; insides of layers are not asked for yet ([`with_insides`]). `held` answers with the bytes of the buffers without and with one projection bank, and of
-    /// everything else in the first tier.
+    /// `number` are the bytes of a number; `held` answers with the bytes of the buffers without and with one projection bank, and of
+    /// everything else in the first tier. Insides of layers are not asked for yet ([`with_insides`]).
     pub fn new(
         s: &Shapes,
         number: u64,
@@ -204,7 +204,6 @@ pub(crate) fn ask(
 
 /// The question with what this backend keeps of insides.
 pub(crate) fn with_insides(mut problem: Problem, s: &Shapes, number: u64, threads: u64) -> Problem {
-    let guess = estimate(s, number, threads);
     let rates = &mut problem.rates;
     // Bytes of nodes are few. Whether those of edges and angles come and go faster than they are made depends on the machine's memory and
     // on how many threads share it: somebody has to have measured that, or to have said so.
@@ -212,6 +211,7 @@ pub(crate) fn with_insides(mut problem: Problem, s: &Shapes, number: u64, thread
     let all: TileSize = problem.tiles.iter().sum();
     if rates.inside.is_empty() {
         // On the scale of the rates that there are.
+        let guess = estimate(s, number, threads);
         let of = |l: usize| match guess.backward[l].seconds(&all) {
             0.0 => 1.0,
             // Lists that are too short are the planner's to refuse.

@@ -150,7 +150,7 @@ pub(super) fn choose<T, E>(
 
 /// Whether memory is short in no way: nothing is copied or rebuilt, and all insides that are wanted are kept.
 fn free((problem, plan): (&Problem, &Plan)) -> bool {
-    !moves(plan) && plan.program.inside.len() == problem.wanted_insides()
+    !moves(plan) && problem.keeps_insides(plan)
 }
 
 /// Whether a plan copies or rebuilds anything.

@@ -215,8 +215,11 @@ impl Arenas {
 
     /// A part of a layer's inside, where the plan keeps it.
     pub fn inside(&self, layer: usize, part: usize) -> Option<Array> {
-        let slot = self.inside.iter().find(|s| (s.layer, s.part) == (layer, part))?;
-        Some(Array { at: self.arenas[0].base() + slot.offset, bytes: slot.bytes })
+        self.inside.iter().find(|s| (s.layer, s.part) == (layer, part)).map(|slot| self.inside_array(slot))
+    }
+
+    fn inside_array(&self, slot: &InsideSlot) -> Array {
+        Array { at: self.arenas[0].base() + slot.offset, bytes: slot.bytes }
     }
 
     /// Queues a copy between tiers behind everything computed so far.
@@ -320,8 +323,8 @@ impl Arenas {
     /// # Errors
     /// The driver's.
     pub fn discard_insides(&self, driver: &dyn Driver) -> Result<(), DriverError> {
-        let ranges = self.inside.iter().map(|slot| (self.arenas[0].base() + slot.offset, slot.bytes));
-        ranges.filter(|r| r.1 > 0).try_for_each(|(at, bytes)| driver.discard(Stream::Compute, at, bytes))
+        let mut arrays = self.inside.iter().map(|slot| self.inside_array(slot));
+        arrays.try_for_each(|a| driver.discard(Stream::Compute, a.at, a.bytes))
     }
 
     /// Test mode: the bytes of a slot are of no use any more.

@@ -35,7 +35,7 @@ pub(super) struct EdgeForward {
 }
 
 /// What of an angle kernel's work is wanted (`angle.h`).
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum AnglePart {
     /// All of it.
     All {

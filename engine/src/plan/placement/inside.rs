@@ -91,7 +91,7 @@ pub fn keep(problem: &Problem, mut plan: Plan) -> Plan {
 }
 
 /// What is to be kept where there is room, in the order in which it is, without places.
-pub(super) fn wanted(problem: &Problem) -> Vec<InsideSlot> {
+fn wanted(problem: &Problem) -> Vec<InsideSlot> {
     let saves = |slot: &InsideSlot| match problem.inside {
         Inside::Auto => slot.saves(&problem.rates, &problem.tiles) > 0.0,
         Inside::Rebuild => false,
@@ -103,10 +103,17 @@ pub(super) fn wanted(problem: &Problem) -> Vec<InsideSlot> {
     all.filter(|slot| slot.bytes > 0 && saves(slot)).collect()
 }
 
+/// Bytes of the first tier for half of what is wanted, last layers first, wherever an arena ends.
+pub(super) fn half(problem: &Problem) -> u64 {
+    let wanted = wanted(problem);
+    let first = &wanted[..wanted.len().div_ceil(2)];
+    first.iter().map(|slot| slot.bytes.next_multiple_of(ALIGN)).sum::<u64>() + ALIGN
+}
+
 impl Problem {
-    /// How many parts of insides are kept where there is room for all.
-    pub fn wanted_insides(&self) -> usize {
-        wanted(self).len()
+    /// Whether a plan keeps all insides that are wanted.
+    pub fn keeps_insides(&self, plan: &Plan) -> bool {
+        plan.program.inside.len() == wanted(self).len()
     }
 }
 

@@ -10,7 +10,6 @@ use super::program::Program;
 use super::report::{GroupPlan, Plan, Prediction};
 use super::rounding::Totals;
 use super::schedule::{Resources, Schedule};
-use super::ALIGN;
 
 /// Tiles staged ahead where room is short, and where it is not.
 const AHEAD: [u64; 2] = [1, 2];
@@ -72,15 +71,12 @@ fn check(p: &Problem) -> Result<(), PlanError> {
 pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     check(problem)?;
     let plan = inside::keep(problem, placed(problem)?);
-    let wanted = inside::wanted(problem);
-    if !problem.inside_first || plan.program.inside.len() == wanted.len() {
+    if !problem.inside_first || problem.keeps_insides(&plan) {
         return Ok(plan);
     }
-    // With room left for half of them, last layers first: a second plan is what planning may cost.
-    let first = &wanted[..wanted.len().div_ceil(2)];
-    let room = first.iter().map(|slot| slot.bytes.next_multiple_of(ALIGN)).sum::<u64>() + ALIGN;
+    // With room left for half of them: a second plan is what planning may cost.
     let mut short = problem.clone();
-    short.tiers[0].capacity = short.tiers[0].capacity.saturating_sub(room);
+    short.tiers[0].capacity = short.tiers[0].capacity.saturating_sub(inside::half(problem));
     Ok(match placed(&short) {
         Ok(states) => inside::better(plan, inside::keep(problem, states)),
         Err(_) => plan,

@@ -8,14 +8,21 @@ fn all(p: &Problem) -> u64 {
     p.inside_bytes.iter().flatten().map(|b| b.next_multiple_of(ALIGN)).sum()
 }
 
+/// A random problem of so many layers, without insides and with some.
+fn offered(random: &mut Random, round: u64, layers: usize) -> (Problem, Problem) {
+    let tiles = 1 + random.below(5) as usize;
+    let bare = small(random, tiles, layers, (round % 3) as usize);
+    let offered = with_insides(&bare, random, [Inside::Auto, Inside::Keep][round as usize % 2]);
+    (bare, offered)
+}
+
 #[test]
 fn insides_take_what_a_plan_leaves_and_nothing_else() {
     let mut random = Random(21);
     let mut partly = 0;
     for round in 0..80u64 {
-        let (tiles, layers) = (1 + random.below(5) as usize, 1 + random.below(5) as usize);
-        let bare = small(&mut random, tiles, layers, (round % 3) as usize);
-        let p = with_insides(&bare, &mut random, [Inside::Auto, Inside::Keep][round as usize % 2]);
+        let layers = 1 + random.below(5) as usize;
+        let (bare, p) = offered(&mut random, round, layers);
         let least = smallest_feasible(&p).unwrap();
         assert_eq!(least, smallest_feasible(&bare).unwrap());
         let most = plan(&with_budget(&bare, u64::MAX / 8)).unwrap().prediction.peak[0] + all(&p) + ALIGN;
@@ -73,9 +80,8 @@ fn where_insides_may_come_first_no_plan_is_slower_for_it() {
     let mut random = Random(23);
     let mut faster = 0;
     for round in 0..30u64 {
-        let (tiles, layers) = (1 + random.below(5) as usize, 2 + random.below(4) as usize);
-        let bare = small(&mut random, tiles, layers, (round % 3) as usize);
-        let mut after = with_insides(&bare, &mut random, [Inside::Auto, Inside::Keep][round as usize % 2]);
+        let layers = 2 + random.below(4) as usize;
+        let (_, mut after) = offered(&mut random, round, layers);
         // Few bytes for what they save, so that they are worth more than states.
         after.inside_bytes.iter_mut().flatten().for_each(|bytes| *bytes /= 8);
         let first = Problem { inside_first: true, ..after.clone() };
