@@ -62,6 +62,7 @@ fn step(model: &Arc<Model>, s: &Structure) -> BTreeMap<String, KernelCounts> {
     for (name, c) in &mut counts {
         let old = before.get(name).copied().unwrap_or_default();
         c.launches -= old.launches;
+        c.beside -= old.beside;
         c.read_bytes -= old.read_bytes;
         c.written_bytes -= old.written_bytes;
         c.fma -= old.fma;
@@ -82,9 +83,14 @@ fn molecule() -> Structure {
     read(&file, &ReadOptions::default()).unwrap()
 }
 
-/// Launches, bytes read and written, multiply-adds, activations, bytes read once for each block and once between two barriers.
-fn numbers(c: &KernelCounts) -> [i64; 7] {
-    [c.launches, c.read_bytes, c.written_bytes, c.fma, c.activations, c.block_bytes, c.phase_bytes].map(|n| n as i64)
+/// Numbers of a kernel.
+const NUMBERS: usize = 8;
+
+/// Launches, bytes read and written, multiply-adds, activations, bytes read once for each block and once between two barriers, launches beside
+/// others.
+fn numbers(c: &KernelCounts) -> [i64; NUMBERS] {
+    let all = [c.launches, c.read_bytes, c.written_bytes, c.fma, c.activations, c.block_bytes, c.phase_bytes, c.beside];
+    all.map(|n| n as i64)
 }
 
 /// Which of atoms, edges, angle edges and angles a kernel's work grows with.
@@ -120,31 +126,32 @@ fn main() {
     let one = molecule();
     let [[four, few_four], [three, few_three]] = models.map(|m| [step(&m, &s), step(&m, &one)]);
     // Of sixteen layers, from models of four and three.
-    let of_all = |four: [i64; 7], three: [i64; 7]| -> [i64; 7] {
+    let of_all = |four: [i64; NUMBERS], three: [i64; NUMBERS]| -> [i64; NUMBERS] {
         std::array::from_fn(|k| four[k] + (LAYERS - 4) * (four[k] - three[k]))
     };
     let mut kernels = serde_json::Map::new();
-    let mut total = [0.0; 7];
+    let mut total = [0.0; NUMBERS];
     let names = ["atom", "edge", "angle edge", "angle"];
     for (name, c) in &four {
-        let of = |counts: &BTreeMap<String, KernelCounts>| counts.get(name).map_or([0; 7], numbers);
+        let of = |counts: &BTreeMap<String, KernelCounts>| counts.get(name).map_or([0; NUMBERS], numbers);
         let all = of_all(numbers(c), of(&three));
         let few = of_all(of(&few_four), of(&few_three));
         let unit = unit_of(name);
         let (n, m) = (here[0] as f64, one.len() as f64);
         // Bytes read however many atoms there are.
         let weights = if unit == 0 { ((few[1] as f64 * n - all[1] as f64 * m) / (n - m)).max(0.0) } else { 0.0 };
-        let all: [f64; 7] = std::array::from_fn(|k| all[k] as f64 - if k == 1 { weights } else { 0.0 });
+        let all: [f64; NUMBERS] = std::array::from_fn(|k| all[k] as f64 - if k == 1 { weights } else { 0.0 });
         // Launches do not grow: one tile.
-        let scale = |k: usize| if k == 0 { 1.0 } else { large[unit] as f64 / here[unit] as f64 };
-        let scaled: [f64; 7] = std::array::from_fn(|k| all[k] * scale(k) + if k == 1 { weights } else { 0.0 });
-        (0..7).for_each(|k| total[k] += scaled[k]);
+        let scale = |k: usize| if k == 0 || k == 7 { 1.0 } else { large[unit] as f64 / here[unit] as f64 };
+        let scaled: [f64; NUMBERS] = std::array::from_fn(|k| all[k] * scale(k) + if k == 1 { weights } else { 0.0 });
+        (0..NUMBERS).for_each(|k| total[k] += scaled[k]);
         let per = |k: usize| all[k] / here[unit] as f64;
         kernels.insert(
             name.clone(),
             serde_json::json!({
                 "per": names[unit],
                 "launches": all[0],
+                "launches_beside": all[7],
                 "weights_bytes": weights,
                 "read_bytes_per_step": per(1), "written_bytes_per_step": per(2),
                 "flop_per_step": 2.0 * per(3), "activations_per_step": per(4),
@@ -165,7 +172,7 @@ fn main() {
         "counted_on": counts(here), "scaled_to": counts(large), "structure": file.file_name().map(|f| f.to_string_lossy()),
         "kernels": kernels,
         "scaled": {
-            "launches": total[0], "read_gb": total[1] / 1e9, "written_gb": total[2] / 1e9,
+            "launches": total[0], "launches_beside": total[7], "read_gb": total[1] / 1e9, "written_gb": total[2] / 1e9,
             "gb": (total[1] + total[2]) / 1e9, "block_gb": total[5] / 1e9, "phase_gb": total[6] / 1e9, "tflop": 2.0 * total[3] / 1e12, "activations": total[4],
         },
     });

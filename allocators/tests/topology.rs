@@ -32,6 +32,16 @@ fn driver_mode_of_gh200_is_told_from_numa_mode() {
 }
 
 #[test]
+fn measured_rates_hold_when_a_virtual_machine_is_given_more_memory() {
+    let before = server().read(4096, &[]);
+    let mut after = before.clone();
+    after.nodes[0].total *= 2;
+    assert_eq!(after.fingerprint(), before.fingerprint());
+    after.allowed_cpus.pop();
+    assert_ne!(after.fingerprint(), before.fingerprint());
+}
+
+#[test]
 fn machines_of_one_memory_are_known() {
     let apu = mi300a().read(4096, &[]);
     assert!(apu.pool.as_ref().unwrap().why.contains("MI300A"));

@@ -242,7 +242,7 @@ def steps(kernels, products, rows, registers, proteins):
         scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])
         step = whole_step.predicted(centres, hot_milliseconds(kernels, products, rows, centres), scheduling, products, rates, rows["R_NODE"])
         out[name] = step | dict(target_ms=whole_step.TARGETS[name])
-        print(f"{products:7} {name} ({step['atoms']} atoms): {step['least_ms']:.1f} to {step['ms']:.1f} ms a step (target {whole_step.TARGETS[name]}): the four "
+        print(f"{products:7} {name} ({step['atoms']} atoms): {step['least_two_streams_ms']:.1f} to {step['two_streams_ms']:.1f} ms a step (in one stream {step['least_ms']:.1f} to {step['ms']:.1f}; target {whole_step.TARGETS[name]}): the four "
               f"with their tails and device memory {step['least_four_ms']:.1f} to {step['four_ms']:.1f}, others {step['least_others_ms']:.1f} to {step['others_ms']:.1f}, "
               f"{step['launches']:.0f} launches {step['launches_ms']:.2f}; scheduling " + " ".join(f"{k} {a:.2f}-{b:.2f}" for k, (a, b) in step["scheduling"].items()))
     return out

@@ -18,6 +18,8 @@ from machine_code import ROOT
 
 # Milliseconds a step that the project wants on an H100.
 TARGETS = {"1YRF": 4, "1UBQ": 8, "3LZM": 18, "2PTC": 28}
+# What runs beside the kernels of angles (backends/src/gpu/execute), in this order, where a step has two streams.
+BESIDE = {"angle_forward": ("node_update", "project"), "angle_backward": ("gather", "finish", "node_backward")}
 # Kernels of nodes: blocks of R_NODE nodes, whose products matrix units make where there are any.
 OF_NODES = ("project", "node_update", "node_backward", "finish")
 # Blocks of theirs that a multiprocessor's shared memory is laid out for (`Shape::fitted`).
@@ -100,7 +102,7 @@ def predicted(centres, hot, scheduling, products, rates, node_rows):
     least, most = (bounded(centres, hot, {k: f[side] for k, f in scheduling.items()}, products, rates, node_rows, places)
                    for side, places in enumerate((1, BLOCKS_OF_NODES)))
     shown = {k: [round(f, 3) for f in v] for k, v in scheduling.items()}
-    return most | dict(least_ms=least["ms"], least_four_ms=least["four_ms"], least_others_ms=least["others_ms"], scheduling=shown)
+    return most | dict(least_ms=least["ms"], least_two_streams_ms=least["two_streams_ms"], least_four_ms=least["four_ms"], least_others_ms=least["others_ms"], scheduling=shown)
 
 
 def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
@@ -108,7 +110,7 @@ def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
     counted, name = traffic()
     facts = machine()
     unit = {"atom": len(centres), "edge": sum(n for n, _ in centres), "angle edge": sum(m for _, m in centres), "angle": sum(m * m for _, m in centres)}
-    kernels, launches = {}, 0.0
+    kernels, launches, spread = {}, 0.0, {}
     for kernel, k in counted["kernels"].items():
         count = unit[k["per"]]
         moved = (k["read_bytes_per_step"] + k["written_bytes_per_step"]) * count + k["weights_bytes"]
@@ -124,13 +126,37 @@ def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
                 more = math.ceil(blocks / places) * places / blocks
                 if products != "plain":
                     rate, more = rates["tensor"], more * 16 / node_rows * {"tf32": 1, "tf32x3": 3}[products]
+                # Of all multiprocessors, if none waited.
+                spread[kernel] = 1e3 * k["flop_per_step"] * count * (more / (math.ceil(blocks / places) * places / blocks)) / rate
             bounds["FLOP"] = 1e3 * k["flop_per_step"] * count * more / rate
         by = max(bounds, key=bounds.get)
         kernels[kernel] = dict(ms=bounds[by], by=by)
         launches += k["launches"]
+    two, two_launches = in_two_streams(kernels, counted["kernels"], spread, facts["launch_s"])
     four = sum(kernels[k]["ms"] for k in hot)
     others = sum(k["ms"] for k in kernels.values()) - four
     starts = 1e3 * launches * facts["launch_s"]
     shown = {k: dict(ms=round(v["ms"], 3), by=v["by"]) for k, v in kernels.items() if v["ms"] >= 0.01}
     return dict(atoms=len(centres), four_ms=round(four, 3), others_ms=round(others, 3), launches=launches, launches_ms=round(starts, 3),
-                ms=round(four + others + starts, 3), kernels=shown, traffic=name)
+                ms=round(four + others + starts, 3), two_streams_ms=round(four + others + starts - two, 3), launches_beside=two_launches, kernels=shown, traffic=name)
+
+
+def in_two_streams(kernels, counted, spread, launch_s):
+    """Milliseconds that a step takes less where BESIDE runs in a stream of its own, and the launches there: all that it takes, less what it
+    takes of multiprocessors (its products, as if spread over all of them), or of device memory where a kernel of angles is bound by that too,
+    as long as its chain is no longer than the kernel it runs beside. The last layer has no angles to run beside."""
+    saved, launches = 0.0, 0
+    for main, chain in BESIDE.items():
+        times = counted[main]["launches"]
+        share = {k: times / counted[k]["launches"] for k in chain if k in kernels}
+        if any(counted[k]["launches_beside"] == 0 for k in share):
+            raise SystemExit("the counted step had one stream: count it again")
+        own = sum(kernels[k]["ms"] * s for k, s in share.items())
+        starts = 1e3 * launch_s * times * len(share)
+        cost = sum(spread.get(k, 0.0) * s for k, s in share.items())
+        if kernels[main]["by"] == "device memory":
+            cost += sum(kernels[k]["ms"] for k in share if kernels[k]["by"] == "device memory")
+        longer = max(0.0, own + starts - kernels[main]["ms"])
+        saved += own + starts - max(cost, longer)
+        launches += times * len(share)
+    return saved, launches

@@ -259,6 +259,25 @@ template <class... P, size_t... I> static void unpack(void (*f)(P...), const Raw
   f(From<P>::of(a[I])...);
 }
 template <class... P> static void call(void (*f)(P...), const Raw *a) { unpack(f, a, std::index_sequence_for<P...>{}); }
+// Whether a kernel may write what an argument points to, a bit for each.
+template <class P> struct Writes {
+  enum { VALUE = false };
+};
+template <class T> struct Writes<T *> {
+  enum { VALUE = !std::is_const<T>::value };
+};
+template <class T> struct Writes<Global<T>> {
+  enum { VALUE = !std::is_const<T>::value };
+};
+template <class... P> static u64 written(void (*)(P...)) {
+  static_assert(sizeof...(P) <= 64, "a bit for each argument");
+  u64 all = 0, bit = 1;
+  for (bool writes : {bool(Writes<P>::VALUE)...}) {
+    if (writes) all |= bit;
+    bit <<= 1;
+  }
+  return all;
+}
 template <class... P> static u32 arity(void (*)(P...)) { return sizeof...(P); }
 
 } // namespace weir

@@ -16,7 +16,8 @@
 #define KERNEL_OF_WIDE_ROWS KERNEL
 #define EXPORT(name)                                                                                                                       \
   extern "C" void weir_kernel_##name(const weir::Raw *a) { weir::call(name, a); }                                                          \
-  extern "C" u32 weir_arity_##name() { return weir::arity(name); }
+  extern "C" u32 weir_arity_##name() { return weir::arity(name); }                                                                         \
+  extern "C" u64 weir_written_##name() { return weir::written(name); }
 #if defined(WEIR_UNCHECKED)
 // Plain pointers: nothing is checked or counted, ten times as fast.
 #define IN(T) const T *

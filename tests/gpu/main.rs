@@ -18,6 +18,7 @@ mod ranges;
 mod recorded;
 mod resident;
 mod sanitizers;
+mod streams;
 mod watched;
 
 use common::*;

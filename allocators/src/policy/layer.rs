@@ -53,6 +53,7 @@ pub struct Layer {
     pub cache_dir: Option<Setting<PathBuf>>,
     pub kernel_dir: Option<Setting<PathBuf>>,
     pub graph: Option<Setting<bool>>,
+    pub streams: Option<Setting<usize>>,
     pub blocks: Option<Setting<usize>>,
     pub profile: Option<Setting<PathBuf>>,
     pub log: Option<Setting<String>>,
@@ -121,6 +122,7 @@ impl Layer {
                 };
                 self.graph = Some(Setting::new(value, origin));
             }
+            "streams" => self.streams = number(origin, text, 1..=2, "number of streams")?,
             "blocks" => self.blocks = number(origin, text, 1..=16, "number of blocks")?,
             "profile" => self.profile = path(),
             "log" => self.log = words(),

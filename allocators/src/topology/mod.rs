@@ -117,10 +117,10 @@ impl Topology {
         self.cgroup.cpus.map_or(cores, |c| cores.min((c.ceil() as usize).max(1)))
     }
 
-    /// What two runs must share for measured rates of one to hold for the other.
+    /// What two runs must share for measured rates of one to hold for the other. Not how much memory there is: virtual machines are given more
+    /// and less of it while they run.
     pub fn fingerprint(&self) -> String {
-        let nodes: Vec<String> =
-            self.nodes.iter().map(|n| format!("{}:{}c{}M", n.id, n.cpus.len(), n.total >> 20)).collect();
+        let nodes: Vec<String> = self.nodes.iter().map(|n| format!("{}:{}c", n.id, n.cpus.len())).collect();
         let processor = self.processor.as_deref().unwrap_or("unknown");
         let cores = self.allowed_cpus.len();
         format!("{processor}; nodes {}; {cores} cores; pages {}", nodes.join(" "), self.page_bytes)

@@ -56,7 +56,8 @@ pub struct Buffers {
     pub moments: Vec<Array>,
     pub node_bar: Array,
     pub self_bar: Array,
-    pub centre_bar: Array,
+    /// Of layers in turn: a layer's is read while the next one's is written.
+    pub centre_bars: [Array; 2],
     pub moment_bar: Array,
     pub owed_sum: Array,
     pub node_sum: Array,
@@ -131,6 +132,11 @@ impl Buffers {
         self.moments[layer % self.moments.len()]
     }
 
+    /// The adjoint of the centres' projections in a layer.
+    pub fn centre_bar_of(&self, layer: usize) -> Array {
+        self.centre_bars[layer % 2]
+    }
+
     /// Lays them out; with a base of 0 only the bytes mean something.
     pub fn new(base: u64, s: &Shapes, c: &Capacity, x: &Extent, fit: &FitArrays, banks: usize) -> (Self, u64) {
         let mut b = Bump::new(base);
@@ -142,6 +148,7 @@ impl Buffers {
         let r = x.number;
         let a = c.tile_angles as u64;
         let sequential = |count: u64| if s.sequential { count } else { 0 };
+        let not_sequential = |count: u64| if s.sequential { 0 } else { count };
         let blocks = n.div_ceil(FIT_ROWS).min(FIT_BLOCKS);
         let out = Self {
             counts: b.take(2, 4),
@@ -184,7 +191,7 @@ impl Buffers {
             moments: (0..if x.keeps_moments { s.layers } else { 1 }).map(|_| b.take(n * moments, r)).collect(),
             node_bar: b.take(n * np, r),
             self_bar: b.take(n * np, r),
-            centre_bar: b.take(n * wc, r),
+            centre_bars: [0, 1].map(|k| b.take(if k == 0 { n * wc } else { not_sequential(n * wc) }, r)),
             moment_bar: b.take(n * moments, r),
             owed_sum: b.take(n * wd, r),
             node_sum: b.take(n * np, r),

@@ -2,6 +2,7 @@
 
 use super::array::Array;
 use super::driver::{Arg, Driver, DriverError, Event, Function, Launch, Module, Stream};
+use super::lanes::Lanes;
 use std::sync::Arc;
 use weir_kernels::{SharedNumbers, THREADS};
 
@@ -115,7 +116,7 @@ kernels!(
     fit: Gemm
 );
 
-/// Launches kernels on the compute stream.
+/// Launches kernels, in one stream or two ([`Lanes`]).
 pub struct Launcher {
     /// The device.
     pub driver: Arc<dyn Driver>,
@@ -125,6 +126,8 @@ pub struct Launcher {
     pub shared: SharedNumbers,
     /// Bytes of a number.
     pub number: u32,
+    /// Their streams.
+    pub lanes: Lanes,
     /// Launches so far.
     pub launches: u64,
     /// The kernel of each launch of the last step that was queued piece by piece, where launches are timed.
@@ -156,12 +159,13 @@ impl Launcher {
         if self.times.is_some() {
             self.queued.push(function);
         }
-        self.driver.launch(&Launch { function, grid, block: THREADS, shared, stream: Stream::Compute, args })
+        self.driver.launch(&Launch { function, grid, block: THREADS, shared, stream: self.lanes.take(), args })
     }
 
     /// A step begins that is queued piece by piece.
     pub fn begin(&mut self) {
         self.queued.clear();
+        self.lanes.begin();
     }
 
     /// Marks the end of the launches so far, where they are timed. Takes events as steps need them, the first time.

@@ -68,8 +68,8 @@ impl Mark {
     ///
     /// # Errors
     /// The driver's.
-    pub fn new(driver: &Arc<dyn Driver>) -> Result<Self, ComputeError> {
-        let event = driver.event().map_err(failed)?;
+    pub fn new(driver: &Arc<dyn Driver>) -> Result<Self, DriverError> {
+        let event = driver.event()?;
         Ok(Self { driver: driver.clone(), event })
     }
 }
@@ -184,18 +184,17 @@ impl Arenas {
                 _ => arenas.push(Arena::take(driver, tier, bytes).map_err(|e| ComputeError::Memory(e.to_string()))?),
             }
         }
-        let tickets: Result<_, _> = (0..program.tickets).map(|_| Mark::new(driver)).collect();
+        let marks = |count| (0..count).map(|_| Mark::new(driver)).collect::<Result<Vec<_>, _>>().map_err(failed);
         let timed = if profile.is_some() { program.tickets } else { 0 };
-        let begins: Result<_, _> = (0..timed).map(|_| Mark::new(driver)).collect();
         Ok(Self {
             arenas,
             disk,
             slots: program.slots.clone(),
             inside: program.inside.clone(),
-            tickets: tickets?,
-            begins: begins?,
+            tickets: marks(program.tickets)?,
+            begins: marks(timed)?,
             kinds: tiers.iter().map(TierMemory::tier).collect(),
-            ready: if program.tickets > 0 { Some(Mark::new(driver)?) } else { None },
+            ready: marks(program.tickets.min(1))?.pop(),
             last: [None; 2],
         })
     }

@@ -16,6 +16,7 @@ mod execute;
 mod fit;
 mod forecast;
 pub mod hip;
+mod lanes;
 mod launch;
 mod memory;
 mod native;
@@ -96,6 +97,9 @@ pub struct GpuOptions {
     pub threads: usize,
     /// Whether a step is recorded and run again as a whole (`WEIR_GRAPH`); the bits of results do not depend on it.
     pub graph: bool,
+    /// Whether kernels of nodes run in a stream of their own, beside those of angles (`WEIR_STREAMS`). Everything runs in one stream where
+    /// operations or launches are timed, and in models whose updates follow one another. No bit depends on it.
+    pub two_streams: bool,
     /// Bytes of a page-locked slot between the device and a file; each direction has two.
     pub file_slot: u64,
     /// Zero of the times of a profile (see [`weir_engine::backend::Calculator::profile`]); none: nothing is timed. Steps that are timed are
@@ -133,6 +137,7 @@ impl Default for GpuOptions {
             tile_edges: 0,
             threads: 0,
             graph: true,
+            two_streams: true,
             file_slot: FILE_SLOT,
             profile: None,
             kernels: false,

@@ -148,6 +148,7 @@ impl Session {
             rates: Some(rates.unwrap_or_else(estimated)),
             threads: p.threads.value,
             graph: p.graph.value,
+            two_streams: p.streams.value == 2,
             blocks: p.blocks.as_ref().map(|b| b.value as u32),
             profile: p.profile.as_ref().map(|_| self.zero),
             ranges: p.profile.is_some(),

@@ -141,6 +141,7 @@ F(cuMemPrefetchAsync_v2, hipMemPrefetchAsync_v2)(uint64_t p, size_t n, struct lo
 F(cuMemsetD8Async, hipMemsetD8Async)(uint64_t to, unsigned char b, size_t n, void *s) { ENTER(cuMemsetD8Async, hipMemsetD8Async, "%u, %zu", b, n); return queue((struct operation){1, to, b, n}); }
 F(cuLaunchHostFunc, hipLaunchHostFunc)(void *s, void (*f)(void *), void *p) { ENTER(cuLaunchHostFunc, hipLaunchHostFunc, ""); return queue((struct operation){2, (uint64_t)f, (uint64_t)p, 0}); }
 F(cuStreamCreate, hipStreamCreateWithFlags)(void **s, unsigned f) { ENTER(cuStreamCreate, hipStreamCreateWithFlags, "%u", f); *s = object(); return 0; }
+F(cuStreamCreateWithPriority, hipStreamCreateWithPriority)(void **s, unsigned f, int p) { ENTER(cuStreamCreateWithPriority, hipStreamCreateWithPriority, "%u, %d", f, p); *s = object(); return 0; }
 F(cuStreamDestroy_v2, hipStreamDestroy)(void *s) { ENTER(cuStreamDestroy_v2, hipStreamDestroy, ""); return gone(s); }
 F(cuStreamSynchronize, hipStreamSynchronize)(void *s) { ENTER(cuStreamSynchronize, hipStreamSynchronize, ""); return fault; }
 F(cuStreamWaitEvent, hipStreamWaitEvent)(void *s, void *e, unsigned f) { ENTER(cuStreamWaitEvent, hipStreamWaitEvent, "%u", f); return 0; }

@@ -33,6 +33,8 @@ pub enum Side {
 pub enum Stream {
     /// Kernels.
     Compute,
+    /// Kernels that run beside those; where blocks of both wait for room, theirs are the first to get it.
+    Beside,
     /// Copies out of device memory.
     Out,
     /// Copies into device memory.
@@ -41,7 +43,7 @@ pub enum Stream {
 
 impl Stream {
     /// All of them.
-    pub const ALL: [Stream; 3] = [Stream::Compute, Stream::Out, Stream::In];
+    pub const ALL: [Stream; 4] = [Stream::Compute, Stream::Beside, Stream::Out, Stream::In];
 }
 
 /// A point in a stream; made by [`Driver::event`].

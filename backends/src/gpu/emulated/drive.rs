@@ -4,6 +4,8 @@ use super::super::driver::{
     DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, HostWork, Launch, Memory, Module, Side,
     Stream,
 };
+use std::collections::VecDeque;
+
 use super::{call, lock, pool, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
 
 impl Driver for Emulated {
@@ -91,8 +93,9 @@ impl Driver for Emulated {
             let arity = library.get::<unsafe extern "C" fn() -> u32>(format!("weir_arity_{name}").as_bytes());
             let run = library.get::<RunKernel>(b"weir_run").map_err(|_| absent())?;
             let guard = library.get::<Guard>(b"weir_guard").ok().map(|g| *g);
-            let arity = arity.map_err(|_| absent())?();
-            Entry { name: name.into(), module: module.0, kernel: *kernel, run: *run, guard, arity }
+            let written = library.get::<unsafe extern "C" fn() -> u64>(format!("weir_written_{name}").as_bytes());
+            let (arity, written) = (arity.map_err(|_| absent())?(), written.map_err(|_| absent())?());
+            Entry { name: name.into(), module: module.0, kernel: *kernel, run: *run, guard, arity, written }
         };
         state.entries.push(entry);
         Ok(Function(state.entries.len() as u32 - 1))
@@ -226,6 +229,9 @@ impl Driver for Emulated {
             state.queues.clear();
             let queued = state.queued.clone();
             state.reached = queued;
+        }
+        if state.queues.values().all(VecDeque::is_empty) {
+            state.order.settle();
         }
         done
     }

@@ -2,11 +2,13 @@
 //!
 //! Streams are queues that nobody works on until somebody waits: then the wanted one runs as far as events allow, the others only as far
 //! as it needs them ([`Eagerness::Lazy`]), or all others first ([`Eagerness::Eager`]). A program that forgets a wait computes with memory
-//! that was not written yet, or was written too early, under one of the two.
+//! that was not written yet, or was written too early, under one of the two; and work that nobody put in order may not touch the same memory
+//! (`order.rs`).
 
 mod drive;
 mod faults;
 mod memory;
+mod order;
 mod pool;
 mod queue;
 mod record;
@@ -14,6 +16,7 @@ mod record;
 use super::driver::{Arg, DeviceFacts, DriverError, HostWork, Stream};
 use faults::Faults;
 use memory::Heap;
+use order::Order;
 use pool::Loaded;
 use record::Recording;
 use std::collections::{BTreeMap, VecDeque};
@@ -71,6 +74,8 @@ impl Default for EmulatedOptions {
 pub struct KernelCounts {
     /// Launches.
     pub launches: u64,
+    /// Those of them that ran beside others.
+    pub beside: u64,
     /// Bytes read from device memory.
     pub read_bytes: u64,
     /// Bytes written to device memory.
@@ -149,6 +154,8 @@ struct Entry {
     /// Of images with the address sanitizer.
     guard: Option<Guard>,
     arity: u32,
+    /// Arguments that it may write, a bit each.
+    written: u64,
 }
 
 #[derive(Clone)]
@@ -177,6 +184,7 @@ struct State {
     graphs: Vec<Option<Vec<(Stream, Work)>>>,
     replays: u64,
     counts: BTreeMap<String, KernelCounts>,
+    order: Order,
     /// The first of the next launch (watch.h).
     time: u32,
     ranges: Vec<Option<String>>,

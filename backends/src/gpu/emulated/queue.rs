@@ -1,6 +1,7 @@
 //! Streams at work.
 
 use super::super::driver::{Arg, DriverError, HostWork, Stream};
+use super::order::Touch;
 use super::{call, lock, Counts, Eagerness, Emulated, Entry, Raw, Run, State, Work};
 use std::time::Instant;
 
@@ -42,9 +43,10 @@ impl Emulated {
                     let Some(holder) = holder else { return Err(call("wait", "an event that nobody will record")) };
                     self.drain(state, holder, Some((event, mark)))?;
                 }
+                state.order.wait(stream, event, mark);
                 continue;
             }
-            self.work(state, work)?;
+            self.work(state, stream, work)?;
         }
     }
 
@@ -56,33 +58,49 @@ impl Emulated {
                     state.queues.entry(stream).or_default().push_front(work);
                     return Ok(());
                 }
+                state.order.wait(stream, event, mark);
                 continue;
             }
-            self.work(state, work)?;
+            self.work(state, stream, work)?;
         }
         Ok(())
     }
 
-    fn work(&self, state: &mut State, work: Work) -> Result<(), DriverError> {
+    fn work(&self, state: &mut State, stream: Stream, work: Work) -> Result<(), DriverError> {
         match work {
             Work::Launch { function, grid, block, shared, args } => {
                 let entry = state.entries[function].clone();
-                self.launch_now(state, &entry, grid, block, shared, &args)
+                let pointers = args.iter().enumerate().filter_map(|(k, arg)| match *arg {
+                    Arg::Pointer(at, bytes) if bytes > 0 => {
+                        Some(Touch { at, bytes, writes: entry.written >> k & 1 > 0 })
+                    }
+                    _ => None,
+                });
+                let ordered = state.order.run(stream, &entry.name, pointers.collect());
+                ordered.map_err(|cause| DriverError::Launch { kernel: entry.name.clone(), cause })?;
+                self.launch_now(state, stream, &entry, grid, block, shared, &args)
             }
             Work::Copy { to, from, bytes } => {
+                let ends = [(to, true), (from, false)].map(|(at, writes)| Touch { at, bytes, writes });
+                state.order.run(stream, "a copy", ends.to_vec()).map_err(|e| call("copy", e))?;
                 // SAFETY: whoever queued the copy answers for both ends.
                 unsafe { lock(&self.heap).copy(to, from, bytes) }.map_err(|e| call("copy", e))
             }
             Work::Fill { to, byte, bytes } => {
+                let touch = Touch { at: to, bytes, writes: true };
+                state.order.run(stream, "a fill", vec![touch]).map_err(|e| call("fill", e))?;
                 lock(&self.heap).mark(to, bytes, true).map_err(|e| call("fill", e))?;
                 // SAFETY: `mark` found the range inside an allocation of this heap.
                 unsafe { std::slice::from_raw_parts_mut(to as *mut u8, bytes as usize) }.fill(byte);
                 Ok(())
             }
             Work::Discard { address, bytes } => {
+                let touch = Touch { at: address, bytes, writes: true };
+                state.order.run(stream, "a discard", vec![touch]).map_err(|e| call("discard", e))?;
                 lock(&self.heap).mark(address, bytes, false).map_err(|e| call("discard", e))
             }
             Work::Record { event, mark } => {
+                state.order.record(stream, event, mark);
                 let reached = &mut state.reached[event as usize];
                 *reached = (*reached).max(mark);
                 state.times[event as usize] = Some(Instant::now());
@@ -100,6 +118,7 @@ impl Emulated {
     fn launch_now(
         &self,
         state: &mut State,
+        stream: Stream,
         entry: &Entry,
         grid: u32,
         block: u32,
@@ -156,6 +175,7 @@ impl Emulated {
         }
         let total = state.counts.entry(entry.name.clone()).or_default();
         total.launches += 1;
+        total.beside += u64::from(stream == Stream::Beside);
         total.read_bytes += run.counts.read_bytes;
         total.written_bytes += run.counts.written_bytes;
         total.fma += run.counts.fma;

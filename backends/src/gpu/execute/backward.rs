@@ -18,9 +18,11 @@ impl Executor {
     ) -> Result<(), DriverError> {
         let (edges, angles) = self.inputs(input);
         let [e_bar, a_bar] = [adjoint.edges, adjoint.angles].map(|p| self.arenas.place(p));
-        self.node_adjoint(layer, tile, edges)?;
+        // Kernels of angles need nothing of the nodes' adjoint, nor of what is still gathered for the layer above.
+        self.fork()?;
+        self.beside(|e| e.node_adjoint(layer, tile, edges))?;
         let (b, w) = (&self.buffers, &self.weights.layers[layer]);
-        let (centre_bar, starts) = (b.centre_bar, !self.shapes.updates_edges(layer));
+        let (centre_bar, starts) = (b.centre_bar_of(layer), !self.shapes.updates_edges(layer));
         // Edges outside the angle set owe something to the second map only where their own feature feeds it.
         let s_bar = if w.angle.is_some() { b.s_bar } else { Array::NONE };
         let (_, _, wa) = self.widths(layer);
@@ -32,6 +34,7 @@ impl Executor {
             self.edge_projections(layer, tile, edges)?;
             self.angle_backward(layer, tile, part)?;
         }
+        self.join()?;
         self.edge_backward(layer, tile, last)
     }
 
@@ -86,7 +89,7 @@ impl Executor {
         )
     }
 
-    /// Sums what a tile's edges owe; the layer's first gather begins them.
+    /// Sums what a tile's edges owe, beside what follows; the layer's first gather begins them.
     pub(super) fn gather(&mut self, layer: usize, tile: usize, moment_bar: Array) -> Result<(), DriverError> {
         let starts = u32::from(std::mem::take(&mut self.sums_start));
         let (b, wd) = (&self.buffers, self.shapes.edge_messages(layer) as u32);
@@ -114,9 +117,16 @@ impl Executor {
         )
     }
 
+    /// The adjoint of the nodes entering a layer, beside what follows the last gather.
     pub(super) fn finish(&mut self, layer: usize) -> Result<(), DriverError> {
+        let centre_bar = self.buffers.centre_bar_of(layer);
+        self.beside(|e| e.finish_with_own(layer, centre_bar))
+    }
+
+    /// With what the layer's own kernels left.
+    pub(super) fn finish_with_own(&mut self, layer: usize, centre_bar: Array) -> Result<(), DriverError> {
         let (b, keep) = (&self.buffers, self.weights.layers[layer].keep[0]);
-        let (node_sum, self_bar, centre_bar, owed_sum) = (b.node_sum, b.self_bar, b.centre_bar, b.owed_sum);
+        let (node_sum, self_bar, owed_sum) = (b.node_sum, b.self_bar, b.owed_sum);
         self.finish_with(layer, node_sum, self_bar, centre_bar, owed_sum, keep)
     }
 

@@ -34,7 +34,21 @@ impl Executor {
         self.launcher.each(k.embed_nodes, n * np, args![n as u32, b.types, b.table, b.nodes[0]])
     }
 
+    /// Projections of a layer's nodes: beside the kernels of angles of the layer below, which made the nodes beside them too, if those have
+    /// projections of their own.
     pub(super) fn project(&mut self, layer: usize) -> Result<(), DriverError> {
+        match self.rises {
+            true if layer > 0 && self.buffers.banks.len() > 1 => self.beside(|e| e.projections(layer)),
+            true => {
+                self.join()?;
+                self.projections(layer)
+            }
+            // Nothing that is beside concerns nodes of lower layers.
+            false => self.projections(layer),
+        }
+    }
+
+    fn projections(&mut self, layer: usize) -> Result<(), DriverError> {
         let (b, w, s) = (&self.buffers, &self.weights.layers[layer], &self.shapes);
         let [centre, neighbour] = b.banks[layer % b.banks.len()];
         let (wc, wd) = (s.centre_projection(layer) as u32, s.edge_messages(layer) as u32);
@@ -78,6 +92,8 @@ impl Executor {
         let only_angles = !with_nodes && output.edges == Place::None;
         // Where the second message of edges outside the angle set is the same for all, their kernel adds it.
         let finishes = self.model.descriptor.options.smooth_edge_update && self.weights.layers[layer].angle.is_some();
+        // Nodes and their projections have been made beside, and what was gathered beside may lie where edges are left to be finished.
+        self.join()?;
         if only_angles {
             self.edge_projections(layer, tile, edges)?;
         } else {
@@ -85,16 +101,17 @@ impl Executor {
             let part = EdgeForward { input: edges, wa, finishes, nodes: with_nodes, out: edges_out };
             self.edge_forward(layer, tile, part)?;
         }
+        if with_nodes {
+            self.fork()?;
+            self.beside(|e| e.node_update(layer, tile))?;
+        }
         if self.weights.layers[layer].angle.is_some() {
             let unfinished = self.buffers.owed;
             let part = if only_angles { AnglePart::Angles } else { AnglePart::All { keeps: with_nodes } };
             let all = AngleForward { angles, edges, unfinished, part, rest: !finishes, edges_out, angles_out };
             self.angle_forward(layer, tile, all)?;
         }
-        match with_nodes {
-            true => self.node_update(layer, tile),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// Nodes of a tile's centres leaving a layer.

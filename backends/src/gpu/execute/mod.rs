@@ -11,8 +11,9 @@ mod trace;
 
 use super::array::Writer;
 use super::buffers::{Buffers, Extent};
-use super::driver::{Driver, Memory as Where, Module, Stream};
+use super::driver::{Driver, DriverError, Memory as Where, Module, Stream};
 use super::forecast::{choose, choose_moments, most_tiles, tile_sizes};
+use super::lanes::Lanes;
 use super::launch::{KernelUse, Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::DeviceList;
@@ -96,6 +97,8 @@ pub struct Executor {
     staging: Option<Staging>,
     arenas: Arenas,
     dead: Vec<Vec<SlotId>>,
+    /// Whether operations are those of the forward part.
+    rises: bool,
     /// Whether the next gather begins a layer's sums of what neighbours owe, rather than going on with them.
     sums_start: bool,
     trace: Option<Trace>,
@@ -138,6 +141,12 @@ impl Executor {
         let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
         let image = Loaded { driver: driver.clone(), module: driver.load(&image)? };
         let kernels = Kernels::of(driver.as_ref(), image.module)?;
+        // Spans of operations and launches mean something where they follow one another.
+        let timed = options.kernels || options.profile.is_some();
+        let lanes = match options.two_streams && !timed && !shapes.sequential {
+            true => Lanes::two(&driver)?,
+            false => Lanes::default(),
+        };
         let mut count = Writer::new(0, double, products);
         ModelArrays::new(&mut count, &model, &shapes);
         let weight_memory = Held::new(&driver, Where::Device, count.bytes.len() as u64)?;
@@ -156,6 +165,7 @@ impl Executor {
                 kernels,
                 shared: SharedNumbers::of(&shape),
                 number: number as u32,
+                lanes,
                 launches: 0,
                 queued: Vec::new(),
                 times: options.kernels.then(Vec::new),
@@ -171,6 +181,7 @@ impl Executor {
             staging: None,
             arenas: Arenas::default(),
             dead: Vec::new(),
+            rises: true,
             sums_start: false,
             trace: None,
             upload: Upload::new(double),
@@ -196,6 +207,24 @@ impl Executor {
 
     fn driver(&self) -> &dyn Driver {
         self.launcher.driver.as_ref()
+    }
+
+    /// Launches of `work` go beside those that follow it; what it reads was forked for.
+    fn beside(&mut self, work: impl FnOnce(&mut Self) -> Result<(), DriverError>) -> Result<(), DriverError> {
+        self.launcher.lanes.go(true);
+        let done = work(self);
+        self.launcher.lanes.go(false);
+        done
+    }
+
+    /// Launches beside wait for all there is so far.
+    fn fork(&mut self) -> Result<(), DriverError> {
+        self.launcher.lanes.fork(self.launcher.driver.as_ref())
+    }
+
+    /// Launches wait for those beside.
+    fn join(&mut self) -> Result<(), DriverError> {
+        self.launcher.lanes.join(self.launcher.driver.as_ref())
     }
 
     fn extent(&self, tiles: u64, keeps_moments: bool) -> Extent {

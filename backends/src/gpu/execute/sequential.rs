@@ -91,7 +91,7 @@ impl Executor {
         let (two, angles_one) = self.updates(layer, tile, input, inside, false)?;
         let (b, w) = (&self.buffers, &self.weights.layers[layer]);
         let (zeros, moment_bar, edges) = (b.zeros, b.moment_bar, b.edges_one);
-        let (centre_bar, centre_two, spare) = (b.centre_bar, b.centre_bar_two, b.centre_bar_spare);
+        let (centre_bar, centre_two, spare) = (b.centre_bars[0], b.centre_bar_two, b.centre_bar_spare);
         let (r_message, r_edge, r_angle, r_second) = (w.r_message, w.r_edge, w.r_angle, w.r_second);
         let (_, _, wa) = self.widths(layer);
         let second = AngleBackward {
@@ -121,7 +121,10 @@ impl Executor {
         let two = Features::made(two);
         self.node_adjoint(layer, tile, two)?;
         self.edge_backward(layer, tile, EdgeBackward { input: two, r_message, moment_bar, centre_bar, ..alone })?;
-        self.gather(layer, tile, moment_bar)?;
+        // Nobody asks for the adjoint of layer 0's nodes.
+        if layer > 0 {
+            self.gather(layer, tile, moment_bar)?;
+        }
         // e'' from a' and e'.
         self.angle_backward(layer, tile, second)?;
         self.edge_backward(layer, tile, joined)?;
@@ -131,12 +134,15 @@ impl Executor {
         self.edge_backward(layer, tile, joined)?;
         // e' from e.
         self.edge_backward(layer, tile, EdgeBackward { input: e, r_edge, centre_bar: centre_two, ..alone })?;
-        self.gather(layer, tile, zeros)
+        match layer {
+            0 => Ok(()),
+            _ => self.gather(layer, tile, zeros),
+        }
     }
 
     /// Adjoint of the nodes entering the layer: both rows of the centres' adjoints go through the projection.
     pub(super) fn finish_in_turn(&mut self, layer: usize) -> Result<(), DriverError> {
-        self.finish(layer)?;
+        self.finish_with_own(layer, self.buffers.centre_bars[0])?;
         let (zeros, centre) = (self.buffers.zeros, self.buffers.centre_bar_two);
         self.finish_with(layer, zeros, zeros, centre, zeros, 1.0)
     }

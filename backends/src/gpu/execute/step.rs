@@ -158,6 +158,7 @@ impl Executor {
         mark(&self.trace, 0)?;
         let program = std::mem::take(&mut self.layout.plan.program);
         let done = program.forward.iter().chain(&program.backward).enumerate().try_for_each(|(at, op)| {
+            self.rises = at < program.forward.len();
             self.named(op, seeded)?;
             mark(&self.trace, at + 1)?;
             for &id in self.dead.get(at).into_iter().flatten() {
@@ -168,6 +169,7 @@ impl Executor {
         self.layout.plan.program = program;
         done?;
         let sums = self.totals()?;
+        self.join()?;
         self.launcher.mark()?;
         self.arenas.join(device)?;
         let b = &self.buffers;
@@ -210,13 +212,20 @@ impl Executor {
             Op::Project { layer } => self.project(layer),
             Op::Forward { layer, tile, input, output } => self.forward(layer, tile, input, output, true),
             Op::Rebuild { layer, tile, input, output } => self.forward(layer, tile, input, output, false),
-            Op::Fit => self.fit(seeded),
+            Op::Fit => {
+                self.join()?;
+                self.fit(seeded)
+            }
             Op::Clear { .. } => {
                 self.sums_start = true;
                 Ok(())
             }
             Op::Backward { layer, tile, input, adjoint } => self.backward(layer, tile, input, adjoint),
-            Op::Gather { layer, tile } => self.gather(layer, tile, self.buffers.moment_bar),
+            Op::Gather { layer, tile } => {
+                let moment_bar = self.buffers.moment_bar;
+                self.fork()?;
+                self.beside(|e| e.gather(layer, tile, moment_bar))
+            }
             Op::Finish { layer } => self.finish(layer),
             Op::Assemble { tile, adjoint } => self.edge_gradients(tile, adjoint),
             Op::Save { from, to, ticket } | Op::Load { from, to, ticket } => {

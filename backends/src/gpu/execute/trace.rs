@@ -1,7 +1,7 @@
 //! When operations and copies ran on the device, told by events of its driver (`WEIR_PROFILE`).
 
 use super::super::driver::{Driver, DriverError, Event, Stream};
-use super::super::memory::Mark;
+use super::super::memory::{failed, Mark};
 use super::Executor;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +25,12 @@ impl Trace {
         let operations = program.forward.len() + program.backward.len();
         let marks: Result<_, _> = (0..operations + 2).map(|_| Mark::new(driver)).collect();
         let spans = Vec::with_capacity(operations);
-        Ok(Self { zero, marks: marks?, spans, copies: Vec::with_capacity(4 * program.tickets as usize) })
+        Ok(Self {
+            zero,
+            marks: marks.map_err(failed)?,
+            spans,
+            copies: Vec::with_capacity(4 * program.tickets as usize),
+        })
     }
 
     fn event(&self, at: usize) -> Event {

@@ -113,6 +113,7 @@ calls! {
     host_function "cuLaunchHostFunc" "hipLaunchHostFunc" (Handle, unsafe extern "C" fn(*mut c_void), *mut c_void);
     fill "cuMemsetD8Async" "hipMemsetD8Async" (u64, u8, usize, Handle);
     stream_create "cuStreamCreate" "hipStreamCreateWithFlags" (*mut Handle, c_uint);
+    stream_create_first "cuStreamCreateWithPriority" "hipStreamCreateWithPriority" (*mut Handle, c_uint, c_int);
     stream_destroy "cuStreamDestroy_v2" "hipStreamDestroy" (Handle);
     stream_synchronise "cuStreamSynchronize" "hipStreamSynchronize" (Handle);
     stream_wait "cuStreamWaitEvent" "hipStreamWaitEvent" (Handle, Handle, c_uint);

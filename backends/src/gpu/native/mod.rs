@@ -29,7 +29,7 @@ pub struct Native {
     device: c_int,
     facts: DeviceFacts,
     place: Place,
-    streams: [Handle; 3],
+    streams: [Handle; Stream::ALL.len()],
     held: AtomicU64,
     state: Mutex<State>,
     ranges: Ranges,
@@ -48,7 +48,7 @@ struct State {
     /// Instantiated; 0 once forgotten.
     graphs: Vec<Handle>,
     /// The last kernel queued on each stream, for messages: faults show at the next wait.
-    last: [Option<Queued>; 3],
+    last: [Option<Queued>; Stream::ALL.len()],
     recording: bool,
 }
 
@@ -73,16 +73,27 @@ impl Native {
         let place = Place::take(&api, device).map_err(unusable)?;
         let ranges = Ranges::open(api.vendor.cuda);
         let held = AtomicU64::new(0);
-        let state = Mutex::default();
-        let mut native = Native { api, device, facts, place, streams: [0; 3], held, state, ranges };
-        for index in 0..3 {
-            let mut stream = 0;
-            let made =
-                native.enter().and_then(|_here| call!(&native.api, stream_create(&mut stream, vendor::flag::STREAM)));
-            made.map_err(|e| DriverError::Unusable { device: native.facts.name.clone(), cause: e.to_string() })?;
-            native.streams[index] = stream;
+        let (state, streams) = (Mutex::default(), [0; Stream::ALL.len()]);
+        let mut native = Native { api, device, facts, place, streams, held, state, ranges };
+        for stream in Stream::ALL {
+            let made = native.make_stream(stream);
+            let failed =
+                |e: DriverError| DriverError::Unusable { device: native.facts.name.clone(), cause: e.to_string() };
+            native.streams[stream as usize] = made.map_err(failed)?;
         }
         Ok(native)
+    }
+
+    fn make_stream(&self, stream: Stream) -> Result<Handle, DriverError> {
+        let _here = self.enter()?;
+        let mut made = 0;
+        match stream {
+            Stream::Beside => {
+                call!(&self.api, stream_create_first(&mut made, vendor::flag::STREAM, vendor::flag::FIRST))
+            }
+            _ => call!(&self.api, stream_create(&mut made, vendor::flag::STREAM)),
+        }?;
+        Ok(made)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -71,6 +71,8 @@ pub mod flag {
     pub const MANAGED: c_uint = 1;
     /// Not ordered with the default stream, which belongs to the host program.
     pub const STREAM: c_uint = 1;
+    /// Priority of a stream whose blocks come before those of others, which have 0. Less would be more; both vendors have this one.
+    pub const FIRST: c_int = -1;
     pub const EVENT: c_uint = 0;
     pub const PREFERRED: c_int = 3;
     pub const ACCESSED: c_int = 5;

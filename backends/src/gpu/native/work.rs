@@ -188,7 +188,7 @@ impl Native {
         made?;
         let mut state = self.state();
         // What was only recorded did not run.
-        state.last = [None; 3];
+        state.last = [None; Stream::ALL.len()];
         state.graphs.push(ready);
         Ok(Graph(state.graphs.len() as u32 - 1))
     }

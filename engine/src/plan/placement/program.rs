@@ -77,7 +77,8 @@ pub enum Op {
     },
     /// Fitting net, atomic energies, adjoint of the last node features.
     Fit,
-    /// Clears what neighbours will owe in a layer.
+    /// Clears what neighbours will owe in a layer. This, [`Op::Gather`] and [`Op::Finish`] are left out in layer 0, whose nodes depend on
+    /// types alone.
     Clear {
         /// Layer.
         layer: usize,
@@ -148,7 +149,7 @@ pub struct Program {
     pub banks: usize,
     /// Forward part, up to and including [`Op::Fit`]; no copy is under way at its end.
     pub forward: Vec<Op>,
-    /// Backward part, from the seed to the last [`Op::Finish`]; no copy is under way at its end. It uses up the kept states and expects
+    /// Backward part, from the seed to the last [`Op::Assemble`]; no copy is under way at its end. It uses up the kept states and expects
     /// the last projections in their banks: another seed needs another forward part.
     pub backward: Vec<Op>,
     /// Insides that are kept, in the first tier.

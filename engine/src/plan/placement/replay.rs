@@ -127,7 +127,7 @@ pub fn replay(problem: &Problem, program: &Program) -> Result<Replayed, ReplayEr
         }
     }
     let end = program.forward.len() + program.backward.len();
-    if m.assembled != problem.tiles.len() || m.finished != 0 {
+    if m.assembled != problem.tiles.len() || m.finished != 1.min(problem.layers) {
         let what = format!("{} of {} tiles assembled, {} layers left", m.assembled, problem.tiles.len(), m.finished);
         return fail(end, "end".into(), what);
     }
@@ -300,20 +300,20 @@ impl Machine<'_> {
                 self.fitted = true;
             }
             Op::Clear { layer } => {
-                if self.finished != layer + 1 {
+                if self.finished != layer + 1 || layer == 0 {
                     return Err(format!("layer {} is next", self.finished as isize - 1));
                 }
                 self.cleared = Some(layer);
             }
             Op::Backward { layer, tile, input, adjoint } => self.backward(layer, tile, input, adjoint)?,
             Op::Gather { layer, tile } => {
-                if self.gathered[layer] != tile || self.backward_done[layer] != tile + 1 {
+                if layer == 0 || self.gathered[layer] != tile || self.backward_done[layer] != tile + 1 {
                     return Err("gathers in the wrong order".into());
                 }
                 self.gathered[layer] += 1;
             }
             Op::Finish { layer } => {
-                if self.gathered[layer] != tiles || self.finished != layer + 1 {
+                if layer == 0 || self.gathered[layer] != tiles || self.finished != layer + 1 {
                     return Err(format!("{} of {tiles} tiles gathered", self.gathered[layer]));
                 }
                 self.finished = layer;
@@ -345,7 +345,8 @@ impl Machine<'_> {
 
     fn backward(&mut self, layer: usize, tile: usize, input: State, adjoint: State) -> Result<(), String> {
         self.projected(layer)?;
-        if self.cleared != Some(layer) || self.backward_done[layer] != tile {
+        let begun = if layer == 0 { self.finished == 1 } else { self.cleared == Some(layer) };
+        if !begun || self.backward_done[layer] != tile {
             return Err(format!("tile {} of layer {:?} is next", self.backward_done[layer], self.cleared));
         }
         self.expect_state(tile, layer, input)?;

@@ -18,6 +18,7 @@ class Settings(TypedDict, total=False):
     inside: Optional[str]
     store: Optional[str]
     precision: Optional[str]
+    streams: Optional[_Number]
     blocks: Optional[_Number]
     threads: Optional[_Number]
     numa_node: Optional[_Number]

@@ -98,12 +98,17 @@ impl Emitter<'_> {
             for needed in from.unwrap_or(layer)..=layer {
                 self.project(needed);
             }
-            self.ops.push(Op::Clear { layer });
+            // Nodes that enter layer 0 depend on types alone: nobody asks for their adjoint.
+            if layer > 0 {
+                self.ops.push(Op::Clear { layer });
+            }
             for tile in 0..self.tiles.len() {
                 let step = (self.model.layers - 1 - layer) * self.tiles.len() + tile;
                 self.backward_tile(layer, tile, step);
             }
-            self.ops.push(Op::Finish { layer });
+            if layer > 0 {
+                self.ops.push(Op::Finish { layer });
+            }
         }
         while !self.draining.is_empty() {
             self.drain_one();
@@ -130,10 +135,10 @@ impl Emitter<'_> {
             adjoint[class] = Place::Slot(SlotId(self.adjoint[own]));
         }
         self.ops.push(Op::Backward { layer, tile, input, adjoint: state(adjoint) });
-        self.ops.push(Op::Gather { layer, tile });
-        if layer == 0 {
-            self.ops.push(Op::Assemble { tile, adjoint: state(adjoint) });
-        }
+        self.ops.push(match layer {
+            0 => Op::Assemble { tile, adjoint: state(adjoint) },
+            _ => Op::Gather { layer, tile },
+        });
         for class in [EDGES, ANGLES] {
             if layer >= depth[class] {
                 continue;

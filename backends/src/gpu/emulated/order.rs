@@ -1,0 +1,137 @@
+//! Who waited for whom. A device is free to run the work of two streams in any order that events allow, and at once: such work may not touch the
+//! same memory, unless all of it only reads. Every piece of work is looked at with the times of its stream and what that has waited for (vector
+//! clocks), by the ranges that it was given.
+
+use super::super::driver::Stream;
+use std::collections::HashMap;
+
+const STREAMS: usize = Stream::ALL.len();
+
+/// How far a stream has come, and up to where it has waited for the others.
+type Clock = [u64; STREAMS];
+
+/// Bytes that work touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    pub at: u64,
+    pub bytes: u64,
+    pub writes: bool,
+}
+
+struct Done {
+    stream: usize,
+    time: u64,
+    name: String,
+    touches: Vec<Touch>,
+}
+
+/// What has run since the host last waited for everything.
+#[derive(Default)]
+pub struct Order {
+    clocks: [Clock; STREAMS],
+    marks: HashMap<(u32, u64), Clock>,
+    done: Vec<Done>,
+}
+
+impl Order {
+    /// A stream reaches a mark of an event.
+    pub fn record(&mut self, stream: Stream, event: u32, mark: u64) {
+        self.marks.insert((event, mark), self.clocks[stream as usize]);
+    }
+
+    /// A stream has waited for a mark; one of a time that the host has waited for says nothing new.
+    pub fn wait(&mut self, stream: Stream, event: u32, mark: u64) {
+        if let Some(other) = self.marks.get(&(event, mark)) {
+            for (mine, theirs) in self.clocks[stream as usize].iter_mut().zip(other) {
+                *mine = (*mine).max(*theirs);
+            }
+        }
+    }
+
+    /// The host has waited, and nothing is queued: all is in order.
+    pub fn settle(&mut self) {
+        self.marks.clear();
+        self.done.clear();
+    }
+
+    /// Work runs now.
+    ///
+    /// # Errors
+    /// Other work that may run beside it and touches the same memory.
+    pub fn run(&mut self, stream: Stream, name: &str, touches: Vec<Touch>) -> Result<(), String> {
+        let here = stream as usize;
+        let clock = self.clocks[here];
+        let overlap = |a: &Touch, b: &Touch| {
+            (a.writes || b.writes) && a.at < b.at.saturating_add(b.bytes) && b.at < a.at.saturating_add(a.bytes)
+        };
+        for other in self.done.iter().filter(|d| d.stream != here && d.time > clock[d.stream]) {
+            for a in &touches {
+                if let Some(b) = other.touches.iter().find(|b| overlap(a, b)) {
+                    let how = |t: &Touch| if t.writes { "writes" } else { "reads" };
+                    return Err(format!(
+                        "it {} memory at {:#x} that {}, which nobody has put in order with it, {}",
+                        how(a),
+                        a.at.max(b.at),
+                        other.name,
+                        how(b)
+                    ));
+                }
+            }
+        }
+        self.clocks[here][here] += 1;
+        let time = self.clocks[here][here];
+        // What all others have waited for can meet nothing any more.
+        let clocks = self.clocks;
+        self.done.retain(|d| (0..STREAMS).any(|s| s != d.stream && clocks[s][d.stream] < d.time));
+        self.done.push(Done { stream: here, time, name: name.into(), touches });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(at: u64, writes: bool) -> Vec<Touch> {
+        vec![Touch { at, bytes: 64, writes }]
+    }
+
+    #[test]
+    fn work_that_nobody_put_in_order_may_not_share_what_one_of_it_writes() {
+        let mut order = Order::default();
+        order.run(Stream::Compute, "maker", touch(0, true)).unwrap();
+        let error = order.run(Stream::Beside, "reader", touch(32, false)).unwrap_err();
+        assert!(error.contains("maker") && error.contains("0x20"), "{error}");
+        // Elsewhere, or where both read, it may.
+        order.run(Stream::Beside, "stranger", touch(64, true)).unwrap();
+        order.run(Stream::Out, "reader", touch(256, false)).unwrap();
+        order.run(Stream::In, "reader", touch(256, false)).unwrap();
+    }
+
+    #[test]
+    fn waiting_goes_by_way_of_other_streams_but_not_back() {
+        let mut order = Order::default();
+        order.run(Stream::Compute, "maker", touch(0, true)).unwrap();
+        order.record(Stream::Compute, 0, 1);
+        order.wait(Stream::Beside, 0, 1);
+        order.run(Stream::Beside, "reader", touch(0, false)).unwrap();
+        order.record(Stream::Beside, 1, 1);
+        order.wait(Stream::Out, 1, 1);
+        order.run(Stream::Out, "copy", touch(0, true)).unwrap();
+        assert!(order.run(Stream::Compute, "maker", touch(0, true)).is_err());
+        // The mark was made before the copy.
+        order.wait(Stream::Compute, 1, 1);
+        assert!(order.run(Stream::Compute, "maker", touch(0, true)).is_err());
+        order.record(Stream::Out, 2, 1);
+        order.wait(Stream::Compute, 2, 1);
+        order.run(Stream::Compute, "maker", touch(0, true)).unwrap();
+    }
+
+    #[test]
+    fn what_the_host_waited_for_is_in_order() {
+        let mut order = Order::default();
+        order.run(Stream::Compute, "maker", touch(0, true)).unwrap();
+        order.settle();
+        order.run(Stream::In, "copy", touch(0, true)).unwrap();
+    }
+}
