@@ -302,11 +302,11 @@ def whole_steps():
             least, most = (max(f[side] for f in s["scheduling"].values()) for side in (0, 1))
             span = lambda low, high: f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
             rows.append([f"`{products}`", protein, s["atoms"], f"{least:.2f} to {most:.2f}", span(s["least_four_ms"], s["four_ms"]),
-                         span(s["least_others_ms"], s["others_ms"]), f"{s['launches_ms']:.1f}", f"**{span(s['least_ms'], s['ms'])}**", s["target_ms"]])
+                         span(s["least_others_ms"], s["others_ms"]), f"{s['launches_ms']:.1f}", span(s["least_ms"], s["ms"]), f"**{span(s['least_two_streams_ms'], s['two_streams_ms'])}**", s["target_ms"]])
     first = next(iter(next(iter(whole["steps"].values())).values()))
-    head = ["products", "structure", "atoms", "largest factor of scheduling", "the four, ms", "other kernels", "launches", "a step, ms", "target"]
+    head = ["products", "structure", "atoms", "largest factor of scheduling", "the four, ms", "other kernels", "launches", "in one stream, ms", "in two, ms", "target"]
     return "Predicted:\n\n" + table(head, rows) + (
-        f"\n{first['launches']:.0f} launches a step at {1e6 * whole['launch_s']:g} us ([h100-80-pcie-host](../hardware-notes/machines/h100-80-pcie-host.toml): {whole['launch_source']}); bytes, FLOP and launches from "
+        f"\n{first['launches']:.0f} launches a step ({first['launches_beside']:.0f} of them beside kernels of angles where there are two streams) at {1e6 * whole['launch_s']:g} us ([h100-80-pcie-host](../hardware-notes/machines/h100-80-pcie-host.toml): {whole['launch_source']}); bytes, FLOP and launches from "
         f"[{first['traffic']}](../benches/results/{first['traffic']}), the rest from [{name}](../benches/results/{name}).\n")
 
 
@@ -331,7 +331,7 @@ def gpu():
         device = (data.get("device") or {}).get("device", "?")
         out += f"{device}, [{name}](../benches/results/{name}):\n\n" + table(
             ["structure", "atoms", "ms a step", "us/atom", "ns/day at 1 fs", "launches", "planner GB", "driver and device", "times DeePMD-kit"], rows)
-        rows = [[protein, f"`{r['precision']}`" + (f", {r['blocks']} blocks" if r.get("blocks") else ""), f"{r['ms_per_step']:.2f}", f"{r['force_error_eV_A']:.1e}"]
+        rows = [[protein, f"`{r['precision']}`" + (f", {r['blocks']} blocks" if r.get("blocks") else "") + (", one stream" if r.get("streams") == 1 else ""), f"{r['ms_per_step']:.2f}", f"{r['force_error_eV_A']:.1e}"]
                 for protein, all_ in data.get("arithmetics", {}).items() for r in all_ or [] if "ms_per_step" in r]
         if rows:
             out += "\n" + table(["structure", "precision", "ms a step", "force error, eV/A"], rows)

@@ -234,14 +234,17 @@ def arithmetics(weir, folder, model, structure, steps):
     scale = max(map(abs, flat(exact["forces"])), default=0.0)
     rows = []
     # Blocks of a multiprocessor decide how many rows each has; the default's row is the one without. Registers let in three or four at most.
-    for precision, blocks in [(p, b) for p in ("f32", "tf32x3", "tf32") for b in (None, 2, 3, 4)]:
-        row = {"precision": precision, "blocks": blocks}
+    # The last is everything in one stream.
+    variants = [(p, *v) for p in ("f32", "tf32x3", "tf32") for v in ((None, None), (2, None), (3, None), (4, None), (None, 1))]
+    for precision, blocks, streams in variants:
+        row = {"precision": precision, "blocks": blocks, "streams": streams}
         if blocks and weir.environment.get("WEIR_BACKEND") == "emulated":
             continue
         rows.append(row)
         try:
-            if blocks:
-                weir.environment["WEIR_BLOCKS"] = str(blocks)
+            for name, value in (("WEIR_BLOCKS", blocks), ("WEIR_STREAMS", streams)):
+                if value:
+                    weir.environment[name] = str(value)
             got, result = measured(weir, folder, model, structure, steps, "--precision", precision)
             row.update(ms_per_step=got["ms_per_step"], launches=got["launches"])
             row["force_error_eV_A"] = largest(flat(result["forces"]), flat(exact["forces"]))
@@ -250,7 +253,8 @@ def arithmetics(weir, folder, model, structure, steps):
             # AMD chips have no TF32.
             row["error"] = str(error)
         finally:
-            weir.environment.pop("WEIR_BLOCKS", None)
+            for name in ("WEIR_BLOCKS", "WEIR_STREAMS"):
+                weir.environment.pop(name, None)
     return rows
 
 

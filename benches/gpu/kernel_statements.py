@@ -4,6 +4,7 @@ import math
 from collections import Counter
 
 from machine_code import line_of
+from whole_step import SHARED_FROM, parts_of
 
 # Widths of the shape.
 NP, EP, AP, EC = 128, 64, 32, 32
@@ -77,17 +78,17 @@ def chunks_of(total, most):
     return [min(most, total - k) for k in range(0, total, most)]
 
 
-def groups_of(m, most, own, together):
-    """Receiving edges that go together (`group_at` of angle.h), all of a centre with m angle edges."""
+def groups_of(part, m, most, own, together):
+    """Receiving edges that go together (`group_at` of angle.h), all of a block's part of a centre with m angle edges."""
     k, out = 0, []
-    while k < m:
-        g = min(max(1, most // m), m - k, own - k % own, together)
+    while k < part:
+        g = min(max(1, most // m), part - k, own - k % own, together)
         out.append(g)
         k += g
     return out
 
 
-def edge_forward(t, rows, r, some):
+def edge_forward(t, rows, r, some, _):
     """A chunk of r edges of a centre, `some` of them angle edges."""
     L, tr = line_of, rows_of_thread(rows["R_EDGE"])
     k = L("edge.h", r"^KERNEL\(edge_forward\)")
@@ -103,7 +104,8 @@ def edge_forward(t, rows, r, some):
     ]
 
 
-def edge_backward(t, rows, r, some):
+def edge_backward(t, rows, r, some, shared):
+    """The same, `shared` where two blocks had the centre's angles."""
     L, tr = line_of, rows_of_thread(rows["R_EDGE_BACK"])
     k = L("edge.h", r"^KERNEL\(edge_backward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
@@ -118,7 +120,9 @@ def edge_backward(t, rows, r, some):
         ("edge.h", L("edge.h", r"c < MP; c \+= ROW_SHARE", first), Warps("FADD", 4 * 2 * 4 * tr_share)),
         ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", first), Warps("FADD", 4 * 16)),
         ("edge.h", third, Product(t, WD, EP, r, tr)),
-        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), Product(False, WA, EC, some, 1, 8)),
+        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), only(some, Loop("", 0))),
+        ("edge.h", L("edge.h", r"if \(t.m >= SHARED_FROM\)", third), only(shared, Loop("STG", some * WA))),
+        ("edge.h", L("edge.h", r"product_seen<1, 8>", third), Product(False, WA, EC, some, 1, 8)),
         ("edge.h", L("edge.h", r"at < rows \* EP", third), Loop("STG", r * EP)),
         ("edge.h", L("edge.h", r"centre_bar\[ci", third), None),
     ]
@@ -188,7 +192,7 @@ def angle_backward(t, rows, g, m, own):
         (file, L("e < g; e \\+= THREADS", group), only(g, Warps("DADD", 8))),
         (file, ends, only(own, Loop("FADD", own * WA))),
         (file, L("own_adjoint, EC", ends) - 1, only(own, Product(False, WA, EC, own, rows_of_thread(rows["R_OWN"] // 2), 8))),
-        (file, L("centre_bar\\[ci", group), None),
+        (file, L("u32 i = in_turn", group), None),
     ]
 
 
@@ -198,13 +202,13 @@ def statements(products, rows, centres):
     t = products != "plain"
     out = {}
     for name, table, most in (("edge_forward", edge_forward, rows["R_EDGE"]), ("edge_backward", edge_backward, rows["R_EDGE_BACK"])):
-        kinds = Counter((r, max(0, min(r, m - k * most))) for n, m in centres for k, r in enumerate(chunks_of(n, most)))
+        kinds = Counter((r, max(0, min(r, m - k * most)), m >= SHARED_FROM) for n, m in centres for k, r in enumerate(chunks_of(n, most)))
         out[name] = [(16 * times, table(t, rows, *kind)) for kind, times in kinds.items()]
     for name, table, most, own, together in (("angle_forward", angle_forward, rows["R_ANGLE"], rows["R_SUMS"], 10**6),
                                              ("angle_backward", angle_backward, rows["R_ANGLE_BACK"], rows["R_OWN"], rows["R_SECOND"])):
         assert all(m <= most for _, m in centres), "centres whose angles do not fit together are not described here"
-        groups = Counter((g, m) for _, m in centres for g in groups_of(m, most, own, together))
-        owns = Counter(r for _, m in centres for r in chunks_of(m, own))
+        groups = Counter((g, m) for _, m in centres for part in parts_of(m) for g in groups_of(part, m, most, own, together))
+        owns = Counter(r for _, m in centres for part in parts_of(m) for r in chunks_of(part, own))
         out[name] = [(15 * times, table(t, rows, g, m, 0)) for (g, m), times in groups.items()]
         out[name] += [(15 * times, table(t, rows, 0, 1, r)) for r, times in owns.items()]
     return out

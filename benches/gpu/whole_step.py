@@ -24,6 +24,8 @@ BESIDE = {"angle_forward": ("node_update", "project"), "angle_backward": ("gathe
 OF_NODES = ("project", "node_update", "node_backward", "finish")
 # Blocks of theirs that a multiprocessor's shared memory is laid out for (`Shape::fitted`).
 BLOCKS_OF_NODES = 2
+# Angle edges of a centre from which on two blocks share them (shape.h).
+SHARED_FROM = 28
 # Centres that are put in order together (`arrange`, neighbours.h).
 WINDOW = 4096
 
@@ -74,6 +76,12 @@ def in_turn(centres):
     return [c for k in range(0, len(centres), length) for c in sorted(centres[k:k + length], key=lambda c: -c[1])]
 
 
+def parts_of(m):
+    """Receiving edges of each block that a centre with m angle edges has (`cut_at`, angle.h)."""
+    first = m if m < SHARED_FROM else (m // 2 + 3) // 8 * 8
+    return [first, m - first] if m > first else [first]
+
+
 def factor_of_scheduling(costs, places):
     """How much longer blocks of such costs take, each begun by the place that is free first, than their mean load on every place."""
     free = [0.0] * places
@@ -91,7 +99,7 @@ def factors(centres, registers, most, multiprocessors):
     """Kernel -> least and largest factor of scheduling: a block at the rate of its multiprocessor, or at its share of it. A block of the edge
     kernels costs as its edges, one of the angle kernels as its angles."""
     order = in_turn(centres)
-    costs = {"edge": [n for n, _ in order], "angle": [m * m for _, m in order]}
+    costs = {"edge": [n for n, _ in order], "angle": [m * part for _, m in order for part in parts_of(m)]}
     return {kernel: [factor_of_scheduling(costs[kernel.split("_")[0]], multiprocessors * b) for b in (1, blocks_of(r, most))]
             for kernel, r in registers.items()}
 

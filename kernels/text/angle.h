@@ -1,19 +1,29 @@
-// Angles of a centre, one block a centre (specification 7.5 and its adjoint). The m x m block is worked on as flat rows (e, f): several
+// Angles of a centre, one block a centre or two (specification 7.5 and its adjoint). The m x m block is worked on as flat rows (e, f): several
 // receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order. Products of a few
 // receiving edges are plain ones always: they would leave the tiles of matrix units empty, and forward and backward must agree.
 
-// Which centre a block works on, and where its edges and angles begin: among all edges (`from`), in the tile's arrays of angles and of angle edges.
-// (In its arrays of edges, from - tile_edge, where tile_edge is first_edge[first_centre], read anew where it is needed.)
+// Two blocks in turn have a centre. Where it has many angle edges they share those as receiving edges, so that a small system does not wait for
+// its heaviest centres (of 582 centres and 396 places, the one with 36 would take 1.8 times as long as a place has work on average); else the
+// first has all. The first part is a multiple of eight: no tile or group of receiving edges is emptier for it. What sums go over receiving edges
+// the parts make apart and `edge_backward` and `edge_gradients` join; a rule of m alone, so that no bit depends on anything else.
+DEVICE u32 cut_at(u32 m) { return m < SHARED_FROM ? m : (m / 2 + 3) / 8 * 8; }
+DEVICE u32 first_receiving(u32 m) { return block_anew() % 2 ? cut_at(m) : 0; }
+DEVICE u32 receiving(u32 m) { return block_anew() % 2 ? m - cut_at(m) : cut_at(m); }
+DEVICE u32 in_turn(u32 first_centre, IN(u32) turns) { return read_anew(turns, first_centre + block_anew() / 2); }
+
+// Which centre a block works on, and where its receiving edges and their angles begin: among all edges (`from`), in the tile's arrays of angles
+// and of angle edges. The other edges of its angles are all m, from - first_receiving(m) on. (In the tile's arrays of edges, from - tile_edge,
+// where tile_edge is first_edge[first_centre], read anew where it is needed.) `ne`: the centre's edges from `from` on.
 struct AngleCentre {
-  u32 i, from, ne, m, pair;
+  u32 from, ne, m, pair;
   u64 angle;
 };
 DEVICE AngleCentre angle_centre_of(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle,
                                    IN(u32) first_pair) {
   u32 tile_pair = first_pair[first_centre];
   u64 tile_angle = first_angle[first_centre];
-  Centre t = centre_of(first_centre, turns, first_edge, angle_edges);
-  return {t.i, t.from, t.ne, t.m, first_pair[t.i] - tile_pair, first_angle[t.i] - tile_angle};
+  u32 i = turns[first_centre + block() / 2], m = angle_edges[i], first = first_receiving(m), from = first_edge[i] + first;
+  return {from, first_edge[i + 1] - from, m, first_pair[i] - tile_pair + first, first_angle[i] - tile_angle + u64(first) * m};
 }
 
 // Rows of a centre's angles that are worked on together: receiving edges k .. k + edges, other edges f0 .. f0 + span.
@@ -32,14 +42,14 @@ DEVICE u32 other_of(const AngleRows &q, u32 r) { return q.f0 + other_in(q, r); }
 DEVICE u32 row_at(u32 at, u32 wa) { return wa == EP ? at / EP : at / (EP + AP); }
 // Receiving edges from k on that fit together into `most` rows, none of them beyond the next multiple of `own`; `together` at most.
 DEVICE u32 group_at(u32 k, u32 most, u32 m, u32 own, u32 together) {
-  u32 g = m > most ? 1 : most / m, left = (m - k < own - k % own ? m - k : own - k % own);
+  u32 g = m > most ? 1 : most / m, rest = receiving(m) - k, left = rest < own - k % own ? rest : own - k % own;
   if (left > together) left = together;
   return g < left ? g : left;
 }
 
 // v of the other edges of those rows into shared memory.
-DEVICE void stage_others(LOCAL(real) others, AngleRows q, u32 from, IN(real) geometry) {
-  for (u32 f = thread_anew(); f < q.span; f += THREADS) others[f] = geometry[u64(from + q.f0 + f) * G + G_V];
+DEVICE void stage_others(LOCAL(real) others, AngleRows q, u32 from, u32 m, IN(real) geometry) {
+  for (u32 f = thread_anew(); f < q.span; f += THREADS) others[f] = geometry[u64(from - first_receiving(m) + q.f0 + f) * G + G_V];
 }
 
 // Their angle features too. `y`: room for a number of each row.
@@ -47,10 +57,10 @@ template <class Y>
 DEVICE void stage_angles(LOCAL(real) to, Y y, LOCAL(real) others, AngleRows q, u32 from, u64 angle, u32 m, u32 first,
                          IN(stored) state, IN(real) geometry, IN(double) vector, IN(double) distance, IN(real) weight) {
   u32 rows = rows_of(q);
-  stage_others(others, q, from, geometry);
+  stage_others(others, q, from, m, geometry);
   if (first) {
     for (u32 r = thread_anew(); r < rows; r += THREADS)
-      y[r] = real(cosine(vector, distance, from + edge_of(q, r), from + other_of(q, r)));
+      y[r] = real(cosine(vector, distance, from + edge_of(q, r), from - first_receiving(m) + other_of(q, r)));
     barrier();
   }
   for (u32 at = thread_anew() * 4; at < rows * AP; at += THREADS * 4) {
@@ -85,14 +95,14 @@ DEVICE void take_rows(bool ahead, u32 most, u32 own, u32 together, LOCAL(real) h
                       AngleRows q, u32 from, u64 angle, u32 m, u32 first, IN(stored) state, IN(real) geometry, IN(double) vector,
                       IN(double) distance, IN(real) weight) {
   if (ahead) {
-    if (!q.k) stage_others(others, q, from, geometry);
+    if (!q.k) stage_others(others, q, from, m, geometry);
     copies_done();
   } else {
     stage_angles(here, y, others, q, from, angle, m, first, state, geometry, vector, distance, weight);
   }
   barrier();
   u32 k = q.k + q.edges;
-  if (ahead && k < m) stage_ahead(next, k, group_at(k, most, m, own, together), angle, m, state);
+  if (ahead && k < receiving(m)) stage_ahead(next, k, group_at(k, most, m, own, together), angle, m, state);
 }
 
 // Adds the messages of the rows to S of their receiving edges, whose rows begin at `s`: S += v_e v_f B in the order of f.
@@ -139,7 +149,7 @@ UNROLL
   barrier();
 }
 
-// Parts of `angle_forward`: S and what follows from it, the angles' own update, or of S the slopes of the second map alone.
+// What is wanted of `angle_forward`: S and what follows from it, the angles' own update, or of S the slopes of the second map alone.
 #define ALL_PARTS 0
 #define ONLY_ANGLES 1
 #define ONLY_SLOPES 2
@@ -161,7 +171,8 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
                       OUT(stored) edges_out, OUT(stored) out, u32 where, OUT(real) second, OUT(u16) too_large) {
   AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
   u32 from = t.from, m = t.m;
-  u32 pair = t.pair;
+  if (block() % 2 && !receiving(m)) return;
+  u32 pair = t.pair - first_receiving(m);
   u64 angle = t.angle;
   LOCAL(real) places = shared_at<real>(0);
   LOCAL(real) message = places + (AHEAD ? 2 : 1) * R_ANGLE * APS;
@@ -170,29 +181,29 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
   LOCAL(real) y = own + R_SUMS * WAS;
   LOCAL(real) others_v = y + R_ANGLE;
   // Edges outside the angle set have the same message, or one that their own feature makes.
-  u32 last = part != ALL_PARTS || SMOOTH ? m : t.ne;
+  u32 last = part != ALL_PARTS || SMOOTH || first_receiving(m) + receiving(m) < m ? receiving(m) : t.ne;
   // Angles of the first group are asked for at once, those of each other one when work on the one before it begins.
   bool ahead = AHEAD && !first && m <= R_ANGLE;
   if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE, m, R_SUMS, m), angle, m, state);
   u32 place = 0;
   for (u32 k0 = 0, k = 0; k0 < last; k0 += R_SUMS) {
     u32 some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
-    if (k0 < m)
-      project_own<TR_WIDE(R_SUMS), 8>(own, s, m - k0 < R_SUMS ? m - k0 : R_SUMS, from + k0, first_edges, edges,
+    if (k0 < receiving(m))
+      project_own<TR_WIDE(R_SUMS), 8>(own, s, receiving(m) - k0 < R_SUMS ? receiving(m) - k0 : R_SUMS, from + k0, first_edges, edges,
                                       read_anew(first_edge, first_centre), geometry, edge_weight, edge_bias, part == ONLY_SLOPES ? EP : wa,
-                                      own_weight, centre, u64(read_anew(turns, first_centre + block())) * wc + wd);
+                                      own_weight, centre, u64(in_turn(first_centre, turns)) * wc + wd);
     u32 tile_edge = read_anew(first_edge, first_centre);
     for (u32 at = thread_anew(); at < some * EP; at += THREADS) {
       u32 row = k0 + at / EP, c = at % EP;
       real x = real(0);
-      if (!SMOOTH && part == ALL_PARTS && row >= m)
+      if (!SMOOTH && part == ALL_PARTS && row >= receiving(m))
         x = first_edges ? embed_edge(geometry[u64(from + row) * G + G_X], c, edge_weight, edge_bias).value
                         : unpack(edges[u64(from + row - tile_edge) * EP + c]);
       s[at / EP * EPS + c] = x;
     }
     barrier();
     // From k0 on, where there are angles, to the next multiple of R_SUMS.
-    while (k0 < m) {
+    while (k0 < receiving(m)) {
       u32 g = group_at(k, R_ANGLE, m, R_SUMS, m);
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
         AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
@@ -227,7 +238,7 @@ UNROLL
       }
       if (ahead) place = R_ANGLE * APS - place;
       k += g;
-      if (k == m || k % R_SUMS == 0) break;
+      if (k == receiving(m) || k % R_SUMS == 0) break;
     }
 #if SMOOTH
     // What follows from k, so that it waits in no register.
@@ -235,7 +246,7 @@ UNROLL
     some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
 #endif
     if (part != ONLY_ANGLES) {
-      u32 tile_edge = read_anew(first_edge, first_centre), before = pair + second_before(where, first_pair, first_centre);
+      u32 tile_edge = read_anew(first_edge, first_centre), before = pair + first_receiving(m) + second_before(where, first_pair, first_centre);
       product<PRODUCTS != PLAIN ? 1 : TR_OF(R_SUMS)>(
           some, EP, 0, EP, linear2, EP, Factors{s, EPS},
           LAMBDA(u32 r, u32 c, auto x) {
@@ -243,7 +254,7 @@ UNROLL
             real scale[x.N], old[x.N], slopes[x.N];
             plus(x, bias2, c);
             activate<x.N>(x.v, slopes);
-            if (where != SECOND_NOWHERE && k0 + r < m) store<x.N>(second, u64(before + k0 + r) * EP + c, slopes);
+            if (where != SECOND_NOWHERE && k0 + r < receiving(m)) store<x.N>(second, u64(before + k0 + r) * EP + c, slopes);
             if (part == ONLY_SLOPES) return;
             load<x.N>(scale, r_second, c);
             load<x.N>(old, partial, at);
@@ -254,8 +265,8 @@ UNROLL
     }
     barrier();
   }
-  if (part != ALL_PARTS || !rest) return;
-  u32 tile_edge = read_anew(first_edge, first_centre), end = read_anew(first_edge, read_anew(turns, first_centre + block()) + 1) - from;
+  if (part != ALL_PARTS || !rest || first_receiving(m) + receiving(m) < m) return;
+  u32 tile_edge = read_anew(first_edge, first_centre), end = read_anew(first_edge, in_turn(first_centre, turns) + 1) - from;
   for (u32 at = last * EP + thread_anew(); at < end * EP; at += THREADS) {
     u32 c = at % EP;
     u64 to = u64(from - tile_edge) * EP + at;

@@ -1,4 +1,4 @@
-// Adjoint of the angles of a centre, one block a centre (specification 7.5), with the rows of angle.h. Messages and slopes are computed again, but
+// Adjoint of the angles of a centre (specification 7.5), with the rows and blocks of angle.h. Messages and slopes are computed again, but
 // for the slopes of the second map: the forward pass leaves them, or `angle_forward` has made them again (ONLY_SLOPES).
 
 // Columns of a message whose products with the adjoint of S one lane sums: those that it has of a row.
@@ -66,7 +66,7 @@ DEVICE constexpr u32 larger_of(u32 a, u32 b) { return a > b ? a : b; }
 // The thread's number where thread `first` is number 0.
 DEVICE u32 thread_from(u32 first) { return (thread_anew() + THREADS - first) % THREADS; }
 
-// Sums of the rows' adjoints: over receiving edges into those of the other edges' projections (`other_bar`, from the centre's first receiving
+// Sums of the rows' adjoints: over receiving edges into those of the other edges' projections (`other_bar`, from the block's first receiving
 // edge on), over f into `parts` (part, receiving edge, column; they go on where f0).
 DEVICE void sum_bars(AngleRows q, u32 wa, u32 pair, LOCAL(real) bars, LOCAL(real) parts, OUT(real) other_bar) {
   const u32 PARTS = PARTS_OF_F;
@@ -140,17 +140,21 @@ UNROLL
 
 // Adjoint of a tile's angles. In: adjoint of the edges leaving the layer (none where `starts`: the angles of the layer above do not
 // reach the energy) and of the angles. Out: a_bar in place, adjoints of the angle edges as receiving ones (EC wide), of their projections
-// as the other edge, of the centre's columns, of v; s_bar of edges outside the angle set, where they have one.
+// as the other edge, of the centre's columns, of v; s_bar of edges outside the angle set, where they have one. The second block of a centre
+// leaves its sums over receiving edges apart: `apart` angle edges behind those of the first in `other_bar`, in `centre_second` (wa wide) and a
+// column further in `geometry_bar`.
 KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
                        IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, u32 first_edges, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias,
                        IN(real) angle_weight, IN(real) centre, u32 wc, u32 wd, IN(real) weight, IN(real) adjoint, u32 wa,
                        IN(real) own_weight, IN(real) own_adjoint, IN(real) other, IN(real) r_angle, double keep, IN(real) linear2, IN(real) linear2_adjoint,
                        IN(real) bias2, IN(real) r_second, u32 where, IN(real) second, IN(real) e_bar, OUT(real) a_bar, OUT(real) own_bar, OUT(real) other_bar,
-                       OUT(real) s_bar, OUT(real) centre_bar, OUT(double) geometry_bar) {
+                       u32 apart, OUT(real) s_bar, OUT(real) centre_bar, OUT(real) centre_second, OUT(double) geometry_bar) {
   AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
-  u32 from = t.from, ne = t.ne, m = t.m;
-  u32 pair = t.pair;
+  u32 from = t.from, m = t.m;
+  if (block() % 2 && !receiving(m)) return;
+  u32 pair = t.pair - first_receiving(m);
   u64 angle = t.angle;
+  u32 mine = receiving(m);
   // What S owes to the switch values of each row, and sums of it over other edges in eight parts for each receiving edge.
   LOCAL(double) y = shared_at<double>(0);
   LOCAL(double) v_sums = y + R_ANGLE_BACK;
@@ -172,15 +176,15 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   bool ahead = AHEAD && !first && m <= R_ANGLE_BACK;
   if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE_BACK, m, R_OWN, R_SECOND), angle, m, state);
   u32 place = 0;
-  for (u32 k = 0; k < m;) {
+  for (u32 k = 0; k < mine;) {
     if (k % R_OWN == 0) {
-      u32 some = m - k < R_OWN ? m - k : R_OWN, tile_edge = read_anew(first_edge, first_centre);
+      u32 some = mine - k < R_OWN ? mine - k : R_OWN, tile_edge = read_anew(first_edge, first_centre);
       LOCAL(real) staged = room + R_OWN * EPS;
-      adjoint_of_sums(staged, some, second + u64(pair + second_before(where, first_pair, first_centre) + k) * EP,
+      adjoint_of_sums(staged, some, second + u64(pair + first_receiving(m) + second_before(where, first_pair, first_centre) + k) * EP,
                       e_bar + u64(from + k - tile_edge) * EP, r_second);
       for (u32 e = thread_anew(); e < some; e += THREADS) own_v[e] = geometry[u64(from + k + e) * G + G_V];
       project_own<R_OWN < 8 ? 1 : 2, 32>(own, room, some, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa,
-                                         own_weight, centre, u64(read_anew(turns, first_centre + block())) * wc + wd);
+                                         own_weight, centre, u64(in_turn(first_centre, turns)) * wc + wd);
       product_rows<R_OWN < 16 ? 1 : 2, LANES_C>(
           some, EP, 0, EP, linear2_adjoint, EP, Factors{staged, EPS},
           LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
@@ -195,15 +199,16 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
                a_bar, dots, bars);
       barrier();
       join_dots(y, rows_of(q), dots);
-      sum_bars(q, wa, pair, bars, room, other_bar);
+      sum_bars(q, wa, pair + (block_anew() % 2 ? apart : 0), bars, room, other_bar);
       barrier();
       // v of the other edges, a thread each; of the receiving ones, eight threads each (their number divides that of the rows, so a part is
       // the same sum however many rows there are). Few threads have any of it, so each loop begins with others.
       for (u32 f = thread_anew(); f < q.span; f += THREADS) {
-        double x = geometry_bar[u64(from + f0 + f) * GB + 5];
+        u64 at = u64(from - first_receiving(m) + f0 + f) * GB + 5 + block_anew() % 2;
+        double x = geometry_bar[at];
 UNROLL_NOT
         for (u32 e = 0; e < g; e++) x = fma_(y[e * q.span + f], double(real(own_v[k % R_OWN + e])), x);
-        geometry_bar[u64(from + f0 + f) * GB + 5] = x;
+        geometry_bar[at] = x;
       }
       for (u32 at = thread_from(THREADS / 4); at < g * 8; at += THREADS) {
         double x = f0 ? double(v_sums[at]) : 0.0;
@@ -245,7 +250,7 @@ UNROLL_NOT
     }
     if (ahead) place = R_ANGLE_BACK * APS - place;
     k += g;
-    if (k % R_OWN && k < m) continue;
+    if (k % R_OWN && k < mine) continue;
     // The adjoints of those that were projected together are there.
     u32 k0 = (k - 1) / R_OWN * R_OWN, some = k - k0;
     for (u32 c = thread_anew(); c < wa; c += THREADS) {
@@ -255,15 +260,22 @@ UNROLL_NOT
     }
     product_seen<TR_WIDE(R_OWN), 8>(
         some, wa, 0, EC, own_adjoint, EC, Factors{bar, WAS},
-        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(own_bar, u64(pair + k0 + r) * EC + c, x.v); });
+        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(own_bar, u64(pair + first_receiving(m) + k0 + r) * EC + c, x.v); });
     barrier();
   }
-  u64 ci = u64(read_anew(turns, first_centre + block())) * wc + wd;
-  for (u32 c = thread_anew(); c < wa; c += THREADS) centre_bar[ci + c] = sum[c];
+  u32 i = in_turn(first_centre, turns);
+  for (u32 c = thread_anew(); c < wa; c += THREADS) {
+    if (block_anew() % 2)
+      centre_second[u64(i) * wa + c] = sum[c];
+    else
+      centre_bar[u64(i) * wc + wd + c] = sum[c];
+  }
 #if !SMOOTH
+  if (first_receiving(m) + receiving(m) < m) return;
+  u32 ne = read_anew(first_edge, i + 1) - from;
   // Edges outside the angle set: the second map reads their own feature.
   u32 tile_edge = read_anew(first_edge, first_centre);
-  for (u32 k0 = m; k0 < ne; k0 += R_SECOND) {
+  for (u32 k0 = receiving(m); k0 < ne; k0 += R_SECOND) {
     u32 some = ne - k0 < R_SECOND ? ne - k0 : R_SECOND;
     barrier();
     stage_edges(room, some, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias);

@@ -208,13 +208,14 @@ UNROLL
 EXPORT(edge_moments)
 
 // Adjoint of a tile's edges. In: adjoints of the nodes, of the moments, of the angle edges as receiving ones (own_bar, EC wide) and of their
-// projections as the other edge (other_bar), and, where edges outside the angle set feed the second map, s_bar. Turns e_bar in place (where `starts`, there is none yet), writes what is owed
+// projections as the other edge (other_bar), and, where edges outside the angle set feed the second map, s_bar. Joins what two blocks of the
+// angle kernel left apart (angle.h), here and in the centre's columns of `angle_bar`. Turns e_bar in place (where `starts`, there is none yet), writes what is owed
 // to neighbours (`owed`, rows of wd), sums for the centre's projection, adds adjoints of w and h.
 KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
                       IN(real) geometry, IN(double) exact, u32 first, IN(stored) state,
                       IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd,
                       IN(real) weight, IN(real) adjoint, IN(real) r_message, double message_scale, IN(real) r_edge, double keep,
-                      u32 wa, IN(real) other_adjoint, IN(real) own_bar, IN(real) other_bar, IN(real) s_bar,
+                      u32 wa, IN(real) other_adjoint, IN(real) own_bar, OUT(real) other_bar, u32 apart, IN(real) centre_second, OUT(real) angle_bar, IN(real) s_bar,
                       IN(real) node_bar, IN(real) moment_bar, u32 starts, OUT(real) e_bar, OUT(real) owed, OUT(real) centre_bar,
                       OUT(double) geometry_bar) {
   u32 tile_edge = first_edge[first_centre];
@@ -357,6 +358,15 @@ UNROLL
     if (wa && k0 < t.m) {
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
       u64 pair = first_pair[t.i] - tile_pair + k0;
+      if (t.m >= SHARED_FROM)
+        for (u32 at = thread_anew() * 4; at < some * wa; at += THREADS * 4) {
+          real x[4], y[4];
+          load<4>(x, other_bar, pair * wa + at);
+          load<4>(y, other_bar, (apart + pair) * wa + at);
+UNROLL
+          for (int j = 0; j < 4; j++) x[j] += y[j];
+          store<4>(other_bar, pair * wa + at, x);
+        }
       // Other threads go on with what these have made.
       barrier();
       product_seen<1, 8>(
@@ -386,5 +396,7 @@ UNROLL
   }
   barrier();
   for (u32 c = thread_anew(); c < wd; c += THREADS) centre_bar[ci + c] = joined<BAR_PARTS>(sum, wd, c);
+  if (wa && t.m >= SHARED_FROM)
+    for (u32 c = thread_anew(); c < wa; c += THREADS) angle_bar[ci + wd + c] += real(centre_second[u64(t.i) * wa + c]);
 }
 EXPORT(edge_backward)

@@ -110,7 +110,7 @@ UNROLL_SOME
     double radial = x_bar / g.std[0] * (g.w.slope / q - g.w.value / (q * q));
 #endif
     radial += geometry_bar[b] * g.w.slope + along * (g.w.slope / (q * q) - 2.0 * g.w.value / (q * q * q));
-    if (k < m) radial += (geometry_bar[b + 4] + geometry_bar[b + 5]) * g.v.slope;
+    if (k < m) radial += (geometry_bar[b + 4] + (geometry_bar[b + 5] + geometry_bar[b + 6])) * g.v.slope;
     for (int a = 0; a < 3; a++)
       gradient[u64(e) * 3 + a] = radial * vector[u64(e) * 3 + a] / r + h_bar[a] * g.w.value / (q * q);
   }

@@ -63,6 +63,11 @@ static __device__ __forceinline__ u32 thread_anew() {
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
   return t;
 }
+static __device__ __forceinline__ u32 block_anew() {
+  u32 b;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(b));
+  return b;
+}
 // The same of a number in device memory.
 static __device__ __forceinline__ u32 read_anew(IN(u32) a, u32 at) {
   u32 x;
@@ -86,6 +91,7 @@ DEVICE float power_of_two(float x) {
 }
 #else
 static __device__ __forceinline__ u32 thread_anew() { return thread(); }
+static __device__ __forceinline__ u32 block_anew() { return block(); }
 static __device__ __forceinline__ u32 read_anew(IN(u32) a, u32 at) { return a[at]; }
 DEVICE float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __builtin_fma(a, b, c); }

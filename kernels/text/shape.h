@@ -6,6 +6,8 @@
 #define WA (EP + AP)
 #define MOMENTS (3 * (EP + NP))
 #define GRAM (AXIS * (EP + NP))
+// Angle edges of a centre from which on two blocks share them (angle.h).
+#define SHARED_FROM 28
 // Distances of rows in shared memory (PAD, product.h).
 #define NPS (NP + PAD)
 #define EPS (EP + PAD)
@@ -51,6 +53,6 @@ DEVICE constexpr int rows_of_thread(int rows, int most) {
 #define G_X 2
 #define G_H 3
 #define G 6
-// Adjoints of an edge's geometry in f64: w, h (3), v as the receiving edge of angles, v as the other. Apart, because their order among each
+// Adjoints of an edge's geometry in f64: w, h (3), v as the receiving edge of angles, v as the other one of each block's. Apart, because their order among each
 // other would depend on how many receiving edges are worked on together.
-#define GB 6
+#define GB 7

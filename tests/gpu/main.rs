@@ -11,6 +11,7 @@ mod promises;
 
 mod faults;
 mod given;
+mod heavy;
 mod insides;
 mod placed;
 mod products;

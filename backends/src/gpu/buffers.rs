@@ -65,7 +65,10 @@ pub struct Buffers {
     pub owed: Array,
     pub other: Array,
     pub own_bar: Array,
+    /// Of both blocks that a centre may have.
     pub other_bar: Array,
+    /// Adjoints of the centres' columns of angles, from the second of them.
+    pub centre_second: Array,
     pub s_bar: Array,
     // Of models whose updates follow one another (7.7): edges and angles on their way, adjoints that do not fit above.
     pub edges_one: Array,
@@ -181,7 +184,7 @@ impl Buffers {
             flags: b.take(4, 2),
             geometry: b.take(6 * e, r),
             exact: b.take(4 * e, 8),
-            geometry_bar: b.take(6 * e, 8),
+            geometry_bar: b.take(7 * e, 8),
             gradient: b.take(3 * e, 8),
             table: b.take(x.types * np, r),
             type_table: b.take(x.types * s.n as u64, 8),
@@ -198,7 +201,8 @@ impl Buffers {
             owed: b.take(t * wd, r),
             other: b.take(p * wa, r),
             own_bar: b.take(if wa == 0 { 0 } else { p * s.ec as u64 }, r),
-            other_bar: b.take(p * wa, r),
+            other_bar: b.take(2 * p * wa, r),
+            centre_second: b.take(n * wa, r),
             s_bar: if x.smooth || wa == 0 { Array::NONE } else { b.take(t * ep, r) },
             edges_one: b.take(sequential(t * ep), r),
             edges_two: b.take(sequential(t * ep), r),

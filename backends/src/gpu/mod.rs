@@ -48,7 +48,7 @@ use weir_engine::plan::placement::{Checkpoint, Inside, Permission, Rates, TierSp
 use weir_kernels::compile::Options as CompileOptions;
 use weir_kernels::{Chip, Products};
 
-/// Edges of the largest tile. A step launches 12 kernels a layer and tile (204 in all for 2PTC in one tile), and the scratch of such a tile
+/// Edges of the largest tile. A step launches 11 kernels a layer and tile (171 in all for 2PTC in one tile), and the scratch of such a tile
 /// takes 1.2 GB beside the published shape's 9 GB of states.
 const TILE: usize = 1 << 19;
 /// Fewest edges of a tile: about forty centres, below which most multiprocessors have nothing to do.

@@ -27,7 +27,18 @@ impl Executor {
         let s_bar = if w.angle.is_some() { b.s_bar } else { Array::NONE };
         let (_, _, wa) = self.widths(layer);
         let (r_message, r_edge, moment_bar) = (w.r_message, w.r_edge, b.moment_bar);
-        let last = EdgeBackward { input: edges, r_message, r_edge, moment_bar, wa, s_bar, starts, e_bar, centre_bar };
+        let last = EdgeBackward {
+            input: edges,
+            r_message,
+            r_edge,
+            moment_bar,
+            wa,
+            s_bar,
+            starts,
+            e_bar,
+            centre_bar,
+            angle_bar: centre_bar,
+        };
         if w.angle.is_some() {
             let (r_angle, r_second) = (w.r_angle, w.r_second);
             let part = AngleBackward { angles, edges, r_angle, r_second, e_bar, a_bar, centre_bar };

@@ -48,6 +48,9 @@ pub(super) enum AnglePart {
     Slopes,
 }
 
+/// Blocks of a centre (`angle.h`).
+const BLOCKS: u64 = 2;
+
 /// Where slopes of the second map lie (`angle.h`).
 const OF_TILE: u32 = 1;
 const OF_ALL: u32 = 2;
@@ -95,6 +98,8 @@ pub(super) struct EdgeBackward {
     pub starts: bool,
     pub e_bar: Array,
     pub centre_bar: Array,
+    /// Adjoint of the centres' projections where the angles' columns are, if `wa`.
+    pub angle_bar: Array,
 }
 
 impl Executor {
@@ -204,7 +209,7 @@ impl Executor {
         let a = w.angle.expect("only layers with angle maps have angle messages");
         self.launcher.over(
             self.launcher.kernels.angle_forward,
-            count,
+            BLOCKS * count,
             1,
             self.launcher.shared.angle_forward,
             args![
@@ -269,12 +274,13 @@ impl Executor {
             }
         };
         let ((first_centre, count), (wc, wd, wa)) = (self.centres(tile), self.widths(layer));
+        let apart = self.layout.capacity.tile_pairs as u32;
         let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
         let [centre, _] = b.banks[layer % b.banks.len()];
         let a = w.angle.expect("only layers with angle maps have angle messages");
         self.launcher.over(
             self.launcher.kernels.angle_backward,
-            count,
+            BLOCKS * count,
             1,
             self.launcher.shared.angle_backward,
             args![
@@ -315,8 +321,10 @@ impl Executor {
                 p.a_bar,
                 b.own_bar,
                 b.other_bar,
+                apart,
                 b.s_bar,
                 p.centre_bar,
+                b.centre_second,
                 b.geometry_bar
             ],
         )
@@ -324,6 +332,7 @@ impl Executor {
 
     pub(super) fn edge_backward(&mut self, layer: usize, tile: usize, p: EdgeBackward) -> Result<(), DriverError> {
         let ((first_centre, count), (wc, wd, _)) = (self.centres(tile), self.widths(layer));
+        let apart = self.layout.capacity.tile_pairs as u32;
         let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
         let [centre, neighbour] = b.banks[layer % b.banks.len()];
         let a = w.angle.unwrap_or_default();
@@ -360,6 +369,9 @@ impl Executor {
                 a.other.adjoint,
                 b.own_bar,
                 b.other_bar,
+                apart,
+                b.centre_second,
+                p.angle_bar,
                 p.s_bar,
                 b.node_bar,
                 p.moment_bar,

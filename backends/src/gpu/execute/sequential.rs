@@ -114,6 +114,7 @@ impl Executor {
             starts: false,
             e_bar,
             centre_bar: spare,
+            angle_bar: centre_bar,
         };
         let alone = EdgeBackward { wa: 0, s_bar: Array::NONE, ..joined };
         let (e, a) = self.inputs(input);
@@ -131,7 +132,7 @@ impl Executor {
         // a' from a and e'.
         let first = AngleBackward { angles: a, r_angle, r_second: zeros, centre_bar: centre_two, ..second };
         self.angle_backward(layer, tile, first)?;
-        self.edge_backward(layer, tile, joined)?;
+        self.edge_backward(layer, tile, EdgeBackward { angle_bar: centre_two, ..joined })?;
         // e' from e.
         self.edge_backward(layer, tile, EdgeBackward { input: e, r_edge, centre_bar: centre_two, ..alone })?;
         match layer {
