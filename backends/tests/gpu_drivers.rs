@@ -177,6 +177,28 @@ fn kernels_get_their_arguments_and_unknown_ones_are_named() {
 }
 
 #[test]
+fn one_stream_comes_first_and_its_kernels_divide_the_cache_as_others_do() {
+    let args = [Arg::Pointer(0, 0), Arg::U64(0), Arg::U32(0), Arg::F64(0.0)];
+    for (vendor, asked) in [(Vendor::Cuda, 1), (Vendor::Hip, 0)] {
+        let stub = Stub::new(vendor, &[]);
+        stub.record();
+        let driver = stub.open(0).unwrap();
+        let made = stub.record();
+        let (plain, first) = (
+            stub.name("cuStreamCreate(1)", "hipStreamCreateWithFlags(1)"),
+            stub.name("cuStreamCreateWithPriority(1, -1)", "hipStreamCreateWithPriority(1, -1)"),
+        );
+        assert_eq!((made.matches(plain).count(), made.matches(first).count()), (3, 1), "{made}");
+        let scale = driver.function(driver.load(&image()).unwrap(), "scale").unwrap();
+        stub.record();
+        for stream in [Stream::Compute, Stream::Beside, Stream::Beside] {
+            driver.launch(&Launch { stream, ..launch(scale, 0, &args) }).unwrap();
+        }
+        assert_eq!(stub.record().matches("cuFuncSetAttribute").count(), asked);
+    }
+}
+
+#[test]
 fn large_shared_memory_is_asked_for_once_on_cuda_and_never_on_hip() {
     let args = [Arg::Pointer(0, 0), Arg::U64(0), Arg::U32(0), Arg::F64(0.0)];
     for (vendor, asked) in [(Vendor::Cuda, 2), (Vendor::Hip, 0)] {
@@ -247,8 +269,14 @@ fn recorded_work_runs_when_it_is_replayed_and_not_before() {
         driver.forget(graph);
         driver.forget(graph);
         assert!(driver.replay(graph).is_err());
-        // Only this thread's calls are held to the rules of recording.
-        assert!(stub.record().contains(stub.name("cuStreamBeginCapture_v2(1)", "hipStreamBeginCapture(1)")));
+        // Only this thread's calls are held to the rules of recording. Where the driver knows the flag, kernels keep their priorities.
+        let record = stub.record();
+        for line in [
+            stub.name("cuStreamBeginCapture_v2(1)", "hipStreamBeginCapture(1)"),
+            stub.name("cuGraphInstantiateWithFlags(8)", "hipGraphInstantiateWithFlags(0)"),
+        ] {
+            assert!(record.contains(line), "no {line} in {record}");
+        }
         stub.fail(stub.name("cuStreamEndCapture", "hipStreamEndCapture"), 901);
         driver.begin_capture().unwrap();
         assert!(driver.end_capture().is_err());

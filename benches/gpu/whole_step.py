@@ -99,7 +99,7 @@ def factors(centres, registers, most, multiprocessors):
     """Kernel -> least and largest factor of scheduling: a block at the rate of its multiprocessor, or at its share of it. A block of the edge
     kernels costs as its edges, one of the angle kernels as its angles."""
     order = in_turn(centres)
-    costs = {"edge": [n for n, _ in order], "angle": [m * part for _, m in order for part in parts_of(m)]}
+    costs = {"edge": [n for n, _ in order], "angle": [m * part for k in (1, 0) for _, m in order for part in parts_of(m)[k:k + 1]]}
     return {kernel: [factor_of_scheduling(costs[kernel.split("_")[0]], multiprocessors * b) for b in (1, blocks_of(r, most))]
             for kernel, r in registers.items()}
 
@@ -157,8 +157,8 @@ def in_two_streams(kernels, counted, spread, launch_s):
     for main, chain in BESIDE.items():
         times = counted[main]["launches"]
         share = {k: times / counted[k]["launches"] for k in chain if k in kernels}
-        if any(counted[k]["launches_beside"] == 0 for k in share):
-            raise SystemExit("the counted step had one stream: count it again")
+        if any(counted[k]["launches_beside"] == 0 or s > 1 for k, s in share.items()):
+            raise SystemExit("the counted step had one stream, or made slopes again: count it anew")
         own = sum(kernels[k]["ms"] * s for k, s in share.items())
         starts = 1e3 * launch_s * times * len(share)
         cost = sum(spread.get(k, 0.0) * s for k, s in share.items())

@@ -2,14 +2,18 @@
 // receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order. Products of a few
 // receiving edges are plain ones always: they would leave the tiles of matrix units empty, and forward and backward must agree.
 
-// Two blocks in turn have a centre. Where it has many angle edges they share those as receiving edges, so that a small system does not wait for
-// its heaviest centres (of 582 centres and 396 places, the one with 36 would take 1.8 times as long as a place has work on average); else the
-// first has all. The first part is a multiple of eight: no tile or group of receiving edges is emptier for it. What sums go over receiving edges
-// the parts make apart and `edge_backward` and `edge_gradients` join; a rule of m alone, so that no bit depends on anything else.
+// Two blocks have a centre: one of the first half of the grid and one of the other. Where it has many angle edges they share those as receiving
+// edges, so that a small system does not wait for its heaviest centres (of 582 centres and 396 places, the one with 36 would take 1.8 times as
+// long as a place has work on average); else the block of the second half has all, and the other ends at once. Heavy centres come first in both
+// halves. The first part is a multiple of eight: no tile or group of receiving edges is emptier for it. What sums go over receiving edges the
+// parts make apart and `edge_backward` and `edge_gradients` join; a rule of m alone, so that no bit depends on anything else.
 DEVICE u32 cut_at(u32 m) { return m < SHARED_FROM ? m : (m / 2 + 3) / 8 * 8; }
-DEVICE u32 first_receiving(u32 m) { return block_anew() % 2 ? cut_at(m) : 0; }
-DEVICE u32 receiving(u32 m) { return block_anew() % 2 ? m - cut_at(m) : cut_at(m); }
-DEVICE u32 in_turn(u32 first_centre, IN(u32) turns) { return read_anew(turns, first_centre + block_anew() / 2); }
+DEVICE bool has_the_rest() { return block_anew() < blocks() / 2; }
+DEVICE u32 first_receiving(u32 m) { return has_the_rest() ? cut_at(m) : 0; }
+DEVICE u32 receiving(u32 m) { return has_the_rest() ? m - cut_at(m) : cut_at(m); }
+DEVICE u32 in_turn(u32 first_centre, IN(u32) turns) {
+  return read_anew(turns, first_centre + block_anew() - (has_the_rest() ? 0 : blocks() / 2));
+}
 
 // Which centre a block works on, and where its receiving edges and their angles begin: among all edges (`from`), in the tile's arrays of angles
 // and of angle edges. The other edges of its angles are all m, from - first_receiving(m) on. (In the tile's arrays of edges, from - tile_edge,
@@ -22,7 +26,7 @@ DEVICE AngleCentre angle_centre_of(u32 first_centre, IN(u32) turns, IN(u32) firs
                                    IN(u32) first_pair) {
   u32 tile_pair = first_pair[first_centre];
   u64 tile_angle = first_angle[first_centre];
-  u32 i = turns[first_centre + block() / 2], m = angle_edges[i], first = first_receiving(m), from = first_edge[i] + first;
+  u32 i = turns[first_centre + block() - (has_the_rest() ? 0 : blocks() / 2)], m = angle_edges[i], first = first_receiving(m), from = first_edge[i] + first;
   return {from, first_edge[i + 1] - from, m, first_pair[i] - tile_pair + first, first_angle[i] - tile_angle + u64(first) * m};
 }
 
@@ -171,8 +175,9 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
                       OUT(stored) edges_out, OUT(stored) out, u32 where, OUT(real) second, OUT(u16) too_large) {
   AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
   u32 from = t.from, m = t.m;
-  if (block() % 2 && !receiving(m)) return;
+  if (has_the_rest() && !receiving(m)) return;
   u32 pair = t.pair - first_receiving(m);
+  u32 mine = receiving(m);
   u64 angle = t.angle;
   LOCAL(real) places = shared_at<real>(0);
   LOCAL(real) message = places + (AHEAD ? 2 : 1) * R_ANGLE * APS;
@@ -181,29 +186,29 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
   LOCAL(real) y = own + R_SUMS * WAS;
   LOCAL(real) others_v = y + R_ANGLE;
   // Edges outside the angle set have the same message, or one that their own feature makes.
-  u32 last = part != ALL_PARTS || SMOOTH || first_receiving(m) + receiving(m) < m ? receiving(m) : t.ne;
+  u32 last = part != ALL_PARTS || SMOOTH || first_receiving(m) + receiving(m) < m ? mine : t.ne;
   // Angles of the first group are asked for at once, those of each other one when work on the one before it begins.
   bool ahead = AHEAD && !first && m <= R_ANGLE;
   if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE, m, R_SUMS, m), angle, m, state);
   u32 place = 0;
   for (u32 k0 = 0, k = 0; k0 < last; k0 += R_SUMS) {
     u32 some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
-    if (k0 < receiving(m))
-      project_own<TR_WIDE(R_SUMS), 8>(own, s, receiving(m) - k0 < R_SUMS ? receiving(m) - k0 : R_SUMS, from + k0, first_edges, edges,
+    if (k0 < mine)
+      project_own<TR_WIDE(R_SUMS), 8>(own, s, mine - k0 < R_SUMS ? mine - k0 : R_SUMS, from + k0, first_edges, edges,
                                       read_anew(first_edge, first_centre), geometry, edge_weight, edge_bias, part == ONLY_SLOPES ? EP : wa,
                                       own_weight, centre, u64(in_turn(first_centre, turns)) * wc + wd);
     u32 tile_edge = read_anew(first_edge, first_centre);
     for (u32 at = thread_anew(); at < some * EP; at += THREADS) {
       u32 row = k0 + at / EP, c = at % EP;
       real x = real(0);
-      if (!SMOOTH && part == ALL_PARTS && row >= receiving(m))
+      if (!SMOOTH && part == ALL_PARTS && row >= mine)
         x = first_edges ? embed_edge(geometry[u64(from + row) * G + G_X], c, edge_weight, edge_bias).value
                         : unpack(edges[u64(from + row - tile_edge) * EP + c]);
       s[at / EP * EPS + c] = x;
     }
     barrier();
     // From k0 on, where there are angles, to the next multiple of R_SUMS.
-    while (k0 < receiving(m)) {
+    while (k0 < mine) {
       u32 g = group_at(k, R_ANGLE, m, R_SUMS, m);
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
         AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
@@ -238,7 +243,7 @@ UNROLL
       }
       if (ahead) place = R_ANGLE * APS - place;
       k += g;
-      if (k == receiving(m) || k % R_SUMS == 0) break;
+      if (k == mine || k % R_SUMS == 0) break;
     }
 #if SMOOTH
     // What follows from k, so that it waits in no register.
@@ -254,7 +259,7 @@ UNROLL
             real scale[x.N], old[x.N], slopes[x.N];
             plus(x, bias2, c);
             activate<x.N>(x.v, slopes);
-            if (where != SECOND_NOWHERE && k0 + r < receiving(m)) store<x.N>(second, u64(before + k0 + r) * EP + c, slopes);
+            if (where != SECOND_NOWHERE && k0 + r < mine) store<x.N>(second, u64(before + k0 + r) * EP + c, slopes);
             if (part == ONLY_SLOPES) return;
             load<x.N>(scale, r_second, c);
             load<x.N>(old, partial, at);
@@ -265,7 +270,7 @@ UNROLL
     }
     barrier();
   }
-  if (part != ALL_PARTS || !rest || first_receiving(m) + receiving(m) < m) return;
+  if (part != ALL_PARTS || !rest || first_receiving(m) + mine < m) return;
   u32 tile_edge = read_anew(first_edge, first_centre), end = read_anew(first_edge, in_turn(first_centre, turns) + 1) - from;
   for (u32 at = last * EP + thread_anew(); at < end * EP; at += THREADS) {
     u32 c = at % EP;

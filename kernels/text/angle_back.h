@@ -140,8 +140,8 @@ UNROLL
 
 // Adjoint of a tile's angles. In: adjoint of the edges leaving the layer (none where `starts`: the angles of the layer above do not
 // reach the energy) and of the angles. Out: a_bar in place, adjoints of the angle edges as receiving ones (EC wide), of their projections
-// as the other edge, of the centre's columns, of v; s_bar of edges outside the angle set, where they have one. The second block of a centre
-// leaves its sums over receiving edges apart: `apart` angle edges behind those of the first in `other_bar`, in `centre_second` (wa wide) and a
+// as the other edge, of the centre's columns, of v; s_bar of edges outside the angle set, where they have one. The block with the rest of
+// a centre's receiving edges leaves its sums over receiving edges apart: `apart` angle edges behind those of the first in `other_bar`, in `centre_second` (wa wide) and a
 // column further in `geometry_bar`.
 KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
                        IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, u32 first_edges, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias,
@@ -151,7 +151,7 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
                        u32 apart, OUT(real) s_bar, OUT(real) centre_bar, OUT(real) centre_second, OUT(double) geometry_bar) {
   AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
   u32 from = t.from, m = t.m;
-  if (block() % 2 && !receiving(m)) return;
+  if (has_the_rest() && !receiving(m)) return;
   u32 pair = t.pair - first_receiving(m);
   u64 angle = t.angle;
   u32 mine = receiving(m);
@@ -199,12 +199,12 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
                a_bar, dots, bars);
       barrier();
       join_dots(y, rows_of(q), dots);
-      sum_bars(q, wa, pair + (block_anew() % 2 ? apart : 0), bars, room, other_bar);
+      sum_bars(q, wa, pair + (has_the_rest() ? apart : 0), bars, room, other_bar);
       barrier();
       // v of the other edges, a thread each; of the receiving ones, eight threads each (their number divides that of the rows, so a part is
       // the same sum however many rows there are). Few threads have any of it, so each loop begins with others.
       for (u32 f = thread_anew(); f < q.span; f += THREADS) {
-        u64 at = u64(from - first_receiving(m) + f0 + f) * GB + 5 + block_anew() % 2;
+        u64 at = u64(from - first_receiving(m) + f0 + f) * GB + 5 + has_the_rest();
         double x = geometry_bar[at];
 UNROLL_NOT
         for (u32 e = 0; e < g; e++) x = fma_(y[e * q.span + f], double(real(own_v[k % R_OWN + e])), x);
@@ -265,7 +265,7 @@ UNROLL_NOT
   }
   u32 i = in_turn(first_centre, turns);
   for (u32 c = thread_anew(); c < wa; c += THREADS) {
-    if (block_anew() % 2)
+    if (has_the_rest())
       centre_second[u64(i) * wa + c] = sum[c];
     else
       centre_bar[u64(i) * wc + wd + c] = sum[c];

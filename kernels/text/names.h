@@ -41,6 +41,7 @@ template <class A> static inline u32 read_anew(const A &a, u32 at) { return a[at
 static inline float larger(float a, float b) { return __builtin_fmaxf(a, b); }
 static inline double larger(double a, double b) { return __builtin_fmax(a, b); }
 static inline u32 block() { return weir::state.block; }
+static inline u32 blocks() { return weir::state.run->grid; }
 static inline u32 block_anew() { return block(); }
 static inline void barrier() { weir::barrier_(); }
 static inline float fma_(float a, float b, float c) {

@@ -19,6 +19,7 @@ typedef unsigned short u16;
 #define __forceinline__ inline __attribute__((always_inline))
 static __device__ __forceinline__ u32 thread() { return __builtin_amdgcn_workitem_id_x(); }
 static __device__ __forceinline__ u32 block() { return __builtin_amdgcn_workgroup_id_x(); }
+static __device__ __forceinline__ u32 blocks() { return __builtin_amdgcn_grid_size_x() / THREADS; }
 static __device__ __forceinline__ void barrier() {
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();
@@ -27,6 +28,7 @@ static __device__ __forceinline__ void barrier() {
 #else
 static __device__ __forceinline__ u32 thread() { return threadIdx.x; }
 static __device__ __forceinline__ u32 block() { return blockIdx.x; }
+static __device__ __forceinline__ u32 blocks() { return gridDim.x; }
 static __device__ __forceinline__ void barrier() { __syncthreads(); }
 #endif
 

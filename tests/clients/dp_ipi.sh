@@ -20,12 +20,12 @@ if ! "$clients/ipi/bin/python" -c 'import ase, ipi' 2>/dev/null; then
 fi
 if [ ! -x "$clients/dp_ipi/bin/dp_ipi" ]; then
   "$clients/ipi/bin/pip" download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
-    --platform manylinux_2_28_x86_64 -d "$clients/whl" deepmd-kit==3.2.0
+    --platform manylinux_2_28_x86_64 -d "$clients/whl_ipi" deepmd-kit==3.2.0
   # The driver looks for its libraries in ../lib.
   python3 - "$clients" <<'P'
 import sys, zipfile, pathlib
 folder = pathlib.Path(sys.argv[1])
-wheel = zipfile.ZipFile(next((folder / "whl").glob("deepmd_kit-3.2.0-*.whl")))
+wheel = zipfile.ZipFile(next((folder / "whl_ipi").glob("deepmd_kit-3.2.0-*.whl")))
 runtime = next(n for n in wheel.namelist() if n.startswith("deepmd_kit.libs/libgomp"))
 for name, to in {"deepmd/lib/dp_ipi": "bin", "deepmd/lib/libdeepmd_ipi.so": "lib", runtime: "lib"}.items():
     path = folder / "dp_ipi" / to / pathlib.Path(name).name

@@ -46,6 +46,11 @@ fn centres_that_two_blocks_share_have_the_forces_of_the_cpu() {
         let off = deviation(&case, &got);
         assert!(off < 1e-11, "smooth {smooth}, in turn {sequential}: {off:e}");
     }
+    // Where angles are copied ahead.
+    Arc::make_mut(&mut case.model).descriptor.options.sequential_update = false;
+    let base = GpuOptions { products: Products::Tf32x3, ..options(PrecisionChoice::F32) };
+    let off = deviation(&case, &case.run(&mut case.calculator(EmulatedOptions::default(), &base)).unwrap());
+    assert!(off < 1e-5, "tf32x3: {off:e}");
 }
 
 #[test]

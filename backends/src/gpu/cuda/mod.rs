@@ -110,6 +110,11 @@ mod tests {
             (flag::FUNCTION_LOCAL, Function::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES as c_int),
             (flag::FUNCTION_REGISTERS, Function::CU_FUNC_ATTRIBUTE_NUM_REGS as c_int),
             (flag::FUNCTION_DYNAMIC, Function::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as c_int),
+            (flag::FUNCTION_CARVEOUT, Function::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT as c_int),
+            (
+                flag::NODE_PRIORITIES as c_int,
+                sys::CUgraphInstantiate_flags_enum::CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY as c_int,
+            ),
             (Location::DEVICE, sys::CUmemLocationType_enum::CU_MEM_LOCATION_TYPE_DEVICE as c_int),
             (Location::HOST, sys::CUmemLocationType_enum::CU_MEM_LOCATION_TYPE_HOST as c_int),
             (Location::HOST_NODE, sys::CUmemLocationType_enum::CU_MEM_LOCATION_TYPE_HOST_NUMA as c_int),

@@ -4,8 +4,6 @@ use super::super::driver::{
     DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, HostWork, Launch, Memory, Module, Side,
     Stream,
 };
-use std::collections::VecDeque;
-
 use super::{call, lock, pool, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
 
 impl Driver for Emulated {
@@ -230,9 +228,7 @@ impl Driver for Emulated {
             let queued = state.queued.clone();
             state.reached = queued;
         }
-        if state.queues.values().all(VecDeque::is_empty) {
-            state.order.settle();
-        }
+        state.order.settle(stream);
         done
     }
 

@@ -48,10 +48,13 @@ impl Order {
         }
     }
 
-    /// The host has waited, and nothing is queued: all is in order.
-    pub fn settle(&mut self) {
-        self.marks.clear();
-        self.done.clear();
+    /// The host has waited for a stream: what that has come to, or waited for, is in order with all that is queued from now on.
+    pub fn settle(&mut self, stream: Stream) {
+        let clock = self.clocks[stream as usize];
+        self.done.retain(|d| d.time > clock[d.stream]);
+        if self.done.is_empty() {
+            self.marks.clear();
+        }
     }
 
     /// Work runs now.
@@ -131,7 +134,10 @@ mod tests {
     fn what_the_host_waited_for_is_in_order() {
         let mut order = Order::default();
         order.run(Stream::Compute, "maker", touch(0, true)).unwrap();
-        order.settle();
+        order.run(Stream::Out, "reader", touch(64, false)).unwrap();
+        order.settle(Stream::Compute);
         order.run(Stream::In, "copy", touch(0, true)).unwrap();
+        // For another stream it has not waited.
+        assert!(order.run(Stream::In, "copy", touch(64, true)).is_err());
     }
 }

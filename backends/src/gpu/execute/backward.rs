@@ -4,6 +4,7 @@ use super::super::array::Array;
 use super::super::buffers::SUM_ROWS;
 use super::super::driver::DriverError;
 use super::super::launch::args;
+use super::super::second;
 use super::layer::{AngleBackward, EdgeBackward, Features};
 use super::Executor;
 use weir_engine::plan::placement::State;
@@ -18,7 +19,11 @@ impl Executor {
     ) -> Result<(), DriverError> {
         let (edges, angles) = self.inputs(input);
         let [e_bar, a_bar] = [adjoint.edges, adjoint.angles].map(|p| self.arenas.place(p));
-        // Kernels of angles need nothing of the nodes' adjoint, nor of what is still gathered for the layer above.
+        // Kernels of angles need nothing of the nodes' adjoint, nor of what is still gathered for the layer above; but slopes that are not kept
+        // are made where that is gathered from.
+        if self.weights.layers[layer].angle.is_some() && self.arenas.inside(layer, second::PART).is_none() {
+            self.join()?;
+        }
         self.fork()?;
         self.beside(|e| e.node_adjoint(layer, tile, edges))?;
         let (b, w) = (&self.buffers, &self.weights.layers[layer]);

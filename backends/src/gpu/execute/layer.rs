@@ -267,8 +267,6 @@ impl Executor {
                     edges_out: Array::NONE,
                     angles_out: Array::NONE,
                 };
-                // Where the layer above may still be gathered from.
-                self.join()?;
                 self.angle_forward(layer, tile, made)?;
                 (OF_TILE, self.buffers.owed)
             }

@@ -57,6 +57,8 @@ struct Function {
     name: String,
     /// Dynamic shared memory that it may have without asking for more.
     shared: u32,
+    /// Whether it was launched beside others.
+    beside: bool,
 }
 
 #[derive(Clone, Copy)]

@@ -87,4 +87,8 @@ pub mod flag {
     pub const FUNCTION_LOCAL: c_int = 3;
     pub const FUNCTION_REGISTERS: c_int = 4;
     pub const FUNCTION_DYNAMIC: c_int = 8;
+    /// CUDA: the share of a multiprocessor's first cache that should be shared memory, in per cent.
+    pub const FUNCTION_CARVEOUT: c_int = 9;
+    /// CUDA: kernels of recorded work keep the priority of the stream that they were recorded in.
+    pub const NODE_PRIORITIES: u64 = 8;
 }

@@ -62,7 +62,7 @@ impl Native {
             shared = 0;
         }
         let shared = u32::try_from(shared).unwrap_or(0);
-        state.functions.push(Function { handle: function, name: name.into(), shared });
+        state.functions.push(Function { handle: function, name: name.into(), shared, beside: false });
         Ok(driver::Function(state.functions.len() as u32 - 1))
     }
 
@@ -110,6 +110,11 @@ impl Native {
             call!(&self.api, function_set(function.handle, flag::FUNCTION_DYNAMIC, size))
                 .map_err(|e| named(function, e))?;
             function.shared = shared;
+        }
+        // A multiprocessor takes blocks of kernels that want another division of its first cache only when it is empty; those they run beside want
+        // all the shared memory there is. A hint: whether it is followed shows in time alone.
+        if self.api.vendor.cuda && stream == Stream::Beside && !std::mem::replace(&mut function.beside, true) {
+            drop(call!(&self.api, function_set(function.handle, flag::FUNCTION_CARVEOUT, 100)));
         }
         let mut pointers = [std::ptr::null_mut::<c_void>(); ARGUMENTS];
         for (pointer, arg) in pointers.iter_mut().zip(args) {
@@ -183,7 +188,9 @@ impl Native {
             let cause = "the recording was cut short by a call that cannot be recorded".into();
             return Err(wrong(self.api.calls.capture_end.name, cause));
         }
-        let made = call!(&self.api, graph_instantiate(&mut ready, graph, 0), "set WEIR_GRAPH=off");
+        // HIP has the flag in newer versions only, and older ones refuse what they do not know.
+        let flags = if self.api.vendor.cuda { flag::NODE_PRIORITIES } else { 0 };
+        let made = call!(&self.api, graph_instantiate(&mut ready, graph, flags), "set WEIR_GRAPH=off");
         drop(call!(&self.api, graph_destroy(graph)));
         made?;
         let mut state = self.state();
