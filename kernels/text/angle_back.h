@@ -13,13 +13,19 @@
 #define DOTSS (DOTS + PAD)
 // Rows of a thread; lanes of matrix units always have DOT columns.
 #define TR_BACK (PRODUCTS == PLAIN || TR_OF(R_ANGLE_BACK) > 1 ? TR_OF(R_ANGLE_BACK) : 2)
+// Tiles below each other: two on sm_100a, where a third would put a register into memory (NVRTC 12.8).
+#if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 1000
+#define TILES_BACK 2
+#else
+#define TILES_BACK TILES_OF(R_ANGLE_BACK)
+#endif
 
 // Adjoints of the rows' pre-activations into `bars`, from the messages made again, the adjoint `s` of S and that of the angles; of B . S_bar of
 // each row the sums over DOT columns into `dots`.
 DEVICE void adjoints(AngleRows q, u32 wa, u32 m, u64 angle, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
                      LOCAL(real) s, LOCAL(real) own_v, LOCAL(real) others_v, IN(real) r_angle, OUT(real) a_bar, LOCAL(real) dots,
                      LOCAL(real) bars) {
-  product_of_two<TR_BACK, TR_WIDE(R_ANGLE_BACK), 8, TILES_OF(R_ANGLE_BACK)>(
+  product_of_two<TR_BACK, TR_WIDE(R_ANGLE_BACK), 8, TILES_BACK>(
       rows_of(q), AP, 0, EP, wa, weight, WA, a, LAMBDA(u32 r, u32 c, auto x) {
         u32 e = edge_in(q, r), f = r - e * q.span;
         plus(x, own, e * WAS + c);
