@@ -11,10 +11,11 @@ import functools
 import heapq
 import json
 import math
+import re
 import tomllib
 from collections import defaultdict
 
-from machine_code import ROOT
+from machine_code import ROOT, TEXT
 
 # Milliseconds a step that the project wants on an H100.
 TARGETS = {"1YRF": 4, "1UBQ": 8, "3LZM": 18, "2PTC": 28}
@@ -24,8 +25,8 @@ BESIDE = {"angle_forward": ("node_update", "project"), "angle_backward": ("gathe
 OF_NODES = ("project", "node_update", "node_backward", "finish")
 # Blocks of theirs that a multiprocessor's shared memory is laid out for (`Shape::fitted`).
 BLOCKS_OF_NODES = 2
-# Angle edges of a centre from which on two blocks share them (shape.h).
-SHARED_FROM = 28
+# Angle edges of a centre from which on two blocks share them.
+SHARED_FROM = int(re.search(r"#define SHARED_FROM (\d+)", (TEXT / "shape.h").read_text())[1])
 # Centres that are put in order together (`arrange`, neighbours.h).
 WINDOW = 4096
 
@@ -126,17 +127,17 @@ def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
         if kernel in hot:
             bounds["instructions"] = hot[kernel] * scheduling[kernel]
         else:
-            rate, more = rates["fp64" if kernel == "fit" else "fp32"], 1.0
+            rate, work, rounds = rates["fp64" if kernel == "fit" else "fp32"], 1.0, 1.0
             if kernel in OF_NODES:
                 # Whole rounds of blocks; a tile of 16 rows is half full.
                 blocks = count / node_rows
                 places = rates["multiprocessors"] * node_blocks
-                more = math.ceil(blocks / places) * places / blocks
+                rounds = math.ceil(blocks / places) * places / blocks
                 if products != "plain":
-                    rate, more = rates["tensor"], more * 16 / node_rows * {"tf32": 1, "tf32x3": 3}[products]
+                    rate, work = rates["tensor"], 16 / node_rows * {"tf32": 1, "tf32x3": 3}[products]
                 # Of all multiprocessors, if none waited.
-                spread[kernel] = 1e3 * k["flop_per_step"] * count * (more / (math.ceil(blocks / places) * places / blocks)) / rate
-            bounds["FLOP"] = 1e3 * k["flop_per_step"] * count * more / rate
+                spread[kernel] = 1e3 * k["flop_per_step"] * count * work / rate
+            bounds["FLOP"] = 1e3 * k["flop_per_step"] * count * work * rounds / rate
         by = max(bounds, key=bounds.get)
         kernels[kernel] = dict(ms=bounds[by], by=by)
         launches += k["launches"]

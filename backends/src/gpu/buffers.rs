@@ -56,7 +56,7 @@ pub struct Buffers {
     pub moments: Vec<Array>,
     pub node_bar: Array,
     pub self_bar: Array,
-    /// Of layers in turn: a layer's is read while the next one's is written.
+    /// Of layers in turn: a layer's is read while the next one's is written. Where updates follow one another, of a layer's two rounds.
     pub centre_bars: [Array; 2],
     pub moment_bar: Array,
     pub owed_sum: Array,
@@ -75,7 +75,6 @@ pub struct Buffers {
     pub edges_two: Array,
     pub angles_one: Array,
     pub angles_spare: Array,
-    pub centre_bar_two: Array,
     pub centre_bar_spare: Array,
     /// Zeros, for residual vectors and adjoints of what a kernel is not to do.
     pub zeros: Array,
@@ -151,7 +150,6 @@ impl Buffers {
         let r = x.number;
         let a = c.tile_angles as u64;
         let sequential = |count: u64| if s.sequential { count } else { 0 };
-        let not_sequential = |count: u64| if s.sequential { 0 } else { count };
         let blocks = n.div_ceil(FIT_ROWS).min(FIT_BLOCKS);
         let out = Self {
             counts: b.take(2, 4),
@@ -194,7 +192,7 @@ impl Buffers {
             moments: (0..if x.keeps_moments { s.layers } else { 1 }).map(|_| b.take(n * moments, r)).collect(),
             node_bar: b.take(n * np, r),
             self_bar: b.take(n * np, r),
-            centre_bars: [0, 1].map(|k| b.take(if k == 0 { n * wc } else { not_sequential(n * wc) }, r)),
+            centre_bars: [0; 2].map(|_| b.take(n * wc, r)),
             moment_bar: b.take(n * moments, r),
             owed_sum: b.take(n * wd, r),
             node_sum: b.take(n * np, r),
@@ -208,7 +206,6 @@ impl Buffers {
             edges_two: b.take(sequential(t * ep), r),
             angles_one: b.take(sequential(a * s.ap as u64), r),
             angles_spare: b.take(sequential(a * s.ap as u64), r),
-            centre_bar_two: b.take(sequential(n * wc), r),
             centre_bar_spare: b.take(sequential(n * wc), r),
             zeros: b.take(sequential(n * moments.max(wd).max(mp)), r),
             frame: b.take(x.frame.max(1), 8),

@@ -25,7 +25,7 @@ struct Done {
     touches: Vec<Touch>,
 }
 
-/// What has run since the host last waited for everything.
+/// What has run and is not in order with all that is still to come.
 #[derive(Default)]
 pub struct Order {
     clocks: [Clock; STREAMS],

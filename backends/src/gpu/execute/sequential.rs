@@ -91,7 +91,7 @@ impl Executor {
         let (two, angles_one) = self.updates(layer, tile, input, inside, false)?;
         let (b, w) = (&self.buffers, &self.weights.layers[layer]);
         let (zeros, moment_bar, edges) = (b.zeros, b.moment_bar, b.edges_one);
-        let (centre_bar, centre_two, spare) = (b.centre_bars[0], b.centre_bar_two, b.centre_bar_spare);
+        let ([centre_bar, centre_two], spare) = (b.centre_bars, b.centre_bar_spare);
         let (r_message, r_edge, r_angle, r_second) = (w.r_message, w.r_edge, w.r_angle, w.r_second);
         let (_, _, wa) = self.widths(layer);
         let second = AngleBackward {
@@ -143,8 +143,8 @@ impl Executor {
 
     /// Adjoint of the nodes entering the layer: both rows of the centres' adjoints go through the projection.
     pub(super) fn finish_in_turn(&mut self, layer: usize) -> Result<(), DriverError> {
-        self.finish_with_own(layer, self.buffers.centre_bars[0])?;
-        let (zeros, centre) = (self.buffers.zeros, self.buffers.centre_bar_two);
-        self.finish_with(layer, zeros, zeros, centre, zeros, 1.0)
+        let ([one, two], zeros) = (self.buffers.centre_bars, self.buffers.zeros);
+        self.finish_with_own(layer, one)?;
+        self.finish_with(layer, zeros, zeros, two, zeros, 1.0)
     }
 }
