@@ -15,8 +15,9 @@ pub struct Source {
 }
 
 /// The parts of the text, in order.
-const PARTS: [(&str, &str); 18] = [
+const PARTS: [(&str, &str); 19] = [
     ("host.h", include_str!("../text/host.h")),
+    ("lanes.h", include_str!("../text/lanes.h")),
     ("watch.h", include_str!("../text/watch.h")),
     ("fibres.h", include_str!("../text/fibres.h")),
     ("names.h", include_str!("../text/names.h")),
@@ -37,7 +38,7 @@ const PARTS: [(&str, &str); 18] = [
 ];
 
 /// So many parts make names for the rest.
-const PRELUDES: usize = 5;
+const PRELUDES: usize = 6;
 
 /// Threads of a block, in every kernel.
 pub const THREADS: u32 = 128;
@@ -48,8 +49,8 @@ pub const ROW_LANES: u32 = THREADS / 16;
 pub const BLOCKS: u32 = 4;
 /// The same where products fill the registers of as many: tiles of `mma.sync`, 143 to 168 of a thread (NVRTC 12.8).
 pub const BLOCKS_OF_TF32: u32 = 3;
-/// Numbers between the end of a row in shared memory and the next (`product.h`).
-const PAD: u32 = 4;
+/// Numbers between the end of a row and the next, in shared memory and where lanes of a wave read pieces of two rows together (`product.h`).
+pub const PAD: u32 = 4;
 /// Rows of a matrix unit's tile (`tensor.h`).
 const TILE_ROWS: u32 = 16;
 

@@ -180,6 +180,7 @@ static void run_block(Run *run) {
     }
     odd = !odd;
     state.now++;
+    SETTLE_LANES();
   }
   if (state.now > LAST && !state.failed) {
     snprintf(run->fault, sizeof run->fault, "more barriers than the watch of memory can number");
@@ -202,6 +203,7 @@ template <bool F32, bool LOOSE> static void matrix_multiply(float *s, const floa
   u32 t = state.thread, first = t - t % lanes, lane = t % lanes;
   if (state.failed) throw Fault{};
   u32 turn = fibres[t].turn ^= 1;
+  NEXT_PRODUCT(t);
   Shown &mine = shown[turn][t];
   for (u32 k = 0; k < (F32 ? 1 : 4); k++) mine.a[k] = a[k];
   for (u32 k = 0; k < (F32 ? 1 : 2); k++) mine.b[k] = b[k];
@@ -315,6 +317,7 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   }
   state.local = local;
 #endif
+  START_LANES(run->threads);
   for (u32 b = 0; b < run->grid && !state.failed; b++) {
     state.block = b;
     run_block(run);

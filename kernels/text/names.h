@@ -1,7 +1,13 @@
 // The names of prelude.h on the host.
 #if defined(WEIR_HOST)
+#if defined(WEIR_LANES)
+// The place of an access is that of the text that asks for it.
+#define DEVICE static inline __attribute__((always_inline))
+#define METHOD inline __attribute__((always_inline))
+#else
 #define DEVICE static inline
 #define METHOD inline
+#endif
 #define LAMBDA [&]
 #if defined(WEIR_UNCHECKED)
 // Sums of a product in registers. Under watch the text would be too long for the compiler.
@@ -32,17 +38,19 @@ template <class T> static inline T *shared_at(u32 bytes) { return (T *)(weir::st
 template <class T> static inline weir::Local<T> shared_at(u32 bytes) { return {bytes}; }
 #define COUNT(what) weir::what++
 // N numbers that stand together, at a multiple of their bytes (16 at most).
-template <int N, class T, class A> static inline void load_run(T *x, const A &a, u64 at) { a.template read_run<N>(x, at); }
-template <int N, class T, class A> static inline void store_run(const A &a, u64 at, const T *x) { a.template write_run<N>(at, x); }
+template <int N, class T, class A> DEVICE void load_run(T *x, const A &a, u64 at) { a.template read_run<N>(x, at); }
+template <int N, class T, class A> DEVICE void store_run(const A &a, u64 at, const T *x) { a.template write_run<N>(at, x); }
 #endif
 static inline u32 thread() { return weir::state.thread; }
 static inline u32 thread_anew() { return thread(); }
-template <class A> static inline u32 read_anew(const A &a, u32 at) { return a[at]; }
+template <class A> DEVICE u32 read_anew(const A &a, u32 at) { return a[at]; }
 static inline float larger(float a, float b) { return __builtin_fmaxf(a, b); }
 static inline double larger(double a, double b) { return __builtin_fmax(a, b); }
 static inline u32 block() { return weir::state.block; }
 static inline u32 blocks() { return weir::state.run->grid; }
+static inline u32 uniform(u32 x) { return x; }
 static inline u32 block_anew() { return block(); }
+static inline u32 blocks_anew() { return blocks(); }
 static inline void barrier() { weir::barrier_(); }
 static inline float fma_(float a, float b, float c) {
   COUNT(fma);

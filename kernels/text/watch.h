@@ -38,10 +38,10 @@ static inline bool any(Four x) {
 template <class Array, class T> struct Element {
   const Array &array;
   u64 at;
-  operator T() const { return array.read(at); }
-  void operator=(T value) const { array.write(at, value); }
-  void operator=(const Element &other) const { array.write(at, T(other)); }
-  void operator+=(T value) const { array.write(at, array.read(at) + value); }
+  ASKS operator T() const { return array.read(at); }
+  ASKS void operator=(T value) const { array.write(at, value); }
+  ASKS void operator=(const Element &other) const { array.write(at, T(other)); }
+  ASKS void operator+=(T value) const { array.write(at, array.read(at) + value); }
 };
 
 // Device memory from an address on.
@@ -88,18 +88,20 @@ template <class T> struct Global {
     w.writer[k] = state.thread;
   }
 
-  Value read(u64 at) const {
+  ASKS Value read(u64 at) const {
     if (at >= count) fault("read out of bounds", at, count);
     u64 a = address(at);
+    ASKED(GLOBAL_READ, a, sizeof(T));
     Words &w = of(a);
     u32 k = a / 4 % 4;
     reads(w, k, PART, at);
     if (sizeof(T) > 4) reads(w, k + 1, PART, at);
     return data[at];
   }
-  void write(u64 at, Value value) const {
+  ASKS void write(u64 at, Value value) const {
     if (at >= count) fault("write out of bounds", at, count);
     u64 a = address(at);
+    ASKED(GLOBAL_WRITE, a, sizeof(T));
     Words &w = of(a);
     u32 k = a / 4 % 4;
     writes(w, k, PART, at);
@@ -114,8 +116,9 @@ template <class T> struct Global {
     if (a % (N * sizeof(T) < 16 ? N * sizeof(T) : 16)) fault("elements that are accessed together do not stand at a multiple of their bytes", at, count);
     return a;
   }
-  template <int N> void read_run(Value *x, u64 at) const {
+  template <int N> ASKS void read_run(Value *x, u64 at) const {
     u64 a = together<N>(at, "read out of bounds");
+    ASKED_RUN(GLOBAL_READ, a, N * sizeof(T));
     if (N * sizeof(T) % 16) {
       for (u64 b = a; b < a + N * sizeof(T); b += 4) reads(of(b), b / 4 % 4, N == 1 ? PART : 4, at + (b - a) / sizeof(T));
     } else {
@@ -129,13 +132,14 @@ template <class T> struct Global {
     }
     memcpy(x, data + at, N * sizeof(T));
   }
-  template <int N> void write_run(u64 at, const Value *x) const {
+  template <int N> ASKS void write_run(u64 at, const Value *x) const {
     u64 a = together<N>(at, "write out of bounds");
+    ASKED_RUN(GLOBAL_WRITE, a, N * sizeof(T));
     for (u64 b = a; b < a + N * sizeof(T); b += 4) writes(of(b), b / 4 % 4, N == 1 ? PART : 4, at + (b - a) / sizeof(T));
     memcpy(const_cast<Value *>(data + at), x, N * sizeof(T));
   }
 
-  typename std::conditional<std::is_const<T>::value, Value, Element<Global, T>>::type operator[](u64 at) const {
+  ASKS typename std::conditional<std::is_const<T>::value, Value, Element<Global, T>>::type operator[](u64 at) const {
     if constexpr (std::is_const<T>::value)
       return read(at);
     else
@@ -172,16 +176,18 @@ template <class T> struct Local {
     w.writer[k] = state.thread;
   }
 
-  T read(u64 at) const {
+  ASKS T read(u64 at) const {
     T *p = address(at, 1);
     u32 word = (offset + at * sizeof(T)) / 4;
+    ASKED(SHARED_READ, u64(word) * 4, sizeof(T));
     for (u32 k = word; k < word + sizeof(T) / 4; k++) reads(state.local[k / 4], k % 4, at);
     shared_bytes += sizeof(T);
     return *p;
   }
-  void write(u64 at, T value) const {
+  ASKS void write(u64 at, T value) const {
     T *p = address(at, 1);
     u32 word = (offset + at * sizeof(T)) / 4;
+    ASKED(SHARED_WRITE, u64(word) * 4, sizeof(T));
     for (u32 k = word; k < word + sizeof(T) / 4; k++) writes(state.local[k / 4], k % 4, at);
     shared_bytes += sizeof(T);
     *p = value;
@@ -193,9 +199,10 @@ template <class T> struct Local {
       fault("elements of shared memory that are accessed together do not stand at a multiple of their bytes", at, 0);
     return p;
   }
-  template <int N> void read_run(T *x, u64 at) const {
+  template <int N> ASKS void read_run(T *x, u64 at) const {
     T *p = together<N>(at);
     u32 word = (offset + at * sizeof(T)) / 4, end = word + N * sizeof(T) / 4;
+    ASKED_RUN(SHARED_READ, u64(word) * 4, N * sizeof(T));
     if (N * sizeof(T) % 16) {
       for (u32 k = word; k < end; k++) reads(state.local[k / 4], k % 4, at);
     } else {
@@ -212,9 +219,10 @@ template <class T> struct Local {
     shared_bytes += N * sizeof(T);
     memcpy(x, p, N * sizeof(T));
   }
-  template <int N> void write_run(u64 at, const T *x) const {
+  template <int N> ASKS void write_run(u64 at, const T *x) const {
     T *p = together<N>(at);
     u32 word = (offset + at * sizeof(T)) / 4, end = word + N * sizeof(T) / 4;
+    ASKED_RUN(SHARED_WRITE, u64(word) * 4, N * sizeof(T));
     if (N * sizeof(T) % 16) {
       for (u32 k = word; k < end; k++) writes(state.local[k / 4], k % 4, at);
     } else {

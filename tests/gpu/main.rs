@@ -13,6 +13,7 @@ mod faults;
 mod given;
 mod heavy;
 mod insides;
+mod lanes;
 mod placed;
 mod products;
 mod ranges;

@@ -18,6 +18,7 @@ impl Driver for Emulated {
     fn compile_flags(&self) -> &[&str] {
         match self.watch {
             Watch::Memory => &[],
+            Watch::Lanes => &["-DWEIR_LANES=8", "-g"],
             Watch::Nothing => &["-DWEIR_UNCHECKED"],
             Watch::Sanitizers => {
                 &["-DWEIR_UNCHECKED", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
@@ -91,9 +92,10 @@ impl Driver for Emulated {
             let arity = library.get::<unsafe extern "C" fn() -> u32>(format!("weir_arity_{name}").as_bytes());
             let run = library.get::<RunKernel>(b"weir_run").map_err(|_| absent())?;
             let guard = library.get::<Guard>(b"weir_guard").ok().map(|g| *g);
+            let asked = library.get::<super::lanes::AskLanes>(b"weir_asked").ok().map(|a| *a);
             let written = library.get::<unsafe extern "C" fn() -> u64>(format!("weir_written_{name}").as_bytes());
             let (arity, written) = (arity.map_err(|_| absent())?(), written.map_err(|_| absent())?());
-            Entry { name: name.into(), module: module.0, kernel: *kernel, run: *run, guard, arity, written }
+            Entry { name: name.into(), module: module.0, kernel: *kernel, run: *run, guard, asked, arity, written }
         };
         state.entries.push(entry);
         Ok(Function(state.entries.len() as u32 - 1))

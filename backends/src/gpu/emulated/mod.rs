@@ -7,6 +7,7 @@
 
 mod drive;
 mod faults;
+mod lanes;
 mod memory;
 mod order;
 mod pool;
@@ -15,6 +16,8 @@ mod record;
 
 use super::driver::{Arg, DeviceFacts, DriverError, HostWork, Stream};
 use faults::Faults;
+use lanes::AskLanes;
+pub use lanes::{Asked, Place};
 use memory::Heap;
 use order::Order;
 use pool::Loaded;
@@ -41,6 +44,8 @@ pub enum Watch {
     /// operations are counted.
     #[default]
     Memory,
+    /// The same, and what lanes of a wave ask for together, by place of the text ([`Emulated::asked`]); waves of 32.
+    Lanes,
     /// Nothing: ten times as fast.
     Nothing,
     /// The compiler's sanitizers for addresses and undefined behaviour, on plain pointers. The process must have been started with the
@@ -153,6 +158,8 @@ struct Entry {
     run: RunKernel,
     /// Of images with the address sanitizer.
     guard: Option<Guard>,
+    /// Of images that look at lanes.
+    asked: Option<AskLanes>,
     arity: u32,
     /// Arguments that it may write, a bit each.
     written: u64,
@@ -184,6 +191,7 @@ struct State {
     graphs: Vec<Option<Vec<(Stream, Work)>>>,
     replays: u64,
     counts: BTreeMap<String, KernelCounts>,
+    asked: BTreeMap<Place, Asked>,
     order: Order,
     /// The first of the next launch (watch.h).
     time: u32,
@@ -231,7 +239,7 @@ impl Emulated {
             facts,
             eagerness: options.eagerness,
             watch: options.watch,
-            heap: Mutex::new(Heap::new(options.memory, options.watch == Watch::Memory)),
+            heap: Mutex::new(Heap::new(options.memory, matches!(options.watch, Watch::Memory | Watch::Lanes))),
             state: Mutex::default(),
             faults: Faults::default(),
         }

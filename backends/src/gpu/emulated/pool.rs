@@ -11,6 +11,13 @@ pub struct Loaded {
     image: Vec<u8>,
 }
 
+impl Loaded {
+    /// What was loaded.
+    pub fn image(&self) -> &[u8] {
+        &self.image
+    }
+}
+
 static IDLE: LazyLock<Mutex<HashMap<Vec<u8>, Vec<Library>>>> = LazyLock::new(Mutex::default);
 
 /// One that waits, or one loaded now.

@@ -173,6 +173,7 @@ impl Emulated {
             let end = run.fault.iter().position(|b| *b == 0).unwrap_or(run.fault.len());
             return Err(failed(String::from_utf8_lossy(&run.fault[..end]).into_owned()));
         }
+        state.take_asked(entry);
         let total = state.counts.entry(entry.name.clone()).or_default();
         total.launches += 1;
         total.beside += u64::from(stream == Stream::Beside);

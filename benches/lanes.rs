@@ -1,0 +1,120 @@
+//! What lanes of a wave ask of shared memory and of caches together, counted by the emulated device, by line of the kernel text: conflicts of
+//! banks and scattered accesses, which no count of instructions shows.
+//!
+//!     cargo bench --features emulated --bench lanes [-- FILE]               the shipped box of 192 atoms
+//!     WEIR_LANES_PRODUCTS=plain|tf32|tf32x3 ...                             tf32x3 is the default
+//!
+//! A model of four layers of the DPA-3.1-3M shape is run with the rows that an H100 would have. Prints one JSON: for each kernel and place the
+//! accesses of a wave, the cycles of shared memory (or lines of a cache) that they take, and the sectors of device memory. `addr2line` tells lines.
+#![allow(missing_docs)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use weir_backends::cpu::PrecisionChoice;
+use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
+use weir_backends::gpu::{create, GpuOptions};
+use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
+use weir_engine::model::{new_model, Model};
+use weir_engine::structure::{read, ReadOptions};
+use weir_kernels::Products;
+
+/// Bytes of shared memory of which an H100's multiprocessor leaves a third to each of three blocks.
+const SHARED: u32 = 3 * (233_472 / 3 - 1024);
+
+/// The shape cut to four layers (first, inner ones, last).
+fn model() -> Arc<Model> {
+    let mut model = new_model("dpa-3.1-3m", 1).unwrap();
+    let d = &mut model.descriptor;
+    let last = d.layers.len() - 1;
+    d.layers = [0, 1, 2, last].iter().map(|k| d.layers[*k].clone()).collect();
+    d.options.nlayers = 4;
+    Arc::new(model)
+}
+
+/// Offset -> lines of the text that it comes from, the innermost first.
+fn lines(image: &Path, offsets: &[u64]) -> BTreeMap<u64, Vec<String>> {
+    let mut out = BTreeMap::new();
+    for some in offsets.chunks(500) {
+        // The call ends where it returns to: a byte before is inside it.
+        let words = some.iter().map(|o| format!("{:#x}", o - 1));
+        let told = Command::new("addr2line")
+            .args(["-a", "-i", "-e"])
+            .arg(image)
+            .args(words)
+            .output()
+            .expect("addr2line (binutils)");
+        let mut at = 0;
+        for line in String::from_utf8_lossy(&told.stdout).lines() {
+            match line.strip_prefix("0x") {
+                Some(number) if !line.contains(':') => {
+                    at = u64::from_str_radix(number, 16).unwrap() + 1;
+                    out.entry(at).or_insert_with(Vec::new);
+                }
+                _ => {
+                    let line = line.split(" (").next().unwrap_or(line);
+                    out.entry(at).or_default().push(line.rsplit('/').next().unwrap_or(line).to_string());
+                }
+            }
+        }
+    }
+    out
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let file = words.first().map_or_else(|| root.join("examples/water/start.extxyz"), PathBuf::from);
+    let s = read(&file, &ReadOptions::default()).unwrap();
+    let wanted = std::env::var("WEIR_LANES_PRODUCTS").unwrap_or_else(|_| "tf32x3".into());
+    let products = Products::ALL.into_iter().find(|p| p.to_string() == wanted).expect("plain, tf32 or tf32x3");
+    let model = model();
+    let types: Vec<i32> =
+        s.symbols.iter().map(|e| model.type_of(e).expect("the shape knows every element") as i32).collect();
+    let device = EmulatedOptions { memory: 8 << 30, shared: SHARED, watch: Watch::Lanes, ..EmulatedOptions::default() };
+    let driver = Arc::new(Emulated::new(device));
+    let options = GpuOptions { precision: PrecisionChoice::F32, products, ..Default::default() };
+    let mut calculator = create(driver.clone(), model, &types, &options).unwrap();
+    calculator.prepare(&s.positions, s.cell.as_ref()).unwrap();
+    let mut out = Results::default();
+    calculator
+        .compute(&s.positions, s.cell.as_ref(), &FrameParameters::default(), Request::default(), &mut out)
+        .unwrap();
+    let asked = driver.asked();
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("kernels.so");
+    std::fs::write(&image, driver.image_of("angle_forward").unwrap()).unwrap();
+    let offsets: Vec<u64> = asked.keys().map(|p| p.offset).collect();
+    let lines = lines(&image, &offsets);
+    // One line may be compiled several times.
+    let mut places: BTreeMap<(String, &str, Vec<String>, u64), [u64; 6]> = BTreeMap::new();
+    for (place, a) in &asked {
+        let kind = match (place.shared, place.writes) {
+            (true, false) => "LDS",
+            (true, true) => "STS",
+            (false, false) => "LDG",
+            (false, true) => "STG",
+        };
+        let mine = |line: &&String| !["watch.h", "lanes.h", "names.h", "host.h"].iter().any(|f| line.starts_with(f));
+        let chain: Vec<String> = lines[&place.offset].iter().filter(mine).cloned().collect();
+        let sum = places.entry((place.kernel.clone(), kind, chain, a.bytes)).or_default();
+        for (k, n) in [a.requests, a.lanes, a.cycles, a.lines, a.sectors, a.words].into_iter().enumerate() {
+            sum[k] += n;
+        }
+    }
+    let list: Vec<_> = places
+        .iter()
+        .map(|((kernel, kind, chain, bytes), [requests, lanes, cycles, lines, sectors, words])| {
+            serde_json::json!({
+                "kernel": kernel, "kind": kind, "chain": chain, "bytes": bytes, "requests": requests, "lanes": lanes,
+                "cycles": cycles, "lines": lines, "sectors": sectors, "words": words,
+            })
+        })
+        .collect();
+    let out = serde_json::json!({
+        "what": "accesses of a wave to shared memory and caches, counted by the emulated device", "products": wanted,
+        "structure": file.file_name().map(|f| f.to_string_lossy()), "places": list,
+    });
+    println!("{}", serde_json::to_string(&out).unwrap());
+}
