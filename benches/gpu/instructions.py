@@ -171,7 +171,7 @@ def mark_shared(code):
                 i.shared = True
 
 
-def counted(code, kinds):
+def counted(products, kernel, code, kinds):
     """Statements with what they cost, all kinds of chunks together."""
     mark_shared(code)
     kinds = [(runs, sorted(table, key=lambda s: (s[0], s[1]))) for runs, table in kinds]
@@ -203,7 +203,7 @@ def counted(code, kinds):
         for i, times in zip(some, w):
             times *= share(i)
             counts[kind(i.op)] += times
-            pipes[pipe(i.op)] += times * (wavefronts(i) if pipe(i.op) == "memory" else 1)
+            pipes[pipe(i.op)] += times * (wavefronts(products, kernel, i) if pipe(i.op) == "memory" else 1)
             pipes["all"] += times
             opcodes[i.op] += times
         out.append((f"{table[k][0]}:{table[k][1]}", counts, pipes, opcodes))
@@ -226,7 +226,7 @@ def hot_milliseconds(kernels, products, rows, centres):
     out = {}
     for kernel, kinds in statements(products, rows, centres).items():
         pipes = Counter()
-        for _, _, p, _ in counted(kernels[kernel], kinds):
+        for _, _, p, _ in counted(products, kernel, kernels[kernel], kinds):
             pipes.update(p)
         out[kernel] = max(milliseconds(pipes).values())
     return out
@@ -271,7 +271,7 @@ def main():
         image, log = compiled(args.nvrtc, defines(products, rows), args.keep)
         kernels = disassembled(args.nvdisasm, image)
         for kernel, kinds in statements(products, rows, centres).items():
-            parts = counted(kernels[kernel], kinds)
+            parts = counted(products, kernel, kernels[kernel], kinds)
             pipes, counts = Counter(), Counter()
             for line, c, p, o in parts:
                 pipes.update(p)

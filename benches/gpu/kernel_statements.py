@@ -97,7 +97,7 @@ def edge_forward(t, rows, r, some, _):
     return [
         ("edge.h", L("edge.h", r"stage_edges\(e,", k), Loop("STS", r * EP)),
         *two_uses("edge.h", first, Product(t, EP, WD, r, tr), (NP, EP)),
-        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(False, EC, WA, some, rows_of_thread(rows["R_EDGE"] // 2), 8)),
+        ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", k), Product(t, EC, WA, some, 2 if t else rows_of_thread(rows["R_EDGE"] // 2), 8)),
         ("edge.h", L("edge.h", r"at < SUM_PARTS", k), Loop("FFMA", r * NP)),
         ("edge.h", columns, Loop("FFMA", 3 * r * 2 * NP)),
         ("edge.h", L("edge.h", r"^  if \(with_nodes\) \{", columns), None),
@@ -122,7 +122,7 @@ def edge_backward(t, rows, r, some, shared):
         ("edge.h", third, Product(t, WD, EP, r, tr)),
         ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), only(some, Loop("", 0))),
         ("edge.h", L("edge.h", r"if \(t.m >= SHARED_FROM\)", third), only(shared, Loop("STG", some * WA))),
-        ("edge.h", L("edge.h", r"product_seen<1, 8>", third), Product(False, WA, EC, some, 1, 8)),
+        ("edge.h", L("edge.h", r"product_seen<1, 8, false>", third), Product(t, WA, EC, some, 2 if t else 1, 8)),
         ("edge.h", L("edge.h", r"at < rows \* EP", third), Loop("STG", r * EP)),
         ("edge.h", L("edge.h", r"centre_bar\[ci", third), None),
     ]
@@ -136,7 +136,7 @@ def angles(t, how, g, m, own, sums=True):
     r = g * m
     return [
         ("angle.h", project, only(own, Loop("STS", own * EC))),
-        ("angle.h", line_of("angle.h", "product(_\\w+)?<", project), only(own, Product(False, EC, WA, own, *how))),
+        ("angle.h", line_of("angle.h", "product(_\\w+)?<", project), only(own, Product(t, EC, WA, own, *((2,) if t else how), tall=1))),
         ("angle.h", others, only(g and not t, Loop("LDG", m))),
         ("angle.h", stage, only(g and not t, Loop("STS", r * AP))),
         # Where tensor cores are, copies ahead take the place of that in all layers but the first.
@@ -155,7 +155,7 @@ def angle_forward(t, rows, g, m, own):
     return [
         *angles(t, (rows_of_thread(rows["R_SUMS"] // 2), 8), g, m, own),
         ("angle.h", k, only(own, Loop("STS", own * EP))),
-        ("angle.h", L("angle.h", "u32 g = group_at", k), only(g, Loop("", 0))),
+        ("angle.h", L("angle.h", "u32 g = GROUP", k), only(g, Loop("", 0))),
         *two_uses("angle.h", main, Product(t, AP, WA, g * m, tr, tall=4), (EP, AP), (rows_of_thread(rows["R_ANGLE"] // 2), 8)),
         ("angle.h", L("angle.h", r"barrier\(\);", main), only(g, Loop("", 0))),
         ("angle.h", last, only(own, Product(t, EP, EP, own, 1 if t else rows_of_thread(rows["R_SUMS"])))),
@@ -171,7 +171,7 @@ def angle_backward(t, rows, g, m, own):
 
     wide_rows, dots = rows_of_thread(rows["R_ANGLE_BACK"] // 2), EP // 8 if t else EP // 4
     again, bars, k = L("^DEVICE void adjoints"), L("DEVICE void sum_bars"), L(r"^KERNEL\w*\(angle_backward\)")
-    group, own_rows = L("u32 g = group_at", k), 1 if rows["R_OWN"] < 16 else 2
+    group, own_rows = L("u32 g = uniform", k), 1 if rows["R_OWN"] < 16 else 2
     ends = L("adjoints of those that were projected together", group)
     return [
         *angles(t, (1 if rows["R_OWN"] < 8 else 2, 32), g, m, own, sums=False),
@@ -183,7 +183,7 @@ def angle_backward(t, rows, g, m, own):
         (file, L("DEVICE void adjoint_of_sums", bars), only(own, Loop("STS", own * EP))),
         (file, L("Adjoint of a tile's angles", bars), None),
         (file, k, only(own, Loop("", 0))),
-        (file, L("product_rows<R_OWN", k), only(own, Product(False, EP, EP, own, own_rows))),
+        (file, L("product_of_few<R_OWN", k), only(own, Product(t, EP, EP, own, 1 if t else own_rows))),
         (file, group, only(g, Loop("", 0))),
         (file, L("v of the other edges, a", group), only(g, Warps("DFMA", math.ceil(m / 32) * g))),
         (file, L("at < g \\* 8", group), only(g, Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8)))),
@@ -191,7 +191,7 @@ def angle_backward(t, rows, g, m, own):
         (file, L("product<TR", group), only(g, Product(t, WA, AP, r, wide_rows, 8))),
         (file, L("e < g; e \\+= THREADS", group), only(g, Warps("DADD", 8))),
         (file, ends, only(own, Loop("FADD", own * WA))),
-        (file, L("own_adjoint, EC", ends) - 1, only(own, Product(False, WA, EC, own, rows_of_thread(rows["R_OWN"] // 2), 8))),
+        (file, L("own_adjoint, EC", ends) - 1, only(own, Product(t, WA, EC, own, 1 if t else rows_of_thread(rows["R_OWN"] // 2), 8))),
         (file, L("u32 i = in_turn", group), None),
     ]
 

@@ -3,9 +3,11 @@
 import ctypes
 import functools
 import hashlib
+import json
 import re
 import subprocess
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,23 +126,52 @@ def line_of(file, pattern, after=0):
     raise SystemExit(f"{file} has no line like {pattern} behind {after}: bring kernel_statements.py up to date")
 
 
-@functools.cache
-def project_own():
-    """Line of the product in `project_own` (angle.h)."""
-    return line_of("angle.h", "product_seen<", line_of("angle.h", "DEVICE void project_own"))
-
-
 def wide(op):
     return 4 if ".128" in op else 2 if ".64" in op else 1
 
 
-def wavefronts(i):
-    """Of 128 bytes: four for 16 bytes to each lane, wherever they lie; two where a plain product's lanes read the same. Where all columns of
-    angles' projections are multiplied by a warp at once (`project_own` in angle_backward), three for weights and one for the factor."""
-    if wide(i.op) == 4 and ("angle.h", project_own()) in i.chain and any(f == "product.h" for f, _ in i.chain) and any(f == "angle_back.h" for f, _ in i.chain):
-        return {"LDG": 3, "LDS": 1}.get(i.op[:3], 4)
-    plain = any(f == "product.h" for f, _ in i.chain) and not any(f == "tensor.h" for f, _ in i.chain)
-    return max(1, wide(i.op) / 2) if plain and i.op.startswith(("LDS", "LDG")) else wide(i.op)
+@functools.cache
+def lanes(products):
+    """(kernel, kind and bytes) -> [(chain of lines, requests, cycles)], counted by the emulated device (benches/lanes.rs), and the file's name."""
+    files = sorted((ROOT / "benches/results").glob(f"*-lanes-{products}.json"))
+    if not files:
+        raise SystemExit(f"benches/results has no *-lanes-{products}.json: `WEIR_LANES_PRODUCTS={products} cargo bench --features emulated --bench lanes` writes one")
+    out = defaultdict(list)
+    for p in json.loads(files[-1].read_text())["places"]:
+        out[p["kernel"], p["kind"], p["bytes"]].append((tuple(called(p["chain"])), p["requests"], p["cycles"]))
+    return out, files[-1].name
+
+
+def called(chain):
+    """Lines without those of the functions that make an access of several numbers (access.h)."""
+    first = next((k for k, line in enumerate(chain) if not line.startswith("access.h:") or int(line[9:]) >= plus()), len(chain))
+    return chain[first:]
+
+
+@functools.cache
+def plus():
+    return line_of("access.h", "Sums of a row in columns")
+
+
+@functools.cache
+def cycles(products, kernel, op, chain):
+    """Of L1 or shared memory for an access by a warp, as counted at the places whose lines agree with most of the instruction's (compilers of the
+    host and of the device inline differently); none where nothing is known."""
+    kind, mine = op[:3], called([f"{f}:{n}" for f, n in chain])
+    best, requests, total = 0, 0, 0
+    for lines, n, c in lanes(products)[0][kernel, kind, 4 * wide(op)]:
+        same = next((k for k, (a, b) in enumerate(zip(lines, mine)) if a != b), min(len(lines), len(mine)))
+        if same > best:
+            best, requests, total = same, 0, 0
+        if same == best and same:
+            requests, total = requests + n, total + c
+    return total / requests if requests else None
+
+
+def wavefronts(products, kernel, i):
+    """Of 128 bytes: as the emulated device counts them; for a copy to shared memory, and where it knows nothing, four for 16 bytes to each lane."""
+    found = None if i.op.startswith("LDGSTS") else cycles(products, kernel, i.op, i.chain)
+    return wide(i.op) if found is None else found
 
 
 CLASSES = {"FFMA": ("FFMA",), "FADD FMUL": ("FADD", "FMUL"), "HMMA": ("HMMA",), "LDS": ("LDS",), "STS": ("STS",), "LDG": ("LDG", "LD"), "STG": ("STG",), "MUFU": ("MUFU",),

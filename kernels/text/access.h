@@ -41,6 +41,48 @@ template <int N, class A> DEVICE void plus(Sums<N> &x, const A &a, u64 at) {
 UNROLL
   for (int k = 0; k < N; k++) x.v[k] += y[k];
 }
+// Rows in device memory of whose numbers a lane has eight, and eight lanes of a wave have pieces of two: by halves, in odd rows the other half
+// first. Rows lie multiples of 128 bytes apart, so with the same half of both every bank of the first cache would have two words to find.
+template <int N> DEVICE constexpr bool by_halves() { return N == 8 && sizeof(real) == 4; }
+// Exchanges the halves of a lane's numbers in odd rows and returns where the first half stands; other widths stay as they are.
+template <int N> DEVICE u32 turned(real *x, u32 r) {
+  if (!by_halves<N>()) return 0;
+  bool odd = r & 1;
+UNROLL
+  for (int j = 0; j < N / 2; j++) {
+    real first = x[j], other = x[N / 2 + j];
+    x[j] = odd ? other : first;
+    x[N / 2 + j] = odd ? first : other;
+  }
+  return odd ? N / 2 : 0;
+}
+// The numbers of a row in that order, where `half` is what `turned` returned.
+template <int N, class A> DEVICE void load_turned(real *x, const A &a, u64 at, u32 half) {
+  const int H = by_halves<N>() ? N / 2 : N;
+UNROLL
+  for (int k = 0; k < N; k += H) load<H>(x + k, a, at + (k ? k - half : half));
+}
+template <int N, class A> DEVICE void store_turned(const A &a, u64 at, const real *x, u32 half) {
+  const int H = by_halves<N>() ? N / 2 : N;
+UNROLL
+  for (int k = 0; k < N; k += H) store<H>(a, at + (k ? k - half : half), x + k);
+}
+// Adds what stands in such a row.
+template <int N, class A> DEVICE void plus_row(Sums<N> &x, const A &a, u64 at, u32 r) {
+  real y[N];
+  load_turned<N>(y, a, at, by_halves<N>() && r & 1 ? N / 2 : 0);
+  turned<N>(y, r);
+UNROLL
+  for (int k = 0; k < N; k++) x.v[k] += y[k];
+}
+// Writes such a row.
+template <int N, class A> DEVICE void store_row(const A &a, u64 at, const real *x, u32 r) {
+  real y[N];
+UNROLL
+  for (int k = 0; k < N; k++) y[k] = x[k];
+  u32 half = turned<N>(y, r);
+  store_turned<N>(a, at, y, half);
+}
 // A last word that is told of one element at a time.
 template <class F> struct Each {
   F f;

@@ -1,6 +1,5 @@
 // Angles of a centre, one block a centre or two (specification 7.5 and its adjoint). The m x m block is worked on as flat rows (e, f): several
-// receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order. Products of a few
-// receiving edges are plain ones always: they would leave the tiles of matrix units empty, and forward and backward must agree.
+// receiving edges at a time where m is small, parts of one where it is larger than R_ANGLE. Sums over f run in order.
 
 // Two blocks have a centre: one of the first half of the grid and one of the other. Where it has many angle edges they share those as receiving
 // edges, so that a small system does not wait for its heaviest centres (of 582 centres and 396 places, the one with 36 would take 1.8 times as
@@ -8,7 +7,7 @@
 // halves. The first part is a multiple of eight: no tile or group of receiving edges is emptier for it. What sums go over receiving edges the
 // parts make apart and `edge_backward` and `edge_gradients` join; a rule of m alone, so that no bit depends on anything else.
 DEVICE u32 cut_at(u32 m) { return m < SHARED_FROM ? m : (m / 2 + 3) / 8 * 8; }
-DEVICE bool has_the_rest() { return block_anew() < blocks() / 2; }
+DEVICE bool has_the_rest() { return block_anew() < blocks_anew() / 2; }
 DEVICE u32 first_receiving(u32 m) { return has_the_rest() ? cut_at(m) : 0; }
 DEVICE u32 receiving(u32 m) { return has_the_rest() ? m - cut_at(m) : cut_at(m); }
 DEVICE u32 in_turn(u32 first_centre, IN(u32) turns) {
@@ -27,7 +26,8 @@ DEVICE AngleCentre angle_centre_of(u32 first_centre, IN(u32) turns, IN(u32) firs
   u32 tile_pair = first_pair[first_centre];
   u64 tile_angle = first_angle[first_centre];
   u32 i = turns[first_centre + block() - (has_the_rest() ? 0 : blocks() / 2)], m = angle_edges[i], first = first_receiving(m), from = first_edge[i] + first;
-  return {from, first_edge[i + 1] - from, m, first_pair[i] - tile_pair + first, first_angle[i] - tile_angle + u64(first) * m};
+  return {uniform(from), uniform(first_edge[i + 1] - from), uniform(m), uniform(first_pair[i] - tile_pair + first),
+          first_angle[i] - tile_angle + u64(first) * m};
 }
 
 // Rows of a centre's angles that are worked on together: receiving edges k .. k + edges, other edges f0 .. f0 + span.
@@ -144,7 +144,7 @@ UNROLL
     store<W>(staged, r * EPS + c, x);
   }
   barrier();
-  product_seen<TR, LC>(
+  product_seen<TR, LC, false, 1>(
       rows, EC, 0, wa, weight, WA, Factors{staged, EPS},
       LAMBDA(u32 r, u32 c, auto x) {
         plus(x, centre, ci + c);
@@ -165,6 +165,14 @@ UNROLL
 DEVICE u32 second_before(u32 where, IN(u32) first_pair, u32 first_centre) {
   return where == SECOND_OF_ALL ? read_anew(first_pair, first_centre) : 0;
 }
+
+// Receiving edges that go together, said to be those of a whole wave (`uniform`) where that keeps a register out of memory: on sm_90a it does, on
+// sm_80 it would put one there (NVRTC 12.8), on gfx942 it takes ten more (clang 19).
+#if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 900
+#define GROUP(g) uniform(g)
+#else
+#define GROUP(g) (g)
+#endif
 
 // Angles of a tile forward: S, the second message of every edge, the angles' own update. `rest`: edges outside the angle set are still to be
 // finished too.
@@ -209,24 +217,24 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
     barrier();
     // From k0 on, where there are angles, to the next multiple of R_SUMS.
     while (k0 < mine) {
-      u32 g = group_at(k, R_ANGLE, m, R_SUMS, m);
+      u32 g = GROUP(group_at(k, R_ANGLE, m, R_SUMS, m));
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
         AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
         LOCAL(real) a = places + place;
         take_rows(ahead, R_ANGLE, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
                   vector, distance, angle_weight);
         product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, TILES_OF(R_ANGLE)>(
-              rows_of(q), AP, part == ONLY_ANGLES ? EP : 0, EP, part == ONLY_SLOPES ? EP : wa, weight, WA, Factors{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
+              rows_of(q), AP, part == ONLY_ANGLES ? EP : 0, EP, part == ONLY_SLOPES ? EP : wa, weight, WA, FactorsOf<R_ANGLE>{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
                 plus(x, own, (k % R_SUMS + e) * WAS + c);
-                plus(x, other, u64(pair + f0 + f) * wa + c);
+                plus(x, other, u64(pair + f0 + f) * OTHERS + c);
                 activate<x.N>(x.v);
                 store<x.N>(message, r * EPS + c, x.v);
               },
               LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
                 plus(x, own, (k % R_SUMS + e) * WAS + c);
-                plus(x, other, u64(pair + f0 + f) * wa + c);
+                plus(x, other, u64(pair + f0 + f) * OTHERS + c);
                 activate<x.N>(x.v);
                 real old[x.N], scale[x.N];
                 load<x.N>(old, a, r * APS + c - EP);
@@ -252,8 +260,8 @@ UNROLL
 #endif
     if (part != ONLY_ANGLES) {
       u32 tile_edge = read_anew(first_edge, first_centre), before = pair + first_receiving(m) + second_before(where, first_pair, first_centre);
-      product<PRODUCTS != PLAIN ? 1 : TR_OF(R_SUMS)>(
-          some, EP, 0, EP, linear2, EP, Factors{s, EPS},
+      product_of_few<TR_OF(R_SUMS)>(
+          some, EP, 0, EP, linear2, EP, FactorsOf<R_SUMS>{s, EPS},
           LAMBDA(u32 r, u32 c, auto x) {
             u64 at = u64(from + k0 + r - tile_edge) * EP + c;
             real scale[x.N], old[x.N], slopes[x.N];
@@ -271,7 +279,9 @@ UNROLL
     barrier();
   }
   if (part != ALL_PARTS || !rest || first_receiving(m) + mine < m) return;
-  u32 tile_edge = read_anew(first_edge, first_centre), end = read_anew(first_edge, in_turn(first_centre, turns) + 1) - from;
+  u32 tile_edge = read_anew(first_edge, first_centre), i = in_turn(first_centre, turns);
+  from = read_anew(first_edge, i) + first_receiving(m);
+  u32 end = read_anew(first_edge, i + 1) - from;
   for (u32 at = last * EP + thread_anew(); at < end * EP; at += THREADS) {
     u32 c = at % EP;
     u64 to = u64(from - tile_edge) * EP + at;

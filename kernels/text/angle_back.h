@@ -22,14 +22,14 @@
 
 // Adjoints of the rows' pre-activations into `bars`, from the messages made again, the adjoint `s` of S and that of the angles; of B . S_bar of
 // each row the sums over DOT columns into `dots`.
-DEVICE void adjoints(AngleRows q, u32 wa, u32 m, u64 angle, IN(real) weight, const Factors &a, LOCAL(real) own, IN(real) others,
+DEVICE void adjoints(AngleRows q, u32 wa, u32 m, u64 angle, IN(real) weight, const FactorsOf<R_ANGLE_BACK> &a, LOCAL(real) own, IN(real) others,
                      LOCAL(real) s, LOCAL(real) own_v, LOCAL(real) others_v, IN(real) r_angle, OUT(real) a_bar, LOCAL(real) dots,
                      LOCAL(real) bars) {
   product_of_two<TR_BACK, TR_WIDE(R_ANGLE_BACK), 8, TILES_BACK>(
       rows_of(q), AP, 0, EP, wa, weight, WA, a, LAMBDA(u32 r, u32 c, auto x) {
         u32 e = edge_in(q, r), f = r - e * q.span;
         plus(x, own, e * WAS + c);
-        plus(x, others, (q.f0 + f) * wa + c);
+        plus(x, others, (q.f0 + f) * OTHERS + c);
         real slopes[x.N], t[x.N], dot = real(0), both = real(own_v[e]) * others_v[f];
         activate<x.N>(x.v, slopes);
         load<x.N>(t, s, e * EPS + c);
@@ -44,7 +44,7 @@ UNROLL
       LAMBDA(u32 r, u32 c, auto x) {
         u32 e = edge_in(q, r), f = r - e * q.span;
         plus(x, own, e * WAS + c);
-        plus(x, others, (q.f0 + f) * wa + c);
+        plus(x, others, (q.f0 + f) * OTHERS + c);
         const int H = x.N < 4 ? x.N : 4;
         real slopes[x.N];
         activate<x.N>(x.v, slopes);
@@ -160,7 +160,6 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   if (has_the_rest() && !receiving(m)) return;
   u32 pair = t.pair - first_receiving(m);
   u64 angle = t.angle;
-  u32 mine = receiving(m);
   // What S owes to the switch values of each row, and sums of it over other edges in eight parts for each receiving edge.
   LOCAL(double) y = shared_at<double>(0);
   LOCAL(double) v_sums = y + R_ANGLE_BACK;
@@ -177,31 +176,31 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   LOCAL(real) own_v = others_v + R_ANGLE_BACK;
   bool updates = wa > EP;
   // Of this centre.
-  IN(real) others = other + u64(pair) * wa;
+  IN(real) others = other + u64(pair) * OTHERS;
   for (u32 c = thread_anew(); c < wa; c += THREADS) sum[c] = real(0);
   bool ahead = AHEAD && !first && m <= R_ANGLE_BACK;
   if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE_BACK, m, R_OWN, R_SECOND), angle, m, state);
   u32 place = 0;
-  for (u32 k = 0; k < mine;) {
+  for (u32 k = 0; k < receiving(m);) {
     if (k % R_OWN == 0) {
-      u32 some = mine - k < R_OWN ? mine - k : R_OWN, tile_edge = read_anew(first_edge, first_centre);
+      u32 some = receiving(m) - k < R_OWN ? receiving(m) - k : R_OWN, tile_edge = read_anew(first_edge, first_centre);
       LOCAL(real) staged = room + R_OWN * EPS;
       adjoint_of_sums(staged, some, second + u64(pair + first_receiving(m) + second_before(where, first_pair, first_centre) + k) * EP,
                       e_bar + u64(from + k - tile_edge) * EP, r_second);
       for (u32 e = thread_anew(); e < some; e += THREADS) own_v[e] = geometry[u64(from + k + e) * G + G_V];
       project_own<R_OWN < 8 ? 1 : 2, 32>(own, room, some, from + k, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias, wa,
                                          own_weight, centre, u64(in_turn(first_centre, turns)) * wc + wd);
-      product_rows<R_OWN < 16 ? 1 : 2, LANES_C>(
+      product_of_few<R_OWN < 16 ? 1 : 2>(
           some, EP, 0, EP, linear2_adjoint, EP, Factors{staged, EPS},
           LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
     }
-    u32 g = group_at(k, R_ANGLE_BACK, m, R_OWN, R_SECOND);
+    u32 g = uniform(group_at(k, R_ANGLE_BACK, m, R_OWN, R_SECOND));
     for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
       AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
       LOCAL(real) a = places + place;
       take_rows(ahead, R_ANGLE_BACK, R_OWN, R_SECOND, a, places + (R_ANGLE_BACK * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
                 vector, distance, angle_weight);
-      adjoints(q, wa, m, angle, weight, Factors{a, APS}, own + k % R_OWN * WAS, others, s + k % R_OWN * EPS, own_v + k % R_OWN, others_v, r_angle,
+      adjoints(q, wa, m, angle, weight, FactorsOf<R_ANGLE_BACK>{a, APS}, own + k % R_OWN * WAS, others, s + k % R_OWN * EPS, own_v + k % R_OWN, others_v, r_angle,
                a_bar, dots, bars);
       barrier();
       join_dots(y, rows_of(q), dots);
@@ -235,16 +234,17 @@ UNROLL
           store<4>(bar, (k % R_OWN + e) * WAS + c, x);
         }
       product<TR_WIDE(R_ANGLE_BACK), 8>(
-          rows_of(q), wa, 0, AP, adjoint, AP, Factors{bars, WAS},
+          rows_of(q), wa, 0, AP, adjoint, AP, FactorsOf<R_ANGLE_BACK>{bars, WAS},
           LAMBDA(u32 r, u32 c, auto x) {
             u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
+            u32 half = turned<x.N>(x.v, r);
             if (updates) {
               real old[x.N];
-              load<x.N>(old, a_bar, at);
+              load_turned<x.N>(old, a_bar, at, half);
 UNROLL
               for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
             }
-            store<x.N>(a_bar, at, x.v);
+            store_turned<x.N>(a_bar, at, x.v, half);
           });
       barrier();
     }
@@ -256,7 +256,7 @@ UNROLL_NOT
     }
     if (ahead) place = R_ANGLE_BACK * APS - place;
     k += g;
-    if (k % R_OWN && k < mine) continue;
+    if (k % R_OWN && k < receiving(m)) continue;
     // The adjoints of those that were projected together are there.
     u32 k0 = (k - 1) / R_OWN * R_OWN, some = k - k0;
     for (u32 c = thread_anew(); c < wa; c += THREADS) {
@@ -264,7 +264,7 @@ UNROLL_NOT
       for (u32 e = 0; e < some; e++) x += real(bar[e * WAS + c]);
       sum[c] = x;
     }
-    product_seen<TR_WIDE(R_OWN), 8>(
+    product_seen<TR_WIDE(R_OWN), 8, true>(
         some, wa, 0, EC, own_adjoint, EC, Factors{bar, WAS},
         LAMBDA(u32 r, u32 c, auto x) { store<x.N>(own_bar, u64(pair + first_receiving(m) + k0 + r) * EC + c, x.v); });
     barrier();
@@ -286,13 +286,13 @@ UNROLL_NOT
     barrier();
     stage_edges(room, some, from + k0, first_edges, edges, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product<1>(
+    product_of_few<1>(
         some, EP, 0, EP, linear2, EP, Factors{room, EPS},
         each(LAMBDA(u32 r, u32 c, real x) {
           s[r * EPS + c] = r_second[c] * e_bar[u64(from + k0 + r - tile_edge) * EP + c] * act(x + bias2[c]).slope;
         }));
     barrier();
-    product_rows<1, LANES_C>(
+    product_of_few<1>(
         some, EP, 0, EP, linear2_adjoint, EP, Factors{s, EPS},
         LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s_bar, u64(from + k0 + r - tile_edge) * EP + c, x.v); });
   }

@@ -69,16 +69,16 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
     product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C, TILES_OF(R_EDGE)>(
-          rows, EP, with_nodes ? 0 : MP, MP, wd, weight, WD, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+          rows, EP, with_nodes ? 0 : MP, MP, wd, weight, WD, FactorsOf<R_EDGE>{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
             plus(x, centre, ci + c);
-            plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+            plus_row(x, neighbours, u64(neighbour[e0 + r]) * wd + c, r);
             activate<x.N>(x.v);
             store<x.N>(message, r * MPS + c, x.v);
           },
           LAMBDA(u32 r, u32 c, auto x) {
             real scale[x.N], old[x.N];
             plus(x, centre, ci + c);
-            plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+            plus_row(x, neighbours, u64(neighbour[e0 + r]) * wd + c, r);
             activate<x.N>(x.v);
             load<x.N>(scale, r_edge, c - MP);
             load<x.N>(old, e, r * EPS + c - MP);
@@ -100,9 +100,9 @@ UNROLL
     if (wa && k0 < t.m) {
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
       u64 pair = first_pair[t.i] - tile_pair + k0;
-      product_seen<TR_WIDE(R_EDGE), 8>(
-          some, EC, 0, wa, other_weight, WA, Factors{e, EPS},
-          LAMBDA(u32 r, u32 c, auto x) { store<x.N>(other, (pair + r) * wa + c, x.v); });
+      product_seen<TR_WIDE(R_EDGE), 8, false>(
+          some, EC, 0, wa, other_weight, WA, FactorsOf<R_EDGE>{e, EPS},
+          LAMBDA(u32 r, u32 c, auto x) { store<x.N>(other, (pair + r) * OTHERS + c, x.v); });
     }
     barrier();
     if (with_nodes) {
@@ -166,9 +166,9 @@ KERNEL(edge_projections)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN
     u64 pair = first_pair[t.i] - tile_pair + k0;
     stage_edges(e, rows, t.from + k0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product_seen<TR_WIDE(R_EDGE), 8>(
-        rows, EC, 0, wa, other_weight, WA, Factors{e, EPS},
-        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(other, (pair + r) * wa + c, x.v); });
+    product_seen<TR_WIDE(R_EDGE), 8, false>(
+        rows, EC, 0, wa, other_weight, WA, FactorsOf<R_EDGE>{e, EPS},
+        LAMBDA(u32 r, u32 c, auto x) { store<x.N>(other, (pair + r) * OTHERS + c, x.v); });
     barrier();
   }
 }
@@ -237,10 +237,10 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
     product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C, TILES_OF(R_EDGE_BACK)>(
-        rows, EP, 0, MP, wd, weight, WD, Factors{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
+        rows, EP, 0, MP, wd, weight, WD, FactorsOf<R_EDGE_BACK>{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
           real bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
           plus(x, centre, ci + c);
-          plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+          plus_row(x, neighbours, u64(neighbour[e0 + r]) * wd + c, r);
           real slope[x.N];
           activate<x.N>(x.v, slope);
           load<x.N>(bar, message_bar, c);
@@ -251,19 +251,19 @@ UNROLL
           }
           store<x.N>(work, r * MPS + c, bar);
           store<x.N>(d, r * WDS + c, slope);
-          store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, slope);
+          store_row<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, slope, r);
         },
         LAMBDA(u32 r, u32 c, auto x) {
           real scale[x.N], bar[x.N], slope[x.N];
           plus(x, centre, ci + c);
-          plus(x, neighbours, u64(neighbour[e0 + r]) * wd + c);
+          plus_row(x, neighbours, u64(neighbour[e0 + r]) * wd + c, r);
           activate<x.N>(x.v, slope);
           load<x.N>(scale, r_edge, c - MP);
           load<x.N>(bar, e_bar, u64(e0 + r - tile_edge) * EP + c - MP);
 UNROLL
           for (int j = 0; j < x.N; j++) x.v[j] = scale[j] * bar[j] * slope[j];
           store<x.N>(d, r * WDS + c, x.v);
-          store<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v);
+          store_row<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v, r);
         });
     barrier();
     u32 quads = wd / 4;
@@ -344,7 +344,7 @@ UNROLL
     }
     // All that the layer adds to an edge's adjoint is summed apart and joins it in one rounding.
     product<TR_OF(R_EDGE_BACK)>(
-        rows, wd, 0, EP, adjoint, EP, Factors{d, WDS},
+        rows, wd, 0, EP, adjoint, EP, FactorsOf<R_EDGE_BACK>{d, WDS},
         LAMBDA(u32 r, u32 c, auto x) {
           for (int a = 0; a < 3; a++) {
             real h = geometry[u64(e0 + r) * G + G_H + a], bar[x.N];
@@ -369,7 +369,7 @@ UNROLL
         }
       // Other threads go on with what these have made.
       barrier();
-      product_seen<1, 8>(
+      product_seen<1, 8, false>(
           some, wa, 0, EC, other_adjoint, EC, FarFactors{other_bar + pair * wa, wa},
           LAMBDA(u32 r, u32 c, auto x) {
             real own[x.N], others[x.N];

@@ -7,10 +7,10 @@ KERNEL(project)(u32 atoms, IN(real) nodes, u32 wc, IN(real) centre_weight, IN(re
   u32 i = block() * R_NODE, rows = atoms - i < R_NODE ? atoms - i : R_NODE;
   for (u32 at = thread(); at < rows * NP; at += THREADS) n[at / NP * NPS + at % NP] = nodes[u64(i) * NP + at];
   barrier();
-  product<1>(
+  product_of_few<1>(
       rows, NP, 0, wc, centre_weight, wc, Factors{n, NPS},
       each(LAMBDA(u32 r, u32 c, real x) { centre[u64(i + r) * wc + c] = x + centre_bias[c]; }));
-  product<1>(
+  product_of_few<1>(
       rows, NP, 0, wd, neighbour_weight, wd, Factors{n, NPS},
       each(LAMBDA(u32 r, u32 c, real x) { neighbour[u64(i + r) * wd + c] = x; }));
 }
@@ -40,10 +40,10 @@ KERNEL(node_update)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN(r
     q[at / GRAM * GRAMS + at % GRAM] = gram_column(LAMBDA(u32 k) { return moments[h + k]; }, at % GRAM);
   }
   barrier();
-  product<1>(
+  product_of_few<1>(
       rows, NP, 0, NP, self_weight, NP, Factors{n, NPS},
       each(LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = r_self[c] * act(x + self_bias[c]).value; }));
-  product<1>(
+  product_of_few<1>(
       rows, GRAM, 0, NP, sym_weight, NP, Factors{q, GRAMS},
       each(LAMBDA(u32 r, u32 c, real x) {
         real y = fma_(r_sym[c], act(x + sym_bias[c]).value, real(change[r * NP + c]));
@@ -70,18 +70,18 @@ KERNEL(node_backward)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN
     q[at / GRAM * GRAMS + at % GRAM] = gram_column(LAMBDA(u32 k) { return moments[h + k]; }, at % GRAM);
   }
   barrier();
-  product<1>(
+  product_of_few<1>(
       rows, NP, 0, NP, self_weight, NP, Factors{n, NPS},
       each(LAMBDA(u32 r, u32 c, real x) {
         u64 at = (i + r) * NP + c;
         self_bar[at] = node_bar[at] * r_self[c] * act(x + self_bias[c]).slope;
       }));
   barrier();
-  product<1>(
+  product_of_few<1>(
       rows, GRAM, 0, NP, sym_weight, NP, Factors{q, GRAMS},
       each(LAMBDA(u32 r, u32 c, real x) { n[r * NPS + c] = node_bar[(i + r) * NP + c] * r_sym[c] * act(x + sym_bias[c]).slope; }));
   barrier();
-  product<1>(
+  product_of_few<1>(
       rows, NP, 0, GRAM, sym_adjoint, GRAM, Factors{n, NPS},
       each(LAMBDA(u32 r, u32 c, real x) { q[r * GRAMS + c] = x; }));
   barrier();
@@ -162,13 +162,13 @@ KERNEL(finish)(u32 atoms, IN(real) node_sum, IN(real) self_bar, IN(real) self_ad
                IN(real) centre_adjoint, IN(real) message_sum, u32 wd, IN(real) neighbour_adjoint, double keep, OUT(real) node_bar) {
   LOCAL(real) change = shared_at<real>(0);
   u32 i = block() * R_NODE, rows = atoms - i < R_NODE ? atoms - i : R_NODE;
-  product<1>(
+  product_of_few<1>(
       rows, NP, 0, NP, self_adjoint, NP, FarFactors{self_bar + u64(i) * NP, NP},
       each(LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] = node_sum[u64(i + r) * NP + c] + x; }));
-  product<1>(
+  product_of_few<1>(
       rows, wc, 0, NP, centre_adjoint, NP, FarFactors{centre_bar + u64(i) * wc, wc},
       each(LAMBDA(u32 r, u32 c, real x) { change[r * NP + c] += x; }));
-  product<1>(
+  product_of_few<1>(
       rows, wd, 0, NP, neighbour_adjoint, NP, FarFactors{message_sum + u64(i) * wd, wd},
       each(LAMBDA(u32 r, u32 c, real x) {
         u64 at = u64(i + r) * NP + c;

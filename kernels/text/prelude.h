@@ -70,12 +70,19 @@ static __device__ __forceinline__ u32 block_anew() {
   asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(b));
   return b;
 }
+static __device__ __forceinline__ u32 blocks_anew() {
+  u32 b;
+  asm volatile("mov.u32 %0, %%nctaid.x;" : "=r"(b));
+  return b;
+}
 // The same of a number in device memory.
 static __device__ __forceinline__ u32 read_anew(IN(u32) a, u32 at) {
   u32 x;
   asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(x) : "l"(a + at));
   return x;
 }
+// A number that all lanes of a wave have: said so, it needs one register of the wave instead of one of every lane.
+DEVICE u32 uniform(u32 x) { return __shfl_sync(0xffffffffu, x, 0); }
 DEVICE float fma_(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __fma_rn(a, b, c); }
 DEVICE double sqrt_(double x) { return __dsqrt_rn(x); }
@@ -94,7 +101,9 @@ DEVICE float power_of_two(float x) {
 #else
 static __device__ __forceinline__ u32 thread_anew() { return thread(); }
 static __device__ __forceinline__ u32 block_anew() { return block(); }
+static __device__ __forceinline__ u32 blocks_anew() { return blocks(); }
 static __device__ __forceinline__ u32 read_anew(IN(u32) a, u32 at) { return a[at]; }
+DEVICE u32 uniform(u32 x) { return __builtin_amdgcn_readfirstlane(x); }
 DEVICE float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE double fma_(double a, double b, double c) { return __builtin_fma(a, b, c); }
 DEVICE double sqrt_(double x) { return __builtin_sqrt(x); }

@@ -61,11 +61,24 @@ UNROLL
 // column, which lanes of a wave read together, would share a bank of that memory.
 #define PAD 4
 struct Factors {
+  enum { WHOLE = false };
+  LOCAL(real) at;
+  u32 stride;
+};
+// One that has room for ROWS rows: if they fill tiles of matrix units, rows behind the last are read too, whatever stands there, because no
+// other row sees them. (Not on the host, whose memory is watched for reads of what nobody wrote.)
+template <u32 ROWS> struct FactorsOf {
+#if defined(WEIR_HOST)
+  enum { WHOLE = false };
+#else
+  enum { WHOLE = ROWS % 16 == 0 };
+#endif
   LOCAL(real) at;
   u32 stride;
 };
 // One in device memory.
 struct FarFactors {
+  enum { WHOLE = false };
   IN(real) at;
   u32 stride;
 };
@@ -123,10 +136,20 @@ UNROLL
 }
 
 // A product with weights that matrix units may multiply. TR: rows of a thread; LC: groups of columns, of a plain product.
-template <int TR, int LC = LANES_C, class A, class W, class Done>
+template <int TR, int LC = LANES_C, int TALL = 2, class A, class W, class Done>
 DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
 #if PRODUCTS != PLAIN
-  tensor_product<TR, 2>(rows, inputs, c0, c1, w, w_stride, a, done);
+  tensor_product<TR, TALL, false>(rows, inputs, c0, c1, w, w_stride, a, done);
+#else
+  product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
+#endif
+}
+
+// The same of few rows: matrix units have tiles of 16 columns, so that there is work for all waves, and weights in the order for them.
+template <int TR, int LC = LANES_C, class A, class W, class Done>
+DEVICE void product_of_few(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
+#if PRODUCTS != PLAIN
+  tensor_product<1, 2, true>(rows, inputs, c0, c1, w, w_stride, a, done);
 #else
   product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
@@ -150,19 +173,22 @@ template <class F, class G> struct Parted {
 template <int TR, int TR_REST, int LC_REST, int TALL, class A, class W, class Done, class Rest>
 DEVICE void product_of_two(u32 rows, u32 inputs, u32 c0, u32 border, u32 c1, W w, u32 w_stride, const A &a, Done done, Rest rest) {
 #if PRODUCTS != PLAIN
-  tensor_product<TR, TALL>(rows, inputs, c0, c1, w, w_stride, a, Parted<Done, Rest>{border, done, rest});
+  tensor_product<TR, TALL, false>(rows, inputs, c0, c1, w, w_stride, a, Parted<Done, Rest>{border, done, rest});
 #else
   product_rows<TR, LANES_C>(rows, inputs, c0, border, w, w_stride, a, done);
   product_rows<TR_REST, LC_REST>(rows, inputs, border, c1, w, w_stride, a, rest);
 #endif
 }
 
-// Where inputs or columns are the EC numbers of an edge that angles see, which are no multiple of 16 in some models.
-template <int TR, int LC, class A, class W, class Done>
+// Where inputs or columns are the EC numbers of an edge that angles see, which are no multiple of 16 in some models. FEW: `product_of_few`.
+template <int TR, int LC, bool FEW, int TALL = 2, class A, class W, class Done>
 DEVICE void product_seen(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
 #if EC % 16
   product_of<real, 1>(rows, inputs, c0, c1, w, w_stride, LAMBDA(u32 r, u32 k) { return real(a.at[r * a.stride + k]); }, alone(done));
 #else
-  product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
+  if (FEW)
+    product_of_few<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
+  else
+    product<PRODUCTS != PLAIN ? 2 : TR, LC, TALL>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
 }

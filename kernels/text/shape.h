@@ -17,6 +17,9 @@
 #define WAS (WA + PAD)
 #define WDS (WD + PAD)
 #define GRAMS (GRAM + PAD)
+// Distance of rows of angle edges' projections as the other edge, in device memory: lanes of a wave read pieces of two rows together, which
+// would share banks of the first cache.
+#define OTHERS (WA + PAD)
 // Numbers of rows that a block keeps in shared memory, chosen by the host for the device (source.rs, `Rows`): R_EDGE and R_EDGE_BACK edges,
 // R_SUMS receiving edges with R_ANGLE angles forward, R_OWN of which R_SECOND with R_ANGLE_BACK backward, R_NODE nodes (at most a tile of matrix units). They
 // never show in the results.

@@ -35,7 +35,8 @@
 #define M_DOWN 2
 #define M_RUN 2
 // Weights lie cut already and in the order in which lanes read them: for every step of eight depths what TF32 has of them, then what is short
-// of it, in blocks of eight columns; in a block two columns of four for each group of depths, then the other two (`Writer::weights`).
+// of it, in blocks of eight columns; in a block two columns of four for each group of depths, then the other two, or where products are of few
+// rows (FEW) two columns after the other (`Writer::weights`): what eight lanes read together lies in different banks either way.
 #endif
 #define M_ROWS 16
 #define M_WAVES (THREADS / M_LANES)
@@ -104,12 +105,12 @@ template <bool value> struct Constant {
 };
 // As `product_rows` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row, its column and
 // the block alone where products have the same TR and TALL, and nothing else on its neighbours in a tile. Widths are multiples of 16; rows
-// that are not there repeat the last one.
+// that are not there repeat the last one or are anything (`WHOLE`, product.h).
 //
 // A wave keeps the sums of tiles that stand beside each other, and of TALL below each other, in registers. Which depth of a chain and which
 // column a lane's place stands for is free as long as both factors agree: a lane has four depths in a row of the left factor, and the tiles'
 // columns interlace, so that it reads the weights of all tiles by one access and hands on sums that stand together.
-template <int TR, int TALL, class A, class W, class Done>
+template <int TR, int TALL, bool FEW, class A, class W, class Done>
 DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
   // 32 columns; 16 where rows are few, so that there is work for all waves. More tiles of rows where registers allow it.
   const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = TR == 1 || PRODUCTS == MFMA ? 1 : TALL;
@@ -121,7 +122,7 @@ DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stri
     u32 column = cb + right_column(lane) * TILES;
     if (column >= c1) column = c1 - TILES;
 #if PRODUCTS != MFMA
-    u32 place = column / 8 * 64 + column / 2 % 2 * 32 + column / 4 % 2 * 16 + depths(lane) * 4;
+    u32 place = column / 8 * 64 + (FEW ? column / 2 % 4 * 16 : column / 2 % 2 * 32 + column / 4 % 2 * 16) + depths(lane) * 4;
 #endif
     float sum[BELOW][TILES][4];
     // Chains of K_BLOCK products, as in plain products: weights first, then a tile of rows after the other.
@@ -152,7 +153,7 @@ UNROLL
 UNROLL
         for (u32 i = 0; i < M_LEFT; i++) {
           u32 r = r0 + t * M_ROWS + left_row(lane, i);
-          load<4>(x[i], a.at, (r < rows - 1 ? r : rows - 1) * a.stride + k);
+          load<4>(x[i], a.at, (A::WHOLE || r < rows - 1 ? r : rows - 1) * a.stride + k);
         }
 UNROLL
         for (u32 s = 0; s < STEPS; s++) {

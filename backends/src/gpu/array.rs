@@ -62,6 +62,16 @@ pub struct Writer {
     cut: bool,
 }
 
+/// How many rows products with a matrix have: lanes read the matrix in an order for tiles of 32 columns, or of 16 (`product_of_few` of the
+/// kernels' text).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsOfProducts {
+    /// Angles, edges.
+    Many,
+    /// Nodes, receiving edges that are projected together.
+    Few,
+}
+
 /// The nearest number with ten bits behind the point, halves away from zero: `rounded` of the kernels' text.
 fn tf32(x: f32) -> f32 {
     if x.is_finite() {
@@ -97,7 +107,7 @@ impl Writer {
     /// A row-major matrix that matrix units may multiply; its rows and columns are multiples of 16. For TF32 its numbers lie as lanes of a
     /// wave read them (`tensor.h` of the kernels' text): every eight rows that go together what TF32 has of them, and behind that, in TF32
     /// too, what is short of it.
-    pub fn weights(&mut self, values: &[f64], columns: usize) -> Array {
+    pub fn weights(&mut self, values: &[f64], columns: usize, rows_of_products: RowsOfProducts) -> Array {
         if !self.cut {
             return self.reals(values);
         }
@@ -109,8 +119,11 @@ impl Writer {
             let (from, run) = (step / 4 * 32, if step / 4 * 32 + 32 <= rows { 8 } else { 4 });
             let number = |at: usize| {
                 let (block, place) = (at / 64, at % 64);
-                let (pair, four, group, column, row) =
-                    (place / 32, place / 16 % 2, place / 4 % 4, place / 2 % 2, place % 2);
+                let (two, group, column, row) = (place / 16, place / 4 % 4, place / 2 % 2, place % 2);
+                let (pair, four) = match rows_of_products {
+                    RowsOfProducts::Many => (two / 2, two % 2),
+                    RowsOfProducts::Few => (two % 2, two / 2),
+                };
                 let k = from + run * group + 2 * (step % 4) + row;
                 values[k * columns + block * 8 + 4 * four + 2 * pair + column] as f32
             };

@@ -1,9 +1,10 @@
 //! A model in device memory: the matrices of every layer and their adjoints, row-major, in one allocation.
 
-use super::array::{Array, Writer};
+use super::array::{Array, RowsOfProducts, Writer};
 use super::fit::FitArrays;
 use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
 use weir_engine::model::Model;
+use RowsOfProducts::{Few, Many};
 
 /// A map and its adjoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,14 +60,21 @@ pub struct ModelArrays {
     pub fit: FitArrays,
 }
 
-/// For products that are always plain; rows of `columns` numbers.
-fn pair(w: &mut Writer, m: &Matrix, columns: usize) -> Pair {
+/// For products of edges' numbers that angles see (`product_seen`, product.h); rows of `columns` numbers. They are plain where those numbers fill
+/// no tiles.
+fn seen_pair(w: &mut Writer, m: &Matrix, columns: usize, rows: [RowsOfProducts; 2]) -> Pair {
+    if m.rows % 16 == 0 {
+        return cut_pair(w, m, columns, rows);
+    }
     Pair { forward: w.reals(&wide(m, columns)), adjoint: w.reals(&m.transposed().data) }
 }
 
-/// For products that matrix units may make.
-fn cut_pair(w: &mut Writer, m: &Matrix, columns: usize) -> Pair {
-    Pair { forward: w.weights(&wide(m, columns), columns), adjoint: w.weights(&m.transposed().data, m.rows) }
+/// For products that matrix units may make, with the matrix and with its adjoint; rows of `columns` numbers.
+fn cut_pair(w: &mut Writer, m: &Matrix, columns: usize, rows: [RowsOfProducts; 2]) -> Pair {
+    Pair {
+        forward: w.weights(&wide(m, columns), columns, rows[0]),
+        adjoint: w.weights(&m.transposed().data, m.rows, rows[1]),
+    }
 }
 
 /// A matrix with rows of `columns` numbers, zeros behind its own: rows of what makes pre-activations of edges or angles are `WD` or `WA` of the
@@ -83,14 +91,10 @@ impl AngleArrays {
     fn new(w: &mut Writer, m: &AngleMatrices, s: &Shapes) -> Self {
         let columns = s.ep + s.ap;
         Self {
-            angle: cut_pair(w, &m.angle, columns),
-            own: pair(w, &m.own, columns),
-            other: pair(w, &m.other, columns),
-            // Its adjoint is for a few receiving edges at a time, which leave most of a matrix unit's tile empty.
-            linear2: Pair {
-                forward: w.weights(&m.linear2.data, m.linear2.cols),
-                adjoint: w.reals(&m.linear2.transposed().data),
-            },
+            angle: cut_pair(w, &m.angle, columns, [Many; 2]),
+            own: seen_pair(w, &m.own, columns, [Many, Few]),
+            other: seen_pair(w, &m.other, columns, [Many; 2]),
+            linear2: cut_pair(w, &m.linear2, m.linear2.cols, [Few; 2]),
             bias2: w.reals(&m.bias2),
         }
     }
@@ -99,14 +103,14 @@ impl AngleArrays {
 impl LayerArrays {
     fn new(w: &mut Writer, m: &LayerMatrices, s: &Shapes) -> Self {
         Self {
-            node_self: cut_pair(w, &m.node_self, m.node_self.cols),
+            node_self: cut_pair(w, &m.node_self, m.node_self.cols, [Few; 2]),
             node_self_bias: w.reals(&m.node_self_bias),
-            sym: cut_pair(w, &m.sym, m.sym.cols),
+            sym: cut_pair(w, &m.sym, m.sym.cols, [Few; 2]),
             sym_bias: w.reals(&m.sym_bias),
-            centre: cut_pair(w, &m.centre, m.centre.cols),
+            centre: cut_pair(w, &m.centre, m.centre.cols, [Few; 2]),
             centre_bias: w.reals(&m.centre_bias),
-            neighbour: cut_pair(w, &m.neighbour, m.neighbour.cols),
-            edge: cut_pair(w, &m.edge, s.heads * s.np + s.ep),
+            neighbour: cut_pair(w, &m.neighbour, m.neighbour.cols, [Few; 2]),
+            edge: cut_pair(w, &m.edge, s.heads * s.np + s.ep, [Many; 2]),
             angle: m.angle.as_ref().map(|a| AngleArrays::new(w, a, s)),
             r_self: w.reals(&m.r_self),
             r_sym: w.reals(&m.r_sym),
