@@ -112,9 +112,11 @@ fn main() {
             })
         })
         .collect();
+    let date = Command::new("date").arg("+%F").output();
+    let date = date.ok().map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     let out = serde_json::json!({
         "what": "accesses of a wave to shared memory and caches, counted by the emulated device", "products": wanted,
-        "structure": file.file_name().map(|f| f.to_string_lossy()), "places": list,
+        "structure": file.file_name().map(|f| f.to_string_lossy()), "date": date, "blocks": driver.looked(), "places": list,
     });
     println!("{}", serde_json::to_string(&out).unwrap());
 }

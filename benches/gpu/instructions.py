@@ -25,7 +25,7 @@ from pathlib import Path
 
 import whole_step
 from kernel_statements import AP, EC, EP, NP, Product, Scaled, statements
-from machine_code import ROOT, TEXT, compiled, disassembled, kind, line_of, pipe, version, wavefronts, wide
+from machine_code import ROOT, TEXT, compiled, disassembled, kind, lanes, line_of, pipe, version, wavefronts, wide
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
 # integer and logic 64; conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
@@ -236,7 +236,7 @@ def steps(kernels, products, rows, registers, proteins):
     """Protein -> the whole step, predicted."""
     hertz = ASSUMED["GHz"] * 1e9 * ASSUMED["multiprocessors"]
     # Multiply-adds of a warp instruction; an m16n8k8 has 1024.
-    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * 1024 * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"])
+    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * 1024 * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"], cycles=ASSUMED["memory"] * hertz, block_cycles=lanes(products)[1])
     out = {}
     for name, centres in proteins.items():
         scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,14 +132,16 @@ def wide(op):
 
 @functools.cache
 def lanes(products):
-    """(kernel, kind and bytes) -> [(chain of lines, requests, cycles)], counted by the emulated device (benches/lanes.rs), and the file's name."""
+    """(kernel, kind and bytes) -> [(chain of lines, requests, cycles)], counted by the emulated device (benches/lanes.rs); kernel -> cycles of a block."""
     files = sorted((ROOT / "benches/results").glob(f"*-lanes-{products}.json"))
     if not files:
         raise SystemExit(f"benches/results has no *-lanes-{products}.json: `WEIR_LANES_PRODUCTS={products} cargo bench --features emulated --bench lanes` writes one")
-    out = defaultdict(list)
-    for p in json.loads(files[-1].read_text())["places"]:
+    file = json.loads(files[-1].read_text())
+    out, sums = defaultdict(list), Counter()
+    for p in file["places"]:
         out[p["kernel"], p["kind"], p["bytes"]].append((tuple(called(p["chain"])), p["requests"], p["cycles"]))
-    return out, files[-1].name
+        sums[p["kernel"]] += p["cycles"]
+    return out, {kernel: n / file["blocks"][kernel] for kernel, n in sums.items()}
 
 
 def called(chain):

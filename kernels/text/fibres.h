@@ -320,6 +320,7 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
   START_LANES(run->threads);
   for (u32 b = 0; b < run->grid && !state.failed; b++) {
     state.block = b;
+    NEXT_BLOCK();
     run_block(run);
   }
   free(shared);

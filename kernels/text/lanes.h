@@ -26,6 +26,7 @@ static std::unordered_map<u64, Asked> sites;
 // Products of matrices that a thread has begun since the barrier: lanes of a wave begin them together.
 static std::vector<u32> epochs;
 
+static u64 looked;
 static bool looked_at() { return state.block * 2654435761u % WEIR_LANES == 0; }
 
 // The caller's place stands for the access: whoever calls this is inlined.
@@ -137,6 +138,7 @@ static void settle_lanes() {
   for (u64 b = 0; b < (bytes); b += 16) ASKED(kind, (address) + b, (bytes) - b < 16 ? (bytes) - b : 16)
 #define ASKS __attribute__((always_inline)) inline
 #define START_LANES(threads) weir::epochs.assign(threads, 0)
+#define NEXT_BLOCK() weir::looked += weir::looked_at()
 #define NEXT_PRODUCT(thread) weir::epochs[thread]++
 #define SETTLE_LANES() weir::settle_lanes()
 
@@ -154,11 +156,18 @@ extern "C" u64 weir_asked(weir::Asked *to, u64 most) {
   if (count <= most) weir::sites.clear();
   return count;
 }
+// Blocks that were looked at since the last call.
+extern "C" u64 weir_looked() {
+  u64 count = weir::looked;
+  weir::looked = 0;
+  return count;
+}
 #elif defined(WEIR_HOST)
 #define ASKED(kind, address, bytes)
 #define ASKED_RUN(kind, address, bytes)
 #define ASKS
 #define START_LANES(threads)
+#define NEXT_BLOCK()
 #define NEXT_PRODUCT(thread)
 #define SETTLE_LANES()
 #endif

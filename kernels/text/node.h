@@ -85,18 +85,33 @@ KERNEL(node_backward)(u32 first, u32 count, IN(real) nodes, IN(real) moments, IN
       rows, NP, 0, GRAM, sym_adjoint, GRAM, Factors{n, NPS},
       each(LAMBDA(u32 r, u32 c, real x) { q[r * GRAMS + c] = x; }));
   barrier();
-  // Adjoint of the gram product: H[c][d] gets sum_x q_bar[x][d] H[c][x] / 3, and an axis column d < X also sum_d' q_bar[d][d'] H[c][d'] / 3.
+  // Adjoint of the gram product: H[c][d] gets sum_x q_bar[x][d] H[c][x] / 3, and an axis column d < X also sum_d' q_bar[d][d'] H[c][d'] / 3:
+  // in a loop of their own, or four lanes of a wave would go through a row while the others wait.
+  auto first_part = LAMBDA(u32 qb, u32 width, u32 d, u64 h) {
+    double sum = 0.0;
+    for (u32 x = 0; x < AXIS; x++) sum = fma_(double(real(q[qb + x * width + d])), double(moments[h + x]), sum);
+    return sum;
+  };
   for (u32 at = thread(); at < rows * MOMENTS; at += THREADS) {
     u32 r = at / MOMENTS, k = at % MOMENTS;
     bool node = k >= 3 * EP;
-    u32 width = node ? NP : EP, base = node ? 3 * EP : 0, qb = r * GRAMS + (node ? AXIS * EP : 0);
-    u32 c = (k - base) / width, d = (k - base) % width;
-    u64 h = (i + r) * MOMENTS + base + c * width;
-    double sum = 0.0;
-    for (u32 x = 0; x < AXIS; x++) sum = fma_(double(real(q[qb + x * width + d])), double(moments[h + x]), sum);
-    if (d < AXIS)
-      for (u32 o = 0; o < width; o++) sum = fma_(double(real(q[qb + d * width + o])), double(moments[h + o]), sum);
-    moment_bar[(i + r) * MOMENTS + k] = real(sum / 3.0);
+    u32 width = node ? NP : EP, base = node ? 3 * EP : 0, d = (k - base) % width;
+    if (d >= AXIS) moment_bar[(i + r) * MOMENTS + k] = real(first_part(r * GRAMS + (node ? AXIS * EP : 0), width, d, (i + r) * MOMENTS + k - d) / 3.0);
+  }
+  for (u32 at = thread(); at < rows * 6 * AXIS; at += THREADS) {
+    u32 row = at / AXIS, d = at % AXIS, r = row / 3 % rows, c = row % 3;
+    bool node = row >= rows * 3;
+    u32 width = node ? NP : EP, qb = r * GRAMS + (node ? AXIS * EP : 0);
+    u64 h = (i + r) * MOMENTS + (node ? 3 * EP : 0) + c * width;
+    double sum = first_part(qb, width, d, h);
+    for (u32 o = 0; o < width; o += 4) {
+      real x[4], y[4];
+      load<4>(x, q, qb + d * width + o);
+      load<4>(y, moments, h + o);
+UNROLL
+      for (int j = 0; j < 4; j++) sum = fma_(double(x[j]), double(y[j]), sum);
+    }
+    moment_bar[h + d] = real(sum / 3.0);
   }
 }
 EXPORT(node_backward)

@@ -92,7 +92,7 @@ impl Driver for Emulated {
             let arity = library.get::<unsafe extern "C" fn() -> u32>(format!("weir_arity_{name}").as_bytes());
             let run = library.get::<RunKernel>(b"weir_run").map_err(|_| absent())?;
             let guard = library.get::<Guard>(b"weir_guard").ok().map(|g| *g);
-            let asked = library.get::<super::lanes::AskLanes>(b"weir_asked").ok().map(|a| *a);
+            let asked = super::lanes::AskLanes::of(library);
             let written = library.get::<unsafe extern "C" fn() -> u64>(format!("weir_written_{name}").as_bytes());
             let (arity, written) = (arity.map_err(|_| absent())?(), written.map_err(|_| absent())?());
             Entry { name: name.into(), module: module.0, kernel: *kernel, run: *run, guard, asked, arity, written }

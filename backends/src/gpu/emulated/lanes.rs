@@ -1,6 +1,7 @@
 //! What lanes of a wave ask for together, by place of the kernel text.
 
 use super::{lock, Emulated, Entry, State};
+use libloading::Library;
 use std::collections::BTreeMap;
 
 /// A place of the text, as compiled.
@@ -50,17 +51,39 @@ pub(super) struct Raw {
     words: u64,
 }
 
-pub(super) type AskLanes = unsafe extern "C" fn(*mut Raw, u64) -> u64;
+type AskPlaces = unsafe extern "C" fn(*mut Raw, u64) -> u64;
+type AskBlocks = unsafe extern "C" fn() -> u64;
+
+/// What an image that looks at lanes tells.
+#[derive(Clone, Copy)]
+pub(super) struct AskLanes {
+    places: AskPlaces,
+    blocks: AskBlocks,
+}
+
+impl AskLanes {
+    /// Of an image; none where it does not look at lanes.
+    pub(super) fn of(library: &Library) -> Option<Self> {
+        // SAFETY: the text exports these with these types (`lanes.h`).
+        unsafe {
+            let places = library.get::<AskPlaces>(b"weir_asked").ok()?;
+            let blocks = library.get::<AskBlocks>(b"weir_looked").ok()?;
+            Some(Self { places: *places, blocks: *blocks })
+        }
+    }
+}
 
 impl State {
     /// Takes what a launch has asked for.
     pub(super) fn take_asked(&mut self, entry: &Entry) {
         let Some(ask) = entry.asked else { return };
         // SAFETY: room for nothing is asked for, so nothing is written.
-        let count = unsafe { ask(std::ptr::null_mut(), 0) } as usize;
+        let count = unsafe { (ask.places)(std::ptr::null_mut(), 0) } as usize;
         let mut places = vec![Raw::default(); count];
         // SAFETY: there is room for as many, of a struct that is the twin of the image's.
-        let count = unsafe { ask(places.as_mut_ptr(), count as u64) } as usize;
+        let count = unsafe { (ask.places)(places.as_mut_ptr(), count as u64) } as usize;
+        // SAFETY: it only counts.
+        *self.looked.entry(entry.name.clone()).or_default() += unsafe { (ask.blocks)() };
         for raw in &places[..count] {
             let place =
                 Place { kernel: entry.name.clone(), offset: raw.site, shared: raw.kind < 2, writes: raw.kind % 2 == 1 };
@@ -80,6 +103,11 @@ impl Emulated {
     /// What lanes have asked for so far, under [`super::Watch::Lanes`].
     pub fn asked(&self) -> BTreeMap<Place, Asked> {
         lock(&self.state).asked.clone()
+    }
+
+    /// Blocks of each kernel that were looked at.
+    pub fn looked(&self) -> BTreeMap<String, u64> {
+        lock(&self.state).looked.clone()
     }
 
     /// The image that holds a kernel, where one is loaded: what offsets of places mean.

@@ -192,6 +192,7 @@ struct State {
     replays: u64,
     counts: BTreeMap<String, KernelCounts>,
     asked: BTreeMap<Place, Asked>,
+    looked: BTreeMap<String, u64>,
     order: Order,
     /// The first of the next launch (watch.h).
     time: u32,
