@@ -25,7 +25,7 @@ fn drop() -> Case {
 }
 
 /// Largest deviation of forces and virial from the CPU's, over the largest force.
-fn deviation(case: &Case, got: &Results) -> f64 {
+pub fn deviation(case: &Case, got: &Results) -> f64 {
     let options = CpuOptions { threads: 2, precision: PrecisionChoice::F64, ..Default::default() };
     let mut cpu = create_cpu(case.model.clone(), &case.types, &options).unwrap();
     let mut expected = Results::default();

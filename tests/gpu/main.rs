@@ -20,6 +20,7 @@ mod ranges;
 mod recorded;
 mod resident;
 mod sanitizers;
+mod shallow;
 mod streams;
 mod watched;
 

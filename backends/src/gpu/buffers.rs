@@ -197,8 +197,8 @@ impl Buffers {
             owed_sum: b.take(n * wd, r),
             node_sum: b.take(n * np, r),
             owed: b.take(t * wd, r),
-            // Twin of `OTHERS` of the kernels' text.
-            other: b.take(if wa == 0 { 0 } else { p * (wa + u64::from(weir_kernels::PAD)) }, r),
+            // Rows of `OTHERS` of the kernels' text, however narrow the messages of a shallow model are.
+            other: b.take(if wa == 0 { 0 } else { p * ((s.ep + s.ap) as u64 + u64::from(weir_kernels::PAD)) }, r),
             own_bar: b.take(if wa == 0 { 0 } else { p * s.ec as u64 }, r),
             other_bar: b.take(2 * p * wa, r),
             centre_second: b.take(n * wa, r),
