@@ -4,10 +4,13 @@
 //!     cargo bench --features emulated --bench lanes [-- FILE]               the shipped box of 192 atoms
 //!     WEIR_LANES_PRODUCTS=plain|tf32|tf32x3 ...                             tf32x3 is the default
 //!
-//! A model of four layers of the DPA-3.1-3M shape is run with the rows that an H100 would have. Prints one JSON: for each kernel and place the
-//! accesses of a wave, the cycles of shared memory (or lines of a cache) that they take, and the sectors of device memory. `addr2line` tells lines.
+//! A model of four layers of the DPA-3.1-3M shape is run with the rows that an H100 would have. Prints one JSON: for each kernel and place of the
+//! text the accesses of a wave, the cycles of shared memory (or of a first cache) that they take, the lines and sectors of device memory; for each kernel the
+//! cycles of a block, on average over a step of sixteen layers (models of four and of three layers differ by an inner one); and a digest of the text, whose
+//! lines these are. `addr2line` tells lines.
 #![allow(missing_docs)]
 
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,20 +20,55 @@ use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
 use weir_backends::gpu::{create, GpuOptions};
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::{new_model, Model};
-use weir_engine::structure::{read, ReadOptions};
-use weir_kernels::Products;
+use weir_engine::structure::{read, ReadOptions, Structure};
+use weir_kernels::{Products, Source};
 
 /// Bytes of shared memory of which an H100's multiprocessor leaves a third to each of three blocks.
 const SHARED: u32 = 3 * (233_472 / 3 - 1024);
 
-/// The shape cut to four layers (first, inner ones, last).
-fn model() -> Arc<Model> {
+/// The shape cut to `layers` (first, inner ones, last).
+fn cut(layers: usize) -> Arc<Model> {
     let mut model = new_model("dpa-3.1-3m", 1).unwrap();
     let d = &mut model.descriptor;
     let last = d.layers.len() - 1;
-    d.layers = [0, 1, 2, last].iter().map(|k| d.layers[*k].clone()).collect();
-    d.options.nlayers = 4;
+    d.layers = (0..layers).map(|k| d.layers[if k + 1 == layers { last } else { k }].clone()).collect();
+    d.options.nlayers = layers;
     Arc::new(model)
+}
+
+/// The device after a step, and the image of its kernels.
+fn step(model: Arc<Model>, s: &Structure, products: Products) -> (Arc<Emulated>, Vec<u8>) {
+    let types: Vec<i32> =
+        s.symbols.iter().map(|e| model.type_of(e).expect("the shape knows every element") as i32).collect();
+    let device = EmulatedOptions { memory: 8 << 30, shared: SHARED, watch: Watch::Lanes, ..EmulatedOptions::default() };
+    let driver = Arc::new(Emulated::new(device));
+    let options = GpuOptions { precision: PrecisionChoice::F32, products, ..Default::default() };
+    let mut calculator = create(driver.clone(), model, &types, &options).unwrap();
+    calculator.prepare(&s.positions, s.cell.as_ref()).unwrap();
+    let mut out = Results::default();
+    calculator
+        .compute(&s.positions, s.cell.as_ref(), &FrameParameters::default(), Request::default(), &mut out)
+        .unwrap();
+    let image = driver.image_of("angle_forward").unwrap();
+    (driver, image)
+}
+
+/// Kernel -> cycles of a block, of sixteen layers on average.
+fn block_cycles(four: &Emulated, three: &Emulated) -> BTreeMap<String, f64> {
+    let sums = |driver: &Emulated| {
+        let mut cycles: BTreeMap<String, f64> = BTreeMap::new();
+        for (place, a) in driver.asked() {
+            *cycles.entry(place.kernel).or_default() += a.cycles as f64;
+        }
+        let blocks = driver.looked();
+        move |kernel: &str| (cycles.get(kernel).copied().unwrap_or(0.0), blocks.get(kernel).map_or(0.0, |b| *b as f64))
+    };
+    let (of_four, of_three) = (sums(four), sums(three));
+    let mean = |kernel: &String| {
+        let ((c, n), (fewer_c, fewer_n)) = (of_four(kernel), of_three(kernel));
+        (c + 12.0 * (c - fewer_c)) / (n + 12.0 * (n - fewer_n))
+    };
+    four.looked().keys().map(|kernel| (kernel.clone(), mean(kernel).round())).collect()
 }
 
 /// Offset -> lines of the text that it comes from, the innermost first.
@@ -69,22 +107,11 @@ fn main() {
     let s = read(&file, &ReadOptions::default()).unwrap();
     let wanted = std::env::var("WEIR_LANES_PRODUCTS").unwrap_or_else(|_| "tf32x3".into());
     let products = Products::ALL.into_iter().find(|p| p.to_string() == wanted).expect("plain, tf32 or tf32x3");
-    let model = model();
-    let types: Vec<i32> =
-        s.symbols.iter().map(|e| model.type_of(e).expect("the shape knows every element") as i32).collect();
-    let device = EmulatedOptions { memory: 8 << 30, shared: SHARED, watch: Watch::Lanes, ..EmulatedOptions::default() };
-    let driver = Arc::new(Emulated::new(device));
-    let options = GpuOptions { precision: PrecisionChoice::F32, products, ..Default::default() };
-    let mut calculator = create(driver.clone(), model, &types, &options).unwrap();
-    calculator.prepare(&s.positions, s.cell.as_ref()).unwrap();
-    let mut out = Results::default();
-    calculator
-        .compute(&s.positions, s.cell.as_ref(), &FrameParameters::default(), Request::default(), &mut out)
-        .unwrap();
+    let ((driver, text), (three, _)) = (step(cut(4), &s, products), step(cut(3), &s, products));
     let asked = driver.asked();
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("kernels.so");
-    std::fs::write(&image, driver.image_of("angle_forward").unwrap()).unwrap();
+    std::fs::write(&image, text).unwrap();
     let offsets: Vec<u64> = asked.keys().map(|p| p.offset).collect();
     let lines = lines(&image, &offsets);
     // One line may be compiled several times.
@@ -116,7 +143,7 @@ fn main() {
     let date = date.ok().map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     let out = serde_json::json!({
         "what": "accesses of a wave to shared memory and caches, counted by the emulated device", "products": wanted,
-        "structure": file.file_name().map(|f| f.to_string_lossy()), "date": date, "blocks": driver.looked(), "places": list,
+        "structure": file.file_name().map(|f| f.to_string_lossy()), "date": date, "text": format!("{:x}", Sha256::digest(Source::whole_text())), "block_cycles": block_cycles(&driver, &three), "places": list,
     });
     println!("{}", serde_json::to_string(&out).unwrap());
 }

@@ -184,7 +184,7 @@ def counted(products, kernel, code, kinds):
                 parts[here[-1]].append(i)
                 break
     for k, (file, line, statement) in enumerate(table):
-        called = re.search(r"product(_rows|_seen)?<", "".join((TEXT / file).read_text().splitlines()[line - 1:line + 2]))
+        called = re.search(r"product(_rows|_seen|_of_few)?<", "".join((TEXT / file).read_text().splitlines()[line - 1:line + 2]))
         if file != "product.h" and called and not any(i.op.startswith(("FFMA", "HMMA")) for i in parts[k]):
             # ptxas leaves a call out of its line table that stands in a line of the same number as the call around it.
             raise SystemExit(f"{file}:{line}: no multiplication comes from this product; move its call by a line")
@@ -203,7 +203,9 @@ def counted(products, kernel, code, kinds):
         for i, times in zip(some, w):
             times *= share(i)
             counts[kind(i.op)] += times
-            pipes[pipe(i.op)] += times * (wavefronts(products, kernel, i) if pipe(i.op) == "memory" else 1)
+            cycles, known = wavefronts(products, kernel, i) if pipe(i.op) == "memory" else (1, True)
+            pipes[pipe(i.op)] += times * cycles
+            pipes["unknown"] += 0 if known else times * cycles
             pipes["all"] += times
             opcodes[i.op] += times
         out.append((f"{table[k][0]}:{table[k][1]}", counts, pipes, opcodes))
@@ -286,9 +288,10 @@ def main():
             result.setdefault(products, {})[kernel] = dict(
                 static=len(kernels[kernel]), registers=int(used[2]), spills=int(used[1]), milliseconds=ms,
                 counts={k: v for k, v in counts.items()})
+            unknown = pipes["unknown"] / pipes["memory"]
             worst = max(ms, key=ms.get)
             print(f"{products:7} {kernel:15} {len(kernels[kernel]):5} instructions, {used[2]} registers, {used[1]} spilled: "
-                  f"{ms[worst]:.2f} ms by {worst}; " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(ms.items(), key=lambda kv: -kv[1]) if v > 0.05))
+                  f"{ms[worst]:.2f} ms by {worst}; " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(ms.items(), key=lambda kv: -kv[1]) if v > 0.05) + f"; {unknown:.1%} of memory not counted by lanes")
         total = sum(max(k["milliseconds"].values()) for k in result[products].values())
         print(f"{products:7} sum of the four {total:.1f} ms")
         registers = {kernel: k["registers"] for kernel, k in result[products].items()}

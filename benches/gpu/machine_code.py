@@ -7,23 +7,28 @@ import json
 import re
 import subprocess
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = ROOT / "kernels/text"
 
 
+@functools.cache
+def text():
+    """The kernels' text as the library puts it together (`Source::whole_text`)."""
+    parts = re.findall(r'\("(\w+\.h)", include_str', (ROOT / "kernels/src/source.rs").read_text())
+    return "".join(f'#line 1 "{p}"\n{(TEXT / p).read_text()}\n' for p in parts)
+
+
 def compiled(nvrtc, macros, keep):
     """Machine code and the compiler's log; kept in a folder, if one is given, under the text's digest."""
-    parts = re.findall(r'\("(\w+\.h)", include_str', (ROOT / "kernels/src/source.rs").read_text())
-    text = "".join(f'#line 1 "{p}"\n{(TEXT / p).read_text()}\n' for p in parts)
-    place = keep and Path(keep) / hashlib.sha256(f"{nvrtc} {macros} {text}".encode()).hexdigest()
+    place = keep and Path(keep) / hashlib.sha256(f"{nvrtc} {macros} {text()}".encode()).hexdigest()
     if place and place.with_suffix(".cubin").exists():
         return place.with_suffix(".cubin").read_bytes(), place.with_suffix(".log").read_text()
     lib = ctypes.CDLL(nvrtc)
     program = ctypes.c_void_p()
-    assert lib.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
+    assert lib.nvrtcCreateProgram(ctypes.byref(program), text().encode(), b"kernels.cu", 0, None, None) == 0
     flags = ["--gpu-architecture=sm_90a", "--define-macro=WEIR_CUDA=1", "--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v", "--generate-line-info"]
     flags += [f"-D{k}={v}" for k, v in macros.items()]
     code = lib.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*[f.encode() for f in flags]))
@@ -133,15 +138,17 @@ def wide(op):
 @functools.cache
 def lanes(products):
     """(kernel, kind and bytes) -> [(chain of lines, requests, cycles)], counted by the emulated device (benches/lanes.rs); kernel -> cycles of a block."""
+    products = {"tf32": "tf32x3"}.get(products, products)
     files = sorted((ROOT / "benches/results").glob(f"*-lanes-{products}.json"))
     if not files:
         raise SystemExit(f"benches/results has no *-lanes-{products}.json: `WEIR_LANES_PRODUCTS={products} cargo bench --features emulated --bench lanes` writes one")
     file = json.loads(files[-1].read_text())
-    out, sums = defaultdict(list), Counter()
+    if file["text"] != hashlib.sha256(text().encode()).hexdigest():
+        raise SystemExit(f"{files[-1].name} belongs to another text of the kernels: count lanes anew (benches/lanes.rs)")
+    out = defaultdict(list)
     for p in file["places"]:
         out[p["kernel"], p["kind"], p["bytes"]].append((tuple(called(p["chain"])), p["requests"], p["cycles"]))
-        sums[p["kernel"]] += p["cycles"]
-    return out, {kernel: n / file["blocks"][kernel] for kernel, n in sums.items()}
+    return out, file["block_cycles"]
 
 
 def called(chain):
@@ -171,9 +178,12 @@ def cycles(products, kernel, op, chain):
 
 
 def wavefronts(products, kernel, i):
-    """Of 128 bytes: as the emulated device counts them; for a copy to shared memory, and where it knows nothing, four for 16 bytes to each lane."""
-    found = None if i.op.startswith("LDGSTS") else cycles(products, kernel, i.op, i.chain)
-    return wide(i.op) if found is None else found
+    """Of 128 bytes: as the emulated device counts them; for a copy to shared memory, and where it knows nothing, four for 16 bytes to each lane. And
+    whether it was counted."""
+    if i.op.startswith("LDGSTS"):
+        return wide(i.op), True
+    found = cycles(products, kernel, i.op, i.chain)
+    return (wide(i.op), False) if found is None else (found, True)
 
 
 CLASSES = {"FFMA": ("FFMA",), "FADD FMUL": ("FADD", "FMUL"), "HMMA": ("HMMA",), "LDS": ("LDS",), "STS": ("STS",), "LDG": ("LDG", "LD"), "STG": ("STG",), "MUFU": ("MUFU",),

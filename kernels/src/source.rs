@@ -236,6 +236,11 @@ impl Source {
         Self { name: "prelude".into(), text: joined(&PARTS[..PRELUDES]), defines }
     }
 
+    /// The text of every shape.
+    pub fn whole_text() -> String {
+        joined(&PARTS)
+    }
+
     /// The text for a shape.
     pub fn dpa3(shape: &Shape) -> Self {
         let mut defines: Vec<(String, String)> = Vec::new();
@@ -284,7 +289,7 @@ impl Source {
             Products::Plain => format!("dpa3-{n}-{e}-{a}-{number}"),
             other => format!("dpa3-{n}-{e}-{a}-{other}"),
         };
-        Self { name, text: joined(&PARTS), defines }
+        Self { name, text: Self::whole_text(), defines }
     }
 }
 

@@ -27,7 +27,7 @@ static std::unordered_map<u64, Asked> sites;
 static std::vector<u32> epochs;
 
 static u64 looked;
-static bool looked_at() { return state.block * 2654435761u % WEIR_LANES == 0; }
+static bool looked_at() { return (state.block * 2654435761u >> 16) % WEIR_LANES == 0; }
 
 // The caller's place stands for the access: whoever calls this is inlined.
 static __attribute__((noinline)) void asked(Kind kind, u64 address, u32 bytes) {
@@ -131,13 +131,21 @@ static void settle_lanes() {
   std::fill(epochs.begin(), epochs.end(), 0);
 }
 
+// Before a launch. One that failed has left what nobody took.
+static void start_lanes(u32 threads) {
+  epochs.assign(threads, 0);
+  requests.clear();
+  sites.clear();
+  looked = 0;
+}
+
 } // namespace weir
 #define ASKED(kind, address, bytes) weir::asked(weir::kind, address, bytes)
 // By accesses of 16 bytes at most.
 #define ASKED_RUN(kind, address, bytes)                                                                                                   \
   for (u64 b = 0; b < (bytes); b += 16) ASKED(kind, (address) + b, (bytes) - b < 16 ? (bytes) - b : 16)
 #define ASKS __attribute__((always_inline)) inline
-#define START_LANES(threads) weir::epochs.assign(threads, 0)
+#define START_LANES(threads) weir::start_lanes(threads)
 #define NEXT_BLOCK() weir::looked += weir::looked_at()
 #define NEXT_PRODUCT(thread) weir::epochs[thread]++
 #define SETTLE_LANES() weir::settle_lanes()
