@@ -10,57 +10,41 @@
 //! lines these are. `addr2line` tells lines.
 #![allow(missing_docs)]
 
+mod emulated;
+
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use weir_backends::cpu::PrecisionChoice;
-use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
-use weir_backends::gpu::{create, GpuOptions};
-use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
-use weir_engine::model::{new_model, Model};
+use weir_backends::gpu::emulated::{Asked, Emulated, EmulatedOptions, Place, Watch};
+use weir_backends::gpu::GpuOptions;
 use weir_engine::structure::{read, ReadOptions, Structure};
 use weir_kernels::{Products, Source};
 
 /// Bytes of shared memory of which an H100's multiprocessor leaves a third to each of three blocks.
 const SHARED: u32 = 3 * (233_472 / 3 - 1024);
 
-/// The shape cut to `layers` (first, inner ones, last).
-fn cut(layers: usize) -> Arc<Model> {
-    let mut model = new_model("dpa-3.1-3m", 1).unwrap();
-    let d = &mut model.descriptor;
-    let last = d.layers.len() - 1;
-    d.layers = (0..layers).map(|k| d.layers[if k + 1 == layers { last } else { k }].clone()).collect();
-    d.options.nlayers = layers;
-    Arc::new(model)
-}
+/// What lanes asked for, blocks of each kernel that were looked at, the image of the kernels.
+type Seen = (BTreeMap<Place, Asked>, BTreeMap<String, u64>, Option<Vec<u8>>);
 
-/// The device after a step, and the image of its kernels.
-fn step(model: Arc<Model>, s: &Structure, products: Products) -> (Arc<Emulated>, Vec<u8>) {
-    let types: Vec<i32> =
-        s.symbols.iter().map(|e| model.type_of(e).expect("the shape knows every element") as i32).collect();
+/// Of a step of a model cut to `layers`.
+fn seen(layers: usize, s: &Structure, products: Products) -> Seen {
     let device = EmulatedOptions { memory: 8 << 30, shared: SHARED, watch: Watch::Lanes, ..EmulatedOptions::default() };
-    let driver = Arc::new(Emulated::new(device));
     let options = GpuOptions { precision: PrecisionChoice::F32, products, ..Default::default() };
-    let mut calculator = create(driver.clone(), model, &types, &options).unwrap();
-    calculator.prepare(&s.positions, s.cell.as_ref()).unwrap();
-    let mut out = Results::default();
-    calculator
-        .compute(&s.positions, s.cell.as_ref(), &FrameParameters::default(), Request::default(), &mut out)
-        .unwrap();
-    let image = driver.image_of("angle_forward").unwrap();
-    (driver, image)
+    let look = |d: &Emulated| (d.asked(), d.looked(), d.image_of("angle_forward"));
+    let [_, after] = emulated::step(device, &options, &emulated::cut(layers), s, look);
+    after
 }
 
 /// Kernel -> cycles of a block, of sixteen layers on average.
-fn block_cycles(four: &Emulated, three: &Emulated) -> BTreeMap<String, f64> {
-    let sums = |driver: &Emulated| {
+fn block_cycles(four: &Seen, three: &Seen) -> BTreeMap<String, f64> {
+    let sums = |(asked, blocks, _): &Seen| {
         let mut cycles: BTreeMap<String, f64> = BTreeMap::new();
-        for (place, a) in driver.asked() {
-            *cycles.entry(place.kernel).or_default() += a.cycles as f64;
+        for (place, a) in asked {
+            *cycles.entry(place.kernel.clone()).or_default() += a.cycles as f64;
         }
-        let blocks = driver.looked();
+        let blocks = blocks.clone();
         move |kernel: &str| (cycles.get(kernel).copied().unwrap_or(0.0), blocks.get(kernel).map_or(0.0, |b| *b as f64))
     };
     let (of_four, of_three) = (sums(four), sums(three));
@@ -68,7 +52,7 @@ fn block_cycles(four: &Emulated, three: &Emulated) -> BTreeMap<String, f64> {
         let ((c, n), (fewer_c, fewer_n)) = (of_four(kernel), of_three(kernel));
         (c + 12.0 * (c - fewer_c)) / (n + 12.0 * (n - fewer_n))
     };
-    four.looked().keys().map(|kernel| (kernel.clone(), mean(kernel).round())).collect()
+    four.1.keys().map(|kernel| (kernel.clone(), mean(kernel).round())).collect()
 }
 
 /// Offset -> lines of the text that it comes from, the innermost first.
@@ -107,16 +91,16 @@ fn main() {
     let s = read(&file, &ReadOptions::default()).unwrap();
     let wanted = std::env::var("WEIR_LANES_PRODUCTS").unwrap_or_else(|_| "tf32x3".into());
     let products = Products::ALL.into_iter().find(|p| p.to_string() == wanted).expect("plain, tf32 or tf32x3");
-    let ((driver, text), (three, _)) = (step(cut(4), &s, products), step(cut(3), &s, products));
-    let asked = driver.asked();
+    let (four, three) = (seen(4, &s, products), seen(3, &s, products));
+    let (asked, _, text) = &four;
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("kernels.so");
-    std::fs::write(&image, text).unwrap();
+    std::fs::write(&image, text.as_ref().unwrap()).unwrap();
     let offsets: Vec<u64> = asked.keys().map(|p| p.offset).collect();
     let lines = lines(&image, &offsets);
     // One line may be compiled several times.
     let mut places: BTreeMap<(String, &str, Vec<String>, u64), [u64; 6]> = BTreeMap::new();
-    for (place, a) in &asked {
+    for (place, a) in asked {
         let kind = match (place.shared, place.writes) {
             (true, false) => "LDS",
             (true, true) => "STS",
@@ -139,11 +123,9 @@ fn main() {
             })
         })
         .collect();
-    let date = Command::new("date").arg("+%F").output();
-    let date = date.ok().map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     let out = serde_json::json!({
         "what": "accesses of a wave to shared memory and caches, counted by the emulated device", "products": wanted,
-        "structure": file.file_name().map(|f| f.to_string_lossy()), "date": date, "text": format!("{:x}", Sha256::digest(Source::whole_text())), "block_cycles": block_cycles(&driver, &three), "places": list,
+        "structure": file.file_name().map(|f| f.to_string_lossy()), "date": emulated::date(), "text": format!("{:x}", Sha256::digest(Source::whole_text())), "block_cycles": block_cycles(&four, &three), "places": list,
     });
     println!("{}", serde_json::to_string(&out).unwrap());
 }

@@ -11,34 +11,22 @@
 //! between two barriers of a block (a cache that keeps nothing longer). What kernels of nodes read of the weights does not grow with the atoms: a run on one molecule tells it apart. Prints one JSON.
 #![allow(missing_docs)]
 
+mod emulated;
+
+use emulated::{cut, types};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use weir_backends::cpu::{Neighbours, PrecisionChoice};
 use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, KernelCounts};
-use weir_backends::gpu::{create, GpuOptions};
-use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
-use weir_engine::model::{new_model, Model};
+use weir_backends::gpu::GpuOptions;
+use weir_engine::model::Model;
 use weir_engine::structure::{read, ReadOptions, Structure};
 
 /// Atoms, edges, angle edges and angles of 2PTC's protein atoms (4114 of them) at 6 and 4 A, minimised, not periodic.
 const LARGE: [u64; 4] = [4114, 299_380, 93_642, 2_257_334];
 /// Layers of the shape.
 const LAYERS: i64 = 16;
-
-/// The shape cut to `layers` (first, inner ones, last).
-fn cut(layers: usize) -> Arc<Model> {
-    let mut model = new_model("dpa-3.1-3m", 1).unwrap();
-    let d = &mut model.descriptor;
-    let last = d.layers.len() - 1;
-    d.layers = (0..layers).map(|k| d.layers[if k + 1 == layers { last } else { k }].clone()).collect();
-    d.options.nlayers = layers;
-    Arc::new(model)
-}
-
-fn types(model: &Model, s: &Structure) -> Vec<i32> {
-    s.symbols.iter().map(|e| model.type_of(e).expect("the published shape knows every element") as i32).collect()
-}
 
 /// Bytes of shared memory of a multiprocessor.
 fn shared() -> u32 {
@@ -49,16 +37,8 @@ fn shared() -> u32 {
 /// What the kernels of one step do, and how often they are launched.
 fn step(model: &Arc<Model>, s: &Structure) -> BTreeMap<String, KernelCounts> {
     let device = EmulatedOptions { memory: 8 << 30, shared: shared(), ..EmulatedOptions::default() };
-    let driver = Arc::new(Emulated::new(device));
     let options = GpuOptions { precision: PrecisionChoice::F32, ..Default::default() };
-    let mut calculator = create(driver.clone(), model.clone(), &types(model, s), &options).unwrap();
-    calculator.prepare(&s.positions, s.cell.as_ref()).unwrap();
-    let before = driver.counts();
-    let mut out = Results::default();
-    calculator
-        .compute(&s.positions, s.cell.as_ref(), &FrameParameters::default(), Request::default(), &mut out)
-        .unwrap();
-    let mut counts = driver.counts();
+    let [before, mut counts] = emulated::step(device, &options, model, s, Emulated::counts);
     for (name, c) in &mut counts {
         let old = before.get(name).copied().unwrap_or_default();
         c.launches -= old.launches;
@@ -163,10 +143,8 @@ fn main() {
     let counts = |c: [u64; 4]| serde_json::json!({"atoms": c[0], "edges": c[1], "angle_edges": c[2], "angles": c[3]});
     let commit = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(&root).output();
     let commit = commit.ok().map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
-    let date = std::process::Command::new("date").arg("+%F").output();
-    let date = date.ok().map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     let out = serde_json::json!({
-        "what": "device memory traffic of a step, counted by the emulated device", "date": date, "commit": commit,
+        "what": "device memory traffic of a step, counted by the emulated device", "date": emulated::date(), "commit": commit,
         "unit_shared": shared(),
         "shape": "dpa-3.1-3m", "precision": "f32", "layers": LAYERS,
         "counted_on": counts(here), "scaled_to": counts(large), "structure": file.file_name().map(|f| f.to_string_lossy()),
