@@ -134,6 +134,17 @@ impl Engine {
         Ok(options)
     }
 
+    /// The same, once the device has shown that it computes with them what the CPU computes.
+    ///
+    /// # Errors
+    /// The same, and a device that computes wrong.
+    pub fn verified_options(&self, device: &Device, log: &Log) -> Result<GpuOptions> {
+        let first = self.gpu_tiers().is_none();
+        let (options, remarks) = self.session.verified_options(device).map_err(usage)?;
+        self.tell(&remarks, first, log);
+        Ok(options)
+    }
+
     /// What the settings mean for the CPU backend; tells what the user should know. Opens the tiers at the first call.
     ///
     /// # Errors

@@ -52,9 +52,12 @@ pub fn build_all(args: &KernelsBuildArgs, log: &Log) -> Result<()> {
         };
         let room = given.map(|most| room_of(&chip, most)).or_else(|| room(&chip)).ok_or_else(unknown)?;
         let mut sources: Vec<Source> = Vec::new();
-        for &arithmetic in choices.iter().filter(|a| a.products.on(&chip)) {
+        for &precision in &choices {
             for &blocks in &blocks {
-                let source = precompiled(&model, arithmetic, store, room.holding(blocks))?;
+                let room = room.holding(blocks);
+                let arithmetic = Arithmetic::on(&chip, room, &model, precision, store);
+                let Some(arithmetic) = arithmetic.filter(|a| a.products.on(&chip)) else { continue };
+                let source = precompiled(&model, arithmetic, store, room)?;
                 if !sources.contains(&source) {
                     sources.push(source);
                 }
@@ -105,14 +108,14 @@ fn load(args: &KernelsBuildArgs) -> Result<Model> {
     }
 }
 
-fn precisions(text: Option<&str>) -> Result<Vec<Arithmetic>, Usage> {
+fn precisions(text: Option<&str>) -> Result<Vec<Precision>, Usage> {
     let all: Vec<Precision> = parsed("--precision", text.unwrap_or("model"))?;
-    let choice = |p: Precision| {
-        let refused =
-            || Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3 or tf32"));
-        Arithmetic::of(p).ok_or_else(refused)
-    };
-    all.into_iter().map(choice).collect()
+    match all.iter().find(|&&p| Arithmetic::of(p).is_none()) {
+        Some(p) => {
+            Err(Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3 or tf32")))
+        }
+        None => Ok(all),
+    }
 }
 
 fn store(text: &str) -> Result<Store, Usage> {

@@ -63,8 +63,7 @@ pub fn run(args: &PlanArgs, sources: &Sources, log: &Log) -> Result<()> {
     let engine = Engine::load(model, args.allow_unknown, settings, log)?;
     let precision = asked.unwrap_or(engine.policy.precision.value);
     // What has no kernels yet is refused where its rates are looked up.
-    let Arithmetic { precision: numbers, products } = Arithmetic::of(precision).unwrap_or_default();
-    let outlines = Outlines::of(&engine.model, numbers, products);
+    let outlines = Outlines::of(&engine.model, Arithmetic::of(precision).unwrap_or_default().precision);
     let mut targets = Vec::new();
     for machine in machines {
         targets.push(match machine {
@@ -74,7 +73,7 @@ pub fn run(args: &PlanArgs, sources: &Sources, log: &Log) -> Result<()> {
     }
     // Found before anything is planned.
     for target in &targets {
-        outlines.on(target.kind).map_err(|e| anyhow!("{}: {e}", model.display()))?;
+        outlines.on(target.kind, target.products).map_err(|e| anyhow!("{}: {e}", model.display()))?;
     }
     let pool =
         ThreadPoolBuilder::new().num_threads(engine.policy.threads.value).build().context("cannot start threads")?;
@@ -130,7 +129,7 @@ impl<'a> System<'a> {
     }
 
     fn setup<'b>(&'b self, target: &'b Target) -> Result<Setup<'b>> {
-        let outline = self.outlines.on(target.kind).map_err(|e| anyhow!("{}: {e}", self.model))?;
+        let outline = self.outlines.on(target.kind, target.products).map_err(|e| anyhow!("{}: {e}", self.model))?;
         Ok(Setup { target, outline, checkpoint: self.checkpoint, inside: self.inside, store: self.store })
     }
 

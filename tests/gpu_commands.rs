@@ -10,6 +10,7 @@ mod water;
 use program::program;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use water::folder;
@@ -327,6 +328,81 @@ fn matrix_units_are_chosen_by_the_precision() {
         2,
         &["tf32x3", "needs a GPU"],
     );
+}
+
+#[test]
+fn f32_models_have_the_matrix_units_of_their_device_unless_f32_is_asked_for() {
+    let folder = folder();
+    let (single, double) = (parity("tiny32"), parity("tiny"));
+    let [open, three] = [&[][..], &["--precision", "tf32x3"]].map(|p| eval(folder.path(), &single, "water.extxyz", p));
+    assert_eq!(open["precision"].as_str(), Some("tf32x3"));
+    assert_eq!(bits(&open), bits(&three));
+    for (more, expected) in [(&["--backend", "cpu"][..], "f32"), (&["--precision", "f32"], "f32")] {
+        assert_eq!(eval(folder.path(), &single, "water.extxyz", more)["precision"].as_str(), Some(expected));
+    }
+    assert_eq!(eval(folder.path(), &double, "water.extxyz", &[])["precision"].as_str(), Some("f64"));
+    let header = told(&good(weir(folder.path(), &["eval", &single, "water.extxyz"])));
+    assert!(header.contains("model = tf32x3"), "{header}");
+    let arguments = ["kernels", "build", "--arch", "host", "--model", &single, "--out", "kernels", "--json"];
+    let built: Value = serde_json::from_slice(&good(weir(folder.path(), &arguments)).stdout).unwrap();
+    let mut ready = weir(folder.path(), &["eval", &single, "water.extxyz", "--json", "-", "-q"]);
+    ready.env("PATH", "/nowhere").env_remove("CXX").env("WEIR_KERNEL_DIR", "kernels");
+    let ready: Value = serde_json::from_slice(&good(ready).stdout).unwrap();
+    assert_eq!((built["kernels"].as_array().unwrap().len(), bits(&ready)), (1, bits(&open)));
+}
+
+/// A compiler that turns words of the kernels' text into others.
+fn faulty(folder: &Path, name: &str, word: &str, other: &str) -> PathBuf {
+    let path = folder.join(name);
+    let text = format!(
+        "#!/bin/sh\nfor a in \"$@\"; do case \"$a\" in */kernels.cpp)\ngrep -q '{word}' \"$a\" || exit 9\nsed -i 's/{word}/{other}/' \"$a\"\n\
+         esac; done\nexec c++ \"$@\"\n"
+    );
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn a_device_that_computes_wrong_is_found_out_before_its_first_step() {
+    let folder = folder();
+    let path = folder.path();
+    let on = |compiler: &Path, model: &str, more: &[&str]| {
+        let all = [&["eval", model, "water.extxyz", "--json", "-", "--threads", "2"][..], more].concat();
+        let mut command = weir(path, &all);
+        // All call themselves by one name and version.
+        command.env("WEIR_CACHE_DIR", compiler.with_extension("kept")).env("CXX", compiler);
+        command
+    };
+    let checked = |compiler: &Path, model: &str, more: &[&str]| {
+        let mut command = on(compiler, model, more);
+        command.env("WEIR_VERIFY", "always");
+        command
+    };
+    // Halves behind TF32 are left out: a thousandth of a product is off.
+    let (single, double) = (parity("tiny32"), parity("tiny"));
+    let coarse = faulty(path, "coarse", "PRODUCTS == TF32X3 ? x\\[k\\] - f.hi\\[k\\]", "PRODUCTS == TF32X3 ? 0.0f");
+    let open = good(checked(&coarse, &single, &[]));
+    assert!(told(&open).contains("multiply-adds of f32 are used instead"), "{}", told(&open));
+    let open: Value = serde_json::from_slice(&open.stdout).unwrap();
+    let plain = eval(path, &single, "water.extxyz", &["--precision", "f32"]);
+    assert_eq!((open["precision"].as_str(), bits(&open)), (Some("f32"), bits(&plain)));
+    let units = ["--precision", "tf32x3", "-q"];
+    fails(checked(&coarse, &single, &units), 1, &["computes wrong", "WEIR_BACKEND=cpu", "WEIR_VERIFY=never"]);
+    // Slopes of activations with a wrong sign: every arithmetic.
+    let wrong = faulty(path, "wrong", "T(1) - s, ", "T(1) + s, ");
+    fails(checked(&wrong, &double, &["-q"]), 1, &["computes wrong", "in f64"]);
+    good(on(&wrong, &double, &["-q"]));
+    // What is right passes, and need not show it again.
+    let mut right = weir(path, &["eval", &double, "water.extxyz", "--json", "-", "-q", "--threads", "1"]);
+    right.env("WEIR_VERIFY", "always");
+    let right: Value = serde_json::from_slice(&good(right).stdout).unwrap();
+    assert_eq!(bits(&right), bits(&eval(path, &double, "water.extxyz", &[])));
+    let shown = |folder: &Path| {
+        let files = fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().to_string_lossy().into_owned());
+        files.filter(|name| name.starts_with("verified-")).count()
+    };
+    assert_eq!([&coarse, &wrong].map(|c| shown(&c.with_extension("kept"))), [1, 0]);
 }
 
 #[test]

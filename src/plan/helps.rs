@@ -6,6 +6,7 @@ use super::rates::Speed;
 use super::target::Target;
 use weir_allocators::policy::Precision;
 use weir_backends::cpu::{Checkpoint, Inside, Neighbours, Store};
+use weir_kernels::Products;
 
 /// Gains below this are not told: forecasts are no better.
 const WORTH: f64 = 0.03;
@@ -60,10 +61,12 @@ pub fn helps(setup: &Setup, counts: &Neighbours, precision: Precision, seconds: 
     rows
 }
 
-/// The machine with three passes of TF32, where it has them and plain f32 was asked for.
+/// The machine with three passes of TF32, where it has them and does not make them anyhow.
 fn three_passes(setup: &Setup, precision: Precision, number: u64) -> Option<Target> {
     let machine = setup.target.machine.as_ref()?;
-    if number != 4 || precision == Precision::Tf32x3 {
+    let plain = precision == Precision::F32
+        || (precision == Precision::Model && machine.compute.products() != Products::Tf32x3);
+    if number != 4 || !plain {
         return None;
     }
     let speed = Speed::of(machine, Precision::Tf32x3, number).ok()?;

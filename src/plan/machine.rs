@@ -3,9 +3,10 @@
 use crate::problem::Usage;
 use crate::settings::hint;
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::path::Path;
 use weir_allocators::kind::Tier;
+use weir_kernels::{Chip, Products};
 
 /// The files of `hardware-notes/machines`, carried in the program.
 const KNOWN: [(&str, &str); 11] = [
@@ -73,6 +74,20 @@ pub struct Compute {
     pub activations_per_s: Option<Figure>,
     /// Microseconds a kernel launch takes.
     pub launch_us: Option<Figure>,
+    /// Name of a GPU to compilers, which tells whose kernels it runs (`sm_90a`, `gfx942`).
+    #[serde(default, deserialize_with = "chip")]
+    pub chip: Option<Chip>,
+}
+
+fn chip<'de, D: Deserializer<'de>>(name: D) -> Result<Option<Chip>, D::Error> {
+    String::deserialize(name)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+impl Compute {
+    /// How an f32 model's products are made where nobody says otherwise.
+    pub fn products(&self) -> Products {
+        self.chip.as_ref().map_or(Products::Plain, Products::of_single)
+    }
 }
 
 /// A memory.

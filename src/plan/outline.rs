@@ -55,35 +55,37 @@ impl Outline {
 #[derive(Debug)]
 pub struct Outlines {
     cpu: Result<Outline, CpuError>,
-    gpu: Outline,
+    /// With plain products, and with those of matrix units, whose weights are cut in halves.
+    gpu: [Outline; 2],
     /// Its layers.
     pub layers: usize,
 }
 
 impl Outlines {
-    /// Of a model in a precision, its products on a GPU made as told.
-    pub fn of(model: &Model, precision: PrecisionChoice, products: Products) -> Self {
-        let gpu = GpuOutline::of(model, precision, products);
+    /// Of a model in a precision.
+    pub fn of(model: &Model, precision: PrecisionChoice) -> Self {
+        let gpu = [Products::Plain, Products::Tf32x3].map(|products| GpuOutline::of(model, precision, products));
         Outlines {
-            layers: gpu.layers(),
+            layers: gpu[0].layers(),
             cpu: cpu::Outline::of(model, precision).map(Outline::Cpu),
-            gpu: Outline::Gpu(gpu),
+            gpu: gpu.map(Outline::Gpu),
         }
     }
 
     /// Bytes of a number, which are those of every backend.
     pub fn number(&self) -> u64 {
-        self.gpu.number()
+        self.gpu[0].number()
     }
 
-    /// On one of them.
+    /// On one of them, its products on a GPU made as told.
     ///
     /// # Errors
     /// Models that the CPU backend does not plan for.
-    pub fn on(&self, kind: Kind) -> Result<&Outline, &CpuError> {
-        match kind {
-            Kind::Cpu => self.cpu.as_ref(),
-            Kind::Gpu => Ok(&self.gpu),
+    pub fn on(&self, kind: Kind, products: Products) -> Result<&Outline, &CpuError> {
+        match (kind, products) {
+            (Kind::Cpu, _) => self.cpu.as_ref(),
+            (Kind::Gpu, Products::Tf32 | Products::Tf32x3) => Ok(&self.gpu[1]),
+            (Kind::Gpu, Products::Plain | Products::Mfma) => Ok(&self.gpu[0]),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::problem::Usage;
 use weir_allocators::policy::Precision;
 use weir_backends::cpu::{Census, Cost};
 use weir_engine::plan::placement::{Rates, Work};
+use weir_kernels::Products;
 
 /// Kernels of a layer and tile: two forward, four backward; a rebuild takes one, a projection one.
 const LAUNCHES: [f64; 4] = [2.0, 1.0, 1.0, 4.0];
@@ -34,13 +35,20 @@ pub struct Speed {
 impl Speed {
     /// Of a machine in a precision. `number` are the bytes of a number.
     ///
-    /// `model` and `f32` are plain single precision: every machine has it, and no kernel with three passes exists yet to be chosen at
-    /// start. `tf32x3` has to be asked for.
+    /// `model` of an f32 model is what a run on that chip would choose. Without a figure for three passes of TF32 it is taken for plain f32.
     ///
     /// # Errors
-    /// [`Usage`] where the machine file has no rate for a precision.
+    /// [`Usage`] where the machine file has no rate for a precision, or its chip no kernels.
     pub fn of(machine: &Machine, precision: Precision, number: u64) -> Result<Self, Usage> {
         let c = &machine.compute;
+        let units = precision == Precision::Model && number == 4 && c.products() == Products::Tf32x3;
+        let precision = if units && c.tf32x3_tflops.is_some() { Precision::Tf32x3 } else { precision };
+        if let (Precision::Tf32x3, Some(chip)) = (precision, c.chip.as_ref().filter(|c| !Products::Tf32x3.on(c))) {
+            return Err(Usage(format!(
+                "precision tf32x3: {chip}, the chip of {}, has no units for it: choose model, f32 or another machine",
+                machine.name
+            )));
+        }
         let (peak, factor, name) = match precision {
             Precision::Tf32x3 => match &c.tf32x3_tflops {
                 Some(peak) => (peak, 1.0, "three passes of TF32"),
@@ -57,6 +65,7 @@ impl Speed {
                 )))
             }
             _ if number == 8 => (&c.f32_tflops, 0.5, "f64 at half the f32 rate (assumption)"),
+            _ if units => (&c.f32_tflops, 1.0, "plain f32 (the machine file has no tf32x3_tflops)"),
             _ => (&c.f32_tflops, 1.0, "plain f32"),
         };
         let flop = peak.rate() * factor;

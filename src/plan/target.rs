@@ -10,7 +10,8 @@ use weir_allocators::faults::Faults;
 use weir_allocators::kind::Tier;
 use weir_allocators::policy::{Budget, Layer, Placement, Precision};
 use weir_backends::cpu::{kept_rates, open_tiers, tile_choices, Rates, TierSpec};
-use weir_backends::gpu;
+use weir_backends::gpu::{self, Arithmetic};
+use weir_kernels::Products;
 
 /// The name of the machine that the program runs on.
 pub const HERE: &str = "here";
@@ -83,6 +84,8 @@ pub struct Target {
     pub threads: usize,
     /// Largest edge counts of a tile, in the order in which they are tried.
     pub tiles: Vec<usize>,
+    /// How a GPU makes products.
+    pub products: Products,
     /// Arithmetic; none: `rates`.
     pub speed: Option<Speed>,
     /// Rates that the backend goes by; none: its question has them.
@@ -110,6 +113,7 @@ impl Target {
                 tiers: options.tiers.into_iter().map(|t| t.spec).collect(),
                 threads: policy.threads.value,
                 tiles: gpu::tile_choices().collect(),
+                products: options.products,
                 speed: None,
                 rates: options.rates,
                 measured: engine.rates_measured(),
@@ -130,6 +134,7 @@ impl Target {
             tiers,
             threads,
             tiles: tile_choices(threads).collect(),
+            products: Products::Plain,
             speed: None,
             rates: kept_rates(&engine.model, engine.precision(), policy, topology).0,
             remarks,
@@ -155,6 +160,10 @@ impl Target {
             tiles: match machine.kind {
                 Kind::Gpu => gpu::tile_choices().collect(),
                 Kind::Cpu => tile_choices(threads).collect(),
+            },
+            products: match precision {
+                Precision::Model => machine.compute.products(),
+                _ => Arithmetic::of(precision).unwrap_or_default().products,
             },
             speed: Some(Speed::of(&machine, precision, number)?),
             rates: None,

@@ -113,7 +113,7 @@ impl<'a> Bench<'a> {
                 inside,
             });
         };
-        let base = engine.gpu_options(device, log)?;
+        let base = engine.verified_options(device, log)?;
         let (x, cell) = (&case.structure.positions, case.structure.cell.as_ref());
         let found = Neighbours::find(&engine.model, case.types, x, cell, base.skin)?;
         let outline = Box::new(GpuOutline::of(&engine.model, engine.choice(), base.products));

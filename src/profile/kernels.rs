@@ -97,7 +97,7 @@ fn second_step(case: &Case, calculator: &mut dyn Calculator) -> Result<f64> {
 
 /// The same on a device, by events around every launch.
 fn on_device(case: &Case, device: &Device, log: &Log) -> Result<Kernels> {
-    let base = case.engine.gpu_options(device, log)?;
+    let base = case.engine.verified_options(device, log)?;
     let tiers = base.tiers[..1].to_vec();
     let options = GpuOptions { kernels: true, checkpoint: Checkpoint::All, tiers, profile: None, ..base };
     let mut calculator = case.engine.gpu_calculator(device, case.types, &options)?;

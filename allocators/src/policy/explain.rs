@@ -55,7 +55,7 @@ impl Policy {
         }
         optional!(cache_dir display, kernel_dir display);
         lines.push(line("graph", &self.graph, if self.graph.value { "on" } else { "off" }));
-        plain!(streams);
+        plain!(streams, verify);
         optional!(blocks to_string, profile display, log to_string);
         lines
     }

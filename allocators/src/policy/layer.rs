@@ -1,7 +1,7 @@
 //! Settings of one source.
 
 use super::names::NAMES;
-use super::{nearest, Backend, Budget, CheckpointRule, Inside, Placement, PolicyError, Precision, Store};
+use super::{nearest, Backend, Budget, CheckpointRule, Inside, Placement, PolicyError, Precision, Store, Verify};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -55,6 +55,7 @@ pub struct Layer {
     pub graph: Option<Setting<bool>>,
     pub streams: Option<Setting<usize>>,
     pub blocks: Option<Setting<usize>>,
+    pub verify: Option<Setting<Verify>>,
     pub profile: Option<Setting<PathBuf>>,
     pub log: Option<Setting<String>>,
 }
@@ -124,6 +125,7 @@ impl Layer {
             }
             "streams" => self.streams = number(origin, text, 1..=2, "number of streams")?,
             "blocks" => self.blocks = number(origin, text, 1..=16, "number of blocks")?,
+            "verify" => self.verify = parse(origin, text)?,
             "profile" => self.profile = path(),
             "log" => self.log = words(),
             _ => {

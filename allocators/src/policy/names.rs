@@ -16,7 +16,7 @@ const fn name(key: &'static str, values: &'static str, default: &'static str) ->
 }
 
 /// All of them, in the order of the documentation.
-pub const NAMES: [Name; 23] = [
+pub const NAMES: [Name; 24] = [
     name("backend", "auto, cpu, cuda, hip, emulated", "auto"),
     name("device", "index, taken modulo the device count", "the local rank, else 0"),
     name("head", "branch of a multi-task model", "none"),
@@ -36,6 +36,7 @@ pub const NAMES: [Name; 23] = [
     name("graph", "on, off", "on"),
     name("streams", "1, 2", "2"),
     name("blocks", "1 to 16", "4; 3 with tf32x3 and tf32"),
+    name("verify", "auto, always, never", "auto"),
     name("profile", "path of a trace", "off"),
     name("log", "level", "info"),
     name("config", "path of a configuration file", "none"),

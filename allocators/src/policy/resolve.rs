@@ -2,7 +2,9 @@
 
 use super::names::variable;
 use super::shares::{shares, Device, Shares, Surroundings};
-use super::{Backend, Budget, CheckpointRule, Inside, Layer, Placement, PolicyError, Precision, Setting, Store};
+use super::{
+    Backend, Budget, CheckpointRule, Inside, Layer, Placement, PolicyError, Precision, Setting, Store, Verify,
+};
 use crate::kind::{file_system, show_bytes, Tier};
 use crate::topology::Topology;
 use std::path::PathBuf;
@@ -43,6 +45,7 @@ pub struct Policy {
     pub graph: Setting<bool>,
     pub streams: Setting<usize>,
     pub blocks: Option<Setting<usize>>,
+    pub verify: Setting<Verify>,
     pub profile: Option<Setting<PathBuf>>,
     pub log: Option<Setting<String>>,
     /// Where the bytes come from.
@@ -103,13 +106,6 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
     }
     let shares = shares(layers, around)?;
     let mut warnings = Vec::new();
-    let inside = pick!(inside, Inside::Auto);
-    if inside.value == Inside::Keep && *around.device != Device::Cpu {
-        warnings.push(format!(
-            "{}: only the CPU backend keeps insides of layers; on a GPU they are rebuilt",
-            inside.origin
-        ));
-    }
     let placement = asked.placement(around)?;
     let tiers = asked.budgets(&placement.value, &shares, around, &mut warnings)?;
     let pool = asked.pool(&tiers, &shares)?;
@@ -122,7 +118,7 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         tiers,
         pool,
         checkpoint: pick!(checkpoint, CheckpointRule::Auto),
-        inside,
+        inside: pick!(inside, Inside::Auto),
         store: pick!(store, Store::Exact),
         precision,
         threads: pick!(threads).unwrap_or_else(|| threads(around)),
@@ -131,6 +127,7 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         kernel_dir: pick!(kernel_dir),
         graph: pick!(graph, true),
         streams: pick!(streams, 2),
+        verify: pick!(verify, Verify::Auto),
         blocks: pick!(blocks),
         profile: pick!(profile),
         log: pick!(log),

@@ -87,6 +87,17 @@ words!(
     Keep = "keep"
 );
 
+words!(
+    /// When a device has to show that it computes what the CPU computes.
+    Verify, "rule for checks of a device",
+    /// Before kernels run there for the first time.
+    Auto = "auto",
+    /// At every start.
+    Always = "always",
+    /// Never.
+    Never = "never"
+);
+
 /// Which layer inputs are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointRule {

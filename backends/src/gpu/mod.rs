@@ -30,6 +30,7 @@ mod upload;
 mod weights;
 
 pub use calculator::GpuCalculator;
+pub use compile::image_digest;
 pub use forecast::{tile_sizes, GpuOutline};
 pub use launch::{Class, KernelUse};
 pub use memory::{Refused, TierMemory};

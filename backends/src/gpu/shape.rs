@@ -1,7 +1,7 @@
 //! A model as the kernel text wants to be told of it.
 
-use super::driver::DeviceFacts;
-use super::GpuError;
+use super::driver::{DeviceFacts, Driver};
+use super::{GpuError, GpuOptions};
 use crate::cpu::{PrecisionChoice, Store};
 use crate::network::Shapes;
 use weir_allocators::policy::Precision;
@@ -73,6 +73,18 @@ impl Arithmetic {
             Precision::Bf16 => None,
         }
     }
+
+    /// The same on a chip whose blocks have so much shared memory. `model` leaves the products of an f32 model open: they are made by the
+    /// fastest units whose results are as exact as f32's, where kernels with them fit; `f32` is multiply-adds everywhere.
+    pub fn on(chip: &Chip, room: Room, model: &Model, precision: Precision, store: Store) -> Option<Self> {
+        let asked = Self::of(precision)?;
+        let sequential = model.descriptor.options.sequential_update;
+        if precision != Precision::Model || sequential || !asked.precision.is_single(model) {
+            return Some(asked);
+        }
+        let units = Self { products: Products::of_single(chip), ..asked };
+        Some(fitted(model, &Shapes::of(model), units, store, room).map_or(asked, |_| units))
+    }
 }
 
 impl From<PrecisionChoice> for Arithmetic {
@@ -102,6 +114,19 @@ pub fn fitted(
     Shape { products, ..shape_of(model, shapes, double, store) }
         .fitted(room)
         .ok_or(GpuError::Shared { bytes: room.most })
+}
+
+/// The shape of a calculator with these options.
+///
+/// # Errors
+/// [`GpuError::Products`], and as [`fitted`].
+pub fn shape_on(driver: &dyn Driver, model: &Model, options: &GpuOptions) -> Result<Shape, GpuError> {
+    let (facts, &GpuOptions { precision, products, .. }) = (driver.facts(), options);
+    if !products.on(&facts.chip) {
+        return Err(GpuError::Products { products, chip: facts.chip.clone() });
+    }
+    let room = room_on(facts, options.shared_limit).holding(options.blocks);
+    fitted(model, &Shapes::of(model), Arithmetic { precision, products }, options.store, room)
 }
 
 /// Number of an activation in `math.h`, and its threshold.

@@ -5,6 +5,7 @@ use crate::gpu::driver::DriverError;
 use crate::gpu::{GpuError, GpuTierError};
 use thiserror::Error;
 use weir_allocators::policy::PolicyError;
+use weir_engine::backend::ComputeError;
 
 /// Why settings and model do not make a calculator.
 #[derive(Debug, Error)]
@@ -48,12 +49,31 @@ pub enum SessionError {
         /// Its name.
         precision: String,
     },
+    /// A device on which kernels come out wrong.
+    #[error(
+        "{device} computes wrong: forces of {atoms} atoms in {precision} differ from the CPU's by {difference:.1e} eV/A, where {allowed:.1e} would be allowed. Do not trust it: set WEIR_BACKEND=cpu, and report this with driver and chip (WEIR_VERIFY=never computes all the same)"
+    )]
+    Wrong {
+        /// Its name and driver.
+        device: String,
+        /// Arithmetic of the messages.
+        precision: &'static str,
+        /// Atoms that were looked at.
+        atoms: usize,
+        /// Largest difference, eV/A.
+        difference: f64,
+        /// What rounding explains, eV/A.
+        allowed: f64,
+    },
     /// The plain path keeps everything in ordinary memory: what it cannot follow is refused.
     #[error("{0}: this model uses sequential_update, whose path keeps everything exactly, in memory, and follows no budget: unset it")]
     Plain(String),
     /// Settings that cannot be followed.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A step of a device's check.
+    #[error("check of the device: {0}")]
+    Check(#[from] ComputeError),
     /// A tier.
     #[error(transparent)]
     Tier(#[from] TierError),

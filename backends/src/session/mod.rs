@@ -2,20 +2,22 @@
 
 mod device;
 mod error;
+mod verify;
 
 pub use device::{choose, compile_flags, outlook, settle, Device};
 pub use error::SessionError;
 
 use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};
 use crate::gpu::{self, Arithmetic, GpuCalculator, GpuOptions, GpuTier};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::Instant;
 use weir_allocators::faults::Faults;
-use weir_allocators::policy::{Backend, CheckpointRule, Inside, Policy, Precision, Store};
+use weir_allocators::policy::{Backend, CheckpointRule, Inside, Policy, Store};
 use weir_allocators::topology::Topology;
 use weir_engine::backend::Calculator;
-use weir_engine::model::{self, Model};
+use weir_engine::model::Model;
+use weir_kernels::Products;
 
 /// Refuses backends that `caller` (`weir profile`) cannot use.
 ///
@@ -44,13 +46,18 @@ pub struct Session {
     device: Option<Device>,
     tiers: OnceCell<Vec<CpuTier>>,
     gpu_tiers: OnceCell<Vec<GpuTier>>,
+    /// Whether the device has shown that it computes what the CPU computes, or nobody wants to know.
+    verified: Cell<bool>,
+    /// Whether products that `model` left open are made by multiply-adds, because those of matrix units came out wrong.
+    plain: Cell<bool>,
 }
 
 impl Session {
     /// A model with the settings that hold for it, on the CPU.
     pub fn new(model: Arc<Model>, policy: Policy, topology: Topology) -> Self {
-        let (tiers, gpu_tiers) = Default::default();
-        Session { model, policy, topology, skin: None, zero: Instant::now(), device: None, tiers, gpu_tiers }
+        let (tiers, gpu_tiers, verified, plain) = Default::default();
+        let zero = Instant::now();
+        Session { model, policy, topology, skin: None, zero, device: None, tiers, gpu_tiers, verified, plain }
     }
 
     /// The same on a device, for which the settings must have been resolved ([`settle`]); none: the CPU.
@@ -65,17 +72,30 @@ impl Session {
 
     /// The arithmetic of the messages: `f64` or `f32`, or f32 with the products of a GPU's matrix units, `tf32x3` or `tf32`.
     pub fn precision(&self) -> &'static str {
-        let options = &self.model.descriptor.options;
-        match self.policy.precision.value {
-            Precision::F64 => "f64",
-            Precision::F32 => "f32",
-            Precision::Tf32x3 => "tf32x3",
-            Precision::Tf32 => "tf32",
-            // Sequential models have a double-precision path only.
-            Precision::Model if options.sequential_update => "f64",
-            Precision::Model if options.precision == model::Precision::F32 => "f32",
-            _ => "f64",
+        let Some(Arithmetic { precision, products }) = self.arithmetic() else { return "bf16" };
+        // Sequential models have a double-precision path only.
+        let sequential = precision == PrecisionChoice::Model && self.model.descriptor.options.sequential_update;
+        match products {
+            _ if sequential || !precision.is_single(&self.model) => "f64",
+            Products::Tf32x3 => "tf32x3",
+            Products::Tf32 => "tf32",
+            Products::Plain | Products::Mfma => "f32",
         }
+    }
+
+    /// What `WEIR_PRECISION` means where it computes; none for what has no kernels yet.
+    fn arithmetic(&self) -> Option<Arithmetic> {
+        let p = &self.policy;
+        let Some(device) = &self.device else { return Arithmetic::of(p.precision.value) };
+        if self.plain.get() {
+            return Arithmetic::of(p.precision.value);
+        }
+        let room = gpu::room_on(device.facts(), None).holding(self.blocks());
+        Arithmetic::on(&device.facts().chip, room, &self.model, p.precision.value, self.store())
+    }
+
+    fn blocks(&self) -> Option<u32> {
+        self.policy.blocks.as_ref().map(|b| b.value as u32)
     }
 
     /// A calculator for atoms of these types (indices into the type map, negative: virtual), and what the user should know.
@@ -87,7 +107,7 @@ impl Session {
             let (calculator, remarks) = self.cpu_calculator(types)?;
             return Ok((Box::new(calculator), remarks));
         };
-        let (options, mut remarks) = self.gpu_options(device)?;
+        let (options, mut remarks) = self.verified_options(device)?;
         let calculator = self.gpu_calculator(device, types, &options)?;
         remarks.extend(calculator.remarks().iter().cloned());
         Ok((Box::new(calculator), remarks))
@@ -122,7 +142,7 @@ impl Session {
     /// Tiers that cannot be opened, settings that GPUs do not have yet.
     pub fn gpu_options(&self, device: &Device) -> Result<(GpuOptions, Vec<String>), SessionError> {
         let p = &self.policy;
-        let Some(Arithmetic { products, .. }) = Arithmetic::of(p.precision.value) else {
+        let Some(Arithmetic { products, .. }) = self.arithmetic() else {
             let (origin, precision) = (p.precision.origin.clone(), p.precision.value.to_string());
             return Err(SessionError::Precision { origin, precision });
         };
@@ -149,7 +169,7 @@ impl Session {
             threads: p.threads.value,
             graph: p.graph.value,
             two_streams: p.streams.value == 2,
-            blocks: p.blocks.as_ref().map(|b| b.value as u32),
+            blocks: self.blocks(),
             profile: p.profile.as_ref().map(|_| self.zero),
             ranges: p.profile.is_some(),
             kernel_dir: p.kernel_dir.as_ref().map(|s| s.value.clone()),

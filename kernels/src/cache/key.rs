@@ -61,6 +61,11 @@ fn processor() -> String {
     format!("{} {}", std::env::consts::ARCH, line.unwrap_or_default())
 }
 
+/// SHA-256 of an image's bytes.
+pub fn digest_of(image: &[u8]) -> String {
+    digest(std::iter::once(image))
+}
+
 /// Fields are told apart by their lengths, so that no two lists run into the same bytes.
 pub(crate) fn digest<'a>(fields: impl Iterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();

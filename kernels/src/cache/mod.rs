@@ -5,7 +5,7 @@ mod file;
 pub(crate) mod key;
 
 pub use build::{build, list, Built};
-pub use key::Key;
+pub use key::{digest_of, Key};
 
 use crate::compile::{CompileError, Compiler, Image, Options};
 use crate::{Chip, Source};

@@ -18,7 +18,7 @@ use super::launch::{KernelUse, Kernels, Launcher};
 use super::memory::{failed, Arenas, Held};
 use super::neighbours::DeviceList;
 use super::second;
-use super::shape::{fitted, room_on, Arithmetic};
+use super::shape::shape_on;
 use super::staging::Staging;
 use super::upload::Upload;
 use super::weights::ModelArrays;
@@ -131,13 +131,8 @@ impl Executor {
         let double = model.descriptor.options.sequential_update || !options.precision.is_single(&model);
         let number = if double { 8 } else { 4 };
         let shapes = Shapes::of(&model);
-        let store = options.store.of(number);
-        let room = room_on(driver.facts(), options.shared_limit).holding(options.blocks);
-        let (precision, products) = (options.precision, options.products);
-        if !products.on(&driver.facts().chip) {
-            return Err(GpuError::Products { products, chip: driver.facts().chip.clone() });
-        }
-        let shape = fitted(&model, &shapes, Arithmetic { precision, products }, options.store, room)?;
+        let (store, products) = (options.store.of(number), options.products);
+        let shape = shape_on(driver.as_ref(), &model, &options)?;
         let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
         let image = Loaded { driver: driver.clone(), module: driver.load(&image)? };
         let kernels = Kernels::of(driver.as_ref(), image.module)?;

@@ -26,5 +26,6 @@ class Settings(TypedDict, total=False):
     cache_dir: Optional[_Path]
     kernel_dir: Optional[_Path]
     graph: Union[bool, str, None]
+    verify: Optional[str]
     profile: Optional[_Path]
     log: Optional[str]
