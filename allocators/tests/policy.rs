@@ -117,6 +117,7 @@ fn every_value_is_checked_and_the_error_names_variable_and_choices() {
         ("WEIR_NUMA_NODE", "-1", "node"),
         ("WEIR_GRAPH", "yes", "off"),
         ("WEIR_STREAMS", "3", "2"),
+        ("WEIR_VERIFY", "sometimes", "always"),
     ];
     for (name, text, word) in wrong {
         let message = read([(name.to_string(), text.to_string())]).unwrap_err().to_string();

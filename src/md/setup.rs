@@ -173,8 +173,9 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     let mut system = System::new(&structure, &content.masses, frozen)?;
     let settings = settings(config, &system);
     system.momentum_removed = settings.remove_momentum_every > 0 && system.len() > 1;
-    let identity = identity(config, engine, &system, &settings, &parameters);
     let mut calculator = engine.calculator(&types, log)?;
+    // After the calculator, which may have found a device's matrix units wrong and chosen others.
+    let identity = identity(config, engine, &system, &settings, &parameters);
     if let Some(restart) = &restart {
         restart.check(&files.restart, &identity)?;
         calculator.set_order(&restart.order);

@@ -279,6 +279,22 @@ mod tests {
     }
 
     #[test]
+    fn f32_models_are_planned_with_the_products_that_a_run_would_choose() {
+        let of = |name: &str, precision, number| {
+            let target = Target::of(Machine::find(name).unwrap(), &Wishes::default(), precision, number).unwrap();
+            (target.products, target.speed.unwrap().flop)
+        };
+        let (three, plain) = (of("h200", Precision::Tf32x3, 4), of("h200", Precision::F32, 4));
+        assert_eq!(of("h200", Precision::Model, 4), three);
+        assert!(three.1 > plain.1 && plain.0 == Products::Plain);
+        // No figure for its units, no kernels for its units, no units.
+        for name in ["dgx-spark", "mi300a", "laptop"] {
+            assert_eq!(of(name, Precision::Model, 4).1, of(name, Precision::F32, 4).1, "{name}");
+        }
+        assert_eq!(of("h200", Precision::Model, 8).1, plain.1 / 2.0);
+    }
+
+    #[test]
     fn a_tier_or_precision_that_a_machine_has_not_is_refused() {
         let wishes = Wishes { placement: Some(vec![Tier::Hbm, Tier::File]), ..Wishes::default() };
         let error = Target::of(Machine::find("h200").unwrap(), &wishes, Precision::Model, 4).unwrap_err();
@@ -286,5 +302,7 @@ mod tests {
         let machine = Machine::find("dgx-spark").unwrap();
         let error = Target::of(machine, &Wishes::default(), Precision::Tf32x3, 4).unwrap_err();
         assert!(error.0.contains("no tf32x3_tflops"), "{}", error.0);
+        let error = Target::of(Machine::find("mi300a").unwrap(), &Wishes::default(), Precision::Tf32x3, 4).unwrap_err();
+        assert!(error.0.contains("gfx942"), "{}", error.0);
     }
 }
