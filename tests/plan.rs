@@ -196,7 +196,7 @@ fn a_smaller_budget_is_never_faster_and_one_that_an_error_names_is_enough() {
     let path = folder.path();
     let with = |budget: &str| json(path, &["--machine", "gh200-96", "--budget", budget, "--checkpoint", "all"]);
     let mut before = 0.0;
-    for budget in ["hbm=50%,host=1GiB", "hbm=20MiB,host=1GiB", "hbm=18MiB,host=1GiB", "hbm=17MiB,host=1GiB"] {
+    for budget in ["hbm=50%,host=1GiB", "hbm=20MiB,host=1GiB", "hbm=18MiB,host=1GiB", "hbm=17920KiB,host=1GiB"] {
         let machine = &with(budget)["machines"][0];
         let seconds = number(&machine["seconds"]);
         assert!(seconds >= before * 0.999, "{budget}: {seconds} after {before}");

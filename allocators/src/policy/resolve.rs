@@ -106,6 +106,13 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
     }
     let shares = shares(layers, around)?;
     let mut warnings = Vec::new();
+    let inside = pick!(inside, Inside::Auto);
+    if inside.value == Inside::Keep && *around.device != Device::Cpu {
+        warnings.push(format!(
+            "{}: on a GPU that keeps what auto keeps, the slopes of the angle edges' second map; all else is faster rebuilt",
+            inside.origin
+        ));
+    }
     let placement = asked.placement(around)?;
     let tiers = asked.budgets(&placement.value, &shares, around, &mut warnings)?;
     let pool = asked.pool(&tiers, &shares)?;
@@ -118,7 +125,7 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         tiers,
         pool,
         checkpoint: pick!(checkpoint, CheckpointRule::Auto),
-        inside: pick!(inside, Inside::Auto),
+        inside,
         store: pick!(store, Store::Exact),
         precision,
         threads: pick!(threads).unwrap_or_else(|| threads(around)),
