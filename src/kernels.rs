@@ -55,11 +55,14 @@ pub fn build_all(args: &KernelsBuildArgs, log: &Log) -> Result<()> {
         for &precision in &choices {
             for &blocks in &blocks {
                 let room = room.holding(blocks);
-                let arithmetic = Arithmetic::on(&chip, room, &model, precision, store);
-                let Some(arithmetic) = arithmetic.filter(|a| a.products.on(&chip)) else { continue };
-                let source = precompiled(&model, arithmetic, store, room)?;
-                if !sources.contains(&source) {
-                    sources.push(source);
+                // Multiply-adds too where `model` means matrix units: a device on which those come out wrong falls back to them.
+                let chosen = Arithmetic::on(&chip, room, &model, precision, store);
+                let all = [chosen, Arithmetic::of(precision)];
+                for arithmetic in all.into_iter().flatten().filter(|a| a.products.on(&chip)) {
+                    let source = precompiled(&model, arithmetic, store, room)?;
+                    if !sources.contains(&source) {
+                        sources.push(source);
+                    }
                 }
             }
         }

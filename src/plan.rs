@@ -28,6 +28,7 @@ use weir_allocators::policy::{CheckpointRule, Layer, Precision};
 use weir_backends::cpu::{Checkpoint, CpuOptions, Inside, Neighbours, Store};
 use weir_backends::gpu::Arithmetic;
 use weir_engine::plan::placement::TileSize;
+use weir_kernels::Products;
 
 /// Runs the command.
 ///
@@ -177,7 +178,8 @@ fn tables(args: &PlanArgs, system: &System, targets: &[Target], counts: &Neighbo
         match setup.planned(counts) {
             Ok((tile_edges, problem, plan)) => {
                 let smallest = setup.smallest(counts).ok();
-                let helps = helps::helps(&setup, counts, system.precision, plan.prediction.seconds);
+                let units = system.outlines.on(target.kind, Products::Tf32x3).ok();
+                let helps = helps::helps(&setup, units, counts, system.precision, plan.prediction.seconds);
                 let planned = Planned { target, tile_edges, problem: &problem, plan: &plan, smallest, helps: &helps };
                 objects.push(planned.json());
                 text += &format!("\n{}", planned.text());

@@ -348,7 +348,8 @@ fn f32_models_have_the_matrix_units_of_their_device_unless_f32_is_asked_for() {
     let mut ready = weir(folder.path(), &["eval", &single, "water.extxyz", "--json", "-", "-q"]);
     ready.env("PATH", "/nowhere").env_remove("CXX").env("WEIR_KERNEL_DIR", "kernels");
     let ready: Value = serde_json::from_slice(&good(ready).stdout).unwrap();
-    assert_eq!((built["kernels"].as_array().unwrap().len(), bits(&ready)), (1, bits(&open)));
+    // Multiply-adds too, which are used where units come out wrong.
+    assert_eq!((built["kernels"].as_array().unwrap().len(), bits(&ready)), (2, bits(&open)));
 }
 
 /// A compiler that turns words of the kernels' text into others.
@@ -398,6 +399,13 @@ fn a_device_that_computes_wrong_is_found_out_before_its_first_step() {
     right.env("WEIR_VERIFY", "always");
     let right: Value = serde_json::from_slice(&good(right).stdout).unwrap();
     assert_eq!(bits(&right), bits(&eval(path, &double, "water.extxyz", &[])));
+    // A budget is told for the run's own atoms.
+    let arguments = ["eval", &double, "water.extxyz", "--json", "-", "--hbm-budget", "1KiB", "--checkpoint", "all"];
+    let mut small = weir(path, &arguments);
+    small.env("WEIR_VERIFY", "always").env("WEIR_LOG", "warn");
+    let words = told(&small.output().unwrap());
+    assert!(words.contains("was not compared with the CPU") && words.contains("tier hbm lacks"), "{words}");
+    assert!(!words.lines().last().unwrap().contains("comparison"), "{words}");
     let shown = |folder: &Path| {
         let files = fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().to_string_lossy().into_owned());
         files.filter(|name| name.starts_with("verified-")).count()
@@ -424,6 +432,12 @@ fn dynamics_resume_with_the_bits_of_a_run_in_one_go_and_minimise_lowers_the_ener
     let resumed = ["md", "run.toml", "--set", "output.prefix=\"cut\"", "--resume"];
     good(weir(path, &resumed));
     assert_eq!(files("out/run"), files("cut"));
+    // What makes products is a machine's affair where nobody chose, and it is said when it changes.
+    let begin = ["md", "run.toml", "--set", "output.prefix=\"moved\"", "--set", "md.steps=9", "--backend", "cpu"];
+    good(weir(path, &begin));
+    let moved = ["md", "run.toml", "--set", "output.prefix=\"moved\"", "--resume"];
+    fails(weir(path, &[&moved[..], &["--precision", "tf32x3"]].concat()), 1, &["precision was f32, is now tf32x3"]);
+    assert!(told(&good(weir(path, &moved))).contains("products were made in f32, from here on in tf32x3"));
     let tiny = parity("tiny");
     let arguments = ["minimize", &tiny, "water.extxyz", "--out", "relaxed.extxyz", "--steps", "5", "-q"];
     let text = String::from_utf8_lossy(&good(weir(path, &arguments)).stdout).into_owned();

@@ -14,6 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("WEIR_SHARED", ROOT.parent / "shared"))
+# Of a report, in this order; a lease that is shorter than all of them takes some at a time.
+PARTS = ("verified", "parity", "repeat", "sanitizer", "proteins", "arithmetics", "budgets", "peer", "boxes")
 PROTEINS = ["1YRF", "1UBQ", "3LZM", "2PTC"]
 QUANTITIES = {"energy": "energy", "atom_energy": "atomic_energy", "force": "forces", "virial": "virial", "atom_virial": "atomic_virial"}
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -315,6 +317,12 @@ def replicated(path, times):
     return extxyz(species, positions, [times * x for x in cell])
 
 
+def units_of(device):
+    """Whether a chip has the units that f32 models are computed with unless somebody says otherwise."""
+    found = re.match(r"sm_(\d+)", (device or {}).get("chip", ""))
+    return bool(found) and int(found[1]) >= 80
+
+
 def kernels(weir, chips, out, smoke):
     """Every kernel that the checks need."""
     for folder in folders(smoke):
@@ -322,6 +330,26 @@ def kernels(weir, chips, out, smoke):
         print(f"{folder.name}: {'built' if done.returncode == 0 else done.stderr.strip()[-200:]}")
     weir.good("kernels", "build", "--arch", chips, "--preset", "tiny" if smoke else "dpa-3.1-3m", "--precision", "f32,f64,tf32x3,tf32", *([] if smoke else ["--blocks", "2,3,4"]), "--out", out)
     print(weir.good("kernels", "list", out).stdout, end="")
+
+
+def merged(files, out):
+    """One report of several, each with parts of its own; failures and what was left out add up."""
+    reports = [json.loads(Path(f).read_text()) for f in files]
+    whole, rest = dict(reports[0]), reports[1:]
+    for name in ("weir", "smoke", "device", "chip", "driver"):
+        # Budgets among the settings follow what was free.
+        different = {json.dumps(r.get(name) if name in r and name != "device" else (r["device"] or {}).get(name)) for r in reports}
+        if len(different) > 1:
+            raise Failed(f"{name} differs: {' and '.join(sorted(different))}")
+    for report in rest:
+        twice = set(whole["parts"]) & set(report["parts"])
+        if twice:
+            raise Failed(f"{', '.join(sorted(twice))}: in two files")
+        for name in ("failures", "left_out", "parts"):
+            whole[name] = whole[name] + report[name]
+        whole["seconds"] += report["seconds"]
+        whole.update({name: report[name] for name in report["parts"]})
+    Path(out).write_text(json.dumps(whole, indent=1) + "\n")
 
 
 def main():
@@ -333,14 +361,24 @@ def main():
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--peer", metavar="PYTHON")
+    parser.add_argument("--parts", metavar="NAMES", default=",".join(PARTS))
+    parser.add_argument("--merge", metavar="FILE", nargs="+")
     args = parser.parse_args()
+    if args.merge:
+        try:
+            return merged(args.merge, args.out)
+        except (Failed, OSError, KeyError, ValueError) as error:
+            sys.exit(f"check.sh: --merge: {type(error).__name__}: {error}")
+    parts = args.parts.split(",")
+    if unknown := [p for p in parts if p not in PARTS]:
+        sys.exit(f"check.sh: --parts {unknown[0]}: choose from {','.join(PARTS)}")
     weir, begin = Weir(Path(args.weir).resolve(), args.backend), time.monotonic()
     if not Path(args.weir).exists():
         sys.exit(f"check.sh: {args.weir} is not there: cargo build --release, or --weir PROGRAM")
     if args.kernels:
         return kernels(weir, args.kernels, args.out, args.smoke)
 
-    report = {"version": 1, "smoke": args.smoke, "failures": [], "left_out": []}
+    report = {"version": 1, "smoke": args.smoke, "parts": parts, "failures": [], "left_out": []}
     out = Path(args.out)
 
     def write():
@@ -383,20 +421,28 @@ def main():
     events = [json.loads(l) for l in header if l.startswith("{")]
     report["device"] = next(({k: e[k] for k in ("device", "chip", "driver", "settings")} for e in events if e["event"] == "header"), None)
 
+    big, steps = folder / "big.dp", 1 if args.smoke else 20
+    part("random model", lambda: weir.good("model", "new", "--preset", "dpa-3.1-3m", "--seed", "1", "--out", big))
+
     # Kernels beside the CPU, as the program itself looks at them before it trusts a device.
     def verified():
         rows = []
-        for model, precision in (("tiny", "f64"), ("tiny32", "f32"), ("tiny32", "model")):
-            done = weir.run("eval", ROOT / f"tests/data/parity/{model}/model.dp", water, "--precision", precision, "--json", "-", environment={"WEIR_VERIFY": "always"})
-            right = done.returncode == 0 and "are used instead" not in done.stderr
-            rows.append({"model": model, "precision": precision, "right": right, "last": done.stderr.strip()[-300:]})
+        few = ROOT / "tests/data/parity"
+        models = [(few / "tiny/model.dp", "f64"), (few / "tiny32/model.dp", "f32"), (few / "tiny32/model.dp", "model")]
+        # Minutes on the emulated device.
+        models += [] if args.smoke else [(big, p) for p in ("model", "f32", "f64")]
+        for model, precision in models:
+            done = weir.run("eval", model, water, "--precision", precision, "--json", "-", environment={"WEIR_VERIFY": "always"})
+            right = done.returncode == 0 and not any(words in done.stderr for words in ("are used instead", "was not compared"))
+            rows.append({"model": model.stem if model == big else model.parent.name, "precision": precision, "right": right, "last": done.stderr.strip()[-300:]})
             if not right:
-                report["failures"].append(f"WEIR_VERIFY {model} {precision}: {rows[-1]['last']}")
+                report["failures"].append(f"WEIR_VERIFY {rows[-1]}")
         return rows
 
-    report["verified"] = part("kernels beside the CPU", verified)
+    if "verified" in parts:
+        report["verified"] = part("kernels beside the CPU", verified)
     report["parity"] = []
-    for model in folders(args.smoke):
+    for model in folders(args.smoke) if "parity" in parts else []:
         row = part(f"parity {model.name}", lambda: parity(weir, model, 20 if args.smoke else 100_000))
         if row is None and "sequential_update" in report["failures"][-1]:
             # Refused with a clear error: it has no kernels.
@@ -410,16 +456,14 @@ def main():
         a, b = (weir.eval(tiny, water)[0] for _ in range(2))
         return {"same_bits": bits(a) == bits(b)}
 
-    report["repeat"] = part("repeated bits", repeats)
+    report["repeat"] = part("repeated bits", repeats) if "repeat" in parts else None
     if report["repeat"] and not report["repeat"]["same_bits"]:
         report["failures"].append("two runs differ")
-    report["sanitizer"] = part("compute-sanitizer", lambda: sanitized(weir, tiny, water))
+    report["sanitizer"] = part("compute-sanitizer", lambda: sanitized(weir, tiny, water)) if "sanitizer" in parts else None
     for tool in ("memcheck", "racecheck"):
         if not (report["sanitizer"] or {}).get(tool, {"passed": True})["passed"]:
             report["failures"].append(f"compute-sanitizer {tool}: {report['sanitizer'][tool]}")
 
-    big, steps = folder / "big.dp", 1 if args.smoke else 20
-    part("random model", lambda: weir.good("model", "new", "--preset", "dpa-3.1-3m", "--seed", "1", "--out", big))
     # What a user gets who sets nothing. Matrix units take minutes on the emulated device.
     speed = ["--precision", "f32"] if args.smoke else []
     # Proteins, then their budgets.
@@ -430,11 +474,18 @@ def main():
     if args.smoke:
         structures = {"water": water}
     for name, path in structures.items():
+        if "arithmetics" in parts:
+            report["arithmetics"][name] = part(f"arithmetics {name}", lambda: arithmetics(weir, folder, small, path, steps))
+        if not {"proteins", "budgets", "peer"} & set(parts):
+            continue
         got = part(f"speed {name}", lambda: measured(weir, folder, big, path, steps, *speed))
         if got is None:
             continue
         report["proteins"][name] = got[0]
-        report["arithmetics"][name] = part(f"arithmetics {name}", lambda: arithmetics(weir, folder, small, path, steps))
+        if not args.smoke and units_of(report["device"]) and got[0]["precision"] != "tf32x3":
+            report["failures"].append(f"speed {name}: computed in {got[0]['precision']}, not by the matrix units of {report['device']['chip']}")
+        if "budgets" not in parts:
+            continue
         rows = part(f"budgets {name}", lambda: budgets(Precise(weir, speed), folder, big, path, got[1], steps)) or []
         report["budgets"][name] = rows
         for row in rows:
@@ -442,7 +493,9 @@ def main():
             if wrong or ("error" in row and not row.get("expected")):
                 report["failures"].append(f"budgets {name}: {row}")
 
-    if args.peer:
+    if "peer" not in parts:
+        report["peer"] = None
+    elif args.peer:
         beside = {name: path for name, path in structures.items() if name in ("1YRF", "1UBQ", "water")}
         report["peer"] = part("DeePMD-kit beside us", lambda: peer(args.peer, folder, big, beside, report["proteins"]))
     else:
@@ -453,7 +506,7 @@ def main():
     base = SHARED / "structures/water_192.extxyz"
     base = water if args.smoke else base if base.is_file() else box
     limit = ["--hbm-budget", "40MiB"] if args.smoke else []
-    for times in range(1, 4 if args.smoke else 40):
+    for times in range(1, 4 if args.smoke else 40) if "boxes" in parts else []:
         path = folder / "box.extxyz"
         path.write_text(replicated(base, times))
         row = {"times": times}

@@ -8,6 +8,7 @@ use crate::report;
 use crate::structures::Reader;
 use anyhow::{bail, Context, Result};
 use std::path::{Path, PathBuf};
+use weir_allocators::policy::Precision;
 use weir_backends::cpu::Store;
 use weir_engine::md::restart::fingerprint;
 use weir_engine::md::{
@@ -173,11 +174,14 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     let mut system = System::new(&structure, &content.masses, frozen)?;
     let settings = settings(config, &system);
     system.momentum_removed = settings.remove_momentum_every > 0 && system.len() > 1;
+    if let Some(restart) = &restart {
+        let now = identity(config, engine, &system, &settings, &parameters);
+        restart.check(&files.restart, &open_products(engine, restart, now, log))?;
+    }
     let mut calculator = engine.calculator(&types, log)?;
-    // After the calculator, which may have found a device's matrix units wrong and chosen others.
+    // Anew after the calculator, which may have found a device's matrix units wrong and chosen others.
     let identity = identity(config, engine, &system, &settings, &parameters);
     if let Some(restart) = &restart {
-        restart.check(&files.restart, &identity)?;
         calculator.set_order(&restart.order);
     }
     // What cannot fit is an error before any file is touched.
@@ -260,6 +264,21 @@ fn velocities(config: &Config, structure: &Structure, system: &System, path: &Pa
         *v = [0.0; 3];
     }
     Ok(velocities)
+}
+
+/// The identity for which a restart file is good: where nobody asked for a precision, what makes an f32 model's products is the machine's affair, and
+/// a run may go on where they are made by others, which is said.
+fn open_products(engine: &Engine, restart: &Restart, now: Vec<(String, String)>, log: &Log) -> Vec<(String, String)> {
+    let single = |p: &str| ["f32", "tf32x3"].contains(&p);
+    let before = restart.settings.iter().find(|(key, _)| key == "precision").map(|(_, p)| p.clone());
+    let open = engine.policy.precision.value == Precision::Model && single(engine.precision());
+    let Some(before) = before.filter(|p| open && single(p) && p != engine.precision()) else { return now };
+    log.warn(&format!(
+        "products were made in {before}, from here on in {}: as exact, in other bits than a run in one go (--precision keeps to one)",
+        engine.precision()
+    ));
+    let other = |(key, value)| if key == "precision" { (key, before.clone()) } else { (key, value) };
+    now.into_iter().map(other).collect()
 }
 
 /// What the bits of a run depend on besides its state: a restart file of other values is refused.

@@ -2,6 +2,7 @@
 
 use super::case::Setup;
 use super::machine::Kind;
+use super::outline::Outline;
 use super::rates::Speed;
 use super::target::Target;
 use weir_allocators::policy::Precision;
@@ -20,8 +21,14 @@ pub struct HelpRow {
     pub seconds: f64,
 }
 
-/// Changes that save more than 3 % of `seconds`, the best first.
-pub fn helps(setup: &Setup, counts: &Neighbours, precision: Precision, seconds: f64) -> Vec<HelpRow> {
+/// Changes that save more than 3 % of `seconds`, the best first. `units` is the model whose products are made by matrix units.
+pub fn helps(
+    setup: &Setup,
+    units: Option<&Outline>,
+    counts: &Neighbours,
+    precision: Precision,
+    seconds: f64,
+) -> Vec<HelpRow> {
     let mut rows = Vec::new();
     let mut attempt = |what: &str, setup: &Setup| {
         // What does not fit does not help.
@@ -54,7 +61,8 @@ pub fn helps(setup: &Setup, counts: &Neighbours, precision: Precision, seconds: 
         attempt("--store bf16", &Setup { store: Store::Bf16, ..setup.clone() });
     }
     if let Some(target) = three_passes(setup, precision, number) {
-        attempt("--precision tf32x3", &Setup { target: &target, ..setup.clone() });
+        let outline = units.unwrap_or(setup.outline);
+        attempt("--precision tf32x3", &Setup { target: &target, outline, ..setup.clone() });
     }
     rows.retain(|r| r.seconds < seconds * (1.0 - WORTH));
     rows.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));

@@ -1,6 +1,7 @@
 //! A plan for people, and the same as JSON.
 
 use super::helps::HelpRow;
+use super::machine::Kind;
 use super::target::Target;
 use crate::report::bytes;
 use serde_json::{json, Map, Value};
@@ -152,6 +153,7 @@ impl Planned<'_> {
             "title": self.target.title,
             "remarks": self.target.remarks,
             "figures": self.target.machine.as_ref().map(figures),
+            "products": (self.target.kind == Kind::Gpu).then(|| self.target.products.to_string()),
             "compute": match &self.target.speed {
                 Some(s) => json!({
                     "flop_per_s": s.flop, "bytes_per_s": s.bytes, "launch_s": s.launch,

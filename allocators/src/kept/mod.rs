@@ -35,7 +35,7 @@ pub fn load<V: DeserializeOwned>(
     };
     match serde_json::from_str::<Kept<V>>(&text) {
         Ok(kept) if kept.key != key => ignored("it was made for another machine".into()),
-        Ok(kept) if !good(&kept.value) => ignored("it holds rates that are none".into()),
+        Ok(kept) if !good(&kept.value) => ignored("what it holds is out of range".into()),
         Ok(kept) => (Some(kept.value), None),
         Err(e) => ignored(e.to_string()),
     }

@@ -3,21 +3,24 @@
 use super::driver::Driver;
 use super::shape::shape_on;
 use super::{GpuError, GpuOptions};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use weir_engine::model::Model;
 use weir_kernels::cache::Cache;
 use weir_kernels::{Chip, Source};
 
-/// Source, chip and driver of an image.
-type Asked = (Source, Chip, String);
-/// An image and its bytes.
-static LAST: Mutex<Option<(Asked, Vec<u8>)>> = Mutex::new(None);
+/// Source, chip and driver of an image, and the folders where it was looked for.
+type Asked = (Source, Chip, String, [Option<PathBuf>; 2]);
+/// The bytes of an image, and what did not go as it should.
+type Had = (Vec<u8>, Vec<String>);
+/// The last one.
+static LAST: Mutex<Option<(Asked, Had)>> = Mutex::new(None);
 
 /// The image of a source for a device, and what did not go as it should though it was had.
 ///
 /// # Errors
 /// [`GpuError::Compile`].
-pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Result<(Vec<u8>, Vec<String>), GpuError> {
+pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Result<Had, GpuError> {
     let facts = driver.facts();
     #[cfg(feature = "emulated")]
     if facts.chip == Chip::Host && options.kernel_dir.is_none() && options.cache_dir.is_none() {
@@ -26,12 +29,14 @@ pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Resu
     let cache = Cache::new(options.kernel_dir.as_deref(), options.cache_dir.as_deref());
     let mut how = super::compile_options(facts);
     how.extra.extend(driver.compile_flags().iter().map(|f| f.to_string()));
-    // Without a folder to keep it in, the last one is kept here: a check and the calculator after it ask for the same.
-    let nowhere = options.kernel_dir.is_none() && options.cache_dir.is_none();
-    let asked = (source.clone(), facts.chip.clone(), facts.driver.clone());
+    // A comparison with the CPU and the calculator after it ask for the same image: it is compiled once where no folder keeps it, and what went
+    // wrong meanwhile is told by whoever asks.
+    let keeps = facts.chip != Chip::Host;
+    let folders = [&options.kernel_dir, &options.cache_dir].map(Clone::clone);
+    let asked = (source.clone(), facts.chip.clone(), facts.driver.clone(), folders);
     let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let (true, Some((_, bytes))) = (nowhere, last().as_ref().filter(|l| l.0 == asked)) {
-        return Ok((bytes.clone(), Vec::new()));
+    if let (true, Some((_, had))) = (keeps, last().as_ref().filter(|l| l.0 == asked)) {
+        return Ok(had.clone());
     }
     // Tests ask for the same image at the same time: one compiles it, the others find it.
     #[cfg(feature = "emulated")]
@@ -39,10 +44,11 @@ pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Resu
     #[cfg(feature = "emulated")]
     let _turn = (facts.chip == Chip::Host).then(|| turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let obtained = cache.obtain(source, &facts.chip, &how).map_err(|e| GpuError::Compile(e.to_string()))?;
-    if nowhere {
-        *last() = Some((asked, obtained.image.bytes.clone()));
+    let had = (obtained.image.bytes, obtained.warnings);
+    if keeps {
+        *last() = Some((asked, had.clone()));
     }
-    Ok((obtained.image.bytes, obtained.warnings))
+    Ok(had)
 }
 
 /// The image that a calculator with these options would load, by the SHA-256 of its bytes. It is compiled where nobody has it.

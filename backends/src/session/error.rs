@@ -51,7 +51,7 @@ pub enum SessionError {
     },
     /// A device on which kernels come out wrong.
     #[error(
-        "{device} computes wrong: forces of {atoms} atoms in {precision} differ from the CPU's by {difference:.1e} eV/A, where {allowed:.1e} would be allowed. Do not trust it: set WEIR_BACKEND=cpu, and report this with driver and chip (WEIR_VERIFY=never computes all the same)"
+        "{device} computes wrong: forces, energy or virial of {atoms} atoms in {precision} differ from the CPU's by {difference:.1e} (eV/A), where {allowed:.1e} would be allowed. Do not trust it: set WEIR_BACKEND=cpu, and report this with driver and chip (WEIR_VERIFY=never computes all the same)"
     )]
     Wrong {
         /// Its name and driver.
@@ -72,7 +72,7 @@ pub enum SessionError {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// A step of a device's check.
-    #[error("check of the device: {0}")]
+    #[error("comparison of the device with the CPU: {0} (WEIR_VERIFY=never leaves it out)")]
     Check(#[from] ComputeError),
     /// A tier.
     #[error(transparent)]

@@ -1,19 +1,23 @@
-//! Whether a device computes what the CPU computes: shown once for every image of kernels, device and driver, on a few atoms.
+//! Whether a device computes what the CPU computes: shown once for every image of kernels, kind of device and driver, on a few atoms.
 
-use super::{Session, SessionError};
+use super::{Device, Session, SessionError};
 use crate::cpu::{create_cpu, CpuOptions, PrecisionChoice, Store};
 use crate::gpu::{self, GpuOptions};
-use crate::session::Device;
 use weir_allocators::kept;
 use weir_allocators::policy::{Precision, Verify};
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
 use weir_engine::model::Model;
+use weir_engine::plan::placement::{Checkpoint, Inside};
 use weir_kernels::{Chip, Products};
 
-/// Atoms looked at, the next fewer where a model refuses so many neighbours. The first number makes centres that two blocks share.
+/// Atoms looked at, the next fewer where so many do not fit. The first number makes centres that two blocks share.
 const ATOMS: [usize; 4] = [48, 24, 12, 6];
 /// A of the lattice that the atoms are shifted from, and shifts at most.
 const LATTICE: [f64; 2] = [1.8, 0.25];
+/// A; so near that edges cross the faces.
+const CELL: [[f64; 3]; 3] = [[9.0, 0.0, 0.0], [1.0, 9.0, 0.0], [-0.8, 0.7, 7.5]];
+/// Steps: the first is queued, the second recorded, the third is the recording.
+const STEPS: usize = 3;
 /// Of the largest force: what double precision may differ by. The sums of the two backends have other orders.
 const DOUBLE: f64 = 1e-9;
 /// Times the error of the CPU's own single precision (of the largest force: [`LEAST`] at least), for multiply-adds and three passes of TF32.
@@ -22,6 +26,10 @@ const SINGLE: f64 = 20.0;
 const LEAST: f64 = 1e-5;
 /// Of the largest force, for one pass of TF32 and for states stored in fewer bits, where a last bit makes a large step.
 const COARSE: f64 = 0.05;
+/// Of the energy, for the order of sums.
+const ENERGY: f64 = 1e-12;
+/// Largest force below which nothing can be told, eV/A.
+const NO_FORCE: f64 = 1e-6;
 
 /// Atoms close together that have every kernel's every loop busy: types, and positions in A. Always the same.
 fn cluster(model: &Model, atoms: usize) -> (Vec<i32>, Vec<[f64; 3]>) {
@@ -40,34 +48,32 @@ fn cluster(model: &Model, atoms: usize) -> (Vec<i32>, Vec<[f64; 3]>) {
 /// Zeros for every input beside positions that a model wants and has no default for.
 fn parameters(model: &Model, atoms: usize) -> FrameParameters {
     let zeros = |n: usize| (n > 0).then(|| vec![0.0; n]);
-    let fitting = &model.fitting;
+    let (fitting, descriptor) = (&model.fitting, &model.descriptor);
+    let charged = descriptor.charge_spin.is_some() && descriptor.options.default_chg_spin.is_none();
     FrameParameters {
         fparam: zeros(fitting.numb_fparam).filter(|_| fitting.default_fparam.is_none()),
         aparam: zeros(fitting.numb_aparam * atoms),
-        charge_spin: None,
+        charge_spin: charged.then_some([0.0; 2]),
     }
 }
 
-fn forces(calculator: &mut dyn Calculator, x: &[[f64; 3]], p: &FrameParameters) -> Result<Results, ComputeError> {
+fn step(calculator: &mut dyn Calculator, x: &[[f64; 3]], p: &FrameParameters) -> Result<Results, ComputeError> {
     let mut results = Results::default();
-    calculator.compute(x, None, p, Request::default(), &mut results)?;
+    calculator.compute(x, Some(&CELL), p, Request::default(), &mut results)?;
     Ok(results)
 }
 
-/// Largest difference of forces, eV/A; of energies too, an atom's and an angstrom's.
+/// Largest difference: of forces (eV/A), of energy and virial (eV) for an atom and an angstrom.
 fn differ(a: &Results, b: &Results) -> f64 {
-    let forces = a.forces.iter().flatten().zip(b.forces.iter().flatten());
-    let energy = (a.energy - b.energy).abs() / a.forces.len().max(1) as f64;
-    let largest = forces.map(|(a, b)| (a - b).abs()).fold(energy, f64::max);
-    // A comparison with what is not a number is false, and `max` passes over it.
-    if b.forces.iter().flatten().all(|f| f.is_finite()) && energy.is_finite() {
-        largest
-    } else {
-        f64::INFINITY
-    }
+    let each = a.forces.len().max(1) as f64;
+    let energy = ((a.energy - b.energy).abs() - ENERGY * a.energy.abs()) / each;
+    let virial = a.virial.iter().flatten().zip(b.virial.iter().flatten()).map(|(a, b)| (a - b).abs() / each);
+    let forces = a.forces.iter().flatten().zip(b.forces.iter().flatten()).map(|(a, b)| (a - b).abs());
+    // A comparison with what is not a number is false, and `max` would pass over it.
+    forces.chain(virial).chain([energy]).fold(0.0, |m: f64, d| if d.is_finite() { m.max(d) } else { f64::INFINITY })
 }
 
-/// What a comparison gave.
+/// What a comparison gave: eV/A, see [`differ`].
 struct Verdict {
     atoms: usize,
     difference: f64,
@@ -81,23 +87,31 @@ impl Session {
     /// # Errors
     /// The same, and [`SessionError::Wrong`].
     pub fn verified_options(&self, device: &Device) -> Result<(GpuOptions, Vec<String>), SessionError> {
-        let mut told = Vec::new();
-        loop {
-            let (options, remarks) = self.gpu_options(device)?;
-            told.extend(remarks);
-            let Some(verdict) = self.wrong(device, &options, &mut told)? else { return Ok((options, told)) };
-            let Verdict { atoms, difference, allowed } = verdict;
-            let open = self.policy.precision.value == Precision::Model && options.products != Products::Plain;
-            if !open {
-                let (device, precision) = (device.title(), self.precision());
-                return Err(SessionError::Wrong { device, precision, atoms, difference, allowed });
-            }
-            told.push(format!(
-                "products by matrix units of {} differ from the CPU's by {difference:.1e} eV/A, where {allowed:.1e} would be allowed: multiply-adds of f32 are used instead. Please report this with driver and chip",
-                device.title()
-            ));
-            self.plain.set(true);
+        let (options, mut told) = self.gpu_options(device)?;
+        let precision = self.precision();
+        let wrong = |v: Verdict| {
+            let (device, Verdict { atoms, difference, allowed }) = (device.title(), v);
+            SessionError::Wrong { device, precision, atoms, difference, allowed }
+        };
+        let Some(units) = self.wrong(device, &options, &mut told)? else { return Ok((options, told)) };
+        if self.policy.precision.value != Precision::Model || options.products == Products::Plain {
+            return Err(wrong(units));
         }
+        self.plain.set(true);
+        let (options, remarks) = self.gpu_options(device)?;
+        told.extend(remarks);
+        // Without kernels of multiply-adds, or with wrong ones, the units' own difference is what must be known.
+        match self.wrong(device, &options, &mut told) {
+            Ok(None) => {}
+            Ok(Some(_)) | Err(_) => return Err(wrong(units)),
+        }
+        told.push(format!(
+            "products by matrix units of {} differ from the CPU's by {:.1e} eV/A, where {:.1e} would be allowed: multiply-adds of f32 are used instead. Please report this with driver and chip",
+            device.title(),
+            units.difference,
+            units.allowed
+        ));
+        Ok((options, told))
     }
 
     /// The verdict on a device that computes wrong; none where it computes right, did so before, or need not show it.
@@ -107,82 +121,137 @@ impl Session {
         options: &GpuOptions,
         told: &mut Vec<String>,
     ) -> Result<Option<Verdict>, SessionError> {
-        let emulated = device.facts().chip == Chip::Host;
-        let rule = self.policy.verify.value;
+        let (rule, emulated) = (self.policy.verify.value, device.facts().chip == Chip::Host);
         if self.verified.get() || rule == Verify::Never || (rule == Verify::Auto && emulated) {
             return Ok(None);
         }
         let digest = gpu::image_digest(device.driver().as_ref(), &self.model, options).map_err(|e| device.failed(e))?;
         let key = format!("{}; {digest}", device.title());
         let folder = self.policy.cache_dir.as_ref().map(|s| &s.value);
-        let known =
-            folder.filter(|_| rule == Verify::Auto).and_then(|f| kept::load(f, "verified", &key, |_: &f64| true).0);
-        if known.is_none() {
-            let verdict = match self.compared(device, options)? {
-                Some(verdict) => verdict,
-                None => {
-                    told.push("no check of the device: the model refuses the atoms of it".into());
-                    self.verified.set(true);
-                    return Ok(None);
+        if let (Some(folder), Verify::Auto) = (folder, rule) {
+            let (known, message) = kept::load(folder, "verified", &key, |difference: &f64| *difference >= 0.0);
+            told.extend(message);
+            if known.is_some() {
+                self.verified.set(true);
+                return Ok(None);
+            }
+        }
+        match self.compared(device, options)? {
+            Ok(verdict) if verdict.difference > verdict.allowed => return Ok(Some(verdict)),
+            Ok(verdict) => {
+                // Where nothing can be kept the next start looks again.
+                if let Some(folder) = folder {
+                    kept::store(folder, "verified", &key, &verdict.difference).ok();
                 }
-            };
-            if verdict.difference > verdict.allowed {
-                return Ok(Some(verdict));
             }
-            // Where nothing can be kept the next start checks again.
-            if let Some(folder) = folder {
-                kept::store(folder, "verified", &key, &verdict.difference).ok();
-            }
+            Err(why) => told.push(format!("{} was not compared with the CPU: {why}", device.title())),
         }
         self.verified.set(true);
         Ok(None)
     }
 
-    /// Forces of the device beside those of the CPU; none where the CPU refuses them.
-    fn compared(&self, device: &Device, options: &GpuOptions) -> Result<Option<Verdict>, SessionError> {
+    /// Results of the device beside those of the CPU, or why there are none to compare.
+    fn compared(&self, device: &Device, options: &GpuOptions) -> Result<Result<Verdict, String>, SessionError> {
+        let mut why = String::new();
+        for atoms in ATOMS {
+            match self.compared_on(device, options, atoms) {
+                Ok(verdict) => return Ok(verdict),
+                // The run may need less than so many atoms close together; what it lacks itself it will be told.
+                Err(SessionError::Check(error @ ComputeError::Memory(_))) => why = error.to_string(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Err(why))
+    }
+
+    fn compared_on(
+        &self,
+        device: &Device,
+        options: &GpuOptions,
+        atoms: usize,
+    ) -> Result<Result<Verdict, String>, SessionError> {
         let model = &self.model;
-        let double = model.descriptor.options.sequential_update || !options.precision.is_single(model);
-        let on_cpu = |precision, types: &[i32], x: &[[f64; 3]], p: &FrameParameters| {
+        let ((types, x), p) = (cluster(model, atoms), parameters(model, atoms));
+        let on_cpu = |precision| {
             let threads = self.policy.threads.value;
             let options = CpuOptions { precision, threads, store: options.store, ..CpuOptions::default() };
-            let mut calculator = create_cpu(model.clone(), types, &options)?;
-            Ok::<_, SessionError>(forces(&mut calculator, x, p))
+            let mut calculator = create_cpu(model.clone(), &types, &options)?;
+            Ok::<_, SessionError>(step(&mut calculator, &x, &p))
         };
-        for atoms in ATOMS {
-            let ((types, x), p) = (cluster(model, atoms), parameters(model, atoms));
-            let Ok(expected) = on_cpu(PrecisionChoice::F64, &types, &x, &p)? else { continue };
-            let largest = expected.forces.iter().flatten().fold(0.0f64, |m, f| m.max(f.abs()));
-            let number = if double { 8 } else { 4 };
-            let rounded = options.store.of(number) != Store::Exact;
-            let allowed = match options.products {
-                _ if rounded => COARSE * largest,
-                _ if double => DOUBLE * largest,
-                Products::Tf32 => COARSE * largest,
-                _ => {
-                    let single = on_cpu(PrecisionChoice::F32, &types, &x, &p)?;
-                    let error = single.map_or(0.0, |single| differ(&expected, &single));
-                    SINGLE * error.max(LEAST / SINGLE * largest)
-                }
-            };
-            // What leaves the device is not what is looked at.
-            let options = GpuOptions { tiers: options.tiers[..1].to_vec(), profile: None, ..options.clone() };
-            let mut calculator = self.gpu_calculator(device, &types, &options)?;
-            let difference = match forces(&mut calculator, &x, &p) {
-                Ok(got) => differ(&expected, &got),
-                // Wrong sums may well be no numbers.
-                Err(ComputeError::NotFinite { .. }) => f64::INFINITY,
-                Err(error) => return Err(error.into()),
-            };
-            return Ok(Some(Verdict { atoms, difference, allowed }));
+        let expected = match on_cpu(PrecisionChoice::F64)? {
+            Ok(expected) => expected,
+            Err(error) => return Ok(Err(format!("the CPU refuses the atoms: {error}"))),
+        };
+        let largest = expected.forces.iter().flatten().fold(0.0f64, |m, f| m.max(f.abs()));
+        if largest < NO_FORCE {
+            return Ok(Err(format!("{atoms} atoms close together have no forces in this model")));
         }
-        Ok(None)
+        let double = model.descriptor.options.sequential_update || !options.precision.is_single(model);
+        let rounded = options.store.of(if double { 8 } else { 4 }) != Store::Exact;
+        let allowed = match options.products {
+            _ if rounded => COARSE * largest,
+            _ if double => DOUBLE * largest,
+            Products::Tf32 => COARSE * largest,
+            Products::Plain | Products::Tf32x3 | Products::Mfma => {
+                let error = on_cpu(PrecisionChoice::F32)?.map_or(0.0, |single| differ(&expected, &single));
+                (SINGLE * error).max(LEAST * largest)
+            }
+        };
+        // Which states leave the device is not what is looked at.
+        let (tiers, checkpoint, inside) = (options.tiers[..1].to_vec(), Checkpoint::Auto, Inside::Auto);
+        let options = GpuOptions { tiers, checkpoint, inside, profile: None, ..options.clone() };
+        let mut calculator = self.gpu_calculator(device, &types, &options)?;
+        let mut difference = 0.0f64;
+        for _ in 0..STEPS {
+            difference = difference.max(match step(&mut calculator, &x, &p) {
+                Ok(got) => differ(&expected, &got),
+                // Wrong sums may well be no numbers, or none that a form of storage holds.
+                Err(ComputeError::NotFinite { .. } | ComputeError::Stored { .. }) => f64::INFINITY,
+                Err(error) => return Err(error.into()),
+            });
+        }
+        Ok(Ok(Verdict { atoms, difference, allowed }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_engine::model::new_model;
+    use weir_engine::model::{new_model, ChargeSpin, Dense, Linear};
+    use weir_engine::reference::ResolvedParameters;
+
+    #[test]
+    fn whatever_a_model_wants_beside_positions_is_given() {
+        let mut model = new_model("tiny", 1).unwrap();
+        let (dn, options) = (model.descriptor.options.n_dim, &mut model.descriptor.options);
+        options.default_chg_spin = None;
+        assert!(ResolvedParameters::new(&model, 6, &parameters(&model, 6)).is_ok());
+        model.fitting.numb_fparam = 2;
+        (model.fitting.fparam_avg, model.fitting.fparam_inv_std) = (vec![0.0; 2], vec![1.0; 2]);
+        model.fitting.numb_aparam = 3;
+        (model.fitting.aparam_avg, model.fitting.aparam_inv_std) = (vec![0.0; 3], vec![1.0; 3]);
+        let table = |inputs| Dense {
+            linear: Linear { inputs, outputs: dn, weight: vec![0.0; inputs * dn], bias: None },
+            ..model.fitting.layers[0].clone()
+        };
+        let mix = Linear { inputs: 2 * dn, outputs: dn, weight: vec![0.0; 2 * dn * dn], bias: None };
+        let embedding = ChargeSpin { charge: table(200), spin: table(100), mix };
+        model.descriptor.charge_spin = Some(embedding);
+        let given = parameters(&model, 6);
+        assert!(given.charge_spin.is_some() && ResolvedParameters::new(&model, 6, &given).is_ok(), "{given:?}");
+        assert!(ResolvedParameters::new(&model, 6, &FrameParameters::default()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_number_differs() {
+        let a = Results { energy: -1e4, forces: vec![[1.0, 0.0, 0.0]; 2], ..Results::default() };
+        assert_eq!(differ(&a, &Results { energy: -1e4 + 1e-9, ..a.clone() }), 0.0, "a last bit of the energy");
+        assert!((differ(&a, &Results { energy: -1e4 + 0.2, ..a.clone() }) - 0.1).abs() < 1e-6);
+        let forces = |f| Results { forces: vec![[f, 0.0, 0.0]; 2], ..a.clone() };
+        assert_eq!((differ(&a, &forces(f64::NAN)), differ(&a, &forces(1.5))), (f64::INFINITY, 0.5));
+        let virial = Results { virial: [[0.0, f64::INFINITY, 0.0]; 3], ..a.clone() };
+        assert_eq!(differ(&a, &virial), f64::INFINITY);
+    }
 
     #[test]
     fn atoms_of_the_check_keep_apart_and_some_centres_have_two_blocks() {
