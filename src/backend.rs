@@ -35,9 +35,7 @@ impl Deref for Engine {
 
 fn usage(error: SessionError) -> anyhow::Error {
     match error {
-        SessionError::Backend { .. } | SessionError::Plain(_) | SessionError::Precision { .. } => {
-            Usage(error.to_string()).into()
-        }
+        SessionError::Plain(_) | SessionError::Precision { .. } => Usage(error.to_string()).into(),
         other => other.into(),
     }
 }

@@ -5,25 +5,21 @@ mod curve;
 mod html;
 mod kernels;
 pub mod measure;
+pub mod placements;
 mod rates;
 
 use crate::backend::{Engine, Given};
 use crate::cli::ProfileArgs;
-use crate::hardware::{link_text, machine_json};
+use crate::hardware::machine_json;
 use crate::log::Log;
 use crate::problem::{print, Usage};
 use crate::report::{self, bytes};
-use crate::settings::{flags, set, Sources};
+use crate::settings::{flags, Sources};
 use crate::structures::Reader;
 use anyhow::{Context, Result};
-use bench::Slow;
 use measure::{Case, Measured, Row, Way, Wish};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use weir_allocators::faults::Faults;
-use weir_allocators::policy::Layer;
-use weir_backends::cpu::{measured_links, open_tiers};
-use weir_backends::gpu;
 
 /// Titles of the table.
 pub const HEAD: [&str; 10] =
@@ -96,35 +92,16 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
             .open(path)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let (mut placements, mut links) = (Vec::new(), String::new());
+    let (mut lines, mut links) = (Vec::new(), String::new());
     for name in &args.placements {
-        let mut layer = Layer::default();
-        set(&mut layer, "placement", "--placements", name)?;
-        // The lines set their own; this one only keeps hbm from taking all of a shared memory. On a GPU links are measured through it.
-        let hbm = if engine.device().is_some() { "50%" } else { "1MiB" };
-        set(&mut layer, "hbm_budget", "--budgets", hbm)?;
-        let settings = sources.settle(&[layer, flags(&args.compute, None)?], &Layer::default())?;
-        if let Some(device) = engine.device() {
-            let opened = gpu::open_tiers(&settings.policy, &settings.topology, device.driver())?;
-            opened.remarks.iter().for_each(|r| log.warn(r));
-            let tiers: Vec<gpu::GpuTier> = opened.tiers.into_iter().skip(1).collect();
-            tiers.iter().for_each(|t| links += &format!("{t}\n"));
-            placements.push((name.clone(), Slow { gpu: tiers, ..Slow::default() }));
-            continue;
-        }
-        let slow = settings.policy.tiers.len() > 1;
-        if slow {
-            let (table, remarks) = measured_links(&settings.policy, &settings.topology, true)?;
-            remarks.iter().for_each(|r| log.warn(r));
-            links += &link_text(&table);
-        }
-        let opened = open_tiers(&settings.policy, &settings.topology, &Faults::none())?;
-        let tiers = opened.tiers.into_iter().skip(1).collect();
-        placements.push((name.clone(), Slow { cpu: tiers, ..Slow::default() }));
+        let (slow, text) =
+            placements::open(engine, sources, &flags(&args.compute, None)?, ["--placements", name], log)?;
+        links += &text;
+        lines.push((name.clone(), slow));
     }
     let calls = args.calls.max(1);
     let case = Case { engine, structure: &structure, types: &types, parameters: &parameters, ways: &ways, calls };
-    let measured = case.measure(&placements, &wishes, log)?;
+    let measured = case.measure(&lines, &wishes, log)?;
     let name = |p: &Path| p.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
     let title = format!("{} on {}, {} atoms", name(&engine.path), name(&args.structure), types.len());
     let kernels = match args.kernels {

@@ -92,16 +92,18 @@ pub fn settings(policy: &Policy) -> Value {
     Value::Object(policy.explain().into_iter().map(line).collect::<Map<_, _>>())
 }
 
+/// A tier of a GPU with its link.
+pub fn tier_json(tier: &GpuTier) -> Value {
+    let s = &tier.spec;
+    json!({
+        "tier": s.name, "bytes": s.capacity, "out_bytes_per_s": s.out_rate, "in_bytes_per_s": s.in_rate,
+        "both_factor": s.both, "latency_s": s.latency, "overlap": s.overlap,
+    })
+}
+
 /// The tiers of a GPU with the links that were just measured.
 pub fn tiers(log: &Log, tiers: &[GpuTier]) {
-    let spec = |t: &GpuTier| {
-        let s = &t.spec;
-        json!({
-            "tier": s.name, "bytes": s.capacity, "out_bytes_per_s": s.out_rate, "in_bytes_per_s": s.in_rate,
-            "both_factor": s.both, "latency_s": s.latency, "overlap": s.overlap,
-        })
-    };
-    let fields = json!({ "tiers": tiers.iter().map(spec).collect::<Vec<_>>() });
+    let fields = json!({ "tiers": tiers.iter().map(tier_json).collect::<Vec<_>>() });
     let text = tiers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     log.event(Level::Info, "tiers", fields, &format!("  tiers       {text}"));
 }

@@ -4,7 +4,7 @@ use crate::cli::ComputeArgs;
 use crate::problem::Usage;
 use weir_allocators::policy::{nearest, read_process, resolve_here, Found, Layer, Policy, PolicyError, Setting};
 use weir_allocators::topology::Topology;
-use weir_backends::session::{check_backend, settle, Device};
+use weir_backends::session::{settle, Device};
 
 /// The settings of a run and the machine they were resolved for.
 #[derive(Clone, Debug)]
@@ -85,18 +85,8 @@ impl Sources {
         self.0.environment.log.as_ref().or(self.0.file.log.as_ref())
     }
 
-    /// Flags, environment, `config` (of `weir md`), file; the first that has a value wins. For commands that compute on the CPU only: no
+    /// Flags, environment, `config` (of `weir md`), file; the first that has a value wins. For commands that compute nothing, whatever the backend: no
     /// device is looked for.
-    ///
-    /// # Errors
-    /// Settings that contradict each other or the machine; a GPU backend that was asked for by name.
-    pub fn resolve(&self, flags: &[Layer], config: &Layer) -> Result<Settings, Usage> {
-        let settings = self.look(flags, config)?;
-        check_backend(&settings.policy, "this command").map_err(|e| Usage(e.to_string()))?;
-        Ok(settings)
-    }
-
-    /// The same for commands that compute nothing, whatever the backend.
     ///
     /// # Errors
     /// Settings that contradict each other or the machine.
@@ -108,7 +98,7 @@ impl Sources {
     /// The same for commands that compute on whatever the settings ask for. Opens the device.
     ///
     /// # Errors
-    /// As [`Sources::resolve`]; a device that is absent or cannot be used.
+    /// As [`Sources::look`]; a device that is absent or cannot be used.
     pub fn settle(&self, flags: &[Layer], config: &Layer) -> Result<Settings, Usage> {
         let settled = settle(&self.layers(flags, config), false);
         let (policy, topology, device) = settled.map_err(|e| Usage(e.to_string()))?;

@@ -308,8 +308,6 @@ fn what_gpus_do_not_have_is_refused_with_the_alternative() {
     let sequential = parity("sequential");
     let single = ["eval", &sequential, "water.extxyz", "--precision", "f32", "-q", "--json", "-"];
     fails(weir(folder.path(), &single), 1, &["sequential_update", "--precision f64"]);
-    // Commands that compute on the CPU alone say so.
-    fails(weir(folder.path(), &["report"]), 2, &["WEIR_BACKEND", "cpu", "emulated"]);
     // What computes nothing does not ask for a device.
     good(weir(folder.path(), &["model", "info", &tiny]));
 }
@@ -411,6 +409,31 @@ fn a_device_that_computes_wrong_is_found_out_before_its_first_step() {
         files.filter(|name| name.starts_with("verified-")).count()
     };
     assert_eq!([&coarse, &wrong].map(|c| shown(&c.with_extension("kept"))), [1, 0]);
+}
+
+#[test]
+fn a_report_tells_what_the_device_is_and_how_near_it_comes_to_deepmd_kit() {
+    let folder = folder();
+    let done = good(weir(folder.path(), &["report", "--threads", "2"]));
+    let text = fs::read_to_string(folder.path().join("weir-report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((report["backend"].as_str(), report["chip"].as_str()), (Some("emulated"), Some("host")));
+    let tiers = report["links"]["tiers"].as_array().unwrap();
+    assert!(!tiers.is_empty() && tiers.iter().all(|t| t["out_bytes_per_s"].as_f64().unwrap() > 1e6), "{tiers:?}");
+    let checks = report["parity"].as_array().unwrap();
+    assert_eq!(checks.len(), 2);
+    for check in checks {
+        let differences = check["differences"].as_array().unwrap();
+        let error = |k: usize| differences[k]["force_error_eV_A"].as_f64().unwrap();
+        let names: Vec<&str> = differences.iter().map(|d| d["computed_in"].as_str().unwrap()).collect();
+        assert_eq!(names, ["f64", "f32", "tf32x3"]);
+        assert!(error(0) < 1e-9 && error(1) > 1e-9 && error(1) < 1e-4 && error(2) < 3.0 * error(1), "{check}");
+        assert!(error(2) != error(1), "other products, other bits: {check}");
+    }
+    // Steps of proteins would take hours there, and that is told.
+    assert_eq!(report["left_out"].as_array().unwrap().len(), 5, "{}", report["left_out"]);
+    let home = folder.path().display().to_string();
+    assert!(!text.contains(&home) && told(&done).contains("left out: 2PTC"), "{text}");
 }
 
 #[test]

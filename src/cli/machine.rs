@@ -93,7 +93,8 @@ Examples:
   weir report
   weir report --out gh200.json
 
-Hardware, link table, parity with DeePMD-kit, steps of four proteins (DPA-3.1-3M shape, random weights), the spill curve. Nothing in the file
+Hardware, link table, parity with DeePMD-kit, steps of four proteins (DPA-3.1-3M shape, random weights), the spill curve: on the GPU that WEIR_BACKEND
+asks for or finds, else on the CPU. Nothing in the file
 names a user, a host or a folder; nothing is sent anywhere.")]
 pub struct ReportArgs {
     /// File to write.

@@ -10,16 +10,6 @@ use weir_engine::backend::ComputeError;
 /// Why settings and model do not make a calculator.
 #[derive(Debug, Error)]
 pub enum SessionError {
-    /// A backend that the caller cannot use.
-    #[error("{origin}: {caller} computes on the CPU in this version, not with the backend {backend}; set it to cpu")]
-    Backend {
-        /// Who asked for it.
-        origin: String,
-        /// Its name.
-        backend: String,
-        /// Who cannot.
-        caller: &'static str,
-    },
     /// The emulated device was left out of this program.
     #[error(
         "{0}: this program was built without the emulated device; build one with it: cargo build --release --features emulated"

@@ -13,23 +13,11 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::Instant;
 use weir_allocators::faults::Faults;
-use weir_allocators::policy::{Backend, CheckpointRule, Inside, Policy, Store};
+use weir_allocators::policy::{CheckpointRule, Inside, Policy, Store};
 use weir_allocators::topology::Topology;
 use weir_engine::backend::Calculator;
 use weir_engine::model::Model;
 use weir_kernels::Products;
-
-/// Refuses backends that `caller` (`weir profile`) cannot use.
-///
-/// # Errors
-/// [`SessionError::Backend`].
-pub fn check_backend(policy: &Policy, caller: &'static str) -> Result<(), SessionError> {
-    let backend = &policy.backend;
-    match backend.value {
-        Backend::Auto | Backend::Cpu => Ok(()),
-        _ => Err(SessionError::Backend { origin: backend.origin.clone(), backend: backend.value.to_string(), caller }),
-    }
-}
 
 /// A model and how to compute with it.
 pub struct Session {
