@@ -157,6 +157,7 @@ fn finish(
     if outcome == Outcome::Finished {
         write_frame(simulation, &files.last)?;
     }
+    report::remarks(log, simulation.calculator());
     let peak = simulation.calculator().peak_bytes();
     let drift = series.drift().map(|d| d / system.len() as f64);
     let temperature = series.temperature();

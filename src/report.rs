@@ -108,6 +108,11 @@ pub fn tiers(log: &Log, tiers: &[GpuTier]) {
     log.event(Level::Info, "tiers", fields, &format!("  tiers       {text}"));
 }
 
+/// What came up in steps.
+pub fn remarks(log: &Log, calculator: &dyn Calculator) {
+    calculator.came_up().iter().for_each(|r| log.warn(r));
+}
+
 /// What the planner chose, in one line.
 pub fn plan(log: &Log, calculator: &dyn Calculator, measured: bool) {
     if let Some(plan) = calculator.plan() {

@@ -279,8 +279,23 @@ fn recorded_work_runs_when_it_is_replayed_and_not_before() {
         }
         stub.fail(stub.name("cuStreamEndCapture", "hipStreamEndCapture"), 901);
         driver.begin_capture().unwrap();
+        stub.record();
         assert!(driver.end_capture().is_err());
+        // HIP leaves streams recording then: they give way to others.
+        let made = stub.record().matches("StreamCreate").count();
+        assert_eq!(made, if matches!(vendor, Vendor::Cuda) { 0 } else { Stream::ALL.len() });
+        driver.fill(Stream::Compute, a, 9, 64).unwrap();
+        driver.synchronise(Stream::Compute).unwrap();
+        assert_eq!(bytes(a), vec![9; 8]);
     }
+}
+
+#[test]
+fn versions_that_cannot_record_parting_streams_say_so() {
+    let stub = Stub::new(Vendor::Hip, &[]);
+    stub.set("version", 60_042_134);
+    let told = stub.open(0).unwrap().begin_capture().unwrap_err().to_string();
+    assert!(told.contains("hip 6.0") && told.contains("6.1"), "{told}");
 }
 
 /// Adds one to a number.

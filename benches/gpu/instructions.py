@@ -78,7 +78,7 @@ def weights(code, statement):
                 steps[head] = n / (4 * statement.thread_rows) if n >= 4 * statement.thread_rows else 0
         total = sum(steps.values())
         inner = {h for h, n in steps.items() if n}
-        # The first chain of a matrix product stands before the loop over the others.
+        # Chains of a matrix product that stand outside the loop over the others.
         straight = 8 * multiplies([i for i in code if i.loop not in inner or not i.inner]) / (PASSES_OF_TF32 * statement.tiles() * statement.below()) if statement.tensor else 0
         # The loop over chains of sixteen: the inner loop itself, or the nearest one around it.
         around = [h for h in {i.loop for i in code} - {None} - set(loops) if inner and h <= min(inner)]
@@ -116,10 +116,14 @@ PASSES_OF_TF32 = 3
 
 @functools.cache
 def of_tiles():
-    """Lines of tensor.h that run for each tile of rows: cutting its numbers and multiplying, and the loops over tiles."""
+    """Lines of tensor.h that run for each tile of rows: cutting its numbers and multiplying, and the loops over tiles (sums begin, a chain, sums are
+    handed on)."""
     cutting, ends = line_of("tensor.h", "s \\+= a b of a tile"), line_of("tensor.h", "As `product_rows`")
-    chain = line_of("tensor.h", "t < BELOW", ends)
-    return (cutting, ends), (chain, line_of("tensor.h", "chain\\(0", chain)), (line_of("tensor.h", "t < BELOW", chain), 10**6)
+    begin = line_of("tensor.h", "t < BELOW", ends)
+    chains = line_of("tensor.h", "Chains of K_BLOCK", begin)
+    chain = line_of("tensor.h", "t < BELOW", chains)
+    end = line_of("tensor.h", "u32 c = cb", chain)
+    return (cutting, ends), (begin, chains), (chain, end), (line_of("tensor.h", "t < BELOW", end), 10**6)
 
 
 def multiplied(i):

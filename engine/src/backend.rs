@@ -199,6 +199,11 @@ pub trait Calculator: Send {
         None
     }
 
+    /// What came up in steps and is worth telling the user once, beside what was told when the calculator was made.
+    fn came_up(&self) -> &[String] {
+        &[]
+    }
+
     /// The memory of the device now; none where there is no device, or it does not tell.
     fn device_memory(&self) -> Option<DeviceMemory> {
         None

@@ -290,6 +290,8 @@ impl Potential {
         let parameters = self.own(parameters)?;
         if let Some(c) = &mut self.current {
             compute(c.calculator.as_mut(), &self.positions, &parameters, &mut self.results)?;
+            let came_up = c.calculator.came_up().to_vec();
+            self.tell(came_up);
         }
         self.scatter(request);
         Ok(&self.results)

@@ -223,7 +223,7 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
         LOCAL(real) a = places + place;
         take_rows(ahead, R_ANGLE, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
                   vector, distance, angle_weight);
-        product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, TILES_OF(R_ANGLE)>(
+        product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, TILES_OF(R_ANGLE), true>(
               rows_of(q), AP, part == ONLY_ANGLES ? EP : 0, EP, part == ONLY_SLOPES ? EP : wa, weight, WA, FactorsOf<R_ANGLE>{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
                 plus(x, own, (k % R_SUMS + e) * WAS + c);

@@ -196,8 +196,40 @@ static void barrier_() {
   if (state.failed) throw Fault{};
 }
 
+// What a TF32 unit makes of a sum and four products: all are cut, not rounded, to the place 24 bits below the largest of them, and the sum of those is
+// cut to single precision. So do GA100's by those who took them apart (arXiv 2511.10909, 2512.07004; units since keep one bit more): small terms onto
+// a large sum are lost towards zero, which no rounding averages out.
+static float cut_sum(float s, const double *products) {
+  double x[5] = {double(s), products[0], products[1], products[2], products[3]};
+  u64 bits[5];
+  memcpy(bits, x, sizeof bits);
+  u32 largest = 0;
+  for (u64 b : bits) largest = (b >> 52 & 0x7ff) > largest ? u32(b >> 52 & 0x7ff) : largest;
+  double sum = 0.0;
+  // No numbers, and those below single precision's, are added as they are.
+  if (largest == 0x7ff || largest < 0x3ff - 100) {
+    for (double v : x) sum += v;
+    return float(sum);
+  }
+  for (u64 b : bits) {
+    u32 below = largest - u32(b >> 52 & 0x7ff);
+    double v = 0.0;
+    if (below <= 24) {
+      b &= ~u64(0) << (28 + below);
+      memcpy(&v, &b, sizeof v);
+    }
+    sum += v;
+  }
+  // Exact so far.
+  u64 whole;
+  memcpy(&whole, &sum, sizeof whole);
+  whole &= ~u64(0) << 29;
+  memcpy(&sum, &whole, sizeof sum);
+  return float(sum);
+}
+
 // A wave's matrix unit: s += a b, tiles spread over the lanes as the vendors' manuals say (16 x 8 x 8 in TF32 by 32 lanes; 16 x 16 x 4 in f32
-// by 64). Sums of a real unit may be rounded otherwise in their last bit.
+// by 64).
 template <bool F32, bool LOOSE> static void matrix_multiply(float *s, const float *a, const float *b) {
   const u32 lanes = F32 ? 64 : 32;
   u32 t = state.thread, first = t - t % lanes, lane = t % lanes;
@@ -216,7 +248,7 @@ template <bool F32, bool LOOSE> static void matrix_multiply(float *s, const floa
       for (u32 k = 0; k < 4; k++) s[i] = __builtin_fmaf(all[16 * k + row].a[0], all[16 * k + column].b[0], s[i]);
     } else {
       u32 row = lane / 4 + (i / 2) * 8, column = (lane % 4) * 2 + i % 2;
-      double sum = s[i];
+      double products[8];
       for (u32 k = 0; k < 8; k++) {
         float x = all[4 * (row % 8) + k % 4].a[row / 8 + 2 * (k / 4)], y = all[4 * column + k % 4].b[k / 4];
         u32 bits[2];
@@ -227,9 +259,9 @@ template <bool F32, bool LOOSE> static void matrix_multiply(float *s, const floa
           memcpy(&x, &bits[0], 4);
         }
         if (x == x && y == y && ((bits[0] | bits[1]) & 0x1fff)) fault("a factor that is not in TF32", i, 4);
-        sum += double(x) * double(y);
+        products[k] = double(x) * double(y);
       }
-      s[i] = float(sum);
+      s[i] = cut_sum(cut_sum(s[i], products), products + 4);
     }
   }
 #if !defined(WEIR_UNCHECKED)

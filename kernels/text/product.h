@@ -139,7 +139,7 @@ UNROLL
 template <int TR, int LC = LANES_C, int TALL = 2, class A, class W, class Done>
 DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
 #if PRODUCTS != PLAIN
-  tensor_product<TR, TALL, false>(rows, inputs, c0, c1, w, w_stride, a, done);
+  tensor_product<TR, TALL, false, false>(rows, inputs, c0, c1, w, w_stride, a, done);
 #else
   product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
@@ -149,7 +149,7 @@ DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, con
 template <int TR, int LC = LANES_C, class A, class W, class Done>
 DEVICE void product_of_few(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
 #if PRODUCTS != PLAIN
-  tensor_product<1, 2, true>(rows, inputs, c0, c1, w, w_stride, a, done);
+  tensor_product<1, 2, true, false>(rows, inputs, c0, c1, w, w_stride, a, done);
 #else
   product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
@@ -170,10 +170,10 @@ template <class F, class G> struct Parted {
 
 // Columns of two uses, border - c0 and c1 - border of them, either of which may be none: `done` is told of those before the border, `rest` of
 // the others. Matrix units make all of them in one go; plain products, whose threads have other columns, one after the other.
-template <int TR, int TR_REST, int LC_REST, int TALL, class A, class W, class Done, class Rest>
+template <int TR, int TR_REST, int LC_REST, int TALL, bool ROWS_ANEW = false, class A, class W, class Done, class Rest>
 DEVICE void product_of_two(u32 rows, u32 inputs, u32 c0, u32 border, u32 c1, W w, u32 w_stride, const A &a, Done done, Rest rest) {
 #if PRODUCTS != PLAIN
-  tensor_product<TR, TALL, false>(rows, inputs, c0, c1, w, w_stride, a, Parted<Done, Rest>{border, done, rest});
+  tensor_product<TR, TALL, false, ROWS_ANEW>(rows, inputs, c0, c1, w, w_stride, a, Parted<Done, Rest>{border, done, rest});
 #else
   product_rows<TR, LANES_C>(rows, inputs, c0, border, w, w_stride, a, done);
   product_rows<TR_REST, LC_REST>(rows, inputs, border, c1, w, w_stride, a, rest);

@@ -100,9 +100,6 @@ UNROLL
 // a product of four tiles of angles: with the one that three units of their 96 columns have left without.)
 DEVICE u32 turn_of_waves() { return block() + block() / 128; }
 
-template <bool value> struct Constant {
-  enum { VALUE = value };
-};
 // As `product_rows` (product.h): C[r][c] for r < rows, c0 <= c < c1. Which lane has an element depends on its row, its column and
 // the block alone where products have the same TR and TALL, and nothing else on its neighbours in a tile. Widths are multiples of 16; rows
 // that are not there repeat the last one or are anything (`WHOLE`, product.h).
@@ -110,11 +107,14 @@ template <bool value> struct Constant {
 // A wave keeps the sums of tiles that stand beside each other, and of TALL below each other, in registers. Which depth of a chain and which
 // column a lane's place stands for is free as long as both factors agree: a lane has four depths in a row of the left factor, and the tiles'
 // columns interlace, so that it reads the weights of all tiles by one access and hands on sums that stand together.
-template <int TR, int TALL, bool FEW, class A, class W, class Done>
+template <int TR, int TALL, bool FEW, bool ROWS_ANEW, class A, class W, class Done>
 DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
   // 32 columns; 16 where rows are few, so that there is work for all waves. More tiles of rows where registers allow it.
   const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = TR == 1 || PRODUCTS == MFMA ? 1 : TALL;
   const u32 N = M_RUN * TILES, STEPS = 4 / M_B;
+  // TF32 units cut what they add to a sum, towards zero: a sum that went on through them would shrink by a share of its last bit with every step, all
+  // of them by the same share, which shows in virials. So a step begins anew, its small terms first, and is added by an addition that rounds.
+  const bool ANEW = PRODUCTS == TF32X3;
   u32 columns = (c1 - c0 + WIDE - 1) / WIDE, units = (rows + BELOW * M_ROWS - 1) / (BELOW * M_ROWS) * columns;
   for (u32 unit = (thread_anew() / M_LANES + turn_of_waves() + (TALL == 2)) % M_WAVES; unit < units; unit += M_WAVES) {
     u32 lane = thread_anew() % M_LANES;
@@ -125,12 +125,19 @@ DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stri
     u32 place = column / 8 * 64 + (FEW ? column / 2 % 4 * 16 : column / 2 % 2 * 32 + column / 4 % 2 * 16) + depths(lane) * 4;
 #endif
     float sum[BELOW][TILES][4];
+UNROLL
+    for (u32 t = 0; t < BELOW; t++)
+UNROLL
+      for (u32 j = 0; j < TILES; j++)
+UNROLL
+        for (int i = 0; i < 4; i++) sum[t][j][i] = 0.0f;
     // Chains of K_BLOCK products, as in plain products: weights first, then a tile of rows after the other.
-    auto chain = LAMBDA(u32 kb, auto starts) {
-      const bool STARTS = decltype(starts)::VALUE;
+UNROLL_NOT
+    for (u32 kb = 0; kb < inputs; kb += K_BLOCK) {
       // Of 32 depths a lane has eight that stand together, four in each chain: rows of shared memory lie four numbers apart from a multiple of
       // 32, so eight lanes that read together find eight times four banks.
-      u32 pair = kb / 32 * 32, k = pair + 32 <= inputs ? pair + kb % 32 / 4 + depths(lane) * 8 : kb + depths(lane) * 4;
+      // Rows of the left factor wait in registers, or are found anew where that would put others into memory.
+      u32 here = ROWS_ANEW ? thread_anew() % M_LANES : lane, pair = kb / 32 * 32, k = pair + 32 <= inputs ? pair + kb % 32 / 4 + depths(here) * 8 : kb + depths(here) * 4;
       float right[STEPS][TILES * M_B], rest[STEPS][TILES * M_B];
 UNROLL
       for (u32 s = 0; s < STEPS; s++) {
@@ -152,7 +159,7 @@ UNROLL
         float x[M_LEFT][4], part[TILES][4];
 UNROLL
         for (u32 i = 0; i < M_LEFT; i++) {
-          u32 r = r0 + t * M_ROWS + left_row(lane, i);
+          u32 r = r0 + t * M_ROWS + left_row(here, i);
           load<4>(x[i], a.at, (A::WHOLE || r < rows - 1 ? r : rows - 1) * a.stride + k);
         }
 UNROLL
@@ -166,9 +173,9 @@ UNROLL
           for (u32 j = 0; j < TILES; j++) {
             const float *b = right[s] + M_B * j;
             if (PRODUCTS == TF32X3)
-              s ? multiply<true, false>(part[j], y.lo, b) : multiply<true, true>(part[j], y.lo, b);
+              multiply<true, true>(part[j], y.lo, b);
             else
-              s ? multiply<false, false>(part[j], y.hi, b) : multiply<false, true>(part[j], y.hi, b);
+              s && !ANEW ? multiply<false, false>(part[j], y.hi, b) : multiply<false, true>(part[j], y.hi, b);
           }
           if (PRODUCTS == TF32X3) {
 UNROLL
@@ -176,16 +183,14 @@ UNROLL
 UNROLL
             for (u32 j = 0; j < TILES; j++) multiply<false, false>(part[j], y.hi, right[s] + M_B * j);
           }
+          if (!ANEW && s < STEPS - 1) continue;
+UNROLL
+          for (u32 j = 0; j < TILES; j++)
+UNROLL
+            for (int i = 0; i < 4; i++) sum[t][j][i] += part[j][i];
         }
-UNROLL
-        for (u32 j = 0; j < TILES; j++)
-UNROLL
-          for (int i = 0; i < 4; i++) sum[t][j][i] = STARTS ? part[j][i] : sum[t][j][i] + part[j][i];
       }
-    };
-    chain(0, Constant<true>());
-UNROLL_NOT
-    for (u32 kb = K_BLOCK; kb < inputs; kb += K_BLOCK) chain(kb, Constant<false>());
+    }
     u32 c = cb + sum_column(lane) * TILES;
 UNROLL
     for (u32 t = 0; t < BELOW; t++)

@@ -34,7 +34,7 @@ pub const NAMES: [Name; 24] = [
     name("cache_dir", "folder of compiled kernels and link tables", "the user's cache"),
     name("kernel_dir", "folder of precompiled kernels", "beside the binary"),
     name("graph", "on, off", "on"),
-    name("streams", "1, 2", "2"),
+    name("streams", "1, 2", "2; 1 with HIP"),
     name("blocks", "1 to 16", "4; 3 with tf32x3 and tf32"),
     name("verify", "auto, always, never", "auto"),
     name("profile", "path of a trace", "off"),

@@ -430,6 +430,10 @@ impl Calculator for GpuCalculator {
         Some(self.executor.launches)
     }
 
+    fn came_up(&self) -> &[String] {
+        &self.executor.came_up
+    }
+
     fn device_memory(&self) -> Option<DeviceMemory> {
         let (free, all) = self.driver.memory().ok()?;
         let planned = self.executor.bytes().first().map_or(0, |t| t.1);

@@ -94,7 +94,13 @@ impl Piece {
     fn read(&self) {
         let [to, from] = self.link.ends(self);
         let mut state = self.link.lock();
-        let written = self.after.and_then(|n| state.pushed[n].clone());
+        let written = self.after.map(|n| state.pushed[n].clone());
+        if let Some(None) = written {
+            // What was never written cannot be read: the streams ran otherwise than the program.
+            self.link.panicked.store(true, Ordering::Release);
+            return;
+        }
+        let written = written.flatten();
         // SAFETY: the copy out of the slot stands before this function in its stream, and the next one behind `wait`.
         let pushed = unsafe { state.into.push(Copy { from, to, bytes: self.whole() }, [written, None]) };
         state.pushed[self.number] = Some(pushed);
@@ -289,7 +295,7 @@ impl Disk {
         let state = self.link.lock();
         let outcome = state.out.drain().and(state.into.drain());
         if self.link.panicked.load(Ordering::Acquire) {
-            return Err(ComputeError::Memory("tier file: a host function of the step panicked".into()));
+            return Err(ComputeError::Memory("tier file: host functions of the step panicked, or ran in another order than the program's; set WEIR_GRAPH=off".into()));
         }
         outcome.map_err(|e| ComputeError::Memory(e.to_string()))
     }

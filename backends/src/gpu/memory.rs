@@ -248,6 +248,11 @@ impl Arenas {
         driver.record(self.tickets[ticket as usize].event, stream)
     }
 
+    /// Whether states go to a file, by functions of the host.
+    pub fn has_file(&self) -> bool {
+        self.disk.is_some()
+    }
+
     /// Starts a step; none is under way.
     pub fn begin(&self) {
         if let Some((_, disk)) = &self.disk {

@@ -156,7 +156,8 @@ impl Session {
             rates: Some(rates.unwrap_or_else(estimated)),
             threads: p.threads.value,
             graph: p.graph.value,
-            two_streams: p.streams.value == 2,
+            // A graph of two streams leaves HIP's fast way of launching graphs, and its nodes have no priorities.
+            two_streams: p.streams.value == 2 && !(p.streams.is_automatic() && device.driver().name() == "hip"),
             blocks: self.blocks(),
             profile: p.profile.as_ref().map(|_| self.zero),
             ranges: p.profile.is_some(),

@@ -142,7 +142,7 @@ F(cuMemsetD8Async, hipMemsetD8Async)(uint64_t to, unsigned char b, size_t n, voi
 F(cuLaunchHostFunc, hipLaunchHostFunc)(void *s, void (*f)(void *), void *p) { ENTER(cuLaunchHostFunc, hipLaunchHostFunc, ""); return queue((struct operation){2, (uint64_t)f, (uint64_t)p, 0}); }
 F(cuStreamCreate, hipStreamCreateWithFlags)(void **s, unsigned f) { ENTER(cuStreamCreate, hipStreamCreateWithFlags, "%u", f); *s = object(); return 0; }
 F(cuStreamCreateWithPriority, hipStreamCreateWithPriority)(void **s, unsigned f, int p) { ENTER(cuStreamCreateWithPriority, hipStreamCreateWithPriority, "%u, %d", f, p); *s = object(); return 0; }
-F(cuStreamDestroy_v2, hipStreamDestroy)(void *s) { ENTER(cuStreamDestroy_v2, hipStreamDestroy, ""); return gone(s); }
+F(cuStreamDestroy_v2, hipStreamDestroy)(void *s) { ENTER(cuStreamDestroy_v2, hipStreamDestroy, ""); capturing = 0; return gone(s); }
 F(cuStreamSynchronize, hipStreamSynchronize)(void *s) { ENTER(cuStreamSynchronize, hipStreamSynchronize, ""); return fault; }
 F(cuStreamWaitEvent, hipStreamWaitEvent)(void *s, void *e, unsigned f) { ENTER(cuStreamWaitEvent, hipStreamWaitEvent, "%u", f); return 0; }
 F(cuEventCreate, hipEventCreateWithFlags)(void **e, unsigned f) { ENTER(cuEventCreate, hipEventCreateWithFlags, "%u", f); *e = object(); return 0; }
@@ -184,6 +184,9 @@ F(cuLaunchKernel, hipModuleLaunchKernel)(const char *f, unsigned gx, unsigned gy
 
 F(cuStreamBeginCapture_v2, hipStreamBeginCapture)(void *s, int mode) { ENTER(cuStreamBeginCapture_v2, hipStreamBeginCapture, "%d", mode); capturing = 1; operations = 0; return 0; }
 F(cuStreamEndCapture, hipStreamEndCapture)(void *s, struct graph **g) {
+#ifndef HIP
+  capturing = 0; /* also where it fails; HIP's streams go on recording then */
+#endif
   ENTER(cuStreamEndCapture, hipStreamEndCapture, "");
   capturing = 0;
   *g = object();

@@ -17,8 +17,16 @@ pub(super) struct Clang {
 
 /// One text, machine code of the device alone, no headers and no libraries; no unit's number either, which is a digest of the file's path
 /// and would make every image another one.
-pub(super) const FLAGS: [&str; 6] =
-    ["-xhip", "--cuda-device-only", "--no-gpu-bundle-output", "-nogpuinc", "-nogpulib", "-fuse-cuid=none"];
+pub(super) const FLAGS: [&str; 7] = [
+    "-xhip",
+    "--cuda-device-only",
+    "--no-gpu-bundle-output",
+    "-nogpuinc",
+    "-nogpulib",
+    "-fuse-cuid=none",
+    // Clang 21's own choice is 6, which ROCm loads from 6.3 on.
+    "-mcode-object-version=5",
+];
 
 /// Newer ones first: they know more chips.
 fn names() -> Vec<String> {

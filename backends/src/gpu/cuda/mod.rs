@@ -20,6 +20,7 @@ static CUDA: Vendor = Vendor {
     version: |v| (u32::try_from(v / 1000).unwrap_or(0), u32::try_from(v % 1000 / 10).unwrap_or(0)),
     // NVRTC 12 is the oldest that knows sm_90a; its code needs a driver of the same major version.
     oldest: ((12, 0), "install NVIDIA driver 525 or newer"),
+    records_from: None,
     attributes: Attributes {
         wave: Attribute::CU_DEVICE_ATTRIBUTE_WARP_SIZE as c_int,
         units: Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as c_int,

@@ -118,6 +118,8 @@ pub struct Executor {
     pub replays: u64,
     /// What did not go as it should while kernels were looked for.
     pub remarks: Vec<String>,
+    /// The same of steps.
+    pub came_up: Vec<String>,
     /// Keeps the kernels loaded.
     _image: Loaded,
 }
@@ -189,6 +191,7 @@ impl Executor {
             recordings: 0,
             replays: 0,
             remarks,
+            came_up: Vec::new(),
             _image: image,
             model,
             placed_other: 0,

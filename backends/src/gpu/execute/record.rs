@@ -1,6 +1,6 @@
 //! A step recorded once and run again and again: a graph of the driver.
 
-use super::super::driver::{Driver, DriverError, Graph};
+use super::super::driver::{Driver, DriverError, Graph, Stream};
 use super::{Ends, Executor};
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Executor {
     /// piece. The first is never recorded: drivers prepare kernels when they are launched for the first time.
     pub(super) fn queue_or_replay(&mut self, key: Key) -> Result<(), DriverError> {
         // Events of a recording tell no times.
-        if !self.options.graph || self.options.kernels || self.trace.is_some() {
+        if !self.options.graph || self.options.kernels || self.trace.is_some() || self.keeps_from_recording() {
             return self.queue(key, false);
         }
         if self.recorded.as_ref().is_none_or(|r| r.key != key) {
@@ -42,15 +42,22 @@ impl Executor {
             if self.ran != Some(key) {
                 return self.queue(key, false);
             }
-            let driver = self.launcher.driver.clone();
-            driver.begin_capture()?;
-            let queued = self.queue(key, false);
-            let graph = driver.end_capture();
-            let launches = self.launcher.launches;
-            // Made first, so that a graph is dropped after an error too.
-            let recorded = graph.map(|graph| Recorded { driver, graph, key, launches });
-            queued?;
-            self.recorded = Some(recorded?);
+            match self.record(key) {
+                Ok(recorded) => self.recorded = Some(recorded),
+                Err(error) => {
+                    // What cannot be recorded can be queued, as the step before was; what fails there too is told by that.
+                    self.options.graph = false;
+                    self.came_up.push(format!(
+                        "steps are queued piece by piece from here on, which is slower: the driver has not recorded one ({error})"
+                    ));
+                    for stream in Stream::ALL {
+                        self.launcher.driver.synchronise(stream)?;
+                    }
+                    self.launcher.launches = 0;
+                    self.arenas.begin();
+                    return self.queue(key, false);
+                }
+            }
             self.recordings += 1;
         }
         let recorded = self.recorded.as_ref().expect("made above");
@@ -58,5 +65,23 @@ impl Executor {
         recorded.driver.replay(recorded.graph)?;
         self.replays += 1;
         Ok(())
+    }
+
+    fn record(&mut self, key: Key) -> Result<Recorded, DriverError> {
+        let driver = self.launcher.driver.clone();
+        driver.begin_capture()?;
+        let queued = self.queue(key, false);
+        let graph = driver.end_capture();
+        let launches = self.launcher.launches;
+        // Made first, so that a graph is dropped after an error too.
+        let recorded = graph.map(|graph| Recorded { driver, graph, key, launches });
+        queued?;
+        recorded
+    }
+
+    /// Whether what goes to a file must not be recorded: in HIP's graphs a node of one stream does not wait for a function of the host in another
+    /// one, only for its place in the queue, so that a file would be read before it is written (ROCm/clr, `GraphHostNode`).
+    fn keeps_from_recording(&self) -> bool {
+        self.arenas.has_file() && self.launcher.driver.name() == "hip"
     }
 }

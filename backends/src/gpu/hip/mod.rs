@@ -15,6 +15,8 @@ static HIP: Vendor = Vendor {
     hiding: &["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"],
     version: |v| (u32::try_from(v / 10_000_000).unwrap_or(0), u32::try_from(v / 100_000 % 100).unwrap_or(0)),
     oldest: ((5, 0), "install ROCm 5 or newer; MI300A needs 6"),
+    // Before, a node of a graph that follows another one by two ways is refused (ROCm/clr, c7e4e9c2f).
+    records_from: Some((6, 1)),
     attributes: Attributes {
         wave: 87,
         units: 63,

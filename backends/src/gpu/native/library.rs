@@ -3,9 +3,13 @@
 use super::calls::Calls;
 use super::vendor::{Vendor, BROKEN};
 use crate::gpu::driver::{DeviceFacts, DriverError};
+use libloading::os::unix;
 use libloading::Library;
 use std::ffi::{c_char, c_int, CStr};
 use std::path::{Path, PathBuf};
+
+/// glibc's and musl's `RTLD_NOLOAD` (dlfcn.h): find what is loaded, load nothing.
+const RTLD_NOLOAD: c_int = 4;
 
 /// An opened library of a vendor. It stays loaded for the life of the process.
 pub struct Api {
@@ -35,9 +39,12 @@ macro_rules! call {
 pub(crate) use call;
 
 impl Api {
-    /// The first library that opens.
+    /// The first library that opens; before all, one that the process has opened already: a second runtime would not know the host program's pointers.
     pub fn open(vendor: &'static Vendor) -> Result<Api, DriverError> {
         let mut looked = Vec::new();
+        if let Some(library) = (vendor.libraries)().iter().find_map(|path| Api::opened(path)) {
+            return Api::start(vendor, &library);
+        }
         for path in (vendor.libraries)() {
             match Api::load(vendor, &path) {
                 Ok(library) => return Api::start(vendor, &library),
@@ -52,6 +59,13 @@ impl Api {
     pub fn open_at(vendor: &'static Vendor, path: &Path) -> Result<Api, DriverError> {
         let library = Api::load(vendor, path)?;
         Api::start(vendor, &library)
+    }
+
+    /// A library that somebody in this process has opened.
+    fn opened(path: &Path) -> Option<std::mem::ManuallyDrop<Library>> {
+        // SAFETY: nothing is loaded, so no initialiser runs. Never closed, as in `load`.
+        let library = unsafe { unix::Library::open(Some(path), unix::RTLD_NOW | RTLD_NOLOAD) };
+        library.ok().map(|l| std::mem::ManuallyDrop::new(l.into()))
     }
 
     fn load(vendor: &'static Vendor, path: &Path) -> Result<std::mem::ManuallyDrop<Library>, DriverError> {

@@ -20,7 +20,7 @@ use context::Place;
 use ranges::Ranges;
 use std::collections::HashMap;
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A device with its queues.
@@ -29,7 +29,7 @@ pub struct Native {
     device: c_int,
     facts: DeviceFacts,
     place: Place,
-    streams: [Handle; Stream::ALL.len()],
+    streams: [AtomicUsize; Stream::ALL.len()],
     held: AtomicU64,
     state: Mutex<State>,
     ranges: Ranges,
@@ -75,13 +75,13 @@ impl Native {
         let place = Place::take(&api, device).map_err(unusable)?;
         let ranges = Ranges::open(api.vendor.cuda);
         let held = AtomicU64::new(0);
-        let (state, streams) = (Mutex::default(), [0; Stream::ALL.len()]);
+        let (state, streams) = Default::default();
         let mut native = Native { api, device, facts, place, streams, held, state, ranges };
         for stream in Stream::ALL {
             let made = native.make_stream(stream);
             let failed =
                 |e: DriverError| DriverError::Unusable { device: native.facts.name.clone(), cause: e.to_string() };
-            native.streams[stream as usize] = made.map_err(failed)?;
+            *native.streams[stream as usize].get_mut() = made.map_err(failed)?;
         }
         Ok(native)
     }
@@ -98,13 +98,23 @@ impl Native {
         Ok(made)
     }
 
+    /// Streams of their own in place of those that are left recording: HIP ends a spoilt recording with its stream alone.
+    fn renew_streams(&self) -> Result<(), DriverError> {
+        for stream in Stream::ALL {
+            let made = self.make_stream(stream)?;
+            let old = self.streams[stream as usize].swap(made, Ordering::AcqRel);
+            drop(call!(&self.api, stream_destroy(old)));
+        }
+        Ok(())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves the lists as they are; each change is one push.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stream(&self, stream: Stream) -> Handle {
-        self.streams[stream as usize]
+        self.streams[stream as usize].load(Ordering::Acquire)
     }
 }
 
@@ -121,7 +131,7 @@ impl Drop for Native {
                     }
                 }
                 // What is still queued reads memory that is given back below.
-                let queued: Vec<Handle> = self.streams.into_iter().filter(|s| *s != 0).collect();
+                let queued: Vec<Handle> = Stream::ALL.map(|s| self.stream(s)).into_iter().filter(|s| *s != 0).collect();
                 let lost = queued.iter().any(|s| call!(&self.api, stream_synchronise(*s)).is_err());
                 // After a fault handles are no longer worth a call; the context takes them along.
                 if !lost {

@@ -37,6 +37,8 @@ pub struct Vendor {
     pub version: fn(c_int) -> (u32, u32),
     /// The oldest that works, and what to do about an older one.
     pub oldest: ((u32, u32), &'static str),
+    /// The oldest that records streams that part and join; none: all do.
+    pub records_from: Option<(u32, u32)>,
     pub attributes: Attributes,
     /// What to compile for.
     pub chip: fn(&Api, c_int) -> Result<Chip, DriverError>,

@@ -174,6 +174,11 @@ impl Native {
 
     pub(super) fn start_recording(&self) -> Result<(), DriverError> {
         let _here = self.enter()?;
+        if let Some(oldest) = self.api.vendor.records_from.filter(|oldest| self.api.version < *oldest) {
+            let cause =
+                format!("{} records no streams that part and join before {}.{}", self.api.title, oldest.0, oldest.1);
+            return Err(wrong(self.api.calls.capture_begin.name, cause));
+        }
         call!(&self.api, capture_begin(self.stream(Stream::Compute), flag::CAPTURE), "set WEIR_GRAPH=off")?;
         self.state().recording = true;
         Ok(())
@@ -183,7 +188,11 @@ impl Native {
         let _here = self.enter()?;
         let (mut graph, mut ready) = (0, 0);
         self.state().recording = false;
-        call!(&self.api, capture_end(self.stream(Stream::Compute), &mut graph), "set WEIR_GRAPH=off")?;
+        let ended = call!(&self.api, capture_end(self.stream(Stream::Compute), &mut graph), "set WEIR_GRAPH=off");
+        if ended.is_err() && !self.api.vendor.cuda {
+            self.renew_streams()?;
+        }
+        ended?;
         if graph == 0 {
             let cause = "the recording was cut short by a call that cannot be recorded".into();
             return Err(wrong(self.api.calls.capture_end.name, cause));
