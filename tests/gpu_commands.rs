@@ -1,5 +1,4 @@
 //! Promises of the command line on the emulated device: what a user of a GPU types and sees.
-#![cfg(feature = "emulated")]
 #![allow(missing_docs)]
 
 #[path = "common/program.rs"]

@@ -1,5 +1,4 @@
 //! Promises of `weir profile` and `weir plan` on the emulated device: what a user of a GPU is told is what the device does.
-#![cfg(feature = "emulated")]
 #![allow(missing_docs)]
 
 #[path = "common/program.rs"]

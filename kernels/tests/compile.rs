@@ -64,7 +64,10 @@ fn no_compiler_is_an_error_that_says_where_was_looked_and_what_to_install() {
     for word in ["gfx942", "ROCM_PATH", "hiprtc", "lld-19", "on PATH", "WEIR_KERNEL_DIR"] {
         assert!(error.contains(word), "{error}");
     }
-    assert!(matches!(compile(&source(), &Chip::Host, &nowhere()), Err(CompileError::Missing { .. })));
+    // In builds for tests the emulated device's compiler is the host's, wherever it lies.
+    if !cfg!(feature = "emulated") {
+        assert!(matches!(compile(&source(), &Chip::Host, &nowhere()), Err(CompileError::Missing { .. })));
+    }
 }
 
 #[test]

@@ -224,10 +224,6 @@ fn wrong_usage_ends_with_code_two_and_a_hint() {
         err(&output)
     };
     assert!(with("WEIR_THREAD", "2").contains("did you mean WEIR_THREADS?"));
-    if !cfg!(feature = "emulated") {
-        let text = with("WEIR_BACKEND", "emulated");
-        assert!(text.contains("WEIR_BACKEND") && text.contains("--features emulated"), "{text}");
-    }
     assert!(program(folder.path(), &["eval", "model.dp", "water.extxyz", "-q"])
         .env("WEIR_ROOT", "/opt")
         .status()

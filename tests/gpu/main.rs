@@ -1,5 +1,4 @@
 //! The GPU backend on the emulated device: the same promises and the same parity as on the CPU, from the same bodies.
-#![cfg(feature = "emulated")]
 #![allow(missing_docs)]
 
 #[path = "../common/mod.rs"]

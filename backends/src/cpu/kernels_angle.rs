@@ -44,7 +44,7 @@ impl<T: Real> WithSimd for AngleForward<'_, T> {
 impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
     #[inline(always)]
     fn run<F: Function<T, S>>(self, s: S, function: F) {
-        let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
+        let (wa, ep) = (self.wa, self.ep);
         let ap = wa - ep;
         let m = self.weight.len();
         assert!(self.c.len() >= m * wa && self.other.len() >= m * wa && self.base.len() >= wa);
@@ -58,7 +58,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
             // SAFETY: columns stay below wa (a multiple of the lanes), rows below m.
             unsafe {
                 let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
-                in_wide_groups!(lanes, 0, ep, U, col, {
+                in_wide_groups!(0, ep, U, col, {
                     let (message, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
                     if wanted {
                         stream_group(s, self.message.as_mut_ptr().add(f * ep + col), message);
@@ -68,7 +68,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
                     let sum = load_group::<T, S, U>(s, at);
                     store_group(s, at, each!(T::splat(s, T::default()), U, u, T::fma(s, weight, message[u], sum[u])));
                 });
-                in_wide_groups!(lanes, ep, wa, U, col, {
+                in_wide_groups!(ep, wa, U, col, {
                     let (message, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
                     if wanted {
                         stream_group(s, self.slope.as_mut_ptr().add(f * wa + col), slope);
@@ -136,7 +136,7 @@ impl<T: Real> WithSimd for AngleRecompute<'_, T> {
 impl<T: Real, S: Simd> WithFunction<T, S> for AngleRecompute<'_, T> {
     #[inline(always)]
     fn run<F: Function<T, S>>(self, s: S, function: F) {
-        let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
+        let (wa, ep) = (self.wa, self.ep);
         let m = self.weight.len();
         assert!(self.c.len() >= m * wa && self.other.len() >= m * wa && self.base.len() >= wa && self.sum.len() >= ep);
         assert!(self.message.len() >= m * ep && self.slope.len() >= m * wa);
@@ -147,7 +147,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleRecompute<'_, T> {
             unsafe {
                 let (c, other) = (self.c.as_ptr().add(f * wa), self.other.as_ptr().add(f * wa));
                 let slopes = self.slope.as_mut_ptr().add(f * wa);
-                in_wide_groups!(lanes, 0, ep, U, col, {
+                in_wide_groups!(0, ep, U, col, {
                     let (message, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
                     store_group(s, slopes.add(col), slope);
                     let at = self.sum.as_mut_ptr().add(col);
@@ -155,7 +155,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleRecompute<'_, T> {
                     store_group(s, at, each!(T::splat(s, T::default()), U, u, T::fma(s, weight, message[u], sum[u])));
                     store_group(s, self.message.as_mut_ptr().add(f * ep + col), message);
                 });
-                in_wide_groups!(lanes, ep, wa, U, col, {
+                in_wide_groups!(ep, wa, U, col, {
                     let (_, slope) = function.both::<U>(s, pre_activation(s, c, self.base.as_ptr(), other, col));
                     store_group(s, slopes.add(col), slope);
                 });
@@ -194,7 +194,7 @@ impl<T: Real> WithSimd for AngleBackward<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let (lanes, wa, ep) = (T::lanes::<S>(), self.wa, self.ep);
+        let (wa, ep) = (self.wa, self.ep);
         let ap = wa - ep;
         let m = self.weight.len();
         assert!(self.message.len() >= m * ep && self.slope.len() >= m * wa && self.out.len() >= m * wa);
@@ -210,7 +210,7 @@ impl<T: Real> WithSimd for AngleBackward<'_, T> {
             unsafe {
                 let (slope, out) = (self.slope.as_ptr().add(f * wa), self.out.as_mut_ptr().add(f * wa));
                 let (own, other) = (self.own_bar.as_mut_ptr(), self.other_bar.as_mut_ptr().add(f * wa));
-                in_groups!(lanes, 0, ep, U, col, {
+                in_groups!(0, ep, U, col, {
                     let g = load_group::<T, S, U>(s, self.sum_bar.as_ptr().add(col));
                     let message = load_group::<T, S, U>(s, self.message.as_ptr().add(f * ep + col));
                     for u in 0..U {
@@ -222,7 +222,7 @@ impl<T: Real> WithSimd for AngleBackward<'_, T> {
                     add_group(s, own.add(col), d);
                     add_group(s, other.add(col), d);
                 });
-                in_groups!(lanes, ep, wa, U, col, {
+                in_groups!(ep, wa, U, col, {
                     let a_bar = load_group::<T, S, U>(s, self.a_bar.as_ptr().add(f * ap + col - ep));
                     let r = load_group::<T, S, U>(s, self.r.as_ptr().add(col - ep));
                     let old = load_group::<T, S, U>(s, slope.add(col));

@@ -60,7 +60,7 @@ impl<T: Real> WithSimd for EdgeForward<'_, T> {
 impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
     #[inline(always)]
     fn run<F: Function<T, S>>(self, s: S, function: F) {
-        let (lanes, wd, mp) = (T::lanes::<S>(), self.wd, self.mp);
+        let (wd, mp) = (self.wd, self.mp);
         let ep = wd - mp;
         let edges = self.owners.len();
         assert!(self.u.len() >= edges * wd && self.geometry.len() == edges && self.sum.len() >= mp);
@@ -78,7 +78,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
             unsafe {
                 let u = self.u.as_ptr().add(k * wd);
                 let n = self.neighbour.as_ptr().add(j * self.stride);
-                in_wide_groups!(lanes, 0, mp, U, c, {
+                in_wide_groups!(0, mp, U, c, {
                     let (message, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     if wanted {
                         stream_group(s, self.message.as_mut_ptr().add(k * mp + c), message);
@@ -88,7 +88,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeForward<'_, T> {
                     let sum = load_group::<T, S, U>(s, at);
                     store_group(s, at, each!(T::splat(s, T::default()), U, v, T::fma(s, w, message[v], sum[v])));
                 });
-                in_wide_groups!(lanes, mp, wd, U, c, {
+                in_wide_groups!(mp, wd, U, c, {
                     let (message, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     if wanted {
                         stream_group(s, self.slope.as_mut_ptr().add(k * wd + c), slope);
@@ -139,7 +139,7 @@ impl<T: Real> WithSimd for EdgeBackward<'_, T> {
 impl<T: Real, S: Simd> WithFunction<T, S> for EdgeBackward<'_, T> {
     #[inline(always)]
     fn run<F: Function<T, S>>(self, s: S, function: F) {
-        let (lanes, wd, mp) = (T::lanes::<S>(), self.wd, self.mp);
+        let (wd, mp) = (self.wd, self.mp);
         let ep = wd - mp;
         let edges = self.owners.len();
         assert!(self.u.len() >= edges * wd && self.geometry.len() == edges && self.geometry_bar.len() == edges);
@@ -155,12 +155,12 @@ impl<T: Real, S: Simd> WithFunction<T, S> for EdgeBackward<'_, T> {
             unsafe {
                 let u = self.u.as_mut_ptr().add(k * wd);
                 let n = self.neighbour.as_ptr().add(j * wd);
-                in_wide_groups!(lanes, 0, mp, U, c, {
+                in_wide_groups!(0, mp, U, c, {
                     let both = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     let (bar, sums) = (self.sum_bar.as_ptr().add(c), self.centre_bar.as_mut_ptr().add(c));
                     w_bar = node_message_bar::<T, S, U>(s, both, w, w_bar, bar, u.add(c), sums);
                 });
-                in_wide_groups!(lanes, mp, wd, U, c, {
+                in_wide_groups!(mp, wd, U, c, {
                     let (_, slope) = function.both::<U>(s, pre_activation(s, u, self.centre.as_ptr(), n, c));
                     let (bar, r) = (self.e_bar.as_ptr().add(k * ep + c - mp), self.r.as_ptr().add(c - mp));
                     self_message_bar::<T, S, U>(s, slope, bar, r, u.add(c), self.centre_bar.as_mut_ptr().add(c));
@@ -249,7 +249,7 @@ impl<T: Real> WithSimd for EdgeAdjoint<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let (lanes, wd, mp) = (T::lanes::<S>(), self.wd, self.mp);
+        let (wd, mp) = (self.wd, self.mp);
         let ep = wd - mp;
         let edges = self.geometry.len();
         assert!(self.message.len() >= edges * mp && self.slope.len() >= edges * wd && self.out.len() >= edges * wd);
@@ -262,13 +262,13 @@ impl<T: Real> WithSimd for EdgeAdjoint<'_, T> {
             // SAFETY: columns stay below wd (a multiple of the lanes); rows were checked above.
             unsafe {
                 let (slopes, out) = (self.slope.as_ptr().add(k * wd), self.out.as_mut_ptr().add(k * wd));
-                in_groups!(lanes, 0, mp, U, c, {
+                in_groups!(0, mp, U, c, {
                     let message = load_group::<T, S, U>(s, self.message.as_ptr().add(k * mp + c));
                     let both = (message, load_group::<T, S, U>(s, slopes.add(c)));
                     let (bar, sums) = (self.sum_bar.as_ptr().add(c), self.centre_bar.as_mut_ptr().add(c));
                     w_bar = node_message_bar::<T, S, U>(s, both, w, w_bar, bar, out.add(c), sums);
                 });
-                in_groups!(lanes, mp, wd, U, c, {
+                in_groups!(mp, wd, U, c, {
                     let slope = load_group::<T, S, U>(s, slopes.add(c));
                     let (bar, r) = (self.e_bar.as_ptr().add(k * ep + c - mp), self.r.as_ptr().add(c - mp));
                     self_message_bar::<T, S, U>(s, slope, bar, r, out.add(c), self.centre_bar.as_mut_ptr().add(c));

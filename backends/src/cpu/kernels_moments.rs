@@ -1,7 +1,7 @@
 //! Vector kernels for the moments of one centre's edges, their adjoint, and what neighbours owe.
 
 use super::kernels_edge::EdgeInput;
-use super::simd::{each, in_groups, in_wide_groups, load_group, store_group, Real};
+use super::simd::{each, in_groups, load_group, store_group, Real};
 use pulp::{Simd, WithSimd};
 
 /// `H[c][..] = sum_e wh_e[c] g_e` for edge features and neighbour nodes (7.2). Out layout: 3 x Ep, then 3 x Np.
@@ -22,7 +22,7 @@ impl<T: Real> WithSimd for Moments<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let (lanes, ep, np) = (T::lanes::<S>(), self.ep, self.np);
+        let (ep, np) = (self.ep, self.np);
         let edges = self.owners.len();
         assert!(self.e.len() >= edges * ep && self.geometry.len() == edges && self.out.len() >= 3 * (ep + np));
         for &j in self.owners {
@@ -30,11 +30,11 @@ impl<T: Real> WithSimd for Moments<'_, T> {
         }
         // A group of columns at a time, its sums in registers while the edges pass.
         let (geometry, owners, out) = (self.geometry, self.owners, self.out.as_mut_ptr());
-        in_groups!(lanes, 0, ep, U, c, {
+        in_groups!(0, ep, U, c, {
             // SAFETY: checked above; widths are multiples of the lanes.
             unsafe { moments_of::<T, S, U>(s, geometry, self.e.as_ptr().add(c), ep, None, out.add(c), ep) }
         });
-        in_groups!(lanes, 0, np, U, c, {
+        in_groups!(0, np, U, c, {
             // SAFETY: as above.
             unsafe {
                 moments_of::<T, S, U>(s, geometry, self.n.as_ptr().add(c), np, Some(owners), out.add(3 * ep + c), np)
@@ -100,7 +100,7 @@ impl<T: Real> WithSimd for MomentsBackward<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let (lanes, ep, np) = (T::lanes::<S>(), self.ep, self.np);
+        let (ep, np) = (self.ep, self.np);
         let edges = self.owners.len();
         assert!(self.e.len() >= edges * ep && self.e_bar.len() >= edges * ep && self.geometry.len() == edges);
         assert!(self.bar.len() >= 3 * (ep + np) && self.exact.len() == edges && self.geometry_bar.len() == edges);
@@ -113,7 +113,7 @@ impl<T: Real> WithSimd for MomentsBackward<'_, T> {
             let mut t = [[T::splat(s, T::default()); 2]; 3];
             // SAFETY: checked just above; widths are multiples of the lanes.
             unsafe {
-                in_groups!(lanes, 0, ep, U, c, {
+                in_groups!(0, ep, U, c, {
                     let g = load_group::<T, S, U>(s, self.e.as_ptr().add(k * ep + c));
                     let at = self.e_bar.as_mut_ptr().add(k * ep + c);
                     let old = load_group::<T, S, U>(s, at);
@@ -127,7 +127,7 @@ impl<T: Real> WithSimd for MomentsBackward<'_, T> {
                     }
                     store_group(s, at, sum);
                 });
-                in_groups!(lanes, 0, np, U, c, {
+                in_groups!(0, np, U, c, {
                     let g = load_group::<T, S, U>(s, self.n.as_ptr().add(j * np + c));
                     for axis in 0..3 {
                         let bar = load_group::<T, S, U>(s, self.bar.as_ptr().add(3 * ep + axis * np + c));
@@ -175,7 +175,7 @@ impl<T: Real> WithSimd for Gather<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let (lanes, wd, np) = (T::lanes::<S>(), self.wd, self.np);
+        let (wd, np) = (self.wd, self.np);
         assert!(self.message_sum.len() >= wd && self.node_sum.len() >= np);
         for &e in self.incoming {
             let row = e as usize - self.first;
@@ -184,7 +184,7 @@ impl<T: Real> WithSimd for Gather<'_, T> {
             assert!((e as usize) < self.geometry.len());
         }
         // A group of columns at a time, its sums in registers while the edges pass.
-        in_groups!([12, 8, 4, 2, 1], lanes, 0, wd, U, c, {
+        in_groups!([12, 8, 4, 2, 1], 12, 0, wd, U, c, {
             // SAFETY: rows were checked just above; widths are multiples of the lanes.
             unsafe {
                 let at = self.message_sum.as_mut_ptr().add(c);
@@ -197,7 +197,7 @@ impl<T: Real> WithSimd for Gather<'_, T> {
                 store_group(s, at, sum);
             }
         });
-        in_wide_groups!(lanes, 0, np, U, c, {
+        in_groups!([8, 4, 2, 1], 8, 0, np, U, c, {
             // SAFETY: as above.
             unsafe {
                 let at = self.node_sum.as_mut_ptr().add(c);

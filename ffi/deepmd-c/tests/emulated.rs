@@ -1,5 +1,4 @@
 //! The C interface of DeePMD-kit on the emulated GPU: numbers of the CPU, bits of the device's own list.
-#![cfg(feature = "emulated")]
 #![allow(missing_docs)]
 // SAFETY of all calls: they keep to the contract of the C interface, which is what is tested here.
 #![allow(clippy::undocumented_unsafe_blocks)]

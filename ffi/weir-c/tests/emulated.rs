@@ -1,5 +1,4 @@
 //! The C interface on the emulated GPU: numbers of the CPU, lists, device pointers, and what is refused.
-#![cfg(feature = "emulated")]
 #![allow(missing_docs)]
 // SAFETY of all calls: they keep to the contract of the C interface, which is what is tested here.
 #![allow(clippy::undocumented_unsafe_blocks)]

@@ -1,8 +1,9 @@
 //! Activations on whole rows: value, or value and derivative from one exponential.
 
 use super::groups::{each, in_groups, in_wide_groups, load_group, store_group};
-use super::real::Real;
+use super::real::{Real, PAD};
 use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
+use std::mem::MaybeUninit;
 use weir_engine::activation::{silut_constants, Activation};
 
 /// An activation with its constants in compute precision.
@@ -63,8 +64,8 @@ impl<T: Real> Activator<T> {
     fn lanewise<S: Simd, const U: usize>(&self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
         let mut out = (x, x);
         for u in 0..U {
-            let mut lanes = [T::default(); super::real::PAD];
-            let mut slopes = [T::default(); super::real::PAD];
+            let mut lanes = [T::default(); PAD];
+            let mut slopes = [T::default(); PAD];
             // SAFETY: PAD is at least the lane count of every instruction set.
             unsafe { T::store(s, lanes.as_mut_ptr(), x[u]) };
             self.scalar(&mut lanes[..T::lanes::<S>()], &mut slopes);
@@ -114,6 +115,8 @@ pub trait WithFunction<T: Real, S: Simd> {
 
 /// An activation on registers.
 pub trait Function<T: Real, S: Simd>: Copy {
+    /// Most registers at once: more chains under way, more code.
+    const WIDEST: usize;
     /// `(f(x), f'(x))` of U registers.
     fn both<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U>;
 }
@@ -122,45 +125,63 @@ pub trait Function<T: Real, S: Simd>: Copy {
 struct Other<T>(Activator<T>);
 
 impl<T: Real, S: Simd> Function<T, S> for Other<T> {
+    const WIDEST: usize = 4;
+
     #[inline(always)]
     fn both<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
-        let (mut values, mut slopes) = ([T::default(); 8 * super::real::PAD], [T::default(); 8 * super::real::PAD]);
-        // SAFETY: groups have at most eight registers, and PAD is at least the lane count of every instruction set.
-        unsafe { store_group(s, values.as_mut_ptr(), x) };
-        let count = U * T::lanes::<S>();
-        s.vectorize(OtherRegisters {
-            s,
-            activator: self.0,
-            values: &mut values[..count],
-            slopes: &mut slopes[..count],
-        });
-        // SAFETY: as above.
-        unsafe { (load_group(s, values.as_ptr()), load_group(s, slopes.as_ptr())) }
+        aside(s, self, x)
     }
 }
 
-/// Registers in memory through an activation: a function of its own, because all kinds in every kernel for every size of group took the
-/// compiler five minutes.
-struct OtherRegisters<'a, T, S> {
-    s: S,
-    activator: Activator<T>,
-    values: &'a mut [T],
-    slopes: &'a mut [T],
+impl<T: Real, S: Simd> Aside<T, S> for Other<T> {
+    #[inline(always)]
+    fn pairs<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
+        self.0.other::<S, U>(s, x)
+    }
 }
 
-impl<T: Real, S: Simd> NullaryFnOnce for OtherRegisters<'_, T, S> {
+/// What few registers need of an activation.
+trait Aside<T: Real, S: Simd>: Copy {
+    /// `(f(x), f'(x))` of U registers.
+    fn pairs<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U>;
+}
+
+/// Registers by way of memory through a function of its own: such code in every kernel for every size of group took the compiler minutes.
+#[inline(always)]
+fn aside<T: Real, S: Simd, A: Aside<T, S>, const U: usize>(s: S, code: A, x: [T::V<S>; U]) -> Pairs<T, S, U> {
+    let (mut values, mut slopes) = (MaybeUninit::<[T; 8 * PAD]>::uninit(), MaybeUninit::<[T; 8 * PAD]>::uninit());
+    let (values, slopes) = (values.as_mut_ptr().cast::<T>(), slopes.as_mut_ptr().cast::<T>());
+    // SAFETY: groups have at most eight registers, and PAD is at least the lane count of every instruction set; both are written before they
+    // are read.
+    unsafe {
+        store_group(s, values, x);
+        s.vectorize(AsideRegisters { s, code, count: U * T::lanes::<S>(), values, slopes });
+        (load_group(s, values), load_group(s, slopes))
+    }
+}
+
+struct AsideRegisters<T, S, A> {
+    s: S,
+    code: A,
+    count: usize,
+    /// In: `count` numbers. Out: their activations.
+    values: *mut T,
+    /// Out: as many slopes.
+    slopes: *mut T,
+}
+
+impl<T: Real, S: Simd, A: Aside<T, S>> NullaryFnOnce for AsideRegisters<T, S, A> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let (s, count) = (self.s, self.values.len());
-        in_groups!([4, 1], T::lanes::<S>(), 0, count, U, at, {
-            // SAFETY: the group ends within the values, and the slopes are as long.
+        let s = self.s;
+        in_groups!(0, self.count, U, at, {
+            // SAFETY: the group ends within what `aside` has.
             unsafe {
-                let values = self.values.as_mut_ptr().add(at);
-                let (v, d) = self.activator.other::<S, U>(s, load_group(s, values));
-                store_group(s, values, v);
-                store_group(s, self.slopes.as_mut_ptr().add(at), d);
+                let (v, d) = self.code.pairs::<U>(s, load_group(s, self.values.add(at)));
+                store_group(s, self.values.add(at), v);
+                store_group(s, self.slopes.add(at), d);
             }
         });
     }
@@ -192,6 +213,9 @@ impl<T: Real, S: Simd> Silut<T, S> {
 }
 
 impl<T: Real, S: Simd> Function<T, S> for Silut<T, S> {
+    // Chains are long: 15 cycles a register by four, 14 by eight (Zen 3, 2026-11-28).
+    const WIDEST: usize = 8;
+
     // Both branches are rational in one exponential: sigmoid(x) below the threshold, sigmoid(2k(x - th)) above it, because
     // tanh z = 2 sigmoid(2z) - 1. Registers wholly below, nearly all of them, take the short way to the same bits.
     #[inline(always)]
@@ -205,6 +229,15 @@ impl<T: Real, S: Simd> Function<T, S> for Silut<T, S> {
             let below = T::one_plus_exp_minus(s, x);
             return silu::<T, S, U>(s, x, each!(one, U, u, T::div(s, one, below[u])));
         }
+        aside(s, self, x)
+    }
+}
+
+impl<T: Real, S: Simd> Aside<T, S> for Silut<T, S> {
+    // Above the threshold, and below it to the bits of the short way.
+    #[inline(always)]
+    fn pairs<const U: usize>(self, s: S, x: [T::V<S>; U]) -> Pairs<T, S, U> {
+        let one = T::splat(s, T::from_f64(1.0));
         let mut argument = x;
         for u in 0..U {
             let above = T::mul(s, self.two_k, T::sub(s, x[u], self.threshold));
@@ -230,7 +263,7 @@ impl<T: Real, S: Simd> Function<T, S> for Silut<T, S> {
 pub struct ActivationKernel<'a, T> {
     /// Which.
     pub activator: &'a Activator<T>,
-    /// In: x. Out: f(x). Length a multiple of [`super::real::PAD`].
+    /// In: x. Out: f(x). Length a multiple of [`PAD`].
     pub values: &'a mut [T],
     /// Out: f'(x), same length; empty when not wanted.
     pub slopes: &'a mut [T],
@@ -255,12 +288,11 @@ impl<T: Real> WithSimd for ActivationKernel<'_, T> {
 impl<T: Real, S: Simd> WithFunction<T, S> for ActivationKernel<'_, T> {
     #[inline(always)]
     fn run<F: Function<T, S>>(self, s: S, f: F) {
-        let step = T::lanes::<S>();
-        assert_eq!(self.values.len() % step, 0, "rows are padded");
+        assert_eq!(self.values.len() % PAD, 0, "rows are padded");
         let want = !self.slopes.is_empty();
         assert!(!want || self.slopes.len() == self.values.len());
         let end = self.values.len();
-        in_wide_groups!(step, 0, end, U, at, {
+        in_wide_groups!(0, end, U, at, {
             // SAFETY: the group ends within the values, and the slopes are as long.
             unsafe {
                 let values = self.values.as_mut_ptr().add(at);

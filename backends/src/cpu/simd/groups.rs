@@ -1,34 +1,45 @@
 //! Loops over the columns of a row in groups of registers, so that several independent chains are under way at once.
 
-use super::real::Real;
+use super::real::{Real, PAD};
 use pulp::Simd;
 
-/// Runs `$body` for columns `$from .. $to` in groups of 4, then 2, then 1 registers, or of the sizes given: `$u` is the group's size
-/// (a constant), `$col` its first column. The range is a multiple of the lanes. Machines without vector registers (`S` is the kernel's
-/// instruction set) go one by one: groups for them took a sixth of the crate's time to compile.
+/// Whether columns can be left for groups of `size` registers, of at most `widest`, where groups of twice the size came before: rows are padded.
+/// What is never entered is not compiled: such groups, and those for machines without vector registers, were half of the crate's time to
+/// compile.
+pub const fn entered<T: Real, S: Simd>(size: usize, widest: usize) -> bool {
+    let lanes = size_of::<T::V<S>>() / size_of::<T>();
+    let left = 2 * size > widest || PAD % (2 * size * lanes) != 0;
+    size <= widest && if S::IS_SCALAR { size == 1 } else { left }
+}
+
+/// Runs `$body` for columns `$from .. $to` in groups of 4, then 2, then 1 registers, or of the sizes given, from `$widest` on: `$u` is the
+/// group's size (a constant), `$col` its first column. The range is a multiple of `PAD`; `T` is the kernel's type of numbers, `S` its
+/// instruction set. Machines without vector registers go one by one.
 macro_rules! in_groups {
-    ($lanes:expr, $from:expr, $to:expr, $u:ident, $col:ident, $body:block) => {
-        in_groups!([4, 2, 1], $lanes, $from, $to, $u, $col, $body)
+    ($from:expr, $to:expr, $u:ident, $col:ident, $body:block) => {
+        in_groups!([4, 2, 1], 4, $from, $to, $u, $col, $body)
     };
-    ([$($size:literal),*], $lanes:expr, $from:expr, $to:expr, $u:ident, $col:ident, $body:block) => {{
-        let (lanes, to) = ($lanes, $to);
+    ([$($size:literal),*], $widest:expr, $from:expr, $to:expr, $u:ident, $col:ident, $body:block) => {{
+        let (lanes, to) = (T::lanes::<S>(), $to);
         let mut $col = $from;
         $({
             const $u: usize = $size;
-            while ($u == 1 || !S::IS_SCALAR) && $col + $u * lanes <= to {
-                $body
-                $col += $u * lanes;
+            if const { $crate::cpu::simd::entered::<T, S>($u, $widest) } {
+                while $col + $u * lanes <= to {
+                    $body
+                    $col += $u * lanes;
+                }
             }
         })*
+        debug_assert_eq!($col, to, "rows are padded");
     }};
 }
 pub(crate) use in_groups;
 
-/// As `in_groups`, from 8 registers on: for activations, whose chains are long (Zen 3, 2026-11-28: 15 cycles a register by four, 14 by
-/// eight).
+/// As `in_groups`, from as many registers on as the activation `F` takes at once.
 macro_rules! in_wide_groups {
     ($($arguments:tt)*) => {
-        in_groups!([8, 4, 2, 1], $($arguments)*)
+        in_groups!([8, 4, 2, 1], <F as Function<T, S>>::WIDEST, $($arguments)*)
     };
 }
 pub(crate) use in_wide_groups;

@@ -8,5 +8,5 @@ mod real;
 pub use activate::{ActivationKernel, Activator, Function, Pairs, WithFunction};
 pub use gemm::{Old, PackedMatrix};
 pub use groups::{add_group, load_group, store_group, stream_group};
-pub(crate) use groups::{each, in_groups, in_wide_groups};
+pub(crate) use groups::{each, entered, in_groups, in_wide_groups};
 pub use real::{fence, Real};
