@@ -23,7 +23,7 @@
 // Adjoints of the rows' pre-activations into `bars`, from the messages made again, the adjoint `s` of S and that of the angles; of B . S_bar of
 // each row the sums over DOT columns into `dots`.
 DEVICE void adjoints(AngleRows q, u32 wa, u32 m, u64 angle, IN(real) weight, const FactorsOf<R_ANGLE_BACK> &a, LOCAL(real) own, IN(real) others,
-                     LOCAL(real) s, LOCAL(real) own_v, LOCAL(real) others_v, IN(real) r_angle, OUT(real) a_bar, LOCAL(real) dots,
+                     LOCAL(real) s, LOCAL(real) own_v, LOCAL(real) others_v, IN(real) r_angle, HANDED(real) a_bar, LOCAL(real) dots,
                      LOCAL(real) bars) {
   product_of_two<TR_BACK, TR_WIDE(R_ANGLE_BACK), 8, TILES_BACK>(
       rows_of(q), AP, 0, EP, wa, weight, WA, a, LAMBDA(u32 r, u32 c, auto x) {
@@ -153,7 +153,7 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
                        IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, u32 first_edges, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias,
                        IN(real) angle_weight, IN(real) centre, u32 wc, u32 wd, IN(real) weight, IN(real) adjoint, u32 wa,
                        IN(real) own_weight, IN(real) own_adjoint, IN(real) other, IN(real) r_angle, double keep, IN(real) linear2, IN(real) linear2_adjoint,
-                       IN(real) bias2, IN(real) r_second, u32 where, IN(real) second, IN(real) e_bar, OUT(real) a_bar, OUT(real) own_bar, OUT(real) other_bar,
+                       IN(real) bias2, IN(real) r_second, u32 where, IN(real) second, IN(real) e_bar, HANDED(real) a_bar, OUT(real) own_bar, OUT(real) other_bar,
                        u32 apart, OUT(real) s_bar, OUT(real) centre_bar, OUT(real) centre_second, OUT(double) geometry_bar) {
   AngleCentre t = angle_centre_of(first_centre, turns, first_edge, angle_edges, first_angle, first_pair);
   u32 from = t.from, m = t.m;

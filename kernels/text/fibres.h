@@ -273,8 +273,8 @@ template <class P> struct From;
 template <class T> struct From<T *> {
   static T *of(const Raw &r) { return (T *)(uintptr_t)r.value; }
 };
-template <class T> struct From<Global<T>> {
-  static Global<T> of(const Raw &r) { return {(T *)(uintptr_t)r.value, r.bytes / sizeof(T), r.words}; }
+template <class T, bool HANDED> struct From<Global<T, HANDED>> {
+  static Global<T, HANDED> of(const Raw &r) { return {(T *)(uintptr_t)r.value, r.bytes / sizeof(T), r.words}; }
 };
 template <> struct From<u32> {
   static u32 of(const Raw &r) { return (u32)r.value; }
@@ -300,7 +300,7 @@ template <class P> struct Writes {
 template <class T> struct Writes<T *> {
   enum { VALUE = !std::is_const<T>::value };
 };
-template <class T> struct Writes<Global<T>> {
+template <class T, bool HANDED> struct Writes<Global<T, HANDED>> {
   enum { VALUE = !std::is_const<T>::value };
 };
 template <class... P> static u64 written(void (*)(P...)) {

@@ -6,7 +6,7 @@ enum { F_INPUTS, F_OUTPUTS, F_ACTIVATION, F_RESNET, F_WEIGHT, F_ADJOINT, F_BIAS,
 
 // Forward through all layers for `rows` atoms. `work` holds, for each row, the input, then value and slope of every layer's outputs at the
 // offsets of the table.
-DEVICE void fit_forward(u32 rows, u32 layers, IN(u32) table, IN(double) thresholds, IN(double) numbers, OUT(double) work, u32 stride) {
+DEVICE void fit_forward(u32 rows, u32 layers, IN(u32) table, IN(double) thresholds, IN(double) numbers, HANDED(double) work, u32 stride) {
   u32 before = 0;
   for (u32 l = 0; l < layers; l++) {
     u32 inputs = table[l * F_WIDTH + F_INPUTS], outputs = table[l * F_WIDTH + F_OUTPUTS], kind = table[l * F_WIDTH + F_ACTIVATION];
@@ -36,8 +36,8 @@ DEVICE void fit_forward(u32 rows, u32 layers, IN(u32) table, IN(double) threshol
 KERNEL(fit)(u32 atoms, u32 blocks, u32 layers, IN(u32) table, IN(double) thresholds, IN(double) numbers, u32 stride, u32 bar_at,
             u32 bar_width, u32 vacuum, IN(real) nodes, IN(u32) types, IN(u32) rule, IN(u32) order, u32 with_types,
             IN(double) type_table, u32 frame_count, IN(double) frame, u32 atom_count, IN(double) per_atom, u32 case_count,
-            IN(double) rules, IN(double) seeds, OUT(double) work, OUT(double) energy, OUT(real) node_bar) {
-  OUT(double) own = work + u64(block()) * R_FIT * stride;
+            IN(double) rules, IN(double) seeds, HANDED(double) work, OUT(double) energy, OUT(real) node_bar) {
+  HANDED(double) own = work + u64(block()) * R_FIT * stride;
   u32 descriptor = N_DIM + (with_types ? N_DIM : 0), inputs = descriptor + frame_count + atom_count + case_count;
   u32 last = table[(layers - 1) * F_WIDTH + F_VALUE];
   for (u32 i = block() * R_FIT; i < atoms; i += blocks * R_FIT) {

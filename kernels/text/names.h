@@ -28,12 +28,14 @@
 // Plain pointers: nothing is checked or counted, ten times as fast.
 #define IN(T) const T *
 #define OUT(T) T *
+#define HANDED(T) T *
 #define LOCAL(T) T *
 template <class T> static inline T *shared_at(u32 bytes) { return (T *)(weir::state.shared + bytes); }
 #define COUNT(what)
 #else
 #define IN(T) weir::Global<const T>
 #define OUT(T) weir::Global<T>
+#define HANDED(T) weir::Global<T, true>
 #define LOCAL(T) weir::Local<T>
 template <class T> static inline weir::Local<T> shared_at(u32 bytes) { return {bytes}; }
 #define COUNT(what) weir::what++
@@ -66,7 +68,7 @@ static inline u32 atomic_add(u32 *a, u64 k, u32 value) {
   a[k] = old + value;
   return old;
 }
-static inline u32 atomic_add(const weir::Global<u32> &a, u64 k, u32 value) {
+template <bool HANDED> static inline u32 atomic_add(const weir::Global<u32, HANDED> &a, u64 k, u32 value) {
   if (k >= a.count) weir::fault("atomic sum out of bounds", k, a.count);
   u64 at = a.address(k);
   if (a.of(at).written[at / 4 % 4] == 0) weir::fault("atomic sum into memory that nobody wrote", k, a.count);

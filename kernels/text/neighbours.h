@@ -142,8 +142,8 @@ EXPORT(scan_blocks)
 // Offsets of all centres; the totals of blocks are few. `tile_sizes` has edges, pairs and angles that each tile has room for. An overflow
 // empties the graph: the step then computes nothing of use, and the host plans again.
 KERNEL(offsets)(u32 atoms, u32 blocks, IN(u64) sums, IN(u64) totals, IN(u32) edge_count, IN(u32) angle_count, u32 tiles,
-                IN(u32) tile_centres, IN(u64) tile_sizes, u32 edge_room, OUT(u32) first_edge, OUT(u32) angle_edges,
-                OUT(u64) first_angle, OUT(u32) first_pair, OUT(u32) counts, OUT(u16) flags) {
+                IN(u32) tile_centres, IN(u64) tile_sizes, u32 edge_room, HANDED(u32) first_edge, OUT(u32) angle_edges,
+                HANDED(u64) first_angle, HANDED(u32) first_pair, OUT(u32) counts, OUT(u16) flags) {
   LOCAL(u64) base = shared_at<u64>(0);
   LOCAL(u32) bad = shared_at<u32>(THREADS * 24);
   // One block: chunks of centres in turn, the running totals kept by three threads.

@@ -50,9 +50,11 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 // Before sm_90 shared memory holds two blocks of this kernel in f64, not three: then registers need not do for three (one was spilt on sm_80).
 #define KERNEL_OF_WIDE_ROWS(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, sizeof(REAL) == 8 && __CUDA_ARCH__ < 900 ? 2 : 3) name
 #define EXPORT(name)
-// Arrays in device memory that a kernel reads, or writes too.
+// Arrays in device memory that a kernel reads, or writes too; in which threads of a block hand each other numbers, across a barrier (compilers
+// may take a barrier for nothing to an array that is `restrict`).
 #define IN(T) const T *__restrict__
 #define OUT(T) T *__restrict__
+#define HANDED(T) T *
 // Arrays in the block's shared memory.
 #define LOCAL(T) T *
 extern __shared__ double shared_memory[];

@@ -79,7 +79,7 @@ template <u32 ROWS> struct FactorsOf {
 // One in device memory.
 struct FarFactors {
   enum { WHOLE = false };
-  IN(real) at;
+  HANDED(const real) at;
   u32 stride;
 };
 

@@ -11,10 +11,11 @@ const u32 HOST = 1, LAST = 0xfffffff0u;
 const u32 MANY = 0xffffffffu;
 
 // What happened to the four words at a multiple of 16 bytes: when they were last written, when last read, when first read in the launch of
-// that, which thread wrote. Kept by the driver, for all memory of the device.
+// that, which thread wrote and, in the upper half, which read at the time of the last reading. Kept by the driver, for all memory of the device.
 struct alignas(64) Words {
-  u32 written[4], read[4], first[4], writer[4];
+  u32 written[4], read[4], first[4], threads[4];
 };
+const u32 WRITER = 0xffffu, SEVERAL = 0xffff0000u;
 // The same for shared memory.
 struct alignas(64) LocalWords {
   u32 written[4], read[4], writer[4], reader[4];
@@ -44,8 +45,9 @@ template <class Array, class T> struct Element {
   ASKS void operator+=(T value) const { array.write(at, array.read(at) + value); }
 };
 
-// Device memory from an address on.
-template <class T> struct Global {
+// Device memory from an address on. HANDED: threads of a block may hand each other what they write there; compilers take all other arrays for
+// what no other thread touches between a thread's own accesses, and may read them on the other side of a barrier.
+template <class T, bool HANDED = false> struct Global {
   T *data;
   u64 count;
   // Where what happened to address 0 would stand: four bytes for each.
@@ -63,9 +65,14 @@ template <class T> struct Global {
     if (t - 1 >= state.launch - 1) {
       if (t == 0) fault("read of memory that nobody wrote", at, count);
       if (t < state.start) fault("read of what another block of the launch writes", at, count);
-      if (t == state.now && w.writer[k] != state.thread) fault("read without a barrier after another thread's write", at, count);
+      if ((w.threads[k] & WRITER) != state.thread) {
+        if (t == state.now) fault("read without a barrier after another thread's write", at, count);
+        if (!HANDED) fault("read of what another thread has written in an array that is not HANDED", at, count);
+      }
     }
+    u32 me = w.threads[k] & WRITER | state.thread << 16;
     if (w.read[k] != state.now) {
+      w.threads[k] = me;
       phase_bytes += bytes;
       if (w.read[k] < state.start) block_bytes += bytes;
       if (w.read[k] < state.launch) {
@@ -73,19 +80,28 @@ template <class T> struct Global {
         w.first[k] = state.now;
       }
       w.read[k] = state.now;
+    } else if (w.threads[k] != me) {
+      w.threads[k] |= SEVERAL;
     }
   }
   void writes(Words &w, u32 k, u32 bytes, u64 at) const {
     if (w.read[k] >= state.launch && w.first[k] < state.start) fault("write of what another block of the launch reads", at, count);
+    u32 readers = w.threads[k] >> 16;
+    if (sizeof(T) >= 4 && w.read[k] >= state.launch && readers != state.thread) {
+      if (w.read[k] == state.now) fault("write without a barrier after another thread's read", at, count);
+      if (!HANDED) fault("write of what another thread has read in an array that is not HANDED", at, count);
+    }
     if (w.written[k] >= state.launch) {
       if (sizeof(T) >= 4 && w.written[k] < state.start) fault("write of what another block of the launch writes", at, count);
-      if (sizeof(T) >= 4 && w.written[k] == state.now && w.writer[k] != state.thread)
-        fault("two threads write without a barrier", at, count);
+      if (sizeof(T) >= 4 && (w.threads[k] & WRITER) != state.thread) {
+        if (w.written[k] == state.now) fault("two threads write without a barrier", at, count);
+        if (!HANDED) fault("write of what another thread has written in an array that is not HANDED", at, count);
+      }
     } else {
       written_bytes += bytes;
     }
     w.written[k] = state.now;
-    w.writer[k] = state.thread;
+    w.threads[k] = readers << 16 | state.thread;
   }
 
   ASKS Value read(u64 at) const {
@@ -124,9 +140,10 @@ template <class T> struct Global {
     } else {
       for (u64 b = a; b < a + N * sizeof(T); b += 16) {
         Words &w = of(b);
-        // Written before the launch and read since the barrier already, as nearly always.
+        // Written before the launch and read since the barrier already, by this thread or several, as nearly always.
         Four late = (Four)(four(w.written) - all(1) >= all(state.launch - 1)), fresh = (Four)(four(w.read) != all(state.now));
-        if (any(late | fresh))
+        Four readers = four(w.threads) >> 16, joins = (Four)(readers != all(state.thread)) & (Four)(readers != all(SEVERAL >> 16));
+        if (any(late | fresh | joins))
           for (u32 k = 0; k < 4; k++) reads(w, k, 4, at + (b - a + 4 * k) / sizeof(T));
       }
     }
@@ -149,7 +166,7 @@ template <class T> struct Global {
     if (offset > count) fault("pointer out of bounds", offset, count);
     return {data + offset, count - offset, words};
   }
-  operator Global<const T>() const { return {data, count, words}; }
+  template <bool LESS, class = typename std::enable_if<LESS || !HANDED>::type> operator Global<const T, LESS>() const { return {data, count, words}; }
   explicit operator bool() const { return data != nullptr; }
 };
 

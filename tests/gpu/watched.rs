@@ -5,12 +5,12 @@ use weir_backends::gpu::driver::{Arg, Driver, DriverError, Launch, Memory, Strea
 use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, KernelCounts};
 use weir_kernels::{Source, THREADS};
 
-/// Runs kernels of two blocks, which may use `from` and `to` (64 floats each, written), `fresh` (64 floats that nobody wrote) and shared memory
-/// of 64 floats.
+/// Runs kernels of two blocks, which may use `from` and `to` (64 floats each, written), `fresh` (64 floats that nobody wrote), `both` (64 that
+/// threads may hand each other) and shared memory of 64 floats.
 fn run(bodies: &[&str]) -> (Vec<Result<(), DriverError>>, BTreeMap<String, KernelCounts>) {
     let kernels = bodies.iter().enumerate().map(|(k, body)| {
         format!(
-            "KERNEL(planted{k})(IN(float) from, OUT(float) to, OUT(float) fresh) {{ u32 t = thread(), b = block(); \
+            "KERNEL(planted{k})(IN(float) from, OUT(float) to, HANDED(float) fresh, HANDED(float) both) {{ u32 t = thread(), b = block(); \
              LOCAL(float) s = shared_at<float>(0); float x[4] = {{0, 0, 0, 0}}; {body}; (void)x; }}\nEXPORT(planted{k})\n"
         )
     });
@@ -24,8 +24,9 @@ fn run(bodies: &[&str]) -> (Vec<Result<(), DriverError>>, BTreeMap<String, Kerne
     let results = (0..bodies.len()).map(|k| {
         driver.discard(Stream::Compute, memory, 4096).unwrap();
         driver.fill(Stream::Compute, memory, 0, 2048).unwrap();
+        driver.fill(Stream::Compute, memory + 3072, 0, 1024).unwrap();
         let array = |k: u64| Arg::Pointer(memory + 1024 * k, 256);
-        let args = [array(0), array(1), array(2)];
+        let args = [array(0), array(1), array(2), array(3)];
         let function = driver.function(module, &format!("planted{k}")).unwrap();
         driver.launch(&Launch {
             function,
@@ -74,6 +75,28 @@ fn every_broken_rule_is_found_one_number_or_four_at_a_time() {
         ("if (t == 0) to[3] = 1; load_run<4>(x, to, 0)", "read without a barrier"),
         ("to[3] = 1", "two threads write without a barrier"),
         ("store_run<4>(to, 0, x)", "two threads write without a barrier"),
+        ("x[0] = to[3]; if (t == 9) to[3] = 1", "write without a barrier after another thread's read"),
+        (
+            "load_run<4>(x, to, 0); if (t == 9) store_run<4>(to, 0, x)",
+            "write without a barrier after another thread's read",
+        ),
+        // What a thread has read alone is its own to write, and a HANDED array what others have read before a barrier: block 1 meets block 0.
+        (
+            "if (t == 0) both[3] = both[3] + 1; barrier(); x[0] = both[3]; barrier(); if (t == 9) both[3] = 2",
+            "read of what another block of the launch writes",
+        ),
+        (
+            "if (b == 0 && t == 0) to[3] = 1; barrier(); if (b == 0) x[0] = to[3]",
+            "read of what another thread has written in an array",
+        ),
+        (
+            "if (b == 0) load_run<4>(x, to, 0); barrier(); if (b == 0 && t == 9) to[3] = 1",
+            "write of what another thread has read",
+        ),
+        (
+            "if (b == 0 && t == 0) to[3] = 1; barrier(); if (b == 0 && t == 9) store_run<4>(to, 0, x)",
+            "write of what another thread has written",
+        ),
         // Shared memory.
         ("s[t] = 1", "shared memory out of bounds"),
         ("store_run<4>(s, 4 * t, x)", "shared memory out of bounds"),
@@ -107,7 +130,7 @@ fn bytes_are_counted_once_a_launch_once_a_block_and_once_between_barriers() {
     let four = "if (t < 16) load_run<4>(x, from, 4 * t); barrier(); if (t < 16) load_run<4>(x, from, 4 * (15 - t)); \
                 if (b == 0 && t < 16) { store_run<4>(to, 4 * t, x); store_run<4>(s, 4 * t, x); }";
     // A whole block each writes a half, and what it wrote is its own to read.
-    let own = "if (t < 32) to[32 * b + t] = 1; barrier(); if (t < 8) load_run<4>(x, to, 32 * b + 4 * t)";
+    let own = "if (t < 32) both[32 * b + t] = 1; barrier(); if (t < 8) load_run<4>(x, both, 32 * b + 4 * t)";
     let (results, counts) = run(&[one, four, own]);
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     for k in ["planted0", "planted1"] {

@@ -11,7 +11,7 @@ struct Words {
     written: [u32; 4],
     read: [u32; 4],
     first: [u32; 4],
-    writer: [u32; 4],
+    threads: [u32; 4],
 }
 
 /// Twin of `weir::HOST`: a time before any launch.
@@ -31,7 +31,7 @@ impl Piece {
     /// The word of `bytes` of memory, as if the host had written it or nobody ever had.
     fn set(&mut self, word: usize, written: bool) {
         let (w, k) = (&mut self.words[word / 4], word % 4);
-        (w.written[k], w.read[k], w.first[k], w.writer[k]) = (if written { HOST } else { 0 }, 0, 0, 0);
+        (w.written[k], w.read[k], w.first[k], w.threads[k]) = (if written { HOST } else { 0 }, 0, 0, 0);
     }
 }
 
