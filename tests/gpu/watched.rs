@@ -141,3 +141,28 @@ fn bytes_are_counted_once_a_launch_once_a_block_and_once_between_barriers() {
     let c = counts["planted2"];
     assert_eq!((c.read_bytes, c.block_bytes, c.phase_bytes, c.written_bytes), (256, 256, 256, 256));
 }
+
+#[test]
+fn an_array_that_a_kernel_writes_is_no_part_of_another() {
+    let body = "KERNEL(pair)(IN(float) from, OUT(float) to) { if (thread() < 8) to[thread()] = from[thread()]; }\nEXPORT(pair)\n";
+    let source = Source::prelude(false);
+    let source = Source { text: source.text.clone() + body, ..source };
+    let driver = Emulated::new(EmulatedOptions::default());
+    let folder = tempfile::tempdir().unwrap();
+    let image = weir_kernels::host::compile(&source, folder.path(), driver.compile_flags()).unwrap();
+    let module = driver.load(&image).unwrap();
+    let function = driver.function(module, "pair").unwrap();
+    let memory = driver.allocate(Memory::Device, 256).unwrap();
+    let run = |from: u64, to: u64| {
+        driver.fill(Stream::Compute, memory, 0, 256).unwrap();
+        let args = [Arg::Pointer(memory + from, 64), Arg::Pointer(memory + to, 64)];
+        let launch = Launch { function, grid: 1, block: THREADS, shared: 0, stream: Stream::Compute, args: &args };
+        driver.launch(&launch).and_then(|()| driver.synchronise(Stream::Compute))
+    };
+    run(0, 64).unwrap();
+    run(192, 0).unwrap();
+    for (from, to) in [(0, 60), (60, 0), (64, 64)] {
+        let e = run(from, to).unwrap_err().to_string();
+        assert!(e.contains("argument 1, which it may write, overlaps argument 0"), "{e}");
+    }
+}

@@ -144,6 +144,9 @@ impl Emulated {
             Ok(Raw { value, bytes, words })
         });
         let raw: Vec<Raw> = raw.collect::<Result<_, DriverError>>()?;
+        if let Some((k, other)) = overlap(args, entry.written) {
+            return Err(failed(format!("argument {k}, which it may write, overlaps argument {other}")));
+        }
         let mut run = Run {
             grid,
             threads: block,
@@ -186,4 +189,22 @@ impl Emulated {
         total.phase_bytes += run.counts.phase_bytes;
         Ok(())
     }
+}
+
+/// An argument that a kernel may write (its bit in `written`) and another that reaches into the same memory: kernels say of their arrays that there
+/// are none (`restrict`), and compilers rely on it. One whole array given twice to be written is let pass: `edge_backward` keeps to other columns
+/// of it under either name.
+fn overlap(args: &[Arg], written: u64) -> Option<(usize, usize)> {
+    let range = |arg: &Arg| match *arg {
+        Arg::Pointer(at, bytes) if at != 0 && bytes > 0 => Some((at, at + bytes)),
+        _ => None,
+    };
+    let writes = |k: usize| written >> k & 1 == 1;
+    let pairs = (0..args.len()).flat_map(|k| (0..args.len()).map(move |other| (k, other)));
+    pairs.filter(|&(k, other)| k != other && writes(k)).find(|&(k, other)| {
+        match (range(&args[k]), range(&args[other])) {
+            (Some(a), Some(b)) => a.0 < b.1 && b.0 < a.1 && !(a == b && writes(other)),
+            _ => false,
+        }
+    })
 }

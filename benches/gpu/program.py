@@ -1,0 +1,115 @@
+"""The program under check: commands, and what goes into and comes out of them. Standard library only."""
+
+import json
+import os
+import re
+import struct
+import subprocess
+
+
+class Failed(Exception):
+    """A command that did not do what it should."""
+
+
+class Weir:
+    def __init__(self, program, backend):
+        self.program = program
+        self.environment = {k: v for k, v in os.environ.items() if k != "WEIR_SHARED"}
+        if backend:
+            self.environment["WEIR_BACKEND"] = backend
+
+    def run(self, *arguments, prefix=(), timeout=3600, environment=()):
+        command = [*prefix, str(self.program), *map(str, arguments)]
+        return subprocess.run(command, env=self.environment | dict(environment), capture_output=True, text=True, timeout=timeout)
+
+    def good(self, *arguments):
+        done = self.run(*arguments)
+        if done.returncode != 0:
+            raise Failed((done.stderr.strip().splitlines() or ["no word"])[-1])
+        return done
+
+    def eval(self, model, structure, *more):
+        """One object a frame."""
+        done = self.good("eval", model, structure, "--json", "-", "-q", *more)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def step(self, folder, model, structure, steps, *more):
+        """Seconds of a step of dynamics: what `steps` steps take beyond the first few, lists and all."""
+        walls = []
+        for count in (2, 2 + steps):
+            config = folder / "run.toml"
+            config.write_text(
+                f"[model]\npath = {json.dumps(str(model))}\n[structure]\npath = {json.dumps(str(structure))}\n"
+                f"[md]\nensemble = \"nve\"\ntimestep_fs = 0.01\nsteps = {count}\ntemperature_K = 1\nmax_temperature_K = 1e9\n"
+                f"max_displacement_A = 5.0\n[output]\nprefix = \"run\"\nenergy_every = 1000000\ntrajectory_every = 0\nplot = false\n"
+            )
+            done = self.good("md", config, "--overwrite", "--log-format", "json", *more)
+            events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+            walls.append(next(e["wall_seconds"] for e in events if e["event"] == "summary"))
+        return (walls[1] - walls[0]) / steps
+
+
+class Precise(Weir):
+    """Every evaluation with the same arithmetic."""
+
+    def __init__(self, weir, more):
+        self.program, self.environment, self.more = weir.program, weir.environment, more
+
+    def run(self, *arguments, **named):
+        return super().run(*arguments, *(self.more if arguments[0] in ("eval", "md") else ()), **named)
+
+
+def tensors(path):
+    """A safetensors file as flat lists; other types than numbers are left out."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    codes = {"F64": "d", "F32": "f", "I32": "i", "I64": "q"}
+    out = {}
+    for name, entry in json.loads(data[8 : 8 + length]).items():
+        if name == "__metadata__" or entry["dtype"] not in codes:
+            continue
+        begin, end = (8 + length + k for k in entry["data_offsets"])
+        code = codes[entry["dtype"]]
+        out[name] = list(struct.unpack(f"<{(end - begin) // struct.calcsize(code)}{code}", data[begin:end]))
+    return out
+
+
+def extxyz(symbols, positions, cell):
+    """One frame, every digit kept."""
+    lattice = "" if cell is None else 'Lattice="' + " ".join(repr(x) for x in cell) + '" '
+    periodic = "F F F" if cell is None else "T T T"
+    lines = [str(len(symbols)), f'{lattice}Properties=species:S:1:pos:R:3 pbc="{periodic}"']
+    lines += [" ".join([s, *(repr(x) for x in positions[3 * i : 3 * i + 3])]) for i, s in enumerate(symbols)]
+    return "\n".join(lines) + "\n"
+
+
+def flat(value):
+    return [x for v in value for x in flat(v)] if isinstance(value, list) else [value]
+
+
+def largest(a, b):
+    if len(a) != len(b):
+        return float("inf")
+    # Something that is no number is a difference too.
+    return max((abs(x - y) if abs(x - y) >= 0 else float("inf") for x, y in zip(a, b)), default=0.0)
+
+
+def bits(result):
+    return json.dumps([result[k] for k in ("energy", "forces", "virial", "atomic_energy")])
+
+
+def replicated(path, times):
+    """A periodic box (extxyz), `times` along each edge."""
+    lines = path.read_text().splitlines()
+    count = int(lines[0])
+    cell = [float(x) for x in re.search(r'Lattice="([^"]*)"', lines[1])[1].split()]
+    species, positions = [], []
+    atoms = [l.split()[:4] for l in lines[2 : 2 + count]]
+    for a in range(times):
+        for b in range(times):
+            for c in range(times):
+                shift = [a * cell[k] + b * cell[3 + k] + c * cell[6 + k] for k in range(3)]
+                for name, *x in atoms:
+                    species.append(name)
+                    positions += [float(v) + s for v, s in zip(x, shift)]
+    return extxyz(species, positions, [times * x for x in cell])
