@@ -1,5 +1,5 @@
 //! The tables of `docs/kernels.md` are those of the code: resources that compilers told, traffic that the emulated device counted.
-//! `WRITE_TABLE=1 cargo test --test kernel_page` writes them anew.
+//! `WRITE_TABLE=1 cargo test --workspace --test kernel_page` writes them anew.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;

@@ -215,8 +215,8 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
                       IN(real) geometry, IN(double) exact, u32 first, IN(stored) state,
                       IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd,
                       IN(real) weight, IN(real) adjoint, IN(real) r_message, double message_scale, IN(real) r_edge, double keep,
-                      u32 wa, IN(real) other_adjoint, IN(real) own_bar, HANDED(real) other_bar, u32 apart, IN(real) centre_second, OUT(real) angle_bar, IN(real) s_bar,
-                      IN(real) node_bar, IN(real) moment_bar, u32 starts, HANDED(real) e_bar, OUT(real) owed, OUT(real) centre_bar,
+                      u32 wa, IN(real) other_adjoint, IN(real) own_bar, HANDED(real) other_bar, u32 apart, IN(real) centre_second, HANDED(real) angle_bar, IN(real) s_bar,
+                      IN(real) node_bar, IN(real) moment_bar, u32 starts, HANDED(real) e_bar, OUT(real) owed, HANDED(real) centre_bar,
                       OUT(double) geometry_bar) {
   u32 tile_edge = first_edge[first_centre];
   u32 tile_pair = first_pair[first_centre];

@@ -303,11 +303,21 @@ template <class T> struct Writes<T *> {
 template <class T, bool HANDED> struct Writes<Global<T, HANDED>> {
   enum { VALUE = !std::is_const<T>::value };
 };
-template <class... P> static u64 written(void (*)(P...)) {
+// Whether it is HANDED, and may be what another such argument is too; plain pointers do not tell.
+template <class P> struct Handed {
+  enum { VALUE = false };
+};
+template <class T> struct Handed<T *> {
+  enum { VALUE = !std::is_const<T>::value };
+};
+template <class T> struct Handed<Global<T, true>> {
+  enum { VALUE = true };
+};
+template <template <class> class What, class... P> static u64 arguments(void (*)(P...)) {
   static_assert(sizeof...(P) <= 64, "a bit for each argument");
   u64 all = 0, bit = 1;
-  for (bool writes : {bool(Writes<P>::VALUE)...}) {
-    if (writes) all |= bit;
+  for (bool is : {bool(What<P>::VALUE)...}) {
+    if (is) all |= bit;
     bit <<= 1;
   }
   return all;

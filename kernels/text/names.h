@@ -23,7 +23,8 @@
 #define EXPORT(name)                                                                                                                       \
   extern "C" void weir_kernel_##name(const weir::Raw *a) { weir::call(name, a); }                                                          \
   extern "C" u32 weir_arity_##name() { return weir::arity(name); }                                                                         \
-  extern "C" u64 weir_written_##name() { return weir::written(name); }
+  extern "C" u64 weir_written_##name() { return weir::arguments<weir::Writes>(name); }                                                     \
+  extern "C" u64 weir_handed_##name() { return weir::arguments<weir::Handed>(name); }
 #if defined(WEIR_UNCHECKED)
 // Plain pointers: nothing is checked or counted, ten times as fast.
 #define IN(T) const T *

@@ -51,7 +51,7 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 #define KERNEL_OF_WIDE_ROWS(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, sizeof(REAL) == 8 && __CUDA_ARCH__ < 900 ? 2 : 3) name
 #define EXPORT(name)
 // Arrays in device memory that a kernel reads, or writes too; in which threads of a block hand each other numbers, across a barrier (compilers
-// may take a barrier for nothing to an array that is `restrict`).
+// may take a barrier for nothing to an array that is `restrict`), or of which two may be one.
 #define IN(T) const T *__restrict__
 #define OUT(T) T *__restrict__
 #define HANDED(T) T *

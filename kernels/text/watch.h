@@ -11,11 +11,13 @@ const u32 HOST = 1, LAST = 0xfffffff0u;
 const u32 MANY = 0xffffffffu;
 
 // What happened to the four words at a multiple of 16 bytes: when they were last written, when last read, when first read in the launch of
-// that, which thread wrote and, in the upper half, which read at the time of the last reading. Kept by the driver, for all memory of the device.
+// that, and which threads: in ten bits who wrote, in eleven each who read at the time of the last reading and who read in its block at all. Kept
+// by the driver, for all memory of the device.
 struct alignas(64) Words {
   u32 written[4], read[4], first[4], threads[4];
 };
-const u32 WRITER = 0xffffu, SEVERAL = 0xffff0000u;
+const u32 SEVERAL = 1024, WRITER = 1023, LAST_READER = 10, READER = 21;
+static_assert(THREADS <= SEVERAL, "a thread's number has ten bits");
 // The same for shared memory.
 struct alignas(64) LocalWords {
   u32 written[4], read[4], writer[4], reader[4];
@@ -70,9 +72,11 @@ template <class T, bool HANDED = false> struct Global {
         if (!HANDED) fault("read of what another thread has written in an array that is not HANDED", at, count);
       }
     }
-    u32 me = w.threads[k] & WRITER | state.thread << 16;
+    u32 known = w.threads[k], me = state.thread, last = me, reader = me;
+    if (w.read[k] == state.now && (known >> LAST_READER) % (2 * SEVERAL) != me) last = SEVERAL;
+    if (w.read[k] >= state.start && known >> READER != me) reader = SEVERAL;
+    w.threads[k] = (known & WRITER) | last << LAST_READER | reader << READER;
     if (w.read[k] != state.now) {
-      w.threads[k] = me;
       phase_bytes += bytes;
       if (w.read[k] < state.start) block_bytes += bytes;
       if (w.read[k] < state.launch) {
@@ -80,20 +84,18 @@ template <class T, bool HANDED = false> struct Global {
         w.first[k] = state.now;
       }
       w.read[k] = state.now;
-    } else if (w.threads[k] != me) {
-      w.threads[k] |= SEVERAL;
     }
   }
   void writes(Words &w, u32 k, u32 bytes, u64 at) const {
     if (w.read[k] >= state.launch && w.first[k] < state.start) fault("write of what another block of the launch reads", at, count);
-    u32 readers = w.threads[k] >> 16;
-    if (sizeof(T) >= 4 && w.read[k] >= state.launch && readers != state.thread) {
-      if (w.read[k] == state.now) fault("write without a barrier after another thread's read", at, count);
-      if (!HANDED) fault("write of what another thread has read in an array that is not HANDED", at, count);
-    }
+    u32 known = w.threads[k], me = state.thread;
+    if (sizeof(T) >= 4 && w.read[k] == state.now && (known >> LAST_READER) % (2 * SEVERAL) != me)
+      fault("write without a barrier after another thread's read", at, count);
+    if (sizeof(T) >= 4 && !HANDED && w.read[k] >= state.start && known >> READER != me)
+      fault("write of what another thread has read in an array that is not HANDED", at, count);
     if (w.written[k] >= state.launch) {
       if (sizeof(T) >= 4 && w.written[k] < state.start) fault("write of what another block of the launch writes", at, count);
-      if (sizeof(T) >= 4 && (w.threads[k] & WRITER) != state.thread) {
+      if (sizeof(T) >= 4 && (known & WRITER) != me) {
         if (w.written[k] == state.now) fault("two threads write without a barrier", at, count);
         if (!HANDED) fault("write of what another thread has written in an array that is not HANDED", at, count);
       }
@@ -101,7 +103,7 @@ template <class T, bool HANDED = false> struct Global {
       written_bytes += bytes;
     }
     w.written[k] = state.now;
-    w.threads[k] = readers << 16 | state.thread;
+    w.threads[k] = (known & ~WRITER) | me;
   }
 
   ASKS Value read(u64 at) const {
@@ -142,7 +144,8 @@ template <class T, bool HANDED = false> struct Global {
         Words &w = of(b);
         // Written before the launch and read since the barrier already, by this thread or several, as nearly always.
         Four late = (Four)(four(w.written) - all(1) >= all(state.launch - 1)), fresh = (Four)(four(w.read) != all(state.now));
-        Four readers = four(w.threads) >> 16, joins = (Four)(readers != all(state.thread)) & (Four)(readers != all(SEVERAL >> 16));
+        Four known = four(w.threads), last = known >> LAST_READER & all(2 * SEVERAL - 1), reader = known >> READER, me = all(state.thread), several = all(SEVERAL);
+        Four joins = ((Four)(last != me) & (Four)(last != several)) | ((Four)(reader != me) & (Four)(reader != several));
         if (any(late | fresh | joins))
           for (u32 k = 0; k < 4; k++) reads(w, k, 4, at + (b - a + 4 * k) / sizeof(T));
       }

@@ -97,6 +97,15 @@ fn every_broken_rule_is_found_one_number_or_four_at_a_time() {
             "if (b == 0 && t == 0) to[3] = 1; barrier(); if (b == 0 && t == 9) store_run<4>(to, 0, x)",
             "write of what another thread has written",
         ),
+        // The writer has read it too, last of all.
+        (
+            "if (b == 0 && t == 0) x[0] = to[3]; barrier(); if (b == 0 && t == 9) to[3] = to[3] + 1",
+            "write of what another thread has read",
+        ),
+        (
+            "if (b == 0 && t < 2) load_run<4>(x, to, 0); barrier(); if (b == 0 && t == 1) { load_run<4>(x, to, 0); store_run<4>(to, 0, x); }",
+            "write of what another thread has read",
+        ),
         // Shared memory.
         ("s[t] = 1", "shared memory out of bounds"),
         ("store_run<4>(s, 4 * t, x)", "shared memory out of bounds"),
@@ -144,25 +153,27 @@ fn bytes_are_counted_once_a_launch_once_a_block_and_once_between_barriers() {
 
 #[test]
 fn an_array_that_a_kernel_writes_is_no_part_of_another() {
-    let body = "KERNEL(pair)(IN(float) from, OUT(float) to) { if (thread() < 8) to[thread()] = from[thread()]; }\nEXPORT(pair)\n";
+    let body = "KERNEL(pair)(IN(float) from, OUT(float) to) { if (thread() < 8) to[thread()] = from[thread()]; }\nEXPORT(pair)\n\
+                KERNEL(handed)(HANDED(float) one, HANDED(float) two) { if (thread() < 8) two[thread()] = one[8 + thread()]; }\nEXPORT(handed)\n";
     let source = Source::prelude(false);
     let source = Source { text: source.text.clone() + body, ..source };
     let driver = Emulated::new(EmulatedOptions::default());
     let folder = tempfile::tempdir().unwrap();
     let image = weir_kernels::host::compile(&source, folder.path(), driver.compile_flags()).unwrap();
     let module = driver.load(&image).unwrap();
-    let function = driver.function(module, "pair").unwrap();
     let memory = driver.allocate(Memory::Device, 256).unwrap();
-    let run = |from: u64, to: u64| {
+    let run = |kernel: &str, from: u64, to: u64| {
+        let function = driver.function(module, kernel).unwrap();
         driver.fill(Stream::Compute, memory, 0, 256).unwrap();
         let args = [Arg::Pointer(memory + from, 64), Arg::Pointer(memory + to, 64)];
         let launch = Launch { function, grid: 1, block: THREADS, shared: 0, stream: Stream::Compute, args: &args };
         driver.launch(&launch).and_then(|()| driver.synchronise(Stream::Compute))
     };
-    run(0, 64).unwrap();
-    run(192, 0).unwrap();
+    run("pair", 0, 64).unwrap();
+    run("pair", 192, 0).unwrap();
+    run("handed", 0, 0).unwrap();
     for (from, to) in [(0, 60), (60, 0), (64, 64)] {
-        let e = run(from, to).unwrap_err().to_string();
+        let e = run("pair", from, to).unwrap_err().to_string();
         assert!(e.contains("argument 1, which it may write, overlaps argument 0"), "{e}");
     }
 }

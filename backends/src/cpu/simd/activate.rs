@@ -149,6 +149,7 @@ trait Aside<T: Real, S: Simd>: Copy {
 /// Registers by way of memory through a function of its own: such code in every kernel for every size of group took the compiler minutes.
 #[inline(always)]
 fn aside<T: Real, S: Simd, A: Aside<T, S>, const U: usize>(s: S, code: A, x: [T::V<S>; U]) -> Pairs<T, S, U> {
+    const { assert!(U <= 8) };
     let (mut values, mut slopes) = (MaybeUninit::<[T; 8 * PAD]>::uninit(), MaybeUninit::<[T; 8 * PAD]>::uninit());
     let (values, slopes) = (values.as_mut_ptr().cast::<T>(), slopes.as_mut_ptr().cast::<T>());
     // SAFETY: groups have at most eight registers, and PAD is at least the lane count of every instruction set; both are written before they
@@ -170,20 +171,32 @@ struct AsideRegisters<T, S, A> {
     slopes: *mut T,
 }
 
+impl<T: Real, S: Simd, A: Aside<T, S>> AsideRegisters<T, S, A> {
+    #[inline(always)]
+    fn group<const U: usize>(&self, at: usize) {
+        // SAFETY: the group ends within what `aside` has.
+        unsafe {
+            let (v, d) = self.code.pairs::<U>(self.s, load_group(self.s, self.values.add(at)));
+            store_group(self.s, self.values.add(at), v);
+            store_group(self.s, self.slopes.add(at), d);
+        }
+    }
+}
+
 impl<T: Real, S: Simd, A: Aside<T, S>> NullaryFnOnce for AsideRegisters<T, S, A> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let s = self.s;
-        in_groups!(0, self.count, U, at, {
-            // SAFETY: the group ends within what `aside` has.
-            unsafe {
-                let (v, d) = self.code.pairs::<U>(s, load_group(s, self.values.add(at)));
-                store_group(s, self.values.add(at), v);
-                store_group(s, self.slopes.add(at), d);
-            }
-        });
+        let (lanes, mut at) = (T::lanes::<S>(), 0);
+        while at + 4 * lanes <= self.count {
+            self.group::<4>(at);
+            at += 4 * lanes;
+        }
+        while at < self.count {
+            self.group::<1>(at);
+            at += lanes;
+        }
     }
 }
 

@@ -7,9 +7,16 @@ use pulp::Simd;
 /// What is never entered is not compiled: such groups, and those for machines without vector registers, were half of the crate's time to
 /// compile.
 pub const fn entered<T: Real, S: Simd>(size: usize, widest: usize) -> bool {
-    let lanes = size_of::<T::V<S>>() / size_of::<T>();
-    let left = 2 * size > widest || PAD % (2 * size * lanes) != 0;
-    size <= widest && if S::IS_SCALAR { size == 1 } else { left }
+    left_for(size, widest, size_of::<T::V<S>>() / size_of::<T>(), S::IS_SCALAR)
+}
+
+/// [`entered`] for registers of so many lanes. The widest groups leave a multiple of `PAD` if they are whole multiples of it, or it of them.
+const fn left_for(size: usize, widest: usize, lanes: usize, scalar: bool) -> bool {
+    if scalar {
+        return size == 1;
+    }
+    let odd = !widest.is_power_of_two() && widest * lanes % PAD != 0;
+    size <= widest && (2 * size > widest || odd || PAD % (2 * size * lanes) != 0)
 }
 
 /// Runs `$body` for columns `$from .. $to` in groups of 4, then 2, then 1 registers, or of the sizes given, from `$widest` on: `$u` is the
@@ -31,7 +38,7 @@ macro_rules! in_groups {
                 }
             }
         })*
-        debug_assert_eq!($col, to, "rows are padded");
+        assert_eq!($col, to, "rows are padded");
     }};
 }
 pub(crate) use in_groups;
@@ -101,5 +108,25 @@ pub unsafe fn add_group<T: Real, S: Simd, const U: usize>(s: S, p: *mut T, v: [T
     unsafe {
         let old = load_group::<T, S, U>(s, p);
         store_group(s, p, each!(old[0], U, u, T::add(s, old[u], v[u])));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_end_where_padded_rows_end_whatever_the_registers() {
+        let lists: [(&[usize], usize); 4] =
+            [(&[4, 2, 1], 4), (&[8, 4, 2, 1], 8), (&[8, 4, 2, 1], 4), (&[12, 8, 4, 2, 1], 12)];
+        for (sizes, widest) in lists {
+            for (lanes, scalar) in [(1, true), (2, false), (4, false), (8, false), (16, false)] {
+                for to in (0..1024).step_by(PAD) {
+                    let entered = sizes.iter().filter(|&&size| left_for(size, widest, lanes, scalar));
+                    let end = entered.fold(0, |at, size| at + (to - at) / (size * lanes) * size * lanes);
+                    assert_eq!(end, to, "{sizes:?} of {lanes} lanes");
+                }
+            }
+        }
     }
 }

@@ -94,8 +94,20 @@ impl Driver for Emulated {
             let guard = library.get::<Guard>(b"weir_guard").ok().map(|g| *g);
             let asked = super::lanes::AskLanes::of(library);
             let written = library.get::<unsafe extern "C" fn() -> u64>(format!("weir_written_{name}").as_bytes());
+            let handed = library.get::<unsafe extern "C" fn() -> u64>(format!("weir_handed_{name}").as_bytes());
             let (arity, written) = (arity.map_err(|_| absent())?(), written.map_err(|_| absent())?());
-            Entry { name: name.into(), module: module.0, kernel: *kernel, run: *run, guard, asked, arity, written }
+            let handed = handed.map_err(|_| absent())?();
+            Entry {
+                name: name.into(),
+                module: module.0,
+                kernel: *kernel,
+                run: *run,
+                guard,
+                asked,
+                arity,
+                written,
+                handed,
+            }
         };
         state.entries.push(entry);
         Ok(Function(state.entries.len() as u32 - 1))

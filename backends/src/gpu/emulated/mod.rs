@@ -163,6 +163,8 @@ struct Entry {
     arity: u32,
     /// Arguments that it may write, a bit each.
     written: u64,
+    /// Those that may be one with another of them.
+    handed: u64,
 }
 
 #[derive(Clone)]

@@ -144,7 +144,7 @@ impl Emulated {
             Ok(Raw { value, bytes, words })
         });
         let raw: Vec<Raw> = raw.collect::<Result<_, DriverError>>()?;
-        if let Some((k, other)) = overlap(args, entry.written) {
+        if let Some((k, other)) = overlap(args, entry.written, entry.handed) {
             return Err(failed(format!("argument {k}, which it may write, overlaps argument {other}")));
         }
         let mut run = Run {
@@ -191,20 +191,17 @@ impl Emulated {
     }
 }
 
-/// An argument that a kernel may write (its bit in `written`) and another that reaches into the same memory: kernels say of their arrays that there
-/// are none (`restrict`), and compilers rely on it. One whole array given twice to be written is let pass: `edge_backward` keeps to other columns
-/// of it under either name.
-fn overlap(args: &[Arg], written: u64) -> Option<(usize, usize)> {
+/// An argument that a kernel may write (its bit in `written`) and another that reaches into the same memory, unless both are `handed`: of all other
+/// arrays kernels say that there are none (`restrict`), and compilers rely on it.
+fn overlap(args: &[Arg], written: u64, handed: u64) -> Option<(usize, usize)> {
     let range = |arg: &Arg| match *arg {
         Arg::Pointer(at, bytes) if at != 0 && bytes > 0 => Some((at, at + bytes)),
         _ => None,
     };
-    let writes = |k: usize| written >> k & 1 == 1;
+    let among = |k: usize, all: u64| all >> k & 1 == 1;
     let pairs = (0..args.len()).flat_map(|k| (0..args.len()).map(move |other| (k, other)));
-    pairs.filter(|&(k, other)| k != other && writes(k)).find(|&(k, other)| {
-        match (range(&args[k]), range(&args[other])) {
-            (Some(a), Some(b)) => a.0 < b.1 && b.0 < a.1 && !(a == b && writes(other)),
-            _ => false,
-        }
+    pairs.filter(|&(k, other)| k != other && among(k, written)).find(|&(k, other)| {
+        let overlap = matches!((range(&args[k]), range(&args[other])), (Some(a), Some(b)) if a.0 < b.1 && b.0 < a.1);
+        overlap && !(among(k, handed) && among(other, handed))
     })
 }
