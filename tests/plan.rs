@@ -5,9 +5,12 @@ mod common;
 
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/refused.rs"]
+mod refused;
 
 use common::{data, load_model, shared};
 use program::program;
+use refused::refused;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,17 +62,6 @@ fn json(folder: &Path, more: &[&str]) -> Value {
     let mut all = more.to_vec();
     all.push("--json");
     serde_json::from_str(&out(&demo(folder, &all))).unwrap()
-}
-
-fn fails(output: &Output, code: i32, words: &[&str]) -> String {
-    let text = err(output);
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    let line = text.lines().last().unwrap_or_default().to_string();
-    assert!(line.starts_with("error: "), "{text}");
-    for word in words {
-        assert!(line.contains(word), "no \"{word}\" in: {line}");
-    }
-    line
 }
 
 fn number(value: &Value) -> f64 {
@@ -206,7 +198,7 @@ fn a_smaller_budget_is_never_faster_and_one_that_an_error_names_is_enough() {
     assert_eq!(with("hbm=50%")["machines"][0]["tiers"][0]["capacity_bytes"], 47_000_000_000u64);
     for more in [&["--machine", "gh200-96"][..], &[], &["--machine", "mi300a", "--checkpoint", "all"]] {
         let tried = demo(path, &[more, &["--budget", "hbm=1MiB"]].concat());
-        let line = fails(&tried, 1, &["tier hbm lacks", "--budget hbm="]);
+        let line = refused(&tried, 1, &["tier hbm lacks", "--budget hbm="]);
         let named = line.rsplit("--budget ").next().unwrap().split(',').next().unwrap();
         out(&demo(path, &[more, &["--budget", named]].concat()));
     }
@@ -281,22 +273,22 @@ fn more_memory_and_more_freedom_hold_no_fewer_atoms() {
 fn what_cannot_be_planned_is_refused_in_one_line() {
     let folder = folder();
     let path = folder.path();
-    fails(&demo(path, &["--machine", "gh200-69"]), 2, &["gh200-69", "did you mean gh200-96?"]);
-    fails(&demo(path, &["--machine", "nowhere.toml"]), 2, &["no such file"]);
+    refused(&demo(path, &["--machine", "gh200-69"]), 2, &["gh200-69", "did you mean gh200-96?"]);
+    refused(&demo(path, &["--machine", "nowhere.toml"]), 2, &["no such file"]);
     let right = fs::read_to_string(root().join("hardware-notes/machines/h200.toml")).unwrap();
     fs::write(path.join("mine.toml"), right.replace("name = \"h200\"", "name = \"mine\"")).unwrap();
     assert!(out(&demo(path, &["--machine", "mine.toml"])).contains("mine: NVIDIA H200"));
     fs::write(path.join("wrong.toml"), right.replace("value = 141.0", "value = -141.0")).unwrap();
-    fails(&demo(path, &["--machine", "wrong.toml"]), 2, &["wrong.toml", "hbm.capacity_gb is -141"]);
-    fails(&demo(path, &["--budget", "hmb=1GiB"]), 2, &["did you mean hbm?"]);
-    fails(&demo(path, &["--budget", "hbm=much"]), 2, &["--budget hbm", "much"]);
-    fails(&demo(path, &["--budget", "hbm=1GiB", "--hbm-budget", "2GiB"]), 2, &["given twice"]);
-    fails(&demo(path, &["--machine", "h200", "--placement", "hbm,file"]), 2, &["h200 has no tier file"]);
-    fails(&demo(path, &["--machine", "laptop", "--precision", "tf32x3"]), 2, &["no tf32x3_tflops"]);
-    fails(&run(path, &["plan", "--machine", "h200"]), 2, &["needs a model and a structure"]);
+    refused(&demo(path, &["--machine", "wrong.toml"]), 2, &["wrong.toml", "hbm.capacity_gb is -141"]);
+    refused(&demo(path, &["--budget", "hmb=1GiB"]), 2, &["did you mean hbm?"]);
+    refused(&demo(path, &["--budget", "hbm=much"]), 2, &["--budget hbm", "much"]);
+    refused(&demo(path, &["--budget", "hbm=1GiB", "--hbm-budget", "2GiB"]), 2, &["given twice"]);
+    refused(&demo(path, &["--machine", "h200", "--placement", "hbm,file"]), 2, &["h200 has no tier file"]);
+    refused(&demo(path, &["--machine", "laptop", "--precision", "tf32x3"]), 2, &["no tf32x3_tflops"]);
+    refused(&run(path, &["plan", "--machine", "h200"]), 2, &["needs a model and a structure"]);
     let (model, structure) = (data("parity/sequential/model.dp"), example("start.extxyz"));
     let plain = run(path, &["plan", model.to_str().unwrap(), &structure]);
-    fails(&plain, 1, &["sequential_update", "nothing to plan"]);
+    refused(&plain, 1, &["sequential_update", "nothing to plan"]);
 }
 
 /// Published floors of the DPA-3.1-3M shape on an H100 at peak rates: 2.34, 5.50 and 18.98 ms a step in f32, 9.54 ms with three passes of

@@ -3,8 +3,11 @@
 
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/refused.rs"]
+mod refused;
 
 use program::program;
+use refused::refused;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -51,13 +54,7 @@ fn trajectory(folder: &Path, arguments: &[&str]) -> (Vec<Vec<u8>>, String) {
 
 fn fails(folder: &Path, arguments: &[&str], code: i32, words: &[&str]) {
     let output = weir(folder, arguments).output().unwrap();
-    let text = text(&output);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-    let line = text.lines().last().unwrap_or_default();
-    assert!(line.starts_with("error: "), "{text}");
-    for word in words {
-        assert!(line.contains(word), "{arguments:?}: no \"{word}\" in: {line}");
-    }
+    refused(&output, code, words);
     assert!(!folder.join("out").exists(), "an output was begun before the error");
 }
 

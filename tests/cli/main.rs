@@ -4,9 +4,12 @@
 mod devices;
 #[path = "../common/program.rs"]
 mod program;
+#[path = "../common/refused.rs"]
+mod refused;
 mod runs;
 
 use program::program;
+use refused::refused;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -92,14 +95,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn fails(folder: &Path, arguments: &[&str], code: i32, words: &[&str]) {
-    let output = run(folder, arguments);
-    let text = err(&output);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-    let line = text.lines().last().unwrap_or_default();
-    assert!(line.starts_with("error: "), "{arguments:?}: {text}");
-    for word in words {
-        assert!(line.contains(word), "{arguments:?}: no \"{word}\" in: {text}");
-    }
+    refused(&run(folder, arguments), code, words);
 }
 
 #[test]

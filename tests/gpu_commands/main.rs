@@ -4,11 +4,14 @@
 mod device;
 #[path = "../common/program.rs"]
 mod program;
+#[path = "../common/refused.rs"]
+mod refused;
 mod runs;
 #[path = "../common/water.rs"]
 mod water;
 
 use program::program;
+use refused::refused;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -53,13 +56,7 @@ fn good(mut command: Command) -> Output {
 
 fn fails(mut command: Command, code: i32, words: &[&str]) {
     let output = command.output().unwrap();
-    let text = told(&output);
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    let line = text.lines().last().unwrap_or_default();
-    assert!(line.starts_with("error: "), "{text}");
-    for word in words {
-        assert!(line.contains(word), "no \"{word}\" in: {line}");
-    }
+    refused(&output, code, words);
     assert!(output.stdout.is_empty(), "something was computed");
 }
 

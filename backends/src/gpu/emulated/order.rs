@@ -18,6 +18,14 @@ pub struct Touch {
     pub writes: bool,
 }
 
+impl Touch {
+    /// Whether both reach into the same memory and one of them writes.
+    pub fn meets(&self, other: &Touch) -> bool {
+        let (a, b) = (self, other);
+        (a.writes || b.writes) && a.at < b.at.saturating_add(b.bytes) && b.at < a.at.saturating_add(a.bytes)
+    }
+}
+
 struct Done {
     stream: usize,
     time: u64,
@@ -64,12 +72,9 @@ impl Order {
     pub fn run(&mut self, stream: Stream, name: &str, touches: Vec<Touch>) -> Result<(), String> {
         let here = stream as usize;
         let clock = self.clocks[here];
-        let overlap = |a: &Touch, b: &Touch| {
-            (a.writes || b.writes) && a.at < b.at.saturating_add(b.bytes) && b.at < a.at.saturating_add(a.bytes)
-        };
         for other in self.done.iter().filter(|d| d.stream != here && d.time > clock[d.stream]) {
             for a in &touches {
-                if let Some(b) = other.touches.iter().find(|b| overlap(a, b)) {
+                if let Some(b) = other.touches.iter().find(|b| a.meets(b)) {
                     let how = |t: &Touch| if t.writes { "writes" } else { "reads" };
                     return Err(format!(
                         "it {} memory at {:#x} that {}, which nobody has put in order with it, {}",

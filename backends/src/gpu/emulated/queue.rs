@@ -70,14 +70,11 @@ impl Emulated {
         match work {
             Work::Launch { function, grid, block, shared, args } => {
                 let entry = state.entries[function].clone();
-                let pointers = args.iter().enumerate().filter_map(|(k, arg)| match *arg {
-                    Arg::Pointer(at, bytes) if bytes > 0 => {
-                        Some(Touch { at, bytes, writes: entry.written >> k & 1 > 0 })
-                    }
-                    _ => None,
-                });
-                let ordered = state.order.run(stream, &entry.name, pointers.collect());
-                ordered.map_err(|cause| DriverError::Launch { kernel: entry.name.clone(), cause })?;
+                let failed = |cause| DriverError::Launch { kernel: entry.name.clone(), cause };
+                let touches: Vec<(usize, Touch)> = touches(&args, entry.written).collect();
+                apart(&touches, entry.handed).map_err(failed)?;
+                let ordered = state.order.run(stream, &entry.name, touches.into_iter().map(|(_, t)| t).collect());
+                ordered.map_err(failed)?;
                 self.launch_now(state, stream, &entry, grid, block, shared, &args)
             }
             Work::Copy { to, from, bytes } => {
@@ -144,9 +141,6 @@ impl Emulated {
             Ok(Raw { value, bytes, words })
         });
         let raw: Vec<Raw> = raw.collect::<Result<_, DriverError>>()?;
-        if let Some((k, other)) = overlap(args, entry.written, entry.handed) {
-            return Err(failed(format!("argument {k}, which it may write, overlaps argument {other}")));
-        }
         let mut run = Run {
             grid,
             threads: block,
@@ -191,17 +185,22 @@ impl Emulated {
     }
 }
 
-/// An argument that a kernel may write (its bit in `written`) and another that reaches into the same memory, unless both are `handed`: of all other
-/// arrays kernels say that there are none (`restrict`), and compilers rely on it.
-fn overlap(args: &[Arg], written: u64, handed: u64) -> Option<(usize, usize)> {
-    let range = |arg: &Arg| match *arg {
-        Arg::Pointer(at, bytes) if at != 0 && bytes > 0 => Some((at, at + bytes)),
+/// Memory behind the arguments of a launch, with their numbers; `written` has a bit for each that the kernel may write.
+fn touches(args: &[Arg], written: u64) -> impl Iterator<Item = (usize, Touch)> + '_ {
+    args.iter().enumerate().filter_map(move |(k, arg)| match *arg {
+        Arg::Pointer(at, bytes) if bytes > 0 => Some((k, Touch { at, bytes, writes: written >> k & 1 > 0 })),
         _ => None,
-    };
-    let among = |k: usize, all: u64| all >> k & 1 == 1;
-    let pairs = (0..args.len()).flat_map(|k| (0..args.len()).map(move |other| (k, other)));
-    pairs.filter(|&(k, other)| k != other && among(k, written)).find(|&(k, other)| {
-        let overlap = matches!((range(&args[k]), range(&args[other])), (Some(a), Some(b)) if a.0 < b.1 && b.0 < a.1);
-        overlap && !(among(k, handed) && among(other, handed))
     })
+}
+
+/// An argument that a kernel may write reaches into no other one's memory, unless both are `handed`: of all other arrays kernels say so
+/// (`restrict`), and compilers rely on it.
+fn apart(touches: &[(usize, Touch)], handed: u64) -> Result<(), String> {
+    for (k, a) in touches.iter().filter(|(_, a)| a.writes) {
+        let both = |other: usize| handed >> k & handed >> other & 1 > 0;
+        if let Some((other, _)) = touches.iter().find(|(other, b)| other != k && a.meets(b) && !both(*other)) {
+            return Err(format!("argument {k}, which it may write, overlaps argument {other}"));
+        }
+    }
+    Ok(())
 }
