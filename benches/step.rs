@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use weir_backends::cpu::{create, default_threads, Checkpoint, CpuOptions, Inside};
+use weir_backends::cpu::{create, default_threads, Checkpoint, CpuOptions, Inside, InstructionSet};
 use weir_engine::backend::{FrameParameters, Request, Results};
 use weir_engine::graph::{summation_order, Cell, Graph, GraphOptions, NeighbourList};
 use weir_engine::model::{load, new_model, LoadOptions, Model};
@@ -65,12 +65,24 @@ impl Bench {
 
     /// Energy + forces: one call to lay out and touch the buffers, then the median of `calls`.
     fn step(&self, name: &str, model: &Arc<Model>, s: &Structure, calls: usize, plan: (Checkpoint, Inside)) {
+        self.step_with(name, model, s, calls, plan, InstructionSet::default());
+    }
+
+    fn step_with(
+        &self,
+        name: &str,
+        model: &Arc<Model>,
+        s: &Structure,
+        calls: usize,
+        plan: (Checkpoint, Inside),
+        set: InstructionSet,
+    ) {
         if !self.wants(name) {
             return;
         }
         let types: Vec<i32> = s.symbols.iter().map(|e| model.type_of(e).unwrap() as i32).collect();
         let (checkpoint, inside) = plan;
-        let options = CpuOptions { checkpoint, inside, threads: self.threads, ..Default::default() };
+        let options = CpuOptions { checkpoint, inside, threads: self.threads, simd: Some(set), ..Default::default() };
         let mut calculator = create(model.clone(), &types, &options).unwrap();
         let mut out = Results::default();
         let mut compute = || {
@@ -86,19 +98,18 @@ impl Bench {
         let (wall, cpu) = runs[calls / 2];
         let atoms = s.len();
         let peak = calculator.peak_bytes()[0].1;
-        self.report(
-            name,
-            fields(&[
-                ("atoms", atoms as f64),
-                ("first_wall_s", first.0),
-                ("first_cpu_s", first.1),
-                ("wall_s", wall),
-                ("cpu_s", cpu),
-                ("cpu_us_per_atom", cpu / atoms as f64 * 1e6),
-                ("peak_bytes", peak as f64),
-                ("bytes_per_atom", (peak / atoms as u64) as f64),
-            ]),
-        );
+        let mut fields = fields(&[
+            ("atoms", atoms as f64),
+            ("first_wall_s", first.0),
+            ("first_cpu_s", first.1),
+            ("wall_s", wall),
+            ("cpu_s", cpu),
+            ("cpu_us_per_atom", cpu / atoms as f64 * 1e6),
+            ("peak_bytes", peak as f64),
+            ("bytes_per_atom", (peak / atoms as u64) as f64),
+        ]);
+        fields.insert("instruction_set".into(), set.name().into());
+        self.report(name, fields);
     }
 
     fn neighbour(&self, atoms: usize) {
@@ -208,6 +219,15 @@ fn main() {
         let s = read(root().join(format!("examples/proteins/{name}.extxyz")), &ReadOptions::default()).unwrap();
         bench.step(&format!("3m_{name}"), &large, &s, 3, ALL);
         bench.step(&format!("3m_{name}_every4"), &large, &s, 1, (Checkpoint::Every(4), Inside::Auto));
+        if name == "1YRF" {
+            // Beside the widest set, by turns with it: the speed of shared machines changes from minute to minute.
+            for round in 0..3 {
+                for set in InstructionSet::here().into_iter().filter(|set| *set != InstructionSet::Scalar) {
+                    bench.step_with(&format!("3m_1YRF_{}_{round}", set.name()), &large, &s, 3, ALL, set);
+                    bench.step_with(&format!("3m_1YRF_keep_{}_{round}", set.name()), &large, &s, 3, KEEP, set);
+                }
+            }
+        }
         // Larger ones want more memory than this bench should take.
         if ["1YRF", "1UBQ"].contains(&name) {
             bench.step(&format!("3m_{name}_keep"), &large, &s, 3, KEEP);

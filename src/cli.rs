@@ -23,7 +23,7 @@ Examples:
   weir serve --ipi localhost:31415 model.dp water.extxyz
   weir model info model.dp
 
-Environment (flags win over it): WEIR_BACKEND (auto, cpu, cuda, hip), WEIR_DEVICE, WEIR_HEAD, WEIR_PRECISION, WEIR_THREADS, WEIR_PLACEMENT,
+Environment (flags win over it): WEIR_BACKEND (auto, cpu, cuda, hip), WEIR_DEVICE, WEIR_HEAD, WEIR_PRECISION, WEIR_THREADS, WEIR_SIMD, WEIR_PLACEMENT,
 WEIR_HBM_BUDGET, WEIR_HOST_BUDGET, WEIR_FILE_BUDGET, WEIR_CHECKPOINT, WEIR_INSIDE, WEIR_STORE, WEIR_NUMA_NODE, WEIR_SCRATCH_DIR, WEIR_CACHE_DIR,
 WEIR_KERNEL_DIR (precompiled kernels), WEIR_VERIFY (compare a GPU with the CPU: auto, always, never), WEIR_PROFILE (path of a trace), WEIR_LOG (error, warn, info, debug), WEIR_CONFIG (a TOML file with these names in small letters). docs/environment.md tells what each does. Any other WEIR_
 name is an error, except those of module systems (WEIR_ROOT, _HOME, _DIR, _VERSION, _LIB, _INC, _BASE).

@@ -5,6 +5,7 @@ use crate::log::{Level, Log};
 use serde_json::{json, Map, Value};
 use std::time::Duration;
 use weir_allocators::policy::Policy;
+use weir_backends::cpu::InstructionSet;
 use weir_backends::gpu::GpuTier;
 use weir_engine::backend::Calculator;
 use weir_engine::plan::placement::{Plan, INSIDE};
@@ -20,6 +21,12 @@ pub fn device() -> String {
     let named =
         cpuinfo.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, v)| v.trim().to_string()));
     named.unwrap_or_else(|| format!("{} processor", std::env::consts::ARCH))
+}
+
+/// The processor and the instruction set that its kernels use.
+pub fn cpu_title(engine: &Engine) -> String {
+    let set = engine.instruction_set().map_or(String::new(), |set| format!(", {}", set.name()));
+    format!("cpu: {}{set}", device())
 }
 
 /// The header of a run.
@@ -46,6 +53,7 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
         "head": source.head,
         "backend": backend,
         "device": device,
+        "instruction_set": engine.instruction_set().map(InstructionSet::name),
         "chip": gpu.map(|d| d.facts().chip.to_string()),
         "driver": gpu.map(|d| d.facts().driver.clone()),
         "compute_precision": engine.precision(),
@@ -56,7 +64,7 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
         format!("weir {} · {command}", env!("CARGO_PKG_VERSION")),
         format!("  model       {} ({}), sha256 {}", source.path, source.format, source.sha256),
         format!("  head        {head} ({head_origin})"),
-        gpu.map_or_else(|| format!("  device      cpu: {device}"), |d| format!("  device      {}", d.title())),
+        gpu.map_or_else(|| format!("  device      {}", cpu_title(engine)), |d| format!("  device      {}", d.title())),
     ];
     let mut others = Vec::new();
     for line in policy.explain() {
@@ -64,7 +72,7 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
         match name.as_str() {
             "backend" | "head" | "log" => {}
             "precision" => lines.push(row(&name, &format!("{} = {}", line.value, engine.precision()), &line.origin)),
-            "device" | "numa_node" | "graph" | "cache_dir" | "kernel_dir" if line.origin == "automatic" => {
+            "device" | "numa_node" | "graph" | "simd" | "cache_dir" | "kernel_dir" if line.origin == "automatic" => {
                 others.push(format!("{name} {}", line.value));
             }
             _ => lines.push(row(&name, &line.value, &line.origin)),

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_allocators::policy::Layer;
-use weir_backends::cpu::measured_links;
+use weir_backends::cpu::{measured_links, InstructionSet};
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::new_model;
 use weir_engine::structure::{read_bytes, Format, ReadOptions, Structure};
@@ -72,7 +72,7 @@ fn timed(engine: &Engine, structure: &Structure, log: &Log) -> Result<Value> {
 fn machine(settings: &Settings) -> Value {
     let mut object = json!({
         "weir": env!("CARGO_PKG_VERSION"), "machine": machine_json(&settings.topology), "device": report::device(),
-        "backend": "cpu", "threads": settings.policy.threads.value, "driver": Value::Null, "chip": Value::Null,
+        "instruction_set": InstructionSet::of(settings.policy.simd.value).name(), "backend": "cpu", "threads": settings.policy.threads.value, "driver": Value::Null, "chip": Value::Null,
     });
     if let Some(device) = &settings.device {
         let facts = device.facts();

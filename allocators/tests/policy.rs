@@ -114,6 +114,7 @@ fn every_value_is_checked_and_the_error_names_variable_and_choices() {
         ("WEIR_STORE", "f64", "bf16"),
         ("WEIR_PRECISION", "fp32", "tf32x3"),
         ("WEIR_THREADS", "0", "65536"),
+        ("WEIR_SIMD", "avx", "avx512"),
         ("WEIR_NUMA_NODE", "-1", "node"),
         ("WEIR_GRAPH", "yes", "off"),
         ("WEIR_STREAMS", "3", "2"),

@@ -176,7 +176,8 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     system.momentum_removed = settings.remove_momentum_every > 0 && system.len() > 1;
     if let Some(restart) = &restart {
         let now = identity(config, engine, &system, &settings, &parameters);
-        restart.check(&files.restart, &open_products(engine, restart, now, log))?;
+        let now = open_products(engine, restart, now, log);
+        restart.check(&files.restart, &open_instructions(restart, now, log))?;
     }
     let mut calculator = engine.calculator(&types, log)?;
     // Anew after the calculator, which may have found a device's matrix units wrong and chosen others.
@@ -281,6 +282,25 @@ fn open_products(engine: &Engine, restart: &Restart, now: Vec<(String, String)>,
     now.into_iter().map(other).collect()
 }
 
+/// The identity for which a restart file is good whatever instruction set it was written with: a run may go on on another CPU, which is said.
+fn open_instructions(restart: &Restart, now: Vec<(String, String)>, log: &Log) -> Vec<(String, String)> {
+    let of = |pairs: &[(String, String)]| pairs.iter().find(|(key, _)| key == INSTRUCTIONS).map(|(_, set)| set.clone());
+    let (before, here) = (of(&restart.settings), of(&now));
+    if let (Some(before), Some(here)) = (&before, &here) {
+        if before != here {
+            log.warn(&format!(
+                "the run went with {before} so far and goes on with {here}: as exact, in other bits than a run in one go (WEIR_SIMD={before} keeps to \
+                 one, where this CPU has it)"
+            ));
+        }
+    }
+    let others = now.into_iter().filter(|(key, _)| key != INSTRUCTIONS);
+    others.chain(before.map(|set| (INSTRUCTIONS.to_string(), set))).collect()
+}
+
+/// The key of the CPU's instruction set among what the bits of a run depend on.
+const INSTRUCTIONS: &str = "instruction set";
+
 /// What the bits of a run depend on besides its state: a restart file of other values is refused.
 fn identity(
     config: &Config,
@@ -306,6 +326,9 @@ fn identity(
         ("md.remove_com_every", settings.remove_momentum_every.to_string()),
     ];
     let mut identity: Vec<(String, String)> = pairs.into_iter().map(|(k, v)| (k.to_string(), v)).collect();
+    if let Some(set) = engine.instruction_set() {
+        identity.push((INSTRUCTIONS.to_string(), set.name().to_string()));
+    }
     // Exact storage is no key of its own: restart files from before there was another remain good.
     let store = engine.store().of(if engine.precision() == "f64" { 8 } else { 4 });
     if store != Store::Exact {

@@ -31,6 +31,7 @@ impl Setup<'_> {
         Terms {
             tiers: self.target.tiers.clone(),
             rates: rates.or_else(|| self.target.rates.clone()),
+            simd: self.target.simd,
             checkpoint: self.checkpoint,
             inside: self.inside,
             spill: Permission::Allowed,

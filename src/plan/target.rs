@@ -9,7 +9,7 @@ use anyhow::Result;
 use weir_allocators::faults::Faults;
 use weir_allocators::kind::Tier;
 use weir_allocators::policy::{Budget, Layer, Placement, Precision};
-use weir_backends::cpu::{kept_rates, open_tiers, tile_choices, Rates, TierSpec};
+use weir_backends::cpu::{kept_rates, open_tiers, tile_choices, InstructionSet, Rates, TierSpec};
 use weir_backends::gpu::{self, Arithmetic};
 use weir_kernels::Products;
 
@@ -90,6 +90,8 @@ pub struct Target {
     pub speed: Option<Speed>,
     /// Rates that the backend goes by; none: its question has them.
     pub rates: Option<Rates>,
+    /// Instruction set of CPU kernels whose rates nobody knows.
+    pub simd: InstructionSet,
     /// Whether a profile has measured them.
     pub measured: bool,
     /// What the user should know.
@@ -116,6 +118,7 @@ impl Target {
                 products: options.products,
                 speed: None,
                 rates: options.rates,
+                simd: InstructionSet::default(),
                 measured: engine.rates_measured(),
                 remarks: policy.warnings.clone(),
             });
@@ -137,6 +140,7 @@ impl Target {
             products: Products::Plain,
             speed: None,
             rates: kept_rates(&engine.model, engine.precision(), policy, topology).0,
+            simd: InstructionSet::of(policy.simd.value),
             remarks,
         })
     }
@@ -167,6 +171,7 @@ impl Target {
             },
             speed: Some(Speed::of(&machine, precision, number)?),
             rates: None,
+            simd: InstructionSet::default(),
             measured: false,
             kind: machine.kind,
             machine: Some(machine),

@@ -4,9 +4,7 @@ use super::measure::Case;
 use crate::backend::Engine;
 use crate::log::Log;
 use anyhow::Result;
-use weir_backends::cpu::{
-    self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Neighbours, Permission, Rates, Terms,
-};
+use weir_backends::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Neighbours, Permission, Rates};
 use weir_backends::gpu::{self, GpuCalculator, GpuOptions, GpuOutline, GpuTier};
 use weir_backends::session::Device;
 use weir_engine::backend::{Calculator, ComputeError};
@@ -200,16 +198,7 @@ impl<'a> Bench<'a> {
             }
             Backend::Gpu { options, outline, found, .. } => {
                 let options = Self::gpu(options, rules, slow);
-                let terms = Terms {
-                    tiers: options.tiers.iter().map(|t| t.spec.clone()).collect(),
-                    rates: options.rates,
-                    checkpoint: options.checkpoint,
-                    spill: options.spill,
-                    rebuild: options.rebuild,
-                    inside: options.inside,
-                    store: options.store,
-                };
-                Ok(smallest_feasible(&outline.problem(&found.census(rules.tile_edges), &terms))?)
+                Ok(smallest_feasible(&outline.problem(&found.census(rules.tile_edges), &options.terms()))?)
             }
         }
     }

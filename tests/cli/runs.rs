@@ -64,6 +64,23 @@ fn threads_and_checkpoints_do_not_change_a_trajectory() {
     assert_eq!(bytes(one.path()), bytes(two.path()));
 }
 
+#[test]
+fn a_run_may_go_on_with_another_instruction_set_which_is_said() {
+    let folder = folder();
+    let with = |set: &str, arguments: &[&str]| {
+        let output = program(folder.path(), arguments).env("WEIR_SIMD", set).output().unwrap();
+        (output.status.code(), err(&output))
+    };
+    let (code, text) = with("scalar", &["md", "run.toml", "--set", "md.steps=9"]);
+    assert!(code == Some(0) && text.contains(", scalar") && text.contains("simd        scalar (WEIR_SIMD)"), "{text}");
+    let elsewhere = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    let (code, text) = with(elsewhere, &["md", "run.toml", "--resume"]);
+    assert!(code == Some(1) && text.contains(&format!("WEIR_SIMD: no kernels of {elsewhere}")), "{text}");
+    let (code, text) = with("auto", &["md", "run.toml", "--resume"]);
+    assert!(code == Some(0) && text.contains("the run went with scalar so far"), "{text}");
+    assert!(text.contains("finished "), "{text}");
+}
+
 fn signal(child: &std::process::Child, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(status.success());

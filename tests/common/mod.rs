@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use weir_backends::cpu::{create_cpu, Checkpoint, CpuCalculator, CpuOptions, PrecisionChoice};
+use weir_backends::cpu::{create_cpu, Checkpoint, CpuCalculator, CpuOptions, InstructionSet, PrecisionChoice};
 use weir_engine::backend::{Calculator, FrameParameters, Results};
 use weir_engine::graph::{Cell, Graph, GraphOptions, NeighbourList};
 use weir_engine::model::{load, LoadOptions, Model};
@@ -214,14 +214,19 @@ pub trait Backend {
     fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted>;
 }
 
+/// A calculator with the kernels of an instruction set; none: the widest, as users get it.
+pub fn on_cpu(model: &Arc<Model>, types: &[i32], s: &Settings, simd: Option<InstructionSet>) -> Box<dyn Counted> {
+    let Settings { precision, checkpoint, tile_edges, skin, threads } = *s;
+    let options = CpuOptions { precision, checkpoint, tile_edges, skin, threads, simd, ..Default::default() };
+    Box::new(create_cpu(model.clone(), types, &options).unwrap())
+}
+
 /// The CPU.
 pub struct Cpu;
 
 impl Backend for Cpu {
     const THREADS: &'static [usize] = &[1, 2, 3];
     fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
-        let Settings { precision, checkpoint, tile_edges, skin, threads } = *s;
-        let options = CpuOptions { precision, checkpoint, tile_edges, skin, threads, ..Default::default() };
-        Box::new(create_cpu(model.clone(), types, &options).unwrap())
+        on_cpu(model, types, s, None)
     }
 }

@@ -47,7 +47,7 @@ impl Policy {
             let origin = tier.setting.origin.clone();
             lines.push(Line { name: tier.tier.option().into(), value, origin });
         }
-        plain!(checkpoint, inside, store, precision, threads);
+        plain!(checkpoint, inside, store, precision, threads, simd);
         let node = &self.shares.node;
         lines.push(line("numa_node", node, node.value.map_or("any".to_string(), |n| n.to_string())));
         if self.tier(Tier::File).is_some() {

@@ -1,7 +1,7 @@
 //! Settings of one source.
 
 use super::names::NAMES;
-use super::{nearest, Backend, Budget, CheckpointRule, Inside, Placement, PolicyError, Precision, Store, Verify};
+use super::{nearest, Backend, Budget, CheckpointRule, Inside, Placement, PolicyError, Precision, Simd, Store, Verify};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -48,6 +48,7 @@ pub struct Layer {
     pub store: Option<Setting<Store>>,
     pub precision: Option<Setting<Precision>>,
     pub threads: Option<Setting<usize>>,
+    pub simd: Option<Setting<Simd>>,
     pub numa_node: Option<Setting<usize>>,
     pub scratch_dir: Option<Setting<PathBuf>>,
     pub cache_dir: Option<Setting<PathBuf>>,
@@ -108,6 +109,7 @@ impl Layer {
             "store" => self.store = parse(origin, text)?,
             "precision" => self.precision = parse(origin, text)?,
             "threads" => self.threads = number(origin, text, 1..=MOST, "number of threads")?,
+            "simd" => self.simd = parse(origin, text)?,
             "numa_node" => self.numa_node = number(origin, text, 0..=MOST, "number of a node")?,
             "scratch_dir" => self.scratch_dir = path(),
             "cache_dir" => self.cache_dir = path(),

@@ -22,4 +22,4 @@ pub use names::{nearest, Name, MODULES, NAMES};
 pub use read::{read, read_process, Found};
 pub use resolve::{asked_device, resolve, resolve_here, Policy, TierBudget};
 pub use shares::{Device, Shares, Surroundings};
-pub use values::{Backend, CheckpointRule, Inside, Placement, Precision, Store, Verify};
+pub use values::{Backend, CheckpointRule, Inside, Placement, Precision, Simd, Store, Verify};

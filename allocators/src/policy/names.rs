@@ -16,7 +16,7 @@ const fn name(key: &'static str, values: &'static str, default: &'static str) ->
 }
 
 /// All of them, in the order of the documentation.
-pub const NAMES: [Name; 24] = [
+pub const NAMES: [Name; 25] = [
     name("backend", "auto, cpu, cuda, hip, emulated", "auto"),
     name("device", "index, taken modulo the device count", "the local rank, else 0"),
     name("head", "branch of a multi-task model", "none"),
@@ -29,6 +29,7 @@ pub const NAMES: [Name; 24] = [
     name("store", "exact, f32, f16, bf16, auto", "exact"),
     name("precision", "model, f64, f32, tf32x3, tf32, bf16", "model"),
     name("threads", "1 to 65536", "affinity and cgroup, then OMP_NUM_THREADS"),
+    name("simd", "auto, avx512, avx2, neon, scalar", "auto"),
     name("numa_node", "node for host memory", "the device's own node"),
     name("scratch_dir", "folder of the file tier", "the system's temporary folder"),
     name("cache_dir", "folder of compiled kernels and link tables", "the user's cache"),

@@ -3,7 +3,7 @@
 use super::names::variable;
 use super::shares::{shares, Device, Shares, Surroundings};
 use super::{
-    Backend, Budget, CheckpointRule, Inside, Layer, Placement, PolicyError, Precision, Setting, Store, Verify,
+    Backend, Budget, CheckpointRule, Inside, Layer, Placement, PolicyError, Precision, Setting, Simd, Store, Verify,
 };
 use crate::kind::{file_system, show_bytes, Tier};
 use crate::topology::Topology;
@@ -39,6 +39,7 @@ pub struct Policy {
     pub store: Setting<Store>,
     pub precision: Setting<Precision>,
     pub threads: Setting<usize>,
+    pub simd: Setting<Simd>,
     pub scratch_dir: Setting<PathBuf>,
     pub cache_dir: Option<Setting<PathBuf>>,
     pub kernel_dir: Option<Setting<PathBuf>>,
@@ -129,6 +130,7 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         store: pick!(store, Store::Exact),
         precision,
         threads: pick!(threads).unwrap_or_else(|| threads(around)),
+        simd: pick!(simd, Simd::Auto),
         scratch_dir: asked.scratch,
         cache_dir: pick!(cache_dir).or_else(|| cache(around)),
         kernel_dir: pick!(kernel_dir),

@@ -88,6 +88,21 @@ words!(
 );
 
 words!(
+    /// Instruction set of the CPU's kernels.
+    Simd, "instruction set",
+    /// The widest that build and processor have.
+    Auto = "auto",
+    /// AVX-512.
+    Avx512 = "avx512",
+    /// AVX2 with FMA.
+    Avx2 = "avx2",
+    /// NEON.
+    Neon = "neon",
+    /// None: one number at a time.
+    Scalar = "scalar"
+);
+
+words!(
     /// When a device has to show that it computes what the CPU computes.
     Verify, "rule for checks of a device",
     /// Before kernels run there for the first time.

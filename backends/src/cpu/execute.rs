@@ -66,8 +66,7 @@ fn node_rows<'a, T: Real>(values: &'a mut [T], s: &Shapes, graph: &'a Graph) -> 
 
 impl<T: Real> Executor<T> {
     /// Packs a model. `options.tile_edges` has been chosen; with `smaller_tiles` it may be lowered where memory is short.
-    pub fn new(model: Arc<Model>, threads: usize, options: CpuOptions, smaller_tiles: bool) -> Self {
-        let arch = Arch::new();
+    pub fn new(model: Arc<Model>, arch: Arch, threads: usize, options: CpuOptions, smaller_tiles: bool) -> Self {
         let shapes = Shapes::of(&model);
         let layers: Vec<LayerWeights<T>> =
             (0..shapes.layers).map(|l| LayerWeights::new(arch, &model, &shapes, l)).collect();
@@ -117,7 +116,7 @@ impl<T: Real> Executor<T> {
         let number = std::mem::size_of::<T>() as u64;
         let terms = options.terms();
         let layout = Layout::new(shapes, number, options.tile_edges, &terms, graph, &self.layout, held, threads);
-        Layout { problem: with_insides(layout.problem, shapes, number, threads), ..layout }
+        Layout { problem: with_insides(layout.problem, shapes, number, threads, terms.simd), ..layout }
     }
 
     /// The plan in force.

@@ -131,7 +131,8 @@ pub struct Outline {
 }
 
 fn packed_bytes<T: Real>(model: &Model, shapes: &Shapes) -> u64 {
-    let arch = Arch::new();
+    // Whatever the instruction set, for columns are padded to the widest.
+    let arch = Arch::Scalar;
     (0..shapes.layers).map(|l| LayerWeights::<T>::new(arch, model, shapes, l).bytes()).sum()
 }
 
@@ -184,6 +185,6 @@ impl Outline {
         let held = [0, 1].map(|banks| buffers.bytes(s, &c, banks));
         let scratch = threads * Scratch::<T>::bytes(s, c.centre_edges, c.centre_angle_edges) as u64;
         let other = scratch + census.graph_bytes + self.weight_bytes;
-        with_insides(ask(s, self.number, sizes, held, other, threads, terms), s, self.number, threads)
+        with_insides(ask(s, self.number, sizes, held, other, threads, terms), s, self.number, threads, terms.simd)
     }
 }

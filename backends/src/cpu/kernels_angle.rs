@@ -1,10 +1,14 @@
 //! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
 
 use super::simd::{
-    add_group, each, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator, Function, Real,
-    WithFunction,
+    add_group, each, expect_write, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator,
+    Function, Real, WithFunction,
 };
 use pulp::{Simd, WithSimd};
+
+/// Rows of new angles whose lines are asked for before they are written: a quarter of the kernel's time was waiting for them (Xeon with AVX-512,
+/// 2026-11-30).
+const AHEAD: usize = 8;
 
 /// Messages of a row of angles: activates `pre = c + base + other[f]`, sums the edge message with weights, updates the angles.
 pub struct AngleForward<'a, T> {
@@ -74,6 +78,9 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
                         stream_group(s, self.slope.as_mut_ptr().add(f * wa + col), slope);
                     }
                     let at = f * ap + col - ep;
+                    for u in 0..U {
+                        expect_write(self.a_out.as_ptr().wrapping_add(at + AHEAD * ap + u * T::lanes::<S>()));
+                    }
                     let old = load_group::<T, S, U>(s, self.a_in.as_ptr().add(at));
                     let old = each!(old[0], U, u, T::mul(s, keep, old[u]));
                     let r = load_group::<T, S, U>(s, self.r.as_ptr().add(col - ep));

@@ -2,6 +2,7 @@
 
 use super::buffers::Capacity;
 use super::inside;
+use super::simd::InstructionSet;
 use super::Terms;
 use crate::network::Shapes;
 use std::ops::Range;
@@ -180,7 +181,7 @@ pub(crate) fn ask(
     terms: &Terms,
 ) -> Problem {
     let stored = terms.store.of(number as usize).bytes(number as usize) as u64;
-    let estimated = || Rates { inside: Vec::new(), ..estimate(s, number, threads) };
+    let estimated = || Rates { inside: Vec::new(), ..estimate(s, number, threads, terms.simd) };
     Problem {
         layers: s.layers,
         angles: (0..s.layers).map(|l| s.has_angles(l)).collect(),
@@ -203,7 +204,13 @@ pub(crate) fn ask(
 }
 
 /// The question with what this backend keeps of insides.
-pub(crate) fn with_insides(mut problem: Problem, s: &Shapes, number: u64, threads: u64) -> Problem {
+pub(crate) fn with_insides(
+    mut problem: Problem,
+    s: &Shapes,
+    number: u64,
+    threads: u64,
+    set: InstructionSet,
+) -> Problem {
     let rates = &mut problem.rates;
     // Bytes of nodes are few. Whether those of edges and angles come and go faster than they are made depends on the machine's memory and
     // on how many threads share it: somebody has to have measured that, or to have said so.
@@ -211,7 +218,7 @@ pub(crate) fn with_insides(mut problem: Problem, s: &Shapes, number: u64, thread
     let all: TileSize = problem.tiles.iter().sum();
     if rates.inside.is_empty() {
         // On the scale of the rates that there are.
-        let guess = estimate(s, number, threads);
+        let guess = estimate(s, number, threads, set);
         let of = |l: usize| match guess.backward[l].seconds(&all) {
             0.0 => 1.0,
             // Lists that are too short are the planner's to refuse.
@@ -249,11 +256,15 @@ pub(crate) fn cut(graph: &Graph, largest: usize) -> Vec<Range<usize>> {
 }
 
 /// Compute rates from the arithmetic of a layer (specification section 7): what the planner weighs before anything was measured.
-fn estimate(s: &Shapes, number: u64, threads: u64) -> Rates {
-    // One Zen 3 core in f32: 70 GFLOP/s in products, 1.6 G activations with slope a second, 14 GB/s either way beside another core
-    // (measured 2026-11-29); f64 half of it. The ratios matter, not the seconds.
+fn estimate(s: &Shapes, number: u64, threads: u64, set: InstructionSet) -> Rates {
+    // One core in f32: GFLOP/s in products, activations with slope a second, 14 GB/s either way beside another core; f64 half of it. Measured on
+    // Zen 3 (2026-11-29) and on a Xeon with AVX-512 (Emerald Rapids, 2026-11-30). The ratios matter, not the seconds.
+    let (products, activated) = match set {
+        InstructionSet::Avx512 => (120e9, 1.7e9),
+        _ => (70e9, 1.6e9),
+    };
     let scale = number as f64 / 4.0 / threads as f64;
-    let cost = |flop: usize, activations: usize| scale * (flop as f64 / 70e9 + activations as f64 / 1.6e9);
+    let cost = |flop: usize, activations: usize| scale * (flop as f64 / products + activations as f64 / activated);
     // Kept bytes are written once and read once.
     let kept = |flop, activations, bytes: u64| cost(flop, activations) - 2.0 * bytes as f64 / 14e9 / threads as f64;
     let layer = |l: usize| {

@@ -40,6 +40,7 @@ pub use calibrate::calibrate;
 pub use clock::{KernelTimes, Spent};
 pub use forecast::{tile_choices, Census, Neighbours, Outline};
 pub use rates::{keep_rates, kept_rates};
+pub use simd::InstructionSet;
 pub use stored::Store;
 pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
 pub use weir_engine::plan::placement::{Checkpoint, Inside, Permission, Rates, TierSpec};
@@ -80,6 +81,8 @@ impl PrecisionChoice {
 pub struct CpuOptions {
     /// Compute precision.
     pub precision: PrecisionChoice,
+    /// Instruction set of the kernels; none: the widest that there is.
+    pub simd: Option<InstructionSet>,
     /// Threads; 0 = all that affinity and cgroup allow, or `OMP_NUM_THREADS`.
     pub threads: usize,
     /// Which layer inputs are kept.
@@ -115,6 +118,8 @@ pub struct Terms {
     pub tiers: Vec<TierSpec>,
     /// Compute rates; none: estimated.
     pub rates: Option<Rates>,
+    /// What they are estimated for.
+    pub simd: InstructionSet,
     /// Which layer inputs are kept.
     pub checkpoint: Checkpoint,
     /// Whether kept states may leave the first tier.
@@ -132,6 +137,7 @@ impl CpuOptions {
         Terms {
             tiers: self.tiers.iter().map(|t| t.spec.clone()).collect(),
             rates: self.rates.clone(),
+            simd: self.simd.unwrap_or_default(),
             checkpoint: self.checkpoint,
             spill: self.spill,
             rebuild: self.rebuild,
@@ -145,6 +151,7 @@ impl Default for CpuOptions {
     fn default() -> Self {
         Self {
             precision: PrecisionChoice::Model,
+            simd: None,
             threads: 0,
             checkpoint: Checkpoint::All,
             inside: Inside::Auto,
@@ -212,6 +219,14 @@ pub enum CpuError {
         /// The system's word.
         cause: String,
     },
+    /// An instruction set that cannot be had.
+    #[error("WEIR_SIMD: no kernels of {} run here{}; this build and this processor have {}: choose one of them, or auto", .asked.name(), .asked.hint(), InstructionSet::names(.here))]
+    InstructionSet {
+        /// Wanted.
+        asked: InstructionSet,
+        /// Those that there are.
+        here: Vec<InstructionSet>,
+    },
     /// A skin that is negative or not a number.
     #[error("a skin of {0} A makes no sense; use 0 or more")]
     Skin(f64),
@@ -253,15 +268,17 @@ pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Res
     let chosen = CpuOptions { tile_edges, ..options.clone() };
     let o = &model.descriptor.options;
     let single = options.precision.is_single(&model);
+    let set = options.simd.unwrap_or_default();
+    let arch = set.arch().ok_or_else(|| CpuError::InstructionSet { asked: set, here: InstructionSet::here() })?;
     let compute: Box<dyn calculator::Compute> = if o.sequential_update {
         if options.precision == PrecisionChoice::F32 {
             return Err(CpuError::PlainPrecision);
         }
         Box::<plain::Plain>::default()
     } else if single {
-        Box::new(execute::Executor::<f32>::new(model.clone(), threads, chosen, options.tile_edges == 0))
+        Box::new(execute::Executor::<f32>::new(model.clone(), arch, threads, chosen, options.tile_edges == 0))
     } else {
-        Box::new(execute::Executor::<f64>::new(model.clone(), threads, chosen, options.tile_edges == 0))
+        Box::new(execute::Executor::<f64>::new(model.clone(), arch, threads, chosen, options.tile_edges == 0))
     };
     CpuCalculator::new(model, types, options, threads, compute)
 }

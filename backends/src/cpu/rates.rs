@@ -1,15 +1,16 @@
 //! Compute rates of this machine, kept from one run to the next.
 
+use super::simd::InstructionSet;
 use weir_allocators::kept;
 use weir_allocators::policy::Policy;
 use weir_allocators::topology::Topology;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Rates, Work};
 
-/// What rates hold for: machine, threads, arithmetic and shape.
+/// What rates hold for: machine, instruction set, threads, arithmetic and shape.
 fn key(model: &Model, precision: &str, policy: &Policy, topology: &Topology) -> String {
-    let (machine, threads) = (topology.fingerprint(), policy.threads.value);
-    format!("cpu; {machine}; {threads} threads; {precision}; {:?}", model.descriptor.options)
+    let (machine, threads, set) = (topology.fingerprint(), policy.threads.value, InstructionSet::of(policy.simd.value));
+    format!("cpu; {machine}; {}; {threads} threads; {precision}; {:?}", set.name(), model.descriptor.options)
 }
 
 /// Whether rates are some of so many layers.

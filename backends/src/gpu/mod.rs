@@ -38,7 +38,7 @@ pub use rates::{estimated_rates, keep_rates, kept_rates};
 pub use shape::{precompiled, room, room_of, room_on, Arithmetic};
 pub use tiers::{open_tiers, GpuTierError, Opened};
 
-use crate::cpu::{PrecisionChoice, Store, Terms};
+use crate::cpu::{InstructionSet, PrecisionChoice, Store, Terms};
 use driver::{DeviceFacts, Driver, DriverError, Memory};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -152,10 +152,13 @@ impl Default for GpuOptions {
 }
 
 impl GpuOptions {
-    fn terms(&self) -> Terms {
+    /// What the planner is told.
+    pub fn terms(&self) -> Terms {
         Terms {
             tiers: self.tiers.iter().map(|t| t.spec.clone()).collect(),
             rates: self.rates.clone(),
+            // GPUs bring rates of their own.
+            simd: InstructionSet::default(),
             checkpoint: self.checkpoint,
             spill: self.spill,
             rebuild: self.rebuild,

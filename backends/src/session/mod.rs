@@ -7,7 +7,7 @@ mod verify;
 pub use device::{choose, compile_flags, outlook, settle, Device};
 pub use error::SessionError;
 
-use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, PrecisionChoice};
+use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, InstructionSet, PrecisionChoice};
 use crate::gpu::{self, Arithmetic, GpuCalculator, GpuOptions, GpuTier};
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
@@ -196,6 +196,11 @@ impl Session {
         }
     }
 
+    /// The instruction set of the CPU's kernels; none on a device.
+    pub fn instruction_set(&self) -> Option<InstructionSet> {
+        self.device.is_none().then(|| InstructionSet::of(self.policy.simd.value))
+    }
+
     /// What the settings mean for the CPU backend, and what the user should know. Opens the tiers at the first call.
     ///
     /// # Errors
@@ -217,6 +222,7 @@ impl Session {
             rates,
             precision: self.choice(),
             store: self.store(),
+            simd: InstructionSet::asked(self.policy.simd.value),
             threads: self.policy.threads.value,
             checkpoint: self.checkpoint(),
             inside: self.inside(),

@@ -321,14 +321,15 @@ impl<T: Real, S: Simd> WithFunction<T, S> for ActivationKernel<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::set::InstructionSet;
     use super::*;
 
     /// Values and slopes of an activation.
-    fn activated<T: Real>(kind: Activation, x: &[f64]) -> (Vec<T>, Vec<T>) {
+    fn activated<T: Real>(arch: Arch, kind: Activation, x: &[f64]) -> (Vec<T>, Vec<T>) {
         let mut values: Vec<T> = x.iter().map(|&v| T::from_f64(v)).collect();
         let mut slopes = vec![T::default(); values.len()];
         let activator = Activator::<T>::new(kind);
-        ActivationKernel { activator: &activator, values: &mut values, slopes: &mut slopes }.start(Arch::new());
+        ActivationKernel { activator: &activator, values: &mut values, slopes: &mut slopes }.start(arch);
         (values, slopes)
     }
 
@@ -348,7 +349,7 @@ mod tests {
         "linear",
     ];
 
-    fn check<T: Real>(tolerance: f64) {
+    fn check<T: Real>(arch: Arch, tolerance: f64) {
         // Where the argument of the exponential is bounded, and far beyond; a group of eight registers each, and all together.
         let mut far: Vec<f64> =
             [86.9, 87.5, 88.0, 100.0, 708.5, 710.0, 1e4, 1e30].iter().flat_map(|&v| [v, -v]).collect();
@@ -357,7 +358,7 @@ mod tests {
         let x: Vec<f64> = near.chain(far).map(|v| T::from_f64(v).to_f64()).collect();
         for name in NAMES {
             let kind = Activation::parse(name).unwrap();
-            let (values, slopes) = activated::<T>(kind, &x);
+            let (values, slopes) = activated::<T>(arch, kind, &x);
             for i in 0..x.len() {
                 let (f, d) = kind.evaluate(x[i]);
                 assert!((values[i].to_f64() - f).abs() <= tolerance * (1.0 + f.abs()), "{name} at {}", x[i]);
@@ -366,12 +367,12 @@ mod tests {
         }
     }
 
-    fn nan_stays<T: Real>() {
+    fn nan_stays<T: Real>(arch: Arch) {
         for name in NAMES {
             for company in [0.5, 500.0] {
                 let mut x = [company; 64];
                 x[9] = f64::NAN;
-                let (values, _) = activated::<T>(Activation::parse(name).unwrap(), &x);
+                let (values, _) = activated::<T>(arch, Activation::parse(name).unwrap(), &x);
                 for (i, v) in values.iter().enumerate() {
                     assert_eq!(v.to_f64().is_nan(), i == 9, "{name} beside {company}, number {i}");
                 }
@@ -381,13 +382,17 @@ mod tests {
 
     #[test]
     fn what_is_no_number_stays_none() {
-        nan_stays::<f64>();
-        nan_stays::<f32>();
+        for arch in InstructionSet::here().into_iter().filter_map(InstructionSet::arch) {
+            nan_stays::<f64>(arch);
+            nan_stays::<f32>(arch);
+        }
     }
 
     #[test]
     fn vector_activations_equal_the_scalar_ones() {
-        check::<f64>(4e-15);
-        check::<f32>(6e-7);
+        for arch in InstructionSet::here().into_iter().filter_map(InstructionSet::arch) {
+            check::<f64>(arch, 4e-15);
+            check::<f32>(arch, 6e-7);
+        }
     }
 }

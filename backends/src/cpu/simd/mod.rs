@@ -4,9 +4,11 @@ mod activate;
 mod gemm;
 mod groups;
 mod real;
+mod set;
 
 pub use activate::{ActivationKernel, Activator, Function, Pairs, WithFunction};
 pub use gemm::{Old, PackedMatrix};
 pub use groups::{add_group, load_group, store_group, stream_group};
 pub(crate) use groups::{each, entered, in_groups, in_wide_groups};
-pub use real::{fence, Real};
+pub use real::{expect_write, fence, Real};
+pub use set::InstructionSet;

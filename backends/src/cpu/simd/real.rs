@@ -38,7 +38,7 @@ pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'st
     /// # Safety
     /// `p` points to at least a register's worth of writable numbers.
     unsafe fn store<S: Simd>(s: S, p: *mut Self, v: Self::V<S>);
-    /// Writes a register past the caches (AVX registers; others as usual): for what is read again only when they have long forgotten it.
+    /// Writes a register past the caches (AVX and AVX-512; others as usual): for what is read again only when they have long forgotten it.
     ///
     /// # Safety
     /// As [`Real::store`]; `p` is a multiple of the register's bytes, and [`fence`] comes before another thread reads.
@@ -83,7 +83,7 @@ fn no_bit_set<V: Pod>(register: &V) -> bool {
     bytemuck::cast_slice::<V, u32>(std::slice::from_ref(register)).iter().fold(0, |a, b| a | b) == 0
 }
 
-/// Writes a register of 32 bytes past the caches; others as usual.
+/// Writes a register of 32 or 64 bytes past the caches; others as usual.
 ///
 /// # Safety
 /// `p` is writable and a multiple of the register's bytes.
@@ -96,8 +96,28 @@ unsafe fn write_past_caches<V: Pod>(p: *mut V, v: V) {
         unsafe { _mm256_stream_si256(p.cast::<__m256i>(), std::mem::transmute_copy(&v)) };
         return;
     }
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+    if std::mem::size_of::<V>() == 64 {
+        use std::arch::x86_64::{__m512i, _mm512_stream_si512};
+        // SAFETY: as above; registers of 64 bytes are those of AVX-512.
+        unsafe { _mm512_stream_si512(p.cast::<__m512i>(), std::mem::transmute_copy(&v)) };
+        return;
+    }
     // SAFETY: the caller's promise.
     unsafe { p.write_unaligned(v) }
+}
+
+/// Asks for the cache line of a place that will be written soon, whatever lies there; nothing where there is no such instruction.
+#[inline(always)]
+pub fn expect_write<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_ET0};
+        // SAFETY: a prefetch has no effect on anything but caches, for any address; processors without it take it for a no-op.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 /// Makes what was written past the caches visible to threads that are told of it after.

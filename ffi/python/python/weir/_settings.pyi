@@ -21,6 +21,7 @@ class Settings(TypedDict, total=False):
     streams: Optional[_Number]
     blocks: Optional[_Number]
     threads: Optional[_Number]
+    simd: Optional[str]
     numa_node: Optional[_Number]
     scratch_dir: Optional[_Path]
     cache_dir: Optional[_Path]

@@ -1,0 +1,78 @@
+//! Every instruction set that this machine has keeps the promises; all other tests compute with the widest one.
+#![allow(missing_docs)]
+
+mod common;
+
+// Not every body needs to be run with every set.
+#[allow(dead_code)]
+#[path = "bodies/parity.rs"]
+mod parity;
+#[allow(dead_code)]
+#[path = "bodies/promises.rs"]
+mod promises;
+
+use common::{on_cpu, Backend, Counted, Settings};
+use std::sync::Arc;
+use weir_backends::cpu::{create_cpu, CpuError, CpuOptions, InstructionSet};
+use weir_engine::model::Model;
+
+macro_rules! sets {
+    ($($name:ident)*) => {$(
+        struct $name;
+
+        impl Backend for $name {
+            const THREADS: &'static [usize] = &[1, 3];
+            fn make(model: &Arc<Model>, types: &[i32], s: &Settings) -> Box<dyn Counted> {
+                on_cpu(model, types, s, Some(InstructionSet::$name))
+            }
+        }
+    )*};
+}
+sets!(Avx512 Avx2 Neon Scalar);
+
+/// Runs a body with every set that is here.
+macro_rules! with_each {
+    ($module:ident :: $body:ident $(, $argument:expr)*) => {
+        for set in InstructionSet::here() {
+            eprintln!("{}", set.name());
+            match set {
+                InstructionSet::Avx512 => $module::$body::<Avx512>($($argument),*),
+                InstructionSet::Avx2 => $module::$body::<Avx2>($($argument),*),
+                InstructionSet::Neon => $module::$body::<Neon>($($argument),*),
+                InstructionSet::Scalar => $module::$body::<Scalar>($($argument),*),
+            }
+        }
+    };
+}
+
+#[test]
+fn carried_models_equal_deepmd_kit_in_every_set() {
+    with_each!(parity::carried_models_equal_deepmd_kit, 1000);
+}
+
+#[test]
+fn forces_are_minus_gradient_in_every_set() {
+    with_each!(promises::forces_are_minus_gradient, 12);
+}
+
+#[test]
+fn same_bits_under_every_thread_count_tile_checkpoint_and_skin_in_every_set() {
+    with_each!(promises::same_bits_under_every_thread_count_tile_checkpoint_and_skin, 24);
+}
+
+#[test]
+fn a_set_that_is_not_here_is_refused_by_name() {
+    let model = promises::model("tiny");
+    for set in InstructionSet::ALL {
+        let options = CpuOptions { simd: Some(set), threads: 1, ..CpuOptions::default() };
+        match create_cpu(model.clone(), &[0, 1], &options) {
+            Ok(_) => assert!(InstructionSet::here().contains(&set)),
+            Err(e @ CpuError::InstructionSet { asked, .. }) => {
+                assert_eq!(asked, set);
+                assert!(!InstructionSet::here().contains(&set));
+                assert!(e.to_string().contains("WEIR_SIMD") && e.to_string().contains(set.name()), "{e}");
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+}
