@@ -8,6 +8,7 @@ A table stands between `<!-- name -->` and `<!-- end -->`. Of several files of a
 """
 import json
 import math
+import statistics
 import sys
 from pathlib import Path
 
@@ -53,12 +54,19 @@ def per_day(seconds):
     return digits(86400e-6 / seconds)
 
 
+def turn(row):
+    """Case and instruction set of a row `NAME_SET_ROUND`, which sets computed by turns; none: another row."""
+    name, _, number = row["case"].rpartition("_")
+    base, _, used = name.rpartition("_")
+    return (base, used) if number.isdigit() and used == row.get("instruction_set") else None
+
+
 def cases():
     """Steps on a CPU: the latest line of every case, and the peer of the same session where there is one."""
     found, peers = {}, {}
     for path in sorted(RESULTS.glob("*-2cores-*.jsonl")):
         for row in (json.loads(l) for l in path.read_text().splitlines() if l.strip()):
-            if "case" in row and "cpu_s" in row:
+            if "case" in row and "cpu_s" in row and not turn(row):
                 found[row["case"]] = row | {"file": path.name}
             elif row.get("engine", "").startswith("deepmd-kit"):
                 key = (row["model"], row["structure"])
@@ -80,6 +88,27 @@ def cpu():
     head = ["case", "atoms", "CPU-s a step", "wall s", "CPU-us/atom", "ns/day at 1 fs", "GB", "DeePMD-kit 3.2.0", "times", "date"]
     note = "\nns/day is what two threads would reach if nobody else used the machine: CPU seconds by two. Wall seconds are as measured, some with other load.\n"
     return table(head, rows) + note
+
+
+def by_turns(rows):
+    """Medians of cases that instruction sets computed by turns: CPU-s by case and set."""
+    found = {}
+    for row in filter(turn, rows):
+        base, used = turn(row)
+        found.setdefault(base, {}).setdefault(used, []).append(row["cpu_s"])
+    return {base: {used: statistics.median(all_) for used, all_ in sets.items()} for base, sets in found.items()}
+
+
+def simd():
+    rows, name = lines("*-avx512-steps.jsonl")
+    turns = by_turns(rows)
+    sets = sorted({used for of in turns.values() for used in of}, reverse=True)
+    text = f"{rows[0]['machine']}, {rows[0]['threads']} threads, CPU-s a step, medians of rounds by turns:\n\n"
+    text += table(["case"] + sets, [[f"`{base}`"] + [digits(of[used]) for used in sets] for base, of in turns.items()])
+    whole = [r for r in rows if not turn(r)]
+    text += "\nWith the widest set:\n\n" + table(["case", "atoms", "CPU-s a step", "wall s", "CPU-us/atom", "GB"], [
+        [f"`{r['case']}`", int(r["atoms"]), digits(r["cpu_s"]), digits(r["wall_s"]), digits(r["cpu_us_per_atom"]), gb(r["peak_bytes"])] for r in whole])
+    return text + f"\n[{name}](../benches/results/{name}), `cargo bench --bench step -- 3m_ demo_`, {rows[0]['date']}, commit {rows[0]['commit']}.\n"
 
 
 def profile_rows():
@@ -364,13 +393,18 @@ def readme():
     tiny = [found[k] for k in found if k.startswith("tiny_water")]
     span = [digits(f(r["cpu_us_per_atom"] for r in tiny)) for f in (min, max)]
     out.append([f"water, {int(min(r['atoms'] for r in tiny))} to {int(max(r['atoms'] for r in tiny))} atoms, `tiny` preset", f"{span[0]} to {span[1]} CPU-us per atom", ""])
+    other, _ = lines("*-avx512-steps.jsonl")
+    turns = by_turns(other)
+    wide, narrow = ([digits(turns[name][used]) for name in ("3m_1YRF", "3m_1YRF_keep")] for used in ("avx512", "avx2"))
+    out.append(["1YRF on 2 virtual cores of another host, a Xeon with AVX-512 (with `--inside keep`)",
+                f"{wide[0]} CPU-s ({wide[1]}); by turns with it in AVX2 {narrow[0]} ({narrow[1]})", ""])
     out.append(["demo model, 192 atoms", f"{digits(of('demo_water_192')['cpu_s'])} CPU-s a step", ""])
     return table(["what (2 cores of an AMD EPYC Zen 3, a shared host; energy + forces + virial)", "Weir", "DeePMD-kit 3.2.0, same machine, 2 threads"], out)
 
 
 def main():
     check = "--check" in sys.argv[1:]
-    parts = {"cpu": cpu, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "whole_steps": whole_steps, "gpu": gpu, "doors": doors, "stored": stored, "results": readme, "proteins": proteins}
+    parts = {"cpu": cpu, "simd": simd, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "whole_steps": whole_steps, "gpu": gpu, "doors": doors, "stored": stored, "results": readme, "proteins": proteins}
     made = {ROOT / "docs/performance-spill.svg": spill_picture(), ROOT / "docs/doors.svg": doors_picture(),
             ROOT / "docs/gromacs-proteins.svg": proteins_picture(), ROOT / "docs/gromacs-native-energies.svg": native_picture()}
     for page in PAGES:

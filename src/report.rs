@@ -72,7 +72,11 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
         match name.as_str() {
             "backend" | "head" | "log" => {}
             "precision" => lines.push(row(&name, &format!("{} = {}", line.value, engine.precision()), &line.origin)),
-            "device" | "numa_node" | "graph" | "simd" | "cache_dir" | "kernel_dir" if line.origin == "automatic" => {
+            // The line of the processor says which it is.
+            "simd" if line.origin == "automatic" => {}
+            "device" | "numa_node" | "graph" | "streams" | "verify" | "cache_dir" | "kernel_dir"
+                if line.origin == "automatic" =>
+            {
                 others.push(format!("{name} {}", line.value));
             }
             _ => lines.push(row(&name, &line.value, &line.origin)),

@@ -13,7 +13,7 @@ mod promises;
 
 use common::{on_cpu, Backend, Counted, Settings};
 use std::sync::Arc;
-use weir_backends::cpu::{create_cpu, CpuError, CpuOptions, InstructionSet};
+use weir_backends::cpu::{create_cpu, CpuError, CpuOptions, InstructionSet, PrecisionChoice};
 use weir_engine::model::Model;
 
 macro_rules! sets {
@@ -58,6 +58,21 @@ fn forces_are_minus_gradient_in_every_set() {
 #[test]
 fn same_bits_under_every_thread_count_tile_checkpoint_and_skin_in_every_set() {
     with_each!(promises::same_bits_under_every_thread_count_tile_checkpoint_and_skin, 24);
+}
+
+#[test]
+fn sets_agree_to_rounding_and_not_to_the_bit() {
+    let (model, settings) =
+        (promises::model("tiny32"), Settings { precision: PrecisionChoice::F32, ..Settings::default() });
+    let (x, types) = common::system(24, 6.4, 11, model.types());
+    let cell = promises::triclinic(6.6);
+    let plain = promises::run::<Scalar>(&model, &settings, &x, &cell, &types);
+    let wide = promises::run::<common::Cpu>(&model, &settings, &x, &cell, &types);
+    let size = plain.forces.iter().flatten().fold(0.0f64, |m, f| m.max(f.abs()));
+    let off =
+        plain.forces.iter().flatten().zip(wide.forces.iter().flatten()).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
+    assert!(off < 1e-5 * size, "{off} of {size}");
+    assert_eq!(off > 0.0, InstructionSet::best() != InstructionSet::Scalar, "another set was asked for");
 }
 
 #[test]

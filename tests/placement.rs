@@ -7,8 +7,8 @@ use std::sync::Arc;
 use weir_allocators::faults::{Faults, Operation};
 use weir_allocators::kind::{AllocError, File, Hbm, Kind, Ledger, System};
 use weir_backends::cpu::{
-    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Permission, PrecisionChoice, Rates, Store,
-    TierSpec,
+    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, InstructionSet, Permission,
+    PrecisionChoice, Rates, Store, TierSpec,
 };
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::{new_model, Model};
@@ -180,14 +180,23 @@ fn rounded_states_give_the_same_answer_under_every_plan_tile_and_thread_count() 
 
 #[test]
 fn same_answer_whatever_of_the_insides_is_kept() {
-    for (precision, store, smooth) in [
+    let cases = [
         (PrecisionChoice::F32, Store::Exact, true),
         (PrecisionChoice::F64, Store::Exact, false),
         (PrecisionChoice::F32, Store::Bf16, false),
         (PrecisionChoice::F64, Store::F32, true),
-    ] {
+    ];
+    whatever_of_the_insides_is_kept(InstructionSet::best(), &cases);
+    // Kept rows are written by stores of each set's own.
+    for set in InstructionSet::here().into_iter().skip(1).filter(|set| *set != InstructionSet::Scalar) {
+        whatever_of_the_insides_is_kept(set, &cases[..2]);
+    }
+}
+
+fn whatever_of_the_insides_is_kept(simd: InstructionSet, cases: &[(PrecisionChoice, Store, bool)]) {
+    for &(precision, store, smooth) in cases {
         let mut case = Case::new(precision);
-        case.base.store = store;
+        case.base = CpuOptions { store, simd: Some(simd), ..case.base };
         Arc::make_mut(&mut case.model).descriptor.options.smooth_edge_update = smooth;
         let with = |inside, checkpoint, budget| {
             let tiers = vec![hbm(budget)];

@@ -286,13 +286,16 @@ fn open_products(engine: &Engine, restart: &Restart, now: Vec<(String, String)>,
 fn open_instructions(restart: &Restart, now: Vec<(String, String)>, log: &Log) -> Vec<(String, String)> {
     let of = |pairs: &[(String, String)]| pairs.iter().find(|(key, _)| key == INSTRUCTIONS).map(|(_, set)| set.clone());
     let (before, here) = (of(&restart.settings), of(&now));
-    if let (Some(before), Some(here)) = (&before, &here) {
-        if before != here {
-            log.warn(&format!(
-                "the run went with {before} so far and goes on with {here}: as exact, in other bits than a run in one go (WEIR_SIMD={before} keeps to \
-                 one, where this CPU has it)"
-            ));
-        }
+    match (&before, &here) {
+        (Some(before), Some(here)) if before != here => log.warn(&format!(
+            "the run went with {before} so far and goes on with {here}: as exact, in other bits than a run in one go (WEIR_SIMD={before} keeps to \
+             one, where this CPU has it)"
+        )),
+        (None, Some(here)) => log.warn(&format!(
+            "the restart file names no instruction set (a GPU's, or an earlier version's): the run goes on with {here}, perhaps in other bits than a \
+             run in one go"
+        )),
+        _ => {}
     }
     let others = now.into_iter().filter(|(key, _)| key != INSTRUCTIONS);
     others.chain(before.map(|set| (INSTRUCTIONS.to_string(), set))).collect()

@@ -171,7 +171,8 @@ impl Target {
             },
             speed: Some(Speed::of(&machine, precision, number)?),
             rates: None,
-            simd: InstructionSet::default(),
+            // Of no account but for ratios; and not this machine's.
+            simd: InstructionSet::Avx2,
             measured: false,
             kind: machine.kind,
             machine: Some(machine),

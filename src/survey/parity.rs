@@ -8,7 +8,7 @@ use safetensors::SafeTensors;
 use serde_json::{json, Value};
 use std::path::Path;
 use std::sync::Arc;
-use weir_backends::cpu::{CpuOptions, PrecisionChoice};
+use weir_backends::cpu::{CpuOptions, InstructionSet, PrecisionChoice};
 use weir_backends::gpu::GpuOptions;
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::{load_bytes, LoadOptions};
@@ -75,8 +75,9 @@ pub fn check(name: &str, model: &[u8], reference: &[u8], settings: &Settings, lo
     for (label, precision, products) in arithmetics {
         let mut calculator: Box<dyn Calculator> = match engine.device() {
             None => {
-                let threads = engine.policy.threads.value;
-                Box::new(engine.cpu_calculator(&types, &CpuOptions { precision, threads, ..CpuOptions::default() })?)
+                let (threads, simd) = (engine.policy.threads.value, InstructionSet::asked(engine.policy.simd.value));
+                let options = CpuOptions { precision, threads, simd, ..CpuOptions::default() };
+                Box::new(engine.cpu_calculator(&types, &options)?)
             }
             Some(device) => {
                 let options = GpuOptions { precision, products, ..engine.gpu_options(device, log)? };

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use weir_backends::cpu::InstructionSet;
 use weir_engine::structure::{frames, read, ReadOptions};
 
 const OUTPUTS: [&str; 5] = ["run.csv", "run.extxyz", "run.xtc", "run.final.extxyz", "run.restart"];
@@ -77,7 +78,8 @@ fn a_run_may_go_on_with_another_instruction_set_which_is_said() {
     let (code, text) = with(elsewhere, &["md", "run.toml", "--resume"]);
     assert!(code == Some(1) && text.contains(&format!("WEIR_SIMD: no kernels of {elsewhere}")), "{text}");
     let (code, text) = with("auto", &["md", "run.toml", "--resume"]);
-    assert!(code == Some(0) && text.contains("the run went with scalar so far"), "{text}");
+    let other = InstructionSet::best() != InstructionSet::Scalar;
+    assert!(code == Some(0) && text.contains("the run went with scalar so far") == other, "{text}");
     assert!(text.contains("finished "), "{text}");
 }
 

@@ -1,7 +1,7 @@
 //! Vector kernels over one row of angles (receiving edge e, all other edges f) of a centre (7.5).
 
 use super::simd::{
-    add_group, each, expect_write, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator,
+    add_group, each, fetch_ahead, in_groups, in_wide_groups, load_group, store_group, stream_group, Activator,
     Function, Real, WithFunction,
 };
 use pulp::{Simd, WithSimd};
@@ -79,7 +79,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for AngleForward<'_, T> {
                     }
                     let at = f * ap + col - ep;
                     for u in 0..U {
-                        expect_write(self.a_out.as_ptr().wrapping_add(at + AHEAD * ap + u * T::lanes::<S>()));
+                        fetch_ahead(self.a_out.as_ptr().wrapping_add(at + AHEAD * ap + u * T::lanes::<S>()));
                     }
                     let old = load_group::<T, S, U>(s, self.a_in.as_ptr().add(at));
                     let old = each!(old[0], U, u, T::mul(s, keep, old[u]));

@@ -196,9 +196,10 @@ impl Session {
         }
     }
 
-    /// The instruction set of the CPU's kernels; none on a device.
+    /// The instruction set of the CPU's kernels; none on a device, and for models that go through the reference.
     pub fn instruction_set(&self) -> Option<InstructionSet> {
-        self.device.is_none().then(|| InstructionSet::of(self.policy.simd.value))
+        let kernels = self.device.is_none() && !self.model.descriptor.options.sequential_update;
+        kernels.then(|| InstructionSet::of(self.policy.simd.value))
     }
 
     /// What the settings mean for the CPU backend, and what the user should know. Opens the tiers at the first call.

@@ -1,7 +1,7 @@
 //! Whether a device computes what the CPU computes: shown once for every image of kernels, kind of device and driver, on a few atoms.
 
 use super::{Device, Session, SessionError};
-use crate::cpu::{create_cpu, CpuOptions, PrecisionChoice, Store};
+use crate::cpu::{create_cpu, CpuOptions, InstructionSet, PrecisionChoice, Store};
 use crate::gpu::{self, GpuOptions};
 use weir_allocators::kept;
 use weir_allocators::policy::{Precision, Verify};
@@ -174,7 +174,8 @@ impl Session {
         let ((types, x), p) = (cluster(model, atoms), parameters(model, atoms));
         let on_cpu = |precision| {
             let threads = self.policy.threads.value;
-            let options = CpuOptions { precision, threads, store: options.store, ..CpuOptions::default() };
+            let simd = InstructionSet::asked(self.policy.simd.value);
+            let options = CpuOptions { precision, threads, simd, store: options.store, ..CpuOptions::default() };
             let mut calculator = create_cpu(model.clone(), &types, &options)?;
             Ok::<_, SessionError>(step(&mut calculator, &x, &p))
         };

@@ -6,10 +6,9 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// Most rows computed together, two registers of sums each: 6 fill the 16 registers of AVX2, 10 leave a few of the 32 of AVX-512 and NEON. Fewer
 /// than 16 chains would leave a Neoverse V2 (Grace) waiting: four units, four cycles a multiply-add. From 12 rows on compilers put sums into
-/// memory (rustc 1.95, AVX-512: 170 GFLOP/s with 10, 110 with 12).
-const fn most_rows<T: Real, S: Simd>() -> usize {
-    let many_registers = size_of::<T::V<S>>() == 64 || cfg!(target_arch = "aarch64");
-    if many_registers && !S::IS_SCALAR {
+/// memory (rustc 1.95, AVX-512: 0.65 of the speed that 10 have).
+const fn most_rows<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 {
         10
     } else {
         6
@@ -43,7 +42,7 @@ pub struct PackedMatrix<T> {
 }
 
 /// Numbers in a full panel for this machine.
-fn panel_width<T: Real>(arch: Arch) -> usize {
+pub(super) fn panel_width<T: Real>(arch: Arch) -> usize {
     struct Lanes<T>(std::marker::PhantomData<T>);
     impl<T: Real> WithSimd for Lanes<T> {
         type Output = usize;
@@ -118,9 +117,9 @@ impl<T: Real> WithSimd for Multiply<'_, T> {
     fn with_simd<S: Simd>(self, s: S) {
         let lanes = T::lanes::<S>();
         let panel = self.w.panel;
-        debug_assert_eq!(panel, 2 * lanes);
+        assert_eq!(panel, 2 * lanes, "packed for another instruction set");
         // Rows divided evenly: blocks of one to three have fewer chains than a multiply-add takes cycles on two units (8).
-        let blocks = self.rows.div_ceil(most_rows::<T, S>());
+        let blocks = self.rows.div_ceil(most_rows::<S>());
         let (each, more) = (self.rows / blocks, self.rows % blocks);
         let mut from = 0;
         while from < self.columns {
@@ -163,8 +162,8 @@ impl<T: Real> Multiply<'_, T> {
             macro_rules! of_rows {
                 ($($m:literal)*) => {
                     match rows {
-                        // SAFETY: blocks end with the rows; see `with_simd`.
-                        $($m => if const { $m <= most_rows::<T, S>() } {
+                        $($m => if const { $m <= most_rows::<S>() } {
+                            // SAFETY: blocks end with the rows; see `with_simd`.
                             unsafe { self.block::<S, $m, N>(s, row, b, b_stride, c) }
                         },)*
                         _ => unreachable!("blocks have one to ten rows"),

@@ -10,7 +10,7 @@ pub use crate::network::PAD;
 
 /// A floating-point type that kernels compute in.
 ///
-/// Vector operations are elementwise and fused multiply-add is exact, so a result does not depend on the lane count.
+/// Vector operations are elementwise and fused multiply-add is exact, so an element does not depend on the lane count (sums over lanes do).
 pub trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug + Default + 'static {
     /// A SIMD register.
     type V<S: Simd>: Copy;
@@ -89,6 +89,7 @@ fn no_bit_set<V: Pod>(register: &V) -> bool {
 /// `p` is writable and a multiple of the register's bytes.
 #[inline(always)]
 unsafe fn write_past_caches<V: Pod>(p: *mut V, v: V) {
+    debug_assert_eq!(p as usize % std::mem::size_of::<V>(), 0, "kept rows begin where a register may");
     #[cfg(target_arch = "x86_64")]
     if std::mem::size_of::<V>() == 32 {
         use std::arch::x86_64::{__m256i, _mm256_stream_si256};
@@ -107,14 +108,14 @@ unsafe fn write_past_caches<V: Pod>(p: *mut V, v: V) {
     unsafe { p.write_unaligned(v) }
 }
 
-/// Asks for the cache line of a place that will be written soon, whatever lies there; nothing where there is no such instruction.
+/// Asks for the cache line of a place that will be written soon, whatever lies there; nothing on other processors than x86.
 #[inline(always)]
-pub fn expect_write<T>(p: *const T) {
+pub fn fetch_ahead<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_ET0};
-        // SAFETY: a prefetch has no effect on anything but caches, for any address; processors without it take it for a no-op.
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) };
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        // SAFETY: a prefetch has no effect on anything but caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = p;

@@ -33,7 +33,9 @@ impl InstructionSet {
     /// Why a build may lack it, for an error.
     pub(crate) fn hint(self) -> &'static str {
         match self {
-            Self::Avx512 if cfg!(not(feature = "avx512")) => " (built without the feature avx512)",
+            Self::Avx512 if cfg!(all(target_arch = "x86_64", not(feature = "avx512"))) => {
+                " (built without the feature avx512)"
+            }
             _ => "",
         }
     }
@@ -94,6 +96,14 @@ impl Default for InstructionSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_computes_with_registers_of_its_own_width() {
+        for (set, lanes) in InstructionSet::ALL.into_iter().zip([16, 8, 4, 1]) {
+            let Some(arch) = set.arch() else { continue };
+            assert_eq!(super::super::gemm::panel_width::<f32>(arch), 2 * lanes, "{}", set.name());
+        }
+    }
 
     #[test]
     fn the_best_set_is_there_and_the_plain_one_always() {
