@@ -11,7 +11,7 @@ use std::fmt::Write;
 use weir_allocators::links::LinkTable;
 use weir_allocators::policy::Layer;
 use weir_allocators::topology::{Coherent, Topology};
-use weir_backends::cpu::{kept_links, measured_links};
+use weir_backends::cpu::{kept_links, measured_links, InstructionSet};
 use weir_backends::gpu::devices;
 use weir_backends::gpu::driver::{DeviceFacts, DriverError};
 
@@ -97,6 +97,7 @@ fn as_text(active: &Settings, links: Option<&LinkTable>) -> String {
     // Writing to a string cannot fail.
     let mut line = |label: &str, value: String| writeln!(out, "{label:<12}{value}").expect("text");
     line("processor", t.processor.clone().unwrap_or_else(|| "unknown".into()));
+    line("simd", InstructionSet::names(&InstructionSet::here()));
     line("kernel", t.kernel.clone().unwrap_or_else(|| "unknown".into()));
     for n in &t.nodes {
         let cores = if n.cpus.is_empty() { "no cores".into() } else { format!("cores {}", ranges(&n.cpus)) };
@@ -210,7 +211,7 @@ pub fn machine_json(topology: &Topology) -> Value {
     let t = topology;
     let node = |n: &weir_allocators::topology::Node| json!({ "id": n.id, "cores": n.cpus.len(), "bytes": n.total, "available_bytes": n.available(), "distances": n.distances });
     json!({
-        "processor": t.processor, "kernel": t.kernel, "nodes": t.nodes.iter().map(node).collect::<Vec<_>>(),
+        "processor": t.processor, "instruction_sets": InstructionSet::here().iter().map(|set| set.name()).collect::<Vec<_>>(), "kernel": t.kernel, "nodes": t.nodes.iter().map(node).collect::<Vec<_>>(),
         "allowed_cores": t.allowed_cpus.len(), "threads": t.threads(), "page_bytes": t.page_bytes,
         "huge_bytes": t.huge_bytes, "huge_pages": format!("{:?}", t.huge_pages).to_lowercase(),
         "cgroup_limit_bytes": t.cgroup.limit, "cgroup_left_bytes": t.cgroup.left(), "cgroup_cpus": t.cgroup.cpus,
