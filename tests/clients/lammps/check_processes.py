@@ -85,7 +85,8 @@ def two_ranks_are_refused_at_once():
         child.communicate()
         raise
     took = time.time() - begin
-    output = out + err
+    # mpirun loses now and then what a rank that ends all has just printed (2 of 18 times, 2026-11-30); LAMMPS has written it to its log before.
+    output = out + err + (WORK / "ranks/log.lammps").read_text()
     # The first rank that says so ends the others, which would have said the same.
     assert child.returncode != 0 and "2 MPI ranks" in output and "WEIR_THREADS" in output, output[-800:]
     assert not thermo(out), "a step was computed"
