@@ -110,8 +110,9 @@ def simd():
         [f"`{r['case']}`", int(r["atoms"]), digits(r["cpu_s"]), digits(r["wall_s"]), digits(r["cpu_us_per_atom"]), gb(r["peak_bytes"])] for r in whole])
     beside, file = lines("*-avx512-beside-deepmd.jsonl")
     for peer in (r for r in beside if "engine" in r):
-        mine = statistics.median(r["cpu_s"] for r in beside if "cpu_s" in r)
-        text += f"\nDeePMD-kit on the same two cores, minutes apart: `3m_{Path(peer['structure']).stem}` {digits(peer['cpu_s_per_call'])} CPU-s a call (median wall {digits(peer['median_ms'] / 1e3)} s, {peer['peak_rss_GB']:.1f} GB), Weir {digits(mine)}: {peer['cpu_s_per_call'] / mine:.1f} times ([{file}](../benches/results/{file}), {peer['engine']}, torch {peer['torch']}).\n"
+        case = f"3m_{Path(peer['structure']).stem}"
+        mine = statistics.median(r["cpu_s"] for r in beside if r.get("case") == case)
+        text += f"\nDeePMD-kit on the same two cores, minutes apart: `{case}` {digits(peer['cpu_s_per_call'])} CPU-s a call (median wall {digits(peer['median_ms'] / 1e3)} s, {peer['peak_rss_GB']:.1f} GB), Weir {digits(mine)}: {peer['cpu_s_per_call'] / mine:.1f} times ([{file}](../benches/results/{file}), {peer['engine']}, torch {peer['torch']}).\n"
     return text + f"\n[{name}](../benches/results/{name}), `cargo bench --bench step -- 3m_ demo_`, {rows[0]['date']}, commit {rows[0]['commit']}.\n"
 
 

@@ -110,7 +110,7 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
     };
     let kernel_text = kernels.as_ref().map_or(String::new(), kernels::text);
     let svg = curve::draw(&measured, &title).map_err(anyhow::Error::msg)?;
-    let device = engine.device().map_or_else(|| report::cpu_title(engine), |d| d.title());
+    let device = report::title(engine);
     let backend = engine.device().map_or("cpu", |d| d.driver().name());
     let facts = [
         ("weir", env!("CARGO_PKG_VERSION").to_string()),

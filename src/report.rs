@@ -23,10 +23,10 @@ pub fn device() -> String {
     named.unwrap_or_else(|| format!("{} processor", std::env::consts::ARCH))
 }
 
-/// The processor and the instruction set that its kernels use.
-pub fn cpu_title(engine: &Engine) -> String {
-    let set = engine.instruction_set().map_or(String::new(), |set| format!(", {}", set.name()));
-    format!("cpu: {}{set}", device())
+/// What computes: a device, or the processor and the instruction set that its kernels use.
+pub fn title(engine: &Engine) -> String {
+    let set = || engine.instruction_set().map_or(String::new(), |set| format!(", {}", set.name()));
+    engine.device().map_or_else(|| format!("cpu: {}{}", device(), set()), |d| d.title())
 }
 
 /// The header of a run.
@@ -64,7 +64,7 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
         format!("weir {} · {command}", env!("CARGO_PKG_VERSION")),
         format!("  model       {} ({}), sha256 {}", source.path, source.format, source.sha256),
         format!("  head        {head} ({head_origin})"),
-        gpu.map_or_else(|| format!("  device      {}", cpu_title(engine)), |d| format!("  device      {}", d.title())),
+        format!("  device      {}", title(engine)),
     ];
     let mut others = Vec::new();
     for line in policy.explain() {

@@ -267,11 +267,16 @@ fn velocities(config: &Config, structure: &Structure, system: &System, path: &Pa
     Ok(velocities)
 }
 
+/// What a key has.
+fn value(pairs: &[(String, String)], key: &str) -> Option<String> {
+    pairs.iter().find(|(k, _)| k == key).map(|(_, value)| value.clone())
+}
+
 /// The identity for which a restart file is good: where nobody asked for a precision, what makes an f32 model's products is the machine's affair, and
 /// a run may go on where they are made by others, which is said.
 fn open_products(engine: &Engine, restart: &Restart, now: Vec<(String, String)>, log: &Log) -> Vec<(String, String)> {
     let single = |p: &str| ["f32", "tf32x3"].contains(&p);
-    let before = restart.settings.iter().find(|(key, _)| key == "precision").map(|(_, p)| p.clone());
+    let before = value(&restart.settings, "precision");
     let open = engine.policy.precision.value == Precision::Model && single(engine.precision());
     let Some(before) = before.filter(|p| open && single(p) && p != engine.precision()) else { return now };
     log.warn(&format!(
@@ -284,8 +289,7 @@ fn open_products(engine: &Engine, restart: &Restart, now: Vec<(String, String)>,
 
 /// The identity for which a restart file is good whatever instruction set it was written with: a run may go on on another CPU, which is said.
 fn open_instructions(restart: &Restart, now: Vec<(String, String)>, log: &Log) -> Vec<(String, String)> {
-    let of = |pairs: &[(String, String)]| pairs.iter().find(|(key, _)| key == INSTRUCTIONS).map(|(_, set)| set.clone());
-    let (before, here) = (of(&restart.settings), of(&now));
+    let (before, here) = (value(&restart.settings, INSTRUCTIONS), value(&now, INSTRUCTIONS));
     match (&before, &here) {
         (Some(before), Some(here)) if before != here => log.warn(&format!(
             "the run went with {before} so far and goes on with {here}: as exact, in other bits than a run in one go (WEIR_SIMD={before} keeps to \

@@ -131,8 +131,8 @@ pub struct Outline {
 }
 
 fn packed_bytes<T: Real>(model: &Model, shapes: &Shapes) -> u64 {
-    // Whatever the instruction set, for columns are padded to the widest.
-    let arch = Arch::Scalar;
+    // As many for any instruction set: columns are padded to the widest.
+    let arch = Arch::new();
     (0..shapes.layers).map(|l| LayerWeights::<T>::new(arch, model, shapes, l).bytes()).sum()
 }
 

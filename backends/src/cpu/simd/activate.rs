@@ -321,7 +321,7 @@ impl<T: Real, S: Simd> WithFunction<T, S> for ActivationKernel<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::set::InstructionSet;
+    use super::super::set::archs;
     use super::*;
 
     /// Values and slopes of an activation.
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn what_is_no_number_stays_none() {
-        for arch in InstructionSet::here().into_iter().filter_map(InstructionSet::arch) {
+        for arch in archs() {
             nan_stays::<f64>(arch);
             nan_stays::<f32>(arch);
         }
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn vector_activations_equal_the_scalar_ones() {
-        for arch in InstructionSet::here().into_iter().filter_map(InstructionSet::arch) {
+        for arch in archs() {
             check::<f64>(arch, 4e-15);
             check::<f32>(arch, 6e-7);
         }

@@ -257,12 +257,8 @@ unsafe fn step<T: Real, S: Simd, const M: usize, const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::set::InstructionSet;
+    use super::super::set::archs;
     use super::*;
-
-    fn archs() -> impl Iterator<Item = Arch> {
-        InstructionSet::here().into_iter().filter_map(InstructionSet::arch)
-    }
 
     fn numbers(n: usize, seed: u64) -> Vec<f64> {
         let mut x = seed;

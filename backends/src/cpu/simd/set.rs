@@ -93,6 +93,12 @@ impl Default for InstructionSet {
     }
 }
 
+/// Tokens of all sets that are here, for tests of each.
+#[cfg(test)]
+pub(super) fn archs() -> impl Iterator<Item = Arch> {
+    InstructionSet::here().into_iter().filter_map(InstructionSet::arch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
