@@ -132,6 +132,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
     trace.map_or(Ok(()), |t| t.finish(log))?;
     if let Some((types, calculator)) = &current {
         report::remarks(log, calculator.as_ref());
+        report::settled(log, calculator.as_ref());
         let peak = calculator.peak_bytes();
         let text = format!("{done} frame(s); {} atoms in the last; peak memory: {}", types.len(), report::peak(&peak));
         log.event(Level::Info, "done", json!({ "frames": done, "peak_bytes": peak_json(&peak) }), &text);

@@ -62,8 +62,12 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     tell_start(&config, &simulation, &schedule, resumed, log);
     let mut shown = progress::Shown::new(log, first, schedule.steps);
     let request = || stop.asked().map(StopReason::Signal);
+    let mut told = 0;
     let result = md::run(&mut simulation, &mut outputs, &schedule, &request, &mut |p| {
         shown.step(p.simulation);
+        let settled = p.simulation.calculator().settled();
+        settled[told..].iter().for_each(|r| shown.say(Level::Info, r));
+        told = settled.len();
         if let Some(trace) = &mut trace {
             trace.step(p.simulation.calculator());
         }

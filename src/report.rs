@@ -125,6 +125,11 @@ pub fn remarks(log: &Log, calculator: &dyn Calculator) {
     calculator.came_up().iter().for_each(|r| log.warn(r));
 }
 
+/// What steps have settled by themselves.
+pub fn settled(log: &Log, calculator: &dyn Calculator) {
+    calculator.settled().iter().for_each(|r| log.info(r));
+}
+
 /// What the planner chose, in one line.
 pub fn plan(log: &Log, calculator: &dyn Calculator, measured: bool) {
     if let Some(plan) = calculator.plan() {

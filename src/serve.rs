@@ -92,6 +92,7 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
     }
     trace.map_or(Ok(()), |t| t.finish(log))?;
     report::remarks(log, calculator.as_ref());
+    report::settled(log, calculator.as_ref());
     let (all, busy) = (began.elapsed().as_secs_f64(), busy.as_secs_f64());
     let peak = calculator.peak_bytes();
     let fields = json!({ "calls": calls, "seconds": all, "computing_seconds": busy });

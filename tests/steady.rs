@@ -44,14 +44,14 @@ fn a_step_allocates_nothing_and_faults_no_page() {
     use weir_backends::cpu::Inside;
 
     // One after the other: allocations of the whole process are counted.
-    for inside in [Inside::Rebuild, Inside::Keep] {
+    for inside in [Inside::Rebuild, Inside::Keep, Inside::Auto] {
         steps(inside);
     }
 }
 
 fn steps(inside: weir_backends::cpu::Inside) {
     use std::sync::Arc;
-    use weir_backends::cpu::{create, CpuOptions};
+    use weir_backends::cpu::{create, CpuOptions, Spare};
     use weir_engine::backend::{FrameParameters, Request, Results};
     use weir_engine::model::{load, LoadOptions};
     use weir_engine::structure::{read, ReadOptions};
@@ -60,7 +60,10 @@ fn steps(inside: weir_backends::cpu::Inside) {
     let model = Arc::new(load(&root.join("examples/water/model.dp"), &LoadOptions::default()).unwrap());
     let s = read(root.join("examples/water/start.extxyz"), &ReadOptions::default()).unwrap();
     let types: Vec<i32> = s.symbols.iter().map(|e| model.type_of(e).unwrap() as i32).collect();
-    let mut calculator = create(model, &types, &CpuOptions { threads: 2, inside, ..Default::default() }).unwrap();
+    // The automatic rule is tried in the first forty steps, and has decided then.
+    let spare = Some(Spare::new(|| u64::MAX));
+    let options = CpuOptions { threads: 2, inside, spare, ..Default::default() };
+    let mut calculator = create(model, &types, &options).unwrap();
     let mut positions = s.positions.clone();
     let mut results = Results::default();
     let parameters = FrameParameters::default();
@@ -70,7 +73,7 @@ fn steps(inside: weir_backends::cpu::Inside) {
         }
         calculator.compute(&positions, s.cell.as_ref(), &parameters, Request::default(), &mut results).unwrap();
     };
-    (0..3).for_each(&mut step);
+    (0..40).for_each(&mut step);
     // Where cores are busy, a thread of the pool may do its first work late: what a step takes shows in every round, what a thread takes
     // once does not (13 allocations seen on a machine with other work, 2026-11-28).
     let mut rounds = Vec::new();

@@ -295,6 +295,30 @@ fn the_cgroup_caps_the_host_share() {
 }
 
 #[test]
+fn what_may_be_taken_for_speed_is_half_of_the_free_memory_by_part_of_the_cores() {
+    let spare = |tree: &Tree, threads, variables: &[(&str, &str)]| {
+        let now = tree.read(4096, variables);
+        let policy = ask(&now, Device::Cpu, &[], false).unwrap();
+        policy.shares.spare(&now, threads) as f64 / GIB as f64
+    };
+    // All cores may take half; so runs that share the cores cannot take more together.
+    let close = |got: f64, expected: f64| assert!((got - expected).abs() < 1e-6, "{got} {expected}");
+    close(spare(&server(), 128, &[]), 240.0);
+    close(spare(&server(), 16, &[]), 30.0);
+    close(spare(&server(), 1, &[]), 1.875);
+    // Tasks that have all cores each share the memory all the same.
+    let four = [("MPI_LOCALNRANKS", "4")];
+    close(spare(&server(), 128, &four), 60.0);
+    close(spare(&server(), 16, &four), 30.0);
+    // A group's rest counts by the group's cores, where that is less: 12 GiB for three, of which the machine has 11.25 for three.
+    close(spare(&container(), 3, &[]), 6.0 * 0.9375);
+    // Inside an engine its part stays.
+    let now = server().read(4096, &[]);
+    let policy = ask(&now, Device::Cpu, &[], true).unwrap();
+    close(policy.shares.spare(&now, 128) as f64 / GIB as f64, 239.0);
+}
+
+#[test]
 fn a_device_on_a_bus_pins_and_a_shared_memory_has_one_pool() {
     let card = Device::Discrete { name: "H100".into(), free: 78 * GIB, tasks: 1, node: Some(1), coherent: false };
     let policy =

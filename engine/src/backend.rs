@@ -204,6 +204,11 @@ pub trait Calculator: Send {
         &[]
     }
 
+    /// What steps have settled by themselves, for those who look on: no fault, nothing to act upon.
+    fn settled(&self) -> &[String] {
+        &[]
+    }
+
     /// The memory of the device now; none where there is no device, or it does not tell.
     fn device_memory(&self) -> Option<DeviceMemory> {
         None

@@ -107,7 +107,8 @@ impl<'a> Bench<'a> {
             let inside = base.rates.as_mut().map_or(Vec::new(), |rates| std::mem::take(&mut rates.inside));
             return Ok(Bench {
                 engine,
-                backend: Backend::Cpu(CpuOptions { profile: Some(engine.zero), ..base }),
+                // Whatever is kept is kept by the rules of a line.
+                backend: Backend::Cpu(CpuOptions { profile: Some(engine.zero), spare: None, ..base }),
                 inside,
             });
         };

@@ -63,9 +63,9 @@ pub fn measure(case: &Case, log: &Log) -> Result<Kernels> {
     }
     let base = case.engine.cpu_options(log)?;
     // Insides as where nobody has measured anything.
-    let (inside, rates, tiers) = (Inside::Auto, None, vec![unlimited()]);
+    let (inside, spare, rates, tiers) = (Inside::Auto, None, None, vec![unlimited()]);
     let options =
-        CpuOptions { kernels: true, checkpoint: Checkpoint::All, inside, rates, tiers, profile: None, ..base };
+        CpuOptions { kernels: true, checkpoint: Checkpoint::All, inside, spare, rates, tiers, profile: None, ..base };
     let mut calculator = case.engine.cpu_calculator(case.types, &options)?;
     let wall_s = second_step(case, &mut calculator)?;
     let times = calculator.kernels().context("kernels are not timed on the path of sequential_update")?;

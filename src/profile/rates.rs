@@ -6,11 +6,8 @@ use crate::log::Log;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use weir_allocators::kind::Tier;
-use weir_backends::cpu::{calibrate, Checkpoint, Inside, Rates};
+use weir_backends::cpu::{calibrate, Checkpoint, Inside, Rates, WORTH};
 use weir_engine::plan::placement::{InsideSlot, Problem, TileSize, Work};
-
-/// Share of a step that insides have to save before later runs give them memory: two measurements differ by as much.
-const WORTH: f64 = 0.03;
 
 /// A step that keeps insides of layers.
 #[derive(Clone, Debug, Serialize)]

@@ -73,6 +73,22 @@ pub struct Shares {
     pub kept: u64,
 }
 
+impl Shares {
+    /// What this process may take now for speed alone, without need, while others may do the same: half of the memory that is free (of
+    /// the cgroup's rest, where that is less), by its part of the cores.
+    pub fn spare(&self, now: &Topology, threads: usize) -> u64 {
+        let Free { bytes, used, here } = free(now, self.node.value);
+        let tasks = now.tasks.value.max(1);
+        let part = |bytes: u64, tasks: usize, cores: usize| {
+            // Tasks together have no more than all cores.
+            (bytes as f64 * (threads as f64 / cores.max(1) as f64).min(1.0 / tasks as f64)) as u64
+        };
+        let cores = used.iter().filter_map(|&n| now.node(n)).map(|n| n.cpus.len()).sum();
+        let group = now.cgroup.left().map_or(u64::MAX, |left| part(left, tasks, now.threads()));
+        part(bytes, here, cores).min(group).saturating_sub(self.kept) / 2
+    }
+}
+
 pub fn shares(layers: &[Layer], around: &Surroundings) -> Result<Shares, PolicyError> {
     let node = node(layers, around)?;
     let (host, host_why) = host(around.topology, node.value);
@@ -140,18 +156,31 @@ fn node(layers: &[Layer], around: &Surroundings) -> Result<Setting<Option<usize>
     Ok(Setting::automatic(own.or(near.first().copied())))
 }
 
-/// Bytes and their story.
-fn host(topology: &Topology, node: Option<usize>) -> (u64, String) {
+/// Free and reclaimable memory, of all that share it.
+struct Free {
+    bytes: u64,
+    /// Nodes that it is on.
+    used: Vec<usize>,
+    /// Tasks of the job on them.
+    here: usize,
+}
+
+fn free(topology: &Topology, node: Option<usize>) -> Free {
     let choices = choices(topology);
     let used = node.map_or_else(|| near(topology, &choices), |n| vec![n]);
     let sum: u64 = used.iter().filter_map(|&n| topology.node(n)).map(|n| n.available()).sum();
-    let free = if topology.memory.available > 0 { sum.min(topology.memory.available) } else { sum };
+    let bytes = if topology.memory.available > 0 { sum.min(topology.memory.available) } else { sum };
     let tasks = topology.tasks.value.max(1);
     // Tasks that are each kept on one node share it with fewer than all; without binding they may all meet on one.
     let bound = node
         .and_then(|n| topology.node(n))
         .is_some_and(|n| !topology.allowed_cpus.is_empty() && topology.allowed_cpus.iter().all(|c| n.cpus.contains(c)));
-    let here = if bound { tasks.div_ceil(choices.len().max(1)) } else { tasks };
+    Free { bytes, used, here: if bound { tasks.div_ceil(choices.len().max(1)) } else { tasks } }
+}
+
+/// Bytes and their story.
+fn host(topology: &Topology, node: Option<usize>) -> (u64, String) {
+    let Free { bytes: free, used, here } = free(topology, node);
     let mut share = free / here as u64;
     let place = match node {
         Some(n) => format!("node {n}"),
@@ -161,7 +190,7 @@ fn host(topology: &Topology, node: Option<usize>) -> (u64, String) {
     if here > 1 {
         why += &format!(", divided by {here} tasks ({})", topology.tasks.origin);
     }
-    if let Some(left) = topology.cgroup.left().map(|l| l / tasks as u64).filter(|&l| l < share) {
+    if let Some(left) = topology.cgroup.left().map(|l| l / topology.tasks.value.max(1) as u64).filter(|&l| l < share) {
         why += &format!(", capped at {} by the cgroup", show_bytes(left));
         share = left;
     }

@@ -4,6 +4,7 @@ use super::assemble::{atomic_virial, forces, tree_sum, virial};
 use super::clock::KernelTimes;
 use super::execute::Executor;
 use super::simd::Real;
+use super::trial::Trial;
 use super::{CpuError, CpuOptions};
 use crate::given;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -46,6 +47,10 @@ pub(super) trait Compute: Send {
     fn kernels(&self) -> Option<KernelTimes> {
         None
     }
+    /// What steps have settled by themselves.
+    fn settled(&self) -> &[String] {
+        &[]
+    }
     /// Makes plan and memory fit a graph.
     fn place(&mut self, graph: &Graph) -> Result<(), ComputeError>;
     /// Exchanges ghosts with other domains; false where there is no place for it.
@@ -65,6 +70,7 @@ impl<T: Real> Compute for Executor<T> {
         results: &mut Results,
     ) -> Result<(), ComputeError> {
         let parameters = resolve(model, graph.atoms(), parameters)?;
+        let turn = self.turn(graph)?;
         self.forward(graph, &parameters)?;
         results.atomic_energy.resize(graph.atoms(), 0.0);
         let owned = self.exchange.owned(graph.atoms());
@@ -73,6 +79,7 @@ impl<T: Real> Compute for Executor<T> {
         }
         results.energy = tree_sum(graph.atoms(), &|i| [results.atomic_energy[i]])[0];
         self.backward(graph, |_| 1.0)?;
+        self.turned(turn);
         let b = &mut self.buffers;
         let gradient = &b.gradient[..graph.edges()];
         forces(graph, gradient, &mut b.forces, &mut results.forces);
@@ -120,12 +127,18 @@ impl<T: Real> Compute for Executor<T> {
         Executor::kernels(self)
     }
 
+    fn settled(&self) -> &[String] {
+        self.trial.as_ref().map_or(&[], Trial::told)
+    }
+
     fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
         Executor::place(self, graph)
     }
 
     fn set_exchange(&mut self, exchange: Box<dyn GhostExchange>) -> bool {
         self.exchange = exchange;
+        // Steps would be timed with waiting for other domains in them.
+        self.trial = None;
         true
     }
 }
@@ -413,6 +426,10 @@ impl Calculator for CpuCalculator {
 
     fn peak_bytes(&self) -> Vec<(String, u64)> {
         self.peak.clone()
+    }
+
+    fn settled(&self) -> &[String] {
+        self.compute.settled()
     }
 
     fn name(&self) -> &'static str {

@@ -12,16 +12,18 @@ use super::memory::Memory;
 use super::scratch::Scratch;
 use super::simd::{Activator, Real};
 use super::stored::{Beyond, Store};
+use super::trial::Trial;
 use super::weights::LayerWeights;
 use super::CpuOptions;
 use crate::network::Shapes;
 use pulp::Arch;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use weir_engine::backend::ComputeError;
 use weir_engine::exchange::{Alone, GhostExchange, NodeRows};
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
-use weir_engine::plan::placement::{Op, Place};
+use weir_engine::plan::placement::{Inside, Op, Place, Problem};
 use weir_engine::plan::profile::{Profile, Span};
 use weir_engine::reference::{initial_node_features, ResolvedParameters};
 
@@ -56,6 +58,8 @@ pub struct Executor<T> {
     spans: Vec<Span>,
     /// How often the step was planned.
     pub plans: usize,
+    /// Whether insides are worth their memory, where that is to be found out.
+    pub(super) trial: Option<Trial>,
 }
 
 /// Node features or their adjoints as the exchange sees them.
@@ -68,6 +72,8 @@ impl<T: Real> Executor<T> {
     /// Packs a model. `options.tile_edges` has been chosen; with `smaller_tiles` it may be lowered where memory is short.
     pub fn new(model: Arc<Model>, arch: Arch, threads: usize, options: CpuOptions, smaller_tiles: bool) -> Self {
         let shapes = Shapes::of(&model);
+        // What rates say of insides was measured.
+        let unknown = options.inside == Inside::Auto && options.rates.as_ref().is_none_or(|r| r.inside.is_empty());
         let layers: Vec<LayerWeights<T>> =
             (0..shapes.layers).map(|l| LayerWeights::new(arch, &model, &shapes, l)).collect();
         Self {
@@ -85,6 +91,7 @@ impl<T: Real> Executor<T> {
             store: options.store.of(std::mem::size_of::<T>()),
             beyond: Beyond::default(),
             clock: Clock::new(options.kernels),
+            trial: unknown.then(|| options.spare.clone().map(Trial::new)).flatten(),
             options,
             smaller_tiles,
             layout: Layout::default(),
@@ -116,7 +123,11 @@ impl<T: Real> Executor<T> {
         let number = std::mem::size_of::<T>() as u64;
         let terms = options.terms();
         let layout = Layout::new(shapes, number, options.tile_edges, &terms, graph, &self.layout, held, threads);
-        Layout { problem: with_insides(layout.problem, shapes, number, threads, terms.simd), ..layout }
+        let problem = match self.trial.as_ref().and_then(Trial::room) {
+            None => layout.problem,
+            room => Problem { inside: Inside::Keep, inside_most: room, ..layout.problem },
+        };
+        Layout { problem: with_insides(problem, shapes, number, threads, terms.simd), ..layout }
     }
 
     /// The plan in force.
@@ -141,28 +152,43 @@ impl<T: Real> Executor<T> {
         }
     }
 
-    /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities; the step then runs from unchanged
-    /// positions, so nothing of the overflow is seen.
+    /// A plan for the graph, and its memory.
+    fn lay_out(&mut self, graph: &Graph) -> Result<(), ComputeError> {
+        let layout = self.planned(graph)?;
+        // A plan is in force once its memory is there: until then none is, so that a failure leaves nothing half made.
+        self.layout = Layout::default();
+        let (shapes, options, program) = (&self.shapes, &self.options, &layout.plan.program);
+        let kinds: Vec<_> = options.tiers.iter().map(|t| t.kind.clone()).collect();
+        let poison = options.poison;
+        self.memory = Memory::new(&kinds, program, std::mem::take(&mut self.memory), poison, options.profile)?;
+        if options.profile.is_some() {
+            self.spans.reserve(program.forward.len() + program.backward.len());
+        }
+        self.buffers.reserve(shapes, &layout.capacity, program.banks)?;
+        for s in &self.scratch {
+            let mut s = s.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            s.0.reserve(shapes, layout.capacity.centre_edges, layout.capacity.centre_angle_edges);
+            s.2.resize(FIT_BLOCK * self.fit.inputs(), 0.0);
+        }
+        self.layout = layout;
+        self.plans += 1;
+        Ok(())
+    }
+
+    /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities, or a trial wants it; the step then runs from
+    /// unchanged positions, so nothing of the overflow is seen.
     pub fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
-        if !self.layout.holds(graph) {
-            let layout = self.planned(graph)?;
-            // A plan is in force once its memory is there: until then none is, so that a failure leaves nothing half made.
-            self.layout = Layout::default();
-            let (shapes, options, program) = (&self.shapes, &self.options, &layout.plan.program);
-            let kinds: Vec<_> = options.tiers.iter().map(|t| t.kind.clone()).collect();
-            let poison = options.poison;
-            self.memory = Memory::new(&kinds, program, std::mem::take(&mut self.memory), poison, options.profile)?;
-            if options.profile.is_some() {
-                self.spans.reserve(program.forward.len() + program.backward.len());
+        let asked = self.trial.as_mut().is_some_and(Trial::asks);
+        if asked || !self.layout.holds(graph) {
+            let mut done = self.lay_out(graph);
+            // What is kept for speed alone must not end a run.
+            if done.is_err() && self.trial.as_mut().is_some_and(Trial::withdraw) {
+                done = self.lay_out(graph);
             }
-            self.buffers.reserve(shapes, &layout.capacity, program.banks)?;
-            for s in &self.scratch {
-                let mut s = s.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                s.0.reserve(shapes, layout.capacity.centre_edges, layout.capacity.centre_angle_edges);
-                s.2.resize(FIT_BLOCK * self.fit.inputs(), 0.0);
+            done?;
+            if let Some(trial) = &mut self.trial {
+                trial.planned(self.layout.plan.insides());
             }
-            self.layout = layout;
-            self.plans += 1;
         }
         self.tiles.clear();
         self.tiles.extend(self.layout.tiles.iter().map(|centres| Tile::new(graph, centres.clone())));
@@ -170,6 +196,21 @@ impl<T: Real> Executor<T> {
             self.buffers.edge_centre[graph.edges_of(i)].fill(i as u32);
         }
         Ok(())
+    }
+
+    /// Begins a step whose time the trial may take.
+    pub(super) fn turn(&mut self, graph: &Graph) -> Result<Option<Instant>, ComputeError> {
+        self.place(graph)?;
+        let Some(trial) = &mut self.trial else { return Ok(None) };
+        self.memory.use_parts(trial.parts());
+        Ok(Some(Instant::now()))
+    }
+
+    /// Ends it.
+    pub(super) fn turned(&mut self, begun: Option<Instant>) {
+        if let (Some(trial), Some(begun)) = (&mut self.trial, begun) {
+            trial.took(begun.elapsed().as_secs_f64());
+        }
     }
 
     /// Forward pass: node features of every layer, atomic energies and their gradients.

@@ -198,6 +198,7 @@ pub(crate) fn ask(
         rebuild: terms.rebuild,
         inside: terms.inside,
         inside_bytes: Vec::new(),
+        inside_most: None,
         inside_first: false,
         tiles,
     }

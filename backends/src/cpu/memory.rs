@@ -8,7 +8,7 @@ use weir_allocators::arena::{poison, unwritten};
 use weir_allocators::kind::{Kind, Region};
 use weir_allocators::stream::{Copy, Options, Place as At, Record, Stream, Ticket as Pushed};
 use weir_engine::backend::ComputeError;
-use weir_engine::plan::placement::{InsideSlot, Op, Place, Program, Slot, SlotId, State, Ticket};
+use weir_engine::plan::placement::{InsideSlot, Op, Place, Program, Slot, SlotId, State, Ticket, INSIDE};
 
 /// Copies that may wait in a stream's queue before the interpreter waits for room.
 const QUEUE: usize = 256;
@@ -23,6 +23,8 @@ pub struct Memory {
     regions: Vec<Option<Arc<Region>>>,
     slots: Vec<Slot>,
     inside: Vec<InsideSlot>,
+    /// Parts of insides that are in use, the first so many of [`INSIDE`].
+    parts: usize,
     poison: Option<Poison>,
 }
 
@@ -143,6 +145,7 @@ impl Memory {
             regions,
             slots: program.slots.clone(),
             inside: program.inside.clone(),
+            parts: INSIDE.len(),
             poison,
         })
     }
@@ -197,9 +200,14 @@ impl Memory {
         unsafe { Shared::from_raw(bytes.as_mut_ptr().cast(), bytes.len() / std::mem::size_of::<T>()) }
     }
 
+    /// Leaves all parts of insides but the first so many alone, from the next step on; their memory stays.
+    pub fn use_parts(&mut self, parts: usize) {
+        self.parts = parts;
+    }
+
     /// Part of a layer's inside as numbers, where it is kept.
     pub fn inside<T>(&self, layer: usize, part: usize) -> Option<Shared<'_, T>> {
-        let slot = self.inside.iter().find(|s| (s.layer, s.part) == (layer, part))?;
+        let slot = self.inside.iter().find(|s| (s.layer, s.part) == (layer, part)).filter(|_| part < self.parts)?;
         // SAFETY: of the step's operations only this layer's write it, and only before its backward ones.
         Some(unsafe { self.numbers(slot.offset, slot.bytes) })
     }

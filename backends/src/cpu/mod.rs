@@ -32,6 +32,7 @@ mod simd;
 mod slots;
 mod stored;
 pub(crate) mod tiers;
+mod trial;
 mod weights;
 
 pub use arithmetic::{Arithmetic, Cost};
@@ -43,6 +44,7 @@ pub use rates::{keep_rates, kept_rates};
 pub use simd::InstructionSet;
 pub use stored::Store;
 pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
+pub use trial::{Spare, WORTH};
 pub use weir_engine::plan::placement::{Checkpoint, Inside, Permission, Rates, TierSpec};
 pub use weir_engine::plan::profile::{Profile, Span};
 
@@ -89,6 +91,9 @@ pub struct CpuOptions {
     pub checkpoint: Checkpoint,
     /// Whether insides of layers are kept.
     pub inside: Inside,
+    /// Bytes for which the steps of a long run may find out whether insides of edges and angles save time, where `inside` is automatic and
+    /// `rates` know nothing of it; none: nothing is tried.
+    pub spare: Option<Spare>,
     /// How states are stored.
     pub store: Store,
     /// Whether kept states may leave the first tier.
@@ -155,6 +160,7 @@ impl Default for CpuOptions {
             threads: 0,
             checkpoint: Checkpoint::All,
             inside: Inside::Auto,
+            spare: None,
             store: Store::Exact,
             spill: Permission::Allowed,
             rebuild: Permission::Allowed,

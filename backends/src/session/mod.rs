@@ -7,12 +7,13 @@ mod verify;
 pub use device::{choose, compile_flags, outlook, settle, Device};
 pub use error::SessionError;
 
-use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, InstructionSet, PrecisionChoice};
+use crate::cpu::{self, Checkpoint, CpuCalculator, CpuOptions, CpuTier, InstructionSet, PrecisionChoice, Spare};
 use crate::gpu::{self, Arithmetic, GpuCalculator, GpuOptions, GpuTier};
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::Instant;
 use weir_allocators::faults::Faults;
+use weir_allocators::kind::Tier;
 use weir_allocators::policy::{CheckpointRule, Inside, Policy, Store};
 use weir_allocators::topology::Topology;
 use weir_engine::backend::Calculator;
@@ -196,6 +197,14 @@ impl Session {
         }
     }
 
+    /// Memory that steps on the CPU may try insides with: all of a budget that somebody wrote, of an automatic one what others will not miss.
+    fn spare(&self) -> Spare {
+        let p = &self.policy;
+        let written = p.tier(Tier::Hbm).is_some_and(|t| !t.setting.is_automatic());
+        let (shares, threads) = (p.shares.clone(), p.threads.value);
+        Spare::new(move || if written { u64::MAX } else { shares.spare(&Topology::here(), threads) })
+    }
+
     /// The instruction set of the CPU's kernels; none on a device, and for models that go through the reference.
     pub fn instruction_set(&self) -> Option<InstructionSet> {
         let kernels = self.device.is_none() && !self.model.descriptor.options.sequential_update;
@@ -227,6 +236,7 @@ impl Session {
             threads: self.policy.threads.value,
             checkpoint: self.checkpoint(),
             inside: self.inside(),
+            spare: Some(self.spare()),
             profile: self.policy.profile.as_ref().map(|_| self.zero),
             tiers,
             ..CpuOptions::default()

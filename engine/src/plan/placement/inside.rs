@@ -59,7 +59,7 @@ impl InsideSlot {
 pub fn keep(problem: &Problem, mut plan: Plan) -> Plan {
     let mut room = problem.tiers[0].capacity.saturating_sub(plan.prediction.peak[0]);
     let (mut offset, layers) = (plan.program.arena_bytes[0].next_multiple_of(ALIGN), problem.layers);
-    room = room.saturating_sub(offset - plan.program.arena_bytes[0]);
+    room = room.saturating_sub(offset - plan.program.arena_bytes[0]).min(problem.inside_most.unwrap_or(u64::MAX));
     for slot in wanted(problem) {
         let saves = slot.saves(&problem.rates, &problem.tiles);
         // No plan with insides is faster than the fastest without them by more than this.

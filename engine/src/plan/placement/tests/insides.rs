@@ -64,6 +64,28 @@ fn insides_take_what_a_plan_leaves_and_nothing_else() {
 }
 
 #[test]
+fn insides_take_no_more_than_they_may() {
+    let mut random = Random(24);
+    let mut partly = 0;
+    for round in 0..40u64 {
+        let layers = 1 + random.below(5) as usize;
+        let (_, p) = offered(&mut random, round, layers);
+        let p = Problem { inside: Inside::Keep, ..with_budget(&p, u64::MAX / 8) };
+        let held = |plan: &Plan| plan.program.inside.iter().map(|s| s.bytes.next_multiple_of(ALIGN)).sum::<u64>();
+        let whole = held(&plan(&p).unwrap());
+        assert_eq!(whole, all(&p));
+        for most in [0, whole / 3, whole] {
+            let some = Problem { inside_most: Some(most), ..p.clone() };
+            let plan = plan(&some).unwrap();
+            replay(&some, &plan.program).unwrap_or_else(|e| panic!("{e}\n{plan}"));
+            assert!(held(&plan) <= most && (most < whole || held(&plan) == whole), "{} of {most}", held(&plan));
+            partly += u32::from(most < whole && held(&plan) > 0);
+        }
+    }
+    assert!(partly > 20, "{partly}");
+}
+
+#[test]
 fn nothing_is_kept_where_that_is_ruled_out_or_not_offered() {
     let mut random = Random(22);
     let bare = small(&mut random, 3, 4, 0);

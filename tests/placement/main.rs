@@ -1,18 +1,20 @@
 //! The placement promises: one answer, bit for bit, wherever kept states lie and whatever is rebuilt.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod insides;
 
 use common::{bits, system};
 use std::sync::Arc;
 use weir_allocators::faults::{Faults, Operation};
 use weir_allocators::kind::{AllocError, File, Hbm, Kind, Ledger, System};
 use weir_backends::cpu::{
-    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, InstructionSet, Permission,
-    PrecisionChoice, Rates, Store, TierSpec,
+    create_cpu, hbm, Checkpoint, CpuCalculator, CpuOptions, CpuTier, Inside, Permission, PrecisionChoice, Store,
+    TierSpec,
 };
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::{new_model, Model};
-use weir_engine::plan::placement::{smallest_feasible, Op, Work};
+use weir_engine::plan::placement::{smallest_feasible, Op};
 
 type Cell = [[f64; 3]; 3];
 
@@ -44,6 +46,13 @@ impl Case {
     fn smallest(&self, options: &CpuOptions) -> u64 {
         let problem = self.calculator(options).problem(&self.x, Some(&self.cell)).unwrap().unwrap();
         smallest_feasible(&problem).unwrap()
+    }
+
+    /// Bytes of the insides of edges and angles of all layers.
+    fn insides(&self) -> u64 {
+        let mut c = self.calculator(&CpuOptions { inside: Inside::Keep, ..self.base.clone() });
+        self.run(&mut c);
+        c.plan().unwrap().insides()[1..].iter().map(|part| part.1).sum()
     }
 
     fn run(&self, calculator: &mut CpuCalculator) -> Results {
@@ -175,105 +184,6 @@ fn rounded_states_give_the_same_answer_under_every_plan_tile_and_thread_count() 
             let other = CpuOptions { threads, tile_edges, ..case.base.clone() };
             assert_eq!(bits(&case.run(&mut case.calculator(&other))), expected, "{store} {threads} {tile_edges}");
         }
-    }
-}
-
-#[test]
-fn same_answer_whatever_of_the_insides_is_kept() {
-    let cases = [
-        (PrecisionChoice::F32, Store::Exact, true),
-        (PrecisionChoice::F64, Store::Exact, false),
-        (PrecisionChoice::F32, Store::Bf16, false),
-        (PrecisionChoice::F64, Store::F32, true),
-    ];
-    whatever_of_the_insides_is_kept(InstructionSet::best(), &cases);
-    // Kept rows are written by stores of each set's own.
-    for set in InstructionSet::here().into_iter().skip(1).filter(|set| *set != InstructionSet::Scalar) {
-        whatever_of_the_insides_is_kept(set, &cases[..2]);
-    }
-}
-
-fn whatever_of_the_insides_is_kept(simd: InstructionSet, cases: &[(PrecisionChoice, Store, bool)]) {
-    for &(precision, store, smooth) in cases {
-        let mut case = Case::new(precision);
-        case.base = CpuOptions { store, simd: Some(simd), ..case.base };
-        Arc::make_mut(&mut case.model).descriptor.options.smooth_edge_update = smooth;
-        let with = |inside, checkpoint, budget| {
-            let tiers = vec![hbm(budget)];
-            let mut c = case.calculator(&CpuOptions { inside, checkpoint, tiers, ..case.base.clone() });
-            let got = bits(&case.run(&mut c));
-            let plan = c.plan().unwrap();
-            assert!(c.peak_bytes()[0].1 <= budget && c.peak_bytes()[0].1 == plan.prediction.peak[0]);
-            (got, c.peak_bytes()[0].1, plan.insides().map(|part| part.0), plan.prediction.rebuild)
-        };
-        let (expected, least, none, _) = with(Inside::Rebuild, Checkpoint::All, 1 << 40);
-        let (got, most, all, _) = with(Inside::Keep, Checkpoint::All, 1 << 40);
-        // The last layer updates no angles, and no layer reads them after it.
-        assert_eq!((none, all), ([0, 0, 0], [6, 6, 5]));
-        assert_eq!(got, expected);
-        // Nobody has measured whether more than the nodes' would pay.
-        let (got, _, nodes, _) = with(Inside::Auto, Checkpoint::All, 1 << 40);
-        assert_eq!((got == expected, nodes), (true, [6, 0, 0]));
-        let mut met = std::collections::BTreeSet::new();
-        for k in 1..12 {
-            let (got, _, kept, _) = with(Inside::Keep, Checkpoint::All, least + (most - least) * k / 12);
-            assert_eq!(got, expected, "{kept:?}");
-            met.insert(kept);
-        }
-        assert!(met.len() > 6 && met.iter().any(|k| k[2] > 0) && met.iter().any(|k| k[1] < 6), "{met:?}");
-        let (got, _, kept, rebuilt) = with(Inside::Keep, Checkpoint::Every(2), 1 << 40);
-        assert!(got == expected && kept == all && rebuilt > 0.0, "{kept:?} {rebuilt}");
-    }
-}
-
-#[test]
-fn what_a_denser_system_needs_beside_insides_is_taken_from_them() {
-    let case = Case::new(PrecisionChoice::F32);
-    let path = |calculator: &mut CpuCalculator| {
-        // Thinner first.
-        let (mut seen, mut arenas) = (Vec::new(), Vec::new());
-        for scale in [1.12, 1.0] {
-            let x: Vec<[f64; 3]> = case.x.iter().map(|x| x.map(|c| c * scale)).collect();
-            let cell = case.cell.map(|row| row.map(|c| c * scale));
-            let mut out = Results::default();
-            calculator.compute(&x, Some(&cell), &FrameParameters::default(), Request::default(), &mut out).unwrap();
-            seen.push(bits(&out));
-            arenas.push(calculator.plan().unwrap().program.arena_bytes[0]);
-        }
-        (seen, arenas)
-    };
-    let (expected, _) = path(&mut case.calculator(&CpuOptions { inside: Inside::Rebuild, ..case.base.clone() }));
-    let least = case.smallest(&case.base);
-    let mut shrunk = 0;
-    for budget in [least + least / 20, 3 * least / 2, 2 * least] {
-        let ledger = Ledger::new("hbm", "WEIR_HBM_BUDGET", budget);
-        let kind = Arc::new(Hbm::new(ledger.clone(), Faults::none()));
-        let tiers = vec![CpuTier { kind, ..hbm(budget) }];
-        let checkpoint = Checkpoint::Auto;
-        let mut c = case.calculator(&CpuOptions { inside: Inside::Keep, tiers, checkpoint, ..case.base.clone() });
-        let (seen, arenas) = path(&mut c);
-        assert_eq!(seen, expected, "{budget}");
-        shrunk += u32::from(arenas[1] < arenas[0]);
-        let plan = c.plan().unwrap();
-        // Of 64 KiB at most.
-        let arena = plan.program.arena_bytes[0].next_multiple_of(65536);
-        assert!(c.plans() == 2 && ledger.used() <= arena, "{} plans, {} of {arena}", c.plans(), ledger.used());
-        assert!(plan.prediction.peak[0] <= budget && c.peak_bytes()[0].1 <= budget);
-    }
-    assert!(shrunk > 0, "no arena had to give anything back");
-}
-
-/// `auto` takes the word of measured rates, which say what every part saves.
-#[test]
-fn insides_that_rates_say_save_time_are_kept_without_being_asked_for() {
-    let case = Case::new(PrecisionChoice::F32);
-    let rates = case.calculator(&case.base).problem(&case.x, Some(&case.cell)).unwrap().unwrap().rates;
-    for (saves, expected) in [(1e-9, [6, 6, 5]), (0.0, [6, 0, 0]), (-1e-9, [6, 0, 0])] {
-        let inside = vec![Work { node: 1e-9, edge: saves, angle: saves }; 6];
-        let rates = Some(Rates { inside, ..rates.clone() });
-        let mut c = case.calculator(&CpuOptions { inside: Inside::Auto, rates, ..case.base.clone() });
-        case.run(&mut c);
-        assert_eq!(c.plan().unwrap().insides().map(|part| part.0), expected);
     }
 }
 
