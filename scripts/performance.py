@@ -113,7 +113,17 @@ def simd():
         case = f"3m_{Path(peer['structure']).stem}"
         mine = statistics.median(r["cpu_s"] for r in beside if r.get("case") == case)
         text += f"\nDeePMD-kit on the same two cores, minutes apart: `{case}` {digits(peer['cpu_s_per_call'])} CPU-s a call (median wall {digits(peer['median_ms'] / 1e3)} s, {peer['peak_rss_GB']:.1f} GB), Weir {digits(mine)}: {peer['cpu_s_per_call'] / mine:.1f} times ([{file}](../benches/results/{file}), {peer['engine']}, torch {peer['torch']}).\n"
-    return text + f"\n[{name}](../benches/results/{name}), `cargo bench --bench step -- 3m_ demo_`, {rows[0]['date']}, commit {rows[0]['commit']}.\n"
+    text += f"\n[{name}](../benches/results/{name}), `cargo bench --bench step -- 3m_ demo_`, {rows[0]['date']}, commit {rows[0]['commit']}.\n"
+    run, file = long_run()
+    return text + f"\nIn another hour of the same machine, in one series: a run with nothing set, after its first 40 steps, {digits(run['run'])} CPU-s a step, {gb(run['bytes'])} GB (it has found out that insides are worth keeping); by turns, rebuilding {digits(run['rebuild'])} and `--inside keep` {digits(run['keep'])} ([{file}](../benches/results/{file})).\n"
+
+
+def long_run():
+    """1YRF in a run that nobody has set anything for, and by turns with all insides made again and kept: CPU-s a step."""
+    rows, file = lines("*-avx512-run.jsonl")
+    turns = by_turns(rows)
+    run = next(r for r in rows if r["case"] == "3m_1YRF_run")
+    return {"run": run["cpu_s"], "bytes": run["peak_bytes"], "rebuild": turns["3m_1YRF"]["avx512"], "keep": turns["3m_1YRF_keep"]["avx512"]}, file
 
 
 def profile_rows():
@@ -403,6 +413,8 @@ def readme():
     wide, narrow = ([digits(turns[name][used]) for name in ("3m_1YRF", "3m_1YRF_keep")] for used in ("avx512", "avx2"))
     out.append(["1YRF on 2 virtual cores of another host, a Xeon with AVX-512 (with `--inside keep`)",
                 f"{wide[0]} CPU-s ({wide[1]}); by turns with it in AVX2 {narrow[0]} ({narrow[1]})", ""])
+    run, _ = long_run()
+    out.append(["the same in another hour: a run with nothing set", f"{digits(run['run'])} CPU-s a step, {gb(run['bytes'])} GB; by turns, rebuilding {digits(run['rebuild'])}, `--inside keep` {digits(run['keep'])}", ""])
     out.append(["demo model, 192 atoms", f"{digits(of('demo_water_192')['cpu_s'])} CPU-s a step", ""])
     return table(["what (2 cores of an AMD EPYC Zen 3, a shared host; energy + forces + virial)", "Weir", "DeePMD-kit 3.2.0, same machine, 2 threads"], out)
 

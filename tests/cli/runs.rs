@@ -76,11 +76,30 @@ fn a_run_may_go_on_with_another_instruction_set_which_is_said() {
     assert!(code == Some(0) && text.contains(", scalar") && text.contains("simd        scalar (WEIR_SIMD)"), "{text}");
     let elsewhere = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
     let (code, text) = with(elsewhere, &["md", "run.toml", "--resume"]);
-    assert!(code == Some(1) && text.contains(&format!("WEIR_SIMD: no kernels of {elsewhere}")), "{text}");
+    // Before anything else, and by the name of what asked for it.
+    let refusal = format!("WEIR_SIMD: no kernels of {elsewhere} run here");
+    assert!(code == Some(2) && text.contains(&refusal) && !text.contains("placement"), "{text}");
+    fs::write(folder.path().join("weir.toml"), format!("simd = \"{elsewhere}\"\n")).unwrap();
+    let mut from_file = program(folder.path(), &["md", "run.toml", "--resume"]);
+    let text = err(&from_file.env("WEIR_CONFIG", "weir.toml").output().unwrap());
+    assert!(text.contains(&format!("no kernels of {elsewhere}")) && text.contains("weir.toml"), "{text}");
     let (code, text) = with("auto", &["md", "run.toml", "--resume"]);
     let other = InstructionSet::best() != InstructionSet::Scalar;
     assert!(code == Some(0) && text.contains("the run went with scalar so far") == other, "{text}");
     assert!(text.contains("finished "), "{text}");
+}
+
+#[test]
+fn a_long_run_says_what_it_found_about_insides_of_layers_and_writes_the_same_bytes() {
+    let with = |inside: &str| {
+        let folder = folder();
+        let output = run(folder.path(), &["md", "run.toml", "--set", "md.steps=50", "--inside", inside]);
+        assert!(output.status.success(), "{}", err(&output));
+        (bytes(folder.path()), err(&output).matches("insides of layers are ").count())
+    };
+    let (expected, told) = with("rebuild");
+    assert_eq!(told, 0);
+    assert_eq!(with("auto"), (expected, 1));
 }
 
 fn signal(child: &std::process::Child, name: &str) {

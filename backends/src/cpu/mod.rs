@@ -41,7 +41,7 @@ pub use calibrate::calibrate;
 pub use clock::{KernelTimes, Spent};
 pub use forecast::{tile_choices, Census, Neighbours, Outline};
 pub use rates::{keep_rates, kept_rates};
-pub use simd::InstructionSet;
+pub use simd::{InstructionSet, NoKernels};
 pub use stored::Store;
 pub use tiers::{kept_links, measured_links, open_tiers, Opened, TierError};
 pub use trial::{Spare, WORTH};
@@ -226,13 +226,8 @@ pub enum CpuError {
         cause: String,
     },
     /// An instruction set that cannot be had.
-    #[error("WEIR_SIMD: no kernels of {} run here{}; this build and this processor have {}: choose one of them, or auto", .asked.name(), .asked.hint(), InstructionSet::names(.here))]
-    InstructionSet {
-        /// Wanted.
-        asked: InstructionSet,
-        /// Those that there are.
-        here: Vec<InstructionSet>,
-    },
+    #[error(transparent)]
+    InstructionSet(#[from] NoKernels),
     /// A skin that is negative or not a number.
     #[error("a skin of {0} A makes no sense; use 0 or more")]
     Skin(f64),
@@ -274,8 +269,7 @@ pub fn create_cpu(model: Arc<Model>, types: &[i32], options: &CpuOptions) -> Res
     let chosen = CpuOptions { tile_edges, ..options.clone() };
     let o = &model.descriptor.options;
     let single = options.precision.is_single(&model);
-    let set = options.simd.unwrap_or_default();
-    let arch = set.arch().ok_or_else(|| CpuError::InstructionSet { asked: set, here: InstructionSet::here() })?;
+    let arch = options.simd.unwrap_or_default().dispatch()?;
     let compute: Box<dyn calculator::Compute> = if o.sequential_update {
         if options.precision == PrecisionChoice::F32 {
             return Err(CpuError::PlainPrecision);

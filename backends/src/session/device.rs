@@ -1,6 +1,7 @@
 //! Which device a run computes on.
 
 use super::SessionError;
+use crate::cpu::InstructionSet;
 use crate::gpu::driver::{DeviceFacts, DriverError, Shared};
 use crate::gpu::{cuda, hip};
 use std::fmt;
@@ -172,7 +173,7 @@ pub fn compile_flags(chip: &Chip) -> Vec<String> {
 /// Settings for this machine and the device that they ask for. Layers: flags, environment, file.
 ///
 /// # Errors
-/// As [`choose`]; settings that contradict each other or ask for more than there is.
+/// As [`choose`]; settings that contradict each other or ask for more than there is; [`SessionError::InstructionSet`].
 pub fn settle(layers: &[Layer], in_client: bool) -> Result<(Policy, Topology, Option<Device>), SessionError> {
     let topology = Topology::here();
     let (backend, index) = asked_device(layers, &topology);
@@ -191,5 +192,10 @@ pub fn settle(layers: &[Layer], in_client: bool) -> Result<(Policy, Topology, Op
         scratch: &file_system,
     };
     let policy = resolve(layers, &around)?;
+    // On a device too: the CPU is what it is compared with.
+    if let Some(set) = InstructionSet::asked(policy.simd.value) {
+        let origin = || policy.simd.origin.clone();
+        set.check().map_err(|error| SessionError::InstructionSet { origin: origin(), error })?;
+    }
     Ok((policy, topology, device))
 }

@@ -1,6 +1,6 @@
 //! Why settings and model do not make a calculator.
 
-use crate::cpu::{CpuError, TierError};
+use crate::cpu::{CpuError, NoKernels, TierError};
 use crate::gpu::driver::DriverError;
 use crate::gpu::{GpuError, GpuTierError};
 use thiserror::Error;
@@ -30,6 +30,14 @@ pub enum SessionError {
         device: String,
         /// Why.
         cause: String,
+    },
+    /// An instruction set that cannot be had.
+    #[error("{origin}: {error}")]
+    InstructionSet {
+        /// Who asked for it.
+        origin: String,
+        /// What there is instead.
+        error: NoKernels,
     },
     /// An arithmetic without kernels.
     #[error("{origin}: precision {precision} has no kernels yet; choose model, f64, f32, tf32x3 or tf32")]

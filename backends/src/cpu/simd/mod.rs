@@ -11,4 +11,4 @@ pub use gemm::{Old, PackedMatrix};
 pub use groups::{add_group, load_group, store_group, stream_group};
 pub(crate) use groups::{each, entered, in_groups, in_wide_groups};
 pub use real::{fence, fetch_ahead, Real};
-pub use set::InstructionSet;
+pub use set::{InstructionSet, NoKernels};

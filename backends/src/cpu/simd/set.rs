@@ -1,6 +1,7 @@
 //! Instruction sets that kernels are compiled for.
 
 use pulp::Arch;
+use thiserror::Error;
 use weir_allocators::policy::Simd;
 
 /// A set of vector instructions. One set gives one chain of roundings: results of different sets agree to rounding, not to the bit.
@@ -14,6 +15,16 @@ pub enum InstructionSet {
     Neon,
     /// One number at a time, everywhere; without instructions for fused multiply-adds they are made by a function.
     Scalar,
+}
+
+/// An instruction set that cannot be had.
+#[derive(Clone, Debug, Error)]
+#[error("no kernels of {} run here{}; this build and this processor have {}: choose one of them, or auto", .asked.name(), .asked.hint(), InstructionSet::names(.here))]
+pub struct NoKernels {
+    /// Wanted.
+    pub asked: InstructionSet,
+    /// Those that there are.
+    pub here: Vec<InstructionSet>,
 }
 
 impl InstructionSet {
@@ -31,7 +42,7 @@ impl InstructionSet {
     }
 
     /// Why a build may lack it, for an error.
-    pub(crate) fn hint(self) -> &'static str {
+    fn hint(self) -> &'static str {
         match self {
             Self::Avx512 if cfg!(all(target_arch = "x86_64", not(feature = "avx512"))) => {
                 " (built without the feature avx512)"
@@ -71,8 +82,21 @@ impl InstructionSet {
         Self::here()[0]
     }
 
+    /// Whether there are kernels of it here.
+    ///
+    /// # Errors
+    /// Those that there are.
+    pub fn check(self) -> Result<(), NoKernels> {
+        self.dispatch().map(drop)
+    }
+
+    /// As [`InstructionSet::check`], with the token that kernels are dispatched with.
+    pub(crate) fn dispatch(self) -> Result<Arch, NoKernels> {
+        self.arch().ok_or_else(|| NoKernels { asked: self, here: Self::here() })
+    }
+
     /// The token that kernels are dispatched with; none where this build or this processor has not got it.
-    pub(crate) fn arch(self) -> Option<Arch> {
+    fn arch(self) -> Option<Arch> {
         match self {
             #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Self::Avx512 => pulp::x86::V4::try_new().map(Arch::V4),
