@@ -52,7 +52,7 @@ fn a_step_allocates_nothing_and_faults_no_page() {
 fn steps(inside: weir_backends::cpu::Inside) {
     use std::sync::Arc;
     use weir_backends::cpu::{create, CpuOptions, Spare};
-    use weir_engine::backend::{FrameParameters, Request, Results};
+    use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
     use weir_engine::model::{load, LoadOptions};
     use weir_engine::structure::{read, ReadOptions};
 
@@ -67,13 +67,15 @@ fn steps(inside: weir_backends::cpu::Inside) {
     let mut positions = s.positions.clone();
     let mut results = Results::default();
     let parameters = FrameParameters::default();
-    let mut step = |k: usize| {
+    let mut move_and_compute = |k: usize, calculator: &mut dyn Calculator| {
         for (i, x) in positions.iter_mut().enumerate() {
             x[i % 3] += 1e-3 * ((i + k) % 5) as f64 - 2e-3;
         }
         calculator.compute(&positions, s.cell.as_ref(), &parameters, Request::default(), &mut results).unwrap();
     };
-    (0..40).for_each(&mut step);
+    (0..40).for_each(|k| move_and_compute(k, calculator.as_mut()));
+    assert_eq!(calculator.settled().len(), usize::from(inside == weir_backends::cpu::Inside::Auto), "no trial");
+    let mut step = |k: usize| move_and_compute(k, calculator.as_mut());
     // Where cores are busy, a thread of the pool may do its first work late: what a step takes shows in every round, what a thread takes
     // once does not (13 allocations seen on a machine with other work, 2026-11-28).
     let mut rounds = Vec::new();

@@ -296,26 +296,37 @@ fn the_cgroup_caps_the_host_share() {
 
 #[test]
 fn what_may_be_taken_for_speed_is_half_of_the_free_memory_by_part_of_the_cores() {
-    let spare = |tree: &Tree, threads, variables: &[(&str, &str)]| {
-        let now = tree.read(4096, variables);
-        let policy = ask(&now, Device::Cpu, &[], false).unwrap();
-        policy.shares.spare(&now, threads) as f64 / GIB as f64
+    let spare = |now: &Topology, threads, pairs: &[(&str, &str)], in_client| {
+        let policy = ask(now, Device::Cpu, pairs, in_client).unwrap();
+        let written = !policy.tier(Tier::Hbm).unwrap().setting.is_automatic();
+        policy.shares.spare(now, threads, written) as f64 / GIB as f64
     };
-    // All cores may take half; so runs that share the cores cannot take more together.
+    let of = |tree: &Tree, threads| spare(&tree.read(4096, &[]), threads, &[], false);
     let close = |got: f64, expected: f64| assert!((got - expected).abs() < 1e-6, "{got} {expected}");
-    close(spare(&server(), 128, &[]), 240.0);
-    close(spare(&server(), 16, &[]), 30.0);
-    close(spare(&server(), 1, &[]), 1.875);
+    // All cores may take half; so runs that share the cores cannot take more together.
+    close(of(&server(), 128), 240.0);
+    close(of(&server(), 16), 30.0);
+    close(of(&server(), 1), 1.875);
     // Tasks that have all cores each share the memory all the same.
-    let four = [("MPI_LOCALNRANKS", "4")];
-    close(spare(&server(), 128, &four), 60.0);
-    close(spare(&server(), 16, &four), 30.0);
-    // A group's rest counts by the group's cores, where that is less: 12 GiB for three, of which the machine has 11.25 for three.
-    close(spare(&container(), 3, &[]), 6.0 * 0.9375);
+    let four = server().read(4096, &[("MPI_LOCALNRANKS", "4")]);
+    close(spare(&four, 128, &[], false), 60.0);
+    close(spare(&four, 16, &[], false), 30.0);
+    // Of a budget that somebody wrote the cores are no matter; what is free is.
+    close(spare(&server().read(4096, &[]), 1, &[("WEIR_HBM_BUDGET", "50%")], false), 240.0);
+    // A group's rest of 12 GiB counts by the group's cores, three of them by its quota; the machine's part is 11.25 GiB for three.
+    close(of(&container(), 3), 11.25 / 2.0);
+    close(of(&container(), 1), 3.75 / 2.0);
+    // A job of 64 GiB and 32 cores: four programs of eight in it, each on cores of its own, share them.
+    let job = server();
+    let folder = "sys/fs/cgroup/system.slice/slurmstepd.scope/job_7";
+    job.file(&format!("{folder}/memory.max"), &format!("{}\n", 64 * GIB));
+    job.file(&format!("{folder}/memory.current"), "0\n");
+    job.file(&format!("{folder}/cpuset.cpus.effective"), "0-15,64-79\n");
+    job.file("proc/self/status", "Cpus_allowed_list:\t0-7\nMems_allowed_list:\t0-1\n");
+    close(of(&job, 8), 64.0 * (8.0 / 32.0) / 2.0);
+    close(of(&job, 32), 32.0);
     // Inside an engine its part stays.
-    let now = server().read(4096, &[]);
-    let policy = ask(&now, Device::Cpu, &[], true).unwrap();
-    close(policy.shares.spare(&now, 128) as f64 / GIB as f64, 239.0);
+    close(spare(&server().read(4096, &[]), 128, &[], true), 239.0);
 }
 
 #[test]

@@ -41,22 +41,25 @@ pub struct Potential {
     positions: Vec<[f64; 3]>,
     results: Results,
     warns: bool,
+    /// Whether what steps have settled by themselves is told too.
+    informs: bool,
     /// Remarks that were told: once is enough.
     told: Vec<String>,
 }
 
 impl Potential {
     /// Reads a model. `own` are settings that stand before the environment's; `gpu_rank` is a device to take where they name none. Remarks
-    /// go to standard error, unless `WEIR_LOG=error`.
+    /// go to standard error, unless `WEIR_LOG=error`; what steps settle by themselves with `WEIR_LOG=info`.
     ///
     /// # Errors
     /// Unreadable models, missing heads, wrong settings, a GPU that is there and cannot be used, budgets that the model itself exceeds.
     pub fn open(source: Source, own: &Layer, gpu_rank: Option<usize>) -> Result<Self, Error> {
         let Resolved { policy, topology, device, remarks } = resolve(own, gpu_rank)?;
-        let warns = match policy.log.as_ref().map(|l| (l.value.to_lowercase(), &l.origin)) {
-            None => true,
-            Some((level, _)) if ["warn", "info", "debug"].contains(&level.as_str()) => true,
-            Some((level, _)) if level == "error" => false,
+        let (warns, informs) = match policy.log.as_ref().map(|l| (l.value.to_lowercase(), &l.origin)) {
+            None => (true, false),
+            Some((level, _)) if level == "warn" => (true, false),
+            Some((level, _)) if ["info", "debug"].contains(&level.as_str()) => (true, true),
+            Some((level, _)) if level == "error" => (false, false),
             Some((level, origin)) => {
                 let why = format!("\"{level}\" is not a log level: choose error, warn, info or debug");
                 return Err(PolicyError::Value { origin: origin.clone(), why }.into());
@@ -69,7 +72,8 @@ impl Potential {
         };
         let session = Session::new(Arc::new(model), policy, topology).on(device);
         let (given, positions, results) = Default::default();
-        let mut potential = Potential { session, given, current: None, positions, results, warns, told: Vec::new() };
+        let mut potential =
+            Potential { session, given, current: None, positions, results, warns, informs, told: Vec::new() };
         potential.tell(remarks);
         potential.tell(potential.session.model.source.remarks.clone());
         // A lone atom is planned and dropped: a budget that not even the model fits, and (kernels are compiled, links measured) what a GPU
@@ -86,12 +90,8 @@ impl Potential {
     }
 
     fn tell(&mut self, remarks: Vec<String>) {
-        for remark in remarks {
-            if self.warns && !self.told.contains(&remark) {
-                // A closed standard error must not end a run.
-                let _ = writeln!(std::io::stderr().lock(), "weir: warning: {remark}");
-                self.told.push(remark);
-            }
+        for remark in remarks.into_iter().filter(|_| self.warns) {
+            tell_once(&mut self.told, "warning: ", &remark);
         }
     }
 
@@ -290,6 +290,8 @@ impl Potential {
         let parameters = self.own(parameters)?;
         if let Some(c) = &mut self.current {
             compute(c.calculator.as_mut(), &self.positions, &parameters, &mut self.results)?;
+            let settled = c.calculator.settled().iter().filter(|_| self.informs);
+            settled.for_each(|remark| tell_once(&mut self.told, "", remark));
             let came_up = c.calculator.came_up().to_vec();
             self.tell(came_up);
         }
@@ -384,5 +386,14 @@ impl Potential {
         results.atomic_energy = spread(&results.atomic_energy, &c.row, atoms, 0.0);
         results.forces = spread(&results.forces, &c.row, atoms, [0.0; 3]);
         results.atomic_virial = results.atomic_virial.take().map(|v| spread(&v, &c.row, atoms, [0.0; 9]));
+    }
+}
+
+/// A line on standard error, unless it was written before.
+fn tell_once(told: &mut Vec<String>, kind: &str, remark: &String) {
+    if !told.contains(remark) {
+        // A closed standard error must not end a run.
+        let _ = writeln!(std::io::stderr().lock(), "weir: {kind}{remark}");
+        told.push(remark.clone());
     }
 }

@@ -74,18 +74,18 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// What this process may take now for speed alone, without need, while others may do the same: half of the memory that is free (of
-    /// the cgroup's rest, where that is less), by its part of the cores.
-    pub fn spare(&self, now: &Topology, threads: usize) -> u64 {
-        let Free { bytes, used, here } = free(now, self.node.value);
-        let tasks = now.tasks.value.max(1);
-        let part = |bytes: u64, tasks: usize, cores: usize| {
-            // Tasks together have no more than all cores.
-            (bytes as f64 * (threads as f64 / cores.max(1) as f64).min(1.0 / tasks as f64)) as u64
-        };
+    /// What this process may take now for speed alone, without need, while others may do the same: half of the memory that it may count on
+    /// now; no more than its part of the cores (those of the cgroup for the cgroup's rest), unless somebody has written how much it may take.
+    /// `now` has the cores of when the process started: an MD engine may have tied its threads to some since.
+    pub fn spare(&self, now: &Topology, threads: usize, written: bool) -> u64 {
+        let share = host(now, self.node.value).0;
+        let Free { bytes, used, .. } = free(now, self.node.value);
         let cores = used.iter().filter_map(|&n| now.node(n)).map(|n| n.cpus.len()).sum();
-        let group = now.cgroup.left().map_or(u64::MAX, |left| part(left, tasks, now.threads()));
-        part(bytes, here, cores).min(group).saturating_sub(self.kept) / 2
+        let part = |bytes: u64, cores: usize| (bytes as f64 * (threads as f64 / cores.max(1) as f64).min(1.0)) as u64;
+        let fair = part(bytes, cores)
+            .min(now.cgroup.left().map_or(u64::MAX, |left| part(left, now.cgroup.cores().unwrap_or(cores))));
+        let most = if written { share } else { share.min(fair) };
+        most.saturating_sub(self.kept) / 2
     }
 }
 

@@ -1,5 +1,6 @@
 //! Limits around the process, of both versions of cgroups.
 
+use super::cores::parse_list;
 use super::text;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ pub struct Cgroup {
     pub used: u64,
     /// Cores' worth of time.
     pub cpus: Option<f64>,
+    /// Cores of the group of that limit, where it has some of its own.
+    pub set: Option<usize>,
 }
 
 impl Cgroup {
@@ -19,7 +22,15 @@ impl Cgroup {
     pub fn left(&self) -> Option<u64> {
         self.limit.map(|l| l.saturating_sub(self.used))
     }
+
+    /// Cores that share what is left; none where nothing says how many.
+    pub fn cores(&self) -> Option<usize> {
+        [self.cpus.map(|c| (c.ceil() as usize).max(1)), self.set].into_iter().flatten().min()
+    }
 }
+
+/// Folders above a group in which its cores are looked for.
+const DEPTH: usize = 8;
 
 /// Version 1 says "no limit" with a number near 2^63.
 const UNLIMITED: u64 = 1 << 60;
@@ -83,6 +94,9 @@ fn tighten(group: &mut Cgroup, folder: &Path, limit: Option<u64>, usage: &str, c
     // The tightest is the one with least left, not the one with the smallest limit.
     if group.left().is_none_or(|left| limit.saturating_sub(used) < left) {
         (group.limit, group.used) = (Some(limit), used);
+        // A group without cores of its own has those of the one around it.
+        let set = |folder: &Path| text(folder, "cpuset.cpus.effective").map(|list| parse_list(&list).len());
+        group.set = folder.ancestors().take(DEPTH).find_map(set).filter(|&n| n > 0);
     }
 }
 

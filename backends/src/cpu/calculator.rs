@@ -70,7 +70,7 @@ impl<T: Real> Compute for Executor<T> {
         results: &mut Results,
     ) -> Result<(), ComputeError> {
         let parameters = resolve(model, graph.atoms(), parameters)?;
-        let turn = self.turn(graph)?;
+        let begun = self.begin(graph)?;
         self.forward(graph, &parameters)?;
         results.atomic_energy.resize(graph.atoms(), 0.0);
         let owned = self.exchange.owned(graph.atoms());
@@ -79,7 +79,7 @@ impl<T: Real> Compute for Executor<T> {
         }
         results.energy = tree_sum(graph.atoms(), &|i| [results.atomic_energy[i]])[0];
         self.backward(graph, |_| 1.0)?;
-        self.turned(turn);
+        self.end(begun);
         let b = &mut self.buffers;
         let gradient = &b.gradient[..graph.edges()];
         forces(graph, gradient, &mut b.forces, &mut results.forces);
@@ -136,9 +136,7 @@ impl<T: Real> Compute for Executor<T> {
     }
 
     fn set_exchange(&mut self, exchange: Box<dyn GhostExchange>) -> bool {
-        self.exchange = exchange;
-        // Steps would be timed with waiting for other domains in them.
-        self.trial = None;
+        Executor::set_exchange(self, exchange);
         true
     }
 }

@@ -12,7 +12,7 @@ use super::memory::Memory;
 use super::scratch::Scratch;
 use super::simd::{Activator, Real};
 use super::stored::{Beyond, Store};
-use super::trial::Trial;
+use super::trial::{Change, Trial};
 use super::weights::LayerWeights;
 use super::CpuOptions;
 use crate::network::Shapes;
@@ -23,7 +23,7 @@ use weir_engine::backend::ComputeError;
 use weir_engine::exchange::{Alone, GhostExchange, NodeRows};
 use weir_engine::graph::Graph;
 use weir_engine::model::Model;
-use weir_engine::plan::placement::{Inside, Op, Place, Problem};
+use weir_engine::plan::placement::{Inside, Op, Place, Problem, Rates, INSIDE};
 use weir_engine::plan::profile::{Profile, Span};
 use weir_engine::reference::{initial_node_features, ResolvedParameters};
 
@@ -60,6 +60,8 @@ pub struct Executor<T> {
     pub plans: usize,
     /// Whether insides are worth their memory, where that is to be found out.
     pub(super) trial: Option<Trial>,
+    /// Bytes that insides of edges and angles may have beyond the rules.
+    room: Option<u64>,
 }
 
 /// Node features or their adjoints as the exchange sees them.
@@ -91,6 +93,7 @@ impl<T: Real> Executor<T> {
             store: options.store.of(std::mem::size_of::<T>()),
             beyond: Beyond::default(),
             clock: Clock::new(options.kernels),
+            room: None,
             trial: unknown.then(|| options.spare.clone().map(Trial::new)).flatten(),
             options,
             smaller_tiles,
@@ -123,11 +126,25 @@ impl<T: Real> Executor<T> {
         let number = std::mem::size_of::<T>() as u64;
         let terms = options.terms();
         let layout = Layout::new(shapes, number, options.tile_edges, &terms, graph, &self.layout, held, threads);
-        let problem = match self.trial.as_ref().and_then(Trial::room) {
-            None => layout.problem,
-            room => Problem { inside: Inside::Keep, inside_most: room, ..layout.problem },
+        Layout { problem: self.asking_for_insides(layout.problem), ..layout }
+    }
+
+    /// The question with what the rules, or a trial, want of insides.
+    fn asking_for_insides(&self, problem: Problem) -> Problem {
+        let problem = match self.room {
+            None => problem,
+            room => Problem { inside: Inside::Keep, inside_most: room, ..problem },
         };
-        Layout { problem: with_insides(problem, shapes, number, threads, terms.simd), ..layout }
+        let (number, threads) = (std::mem::size_of::<T>() as u64, self.scratch.len() as u64);
+        with_insides(problem, &self.shapes, number, threads, self.options.terms().simd)
+    }
+
+    /// The plan in force but for insides, which may take as much as `room` says now: states stay where they are.
+    fn planned_again(&self) -> Result<Layout, ComputeError> {
+        let Layout { tiles, sizes, capacity, problem, .. } = self.layout.clone();
+        let rates = Rates { inside: Vec::new(), ..problem.rates };
+        let bare = Problem { rates, inside: self.options.inside, inside_most: None, ..problem };
+        Layout { tiles, sizes, capacity, problem: self.asking_for_insides(bare), ..Layout::default() }.planned()
     }
 
     /// The plan in force.
@@ -152,9 +169,8 @@ impl<T: Real> Executor<T> {
         }
     }
 
-    /// A plan for the graph, and its memory.
-    fn lay_out(&mut self, graph: &Graph) -> Result<(), ComputeError> {
-        let layout = self.planned(graph)?;
+    /// Takes the memory of a plan and puts it in force.
+    fn install(&mut self, layout: Layout) -> Result<(), ComputeError> {
         // A plan is in force once its memory is there: until then none is, so that a failure leaves nothing half made.
         self.layout = Layout::default();
         let (shapes, options, program) = (&self.shapes, &self.options, &layout.plan.program);
@@ -172,23 +188,32 @@ impl<T: Real> Executor<T> {
         }
         self.layout = layout;
         self.plans += 1;
+        if let Some(trial) = &mut self.trial {
+            trial.planned();
+        }
         Ok(())
     }
 
-    /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities, or a trial wants it; the step then runs from
-    /// unchanged positions, so nothing of the overflow is seen.
+    /// Plans for a graph and takes the memory. What is kept for speed alone gives way where there is not enough.
+    fn lay_out(&mut self, graph: &Graph) -> Result<(), ComputeError> {
+        let attempt = |e: &mut Self| e.planned(graph).and_then(|layout| e.install(layout));
+        let first = attempt(self);
+        let (Err(error), Some(room)) = (&first, self.room) else { return first };
+        let why = format!("their memory is needed ({error})");
+        self.room = None;
+        let second = attempt(self);
+        match (&second, &mut self.trial) {
+            (Ok(()), Some(trial)) => trial.end(Some(why)),
+            _ => self.room = Some(room),
+        }
+        second
+    }
+
+    /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities; the step then runs from unchanged
+    /// positions, so nothing of the overflow is seen.
     pub fn place(&mut self, graph: &Graph) -> Result<(), ComputeError> {
-        let asked = self.trial.as_mut().is_some_and(Trial::asks);
-        if asked || !self.layout.holds(graph) {
-            let mut done = self.lay_out(graph);
-            // What is kept for speed alone must not end a run.
-            if done.is_err() && self.trial.as_mut().is_some_and(Trial::withdraw) {
-                done = self.lay_out(graph);
-            }
-            done?;
-            if let Some(trial) = &mut self.trial {
-                trial.planned(self.layout.plan.insides());
-            }
+        if !self.layout.holds(graph) {
+            self.lay_out(graph)?;
         }
         self.tiles.clear();
         self.tiles.extend(self.layout.tiles.iter().map(|centres| Tile::new(graph, centres.clone())));
@@ -198,27 +223,69 @@ impl<T: Real> Executor<T> {
         Ok(())
     }
 
-    /// Begins a step whose time the trial may take.
-    pub(super) fn turn(&mut self, graph: &Graph) -> Result<Option<Instant>, ComputeError> {
+    /// Begins a step: [`Executor::place`], and what a trial of insides wants. Gives the time where the trial may want it.
+    pub(super) fn begin(&mut self, graph: &Graph) -> Result<Option<Instant>, ComputeError> {
         self.place(graph)?;
-        let Some(trial) = &mut self.trial else { return Ok(None) };
-        self.memory.use_parts(trial.parts());
+        let Some(trial) = self.trial.as_mut().filter(|_| !self.layout.tiles.is_empty()) else { return Ok(None) };
+        match trial.change() {
+            Change::Nothing => {}
+            Change::Give(bytes) => self.give(bytes)?,
+            Change::TakeBack => {
+                self.room = None;
+                trial.end(None);
+                // It was planned before; if it cannot be now, the memory stays.
+                if let Ok(layout) = self.planned_again() {
+                    self.install(layout)?;
+                }
+            }
+        }
+        self.memory.use_parts(self.trial.as_ref().map_or(INSIDE.len(), Trial::parts));
         Ok(Some(Instant::now()))
     }
 
-    /// Ends it.
-    pub(super) fn turned(&mut self, begun: Option<Instant>) {
+    /// Gives insides so many bytes for a trial, or ends it: the run goes on as before where there is no room, and where memory cannot be had.
+    fn give(&mut self, bytes: u64) -> Result<(), ComputeError> {
+        self.room = Some(bytes);
+        let layout = self.planned_again();
+        let held = layout.as_ref().map_or(0, |l| l.plan.insides()[1..].iter().map(|part| part.1).sum());
+        let (mut ended, mut why) = (held == 0, None);
+        if let (Ok(layout), false) = (layout, ended) {
+            let before = self.layout.clone();
+            if let Err(error) = self.install(layout) {
+                (ended, why) = (true, Some(error.to_string()));
+                self.install(before)?;
+            }
+        }
+        let Some(trial) = &mut self.trial else { return Ok(()) };
+        match ended {
+            true => {
+                self.room = None;
+                trial.end(why);
+            }
+            false => trial.begin(held),
+        }
+        Ok(())
+    }
+
+    /// Ends a step.
+    pub(super) fn end(&mut self, begun: Option<Instant>) {
         if let (Some(trial), Some(begun)) = (&mut self.trial, begun) {
             trial.took(begun.elapsed().as_secs_f64());
         }
     }
 
-    /// Forward pass: node features of every layer, atomic energies and their gradients.
+    /// Exchanges ghosts with other domains from now on. Steps would be timed with waiting for them: nothing is tried.
+    pub(super) fn set_exchange(&mut self, exchange: Box<dyn GhostExchange>) {
+        self.exchange = exchange;
+        self.trial = None;
+        self.memory.use_parts(INSIDE.len());
+    }
+
+    /// Forward pass of a graph that was placed: node features of every layer, atomic energies and their gradients.
     ///
     /// # Errors
     /// [`ComputeError::Memory`], and what a copy between tiers met.
     pub fn forward(&mut self, graph: &Graph, parameters: &ResolvedParameters) -> Result<(), ComputeError> {
-        self.place(graph)?;
         if self.parameters.as_ref() != Some(parameters) {
             self.z = initial_node_features(&self.model, parameters);
             self.parameters = Some(parameters.clone());

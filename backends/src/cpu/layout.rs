@@ -31,7 +31,7 @@ impl Tile {
 }
 
 /// Tiles, capacities and program.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layout {
     /// Centres of each tile.
     pub tiles: Vec<Range<usize>>,

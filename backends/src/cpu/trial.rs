@@ -2,7 +2,9 @@
 //! and without them take turns in that same memory.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
+use weir_allocators::kind::show_bytes;
 use weir_engine::plan::placement::INSIDE;
 
 /// Steps before it: a run that ends sooner would not win back what touching the memory costs (0.1 to 3.7 s a GiB, where a step on two
@@ -13,20 +15,24 @@ const PAIRS: usize = 6;
 /// Share of a step that insides have to save to be given memory: two measurements differ by as much.
 pub const WORTH: f64 = 0.03;
 
-/// Bytes that may be tried: asked once, when the trial begins.
+/// Bytes that may be tried, asked when a trial begins. Clones count trials together: calculators that are made anew again and again wait twice as
+/// many steps each time.
 #[derive(Clone)]
-pub struct Spare(Arc<dyn Fn() -> u64 + Send + Sync>);
+pub struct Spare {
+    bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
+    trials: Arc<AtomicU32>,
+}
 
 impl Spare {
     /// As many as this says.
     pub fn new(bytes: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(bytes))
+        Self { bytes: Arc::new(bytes), trials: Arc::default() }
     }
 }
 
 impl fmt::Debug for Spare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Spare")
+        write!(f, "Spare({:?} trials)", self.trials)
     }
 }
 
@@ -37,8 +43,21 @@ enum Stage {
     Before(usize),
     /// Steps of each kind, s: with insides, without.
     Turns { seconds: [[f64; PAIRS]; 2], made: usize },
+    /// What was tried is to be given back.
+    Lost,
     /// Decided.
     Over,
+}
+
+/// What is to happen to the plan before a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// Nothing.
+    Nothing,
+    /// Insides get so many bytes.
+    Give(u64),
+    /// They get none any more.
+    TakeBack,
 }
 
 /// Steps that take turns, and what they showed.
@@ -46,12 +65,9 @@ enum Stage {
 pub struct Trial {
     spare: Spare,
     stage: Stage,
-    /// Bytes that insides may have, while they have any.
-    room: Option<u64>,
-    /// The plan has to be made again.
-    asks: bool,
     /// The step runs in memory that no step has used.
     fresh: bool,
+    /// Insides of edges and angles, bytes.
     bytes: u64,
     told: Vec<String>,
 }
@@ -59,45 +75,41 @@ pub struct Trial {
 impl Trial {
     /// Nothing tried yet.
     pub fn new(spare: Spare) -> Self {
-        let stage = Stage::Before(BEFORE);
-        Self { spare, stage, room: None, asks: false, fresh: false, bytes: 0, told: Vec::new() }
+        let stage = Stage::Before(BEFORE << spare.trials.load(Ordering::Relaxed).min(16));
+        Self { spare, stage, fresh: false, bytes: 0, told: Vec::new() }
     }
 
-    /// Whether the plan has to be made again, without or with insides ([`Trial::room`]); asked before every step.
-    pub fn asks(&mut self) -> bool {
-        if self.stage == Stage::Before(0) {
-            self.stage = Stage::Turns { seconds: Default::default(), made: 0 };
-            self.room = Some((self.spare.0)());
-            self.asks = true;
+    /// What is to happen before the next step. Who is told of a change answers by [`Trial::begin`] or [`Trial::end`].
+    pub fn change(&self) -> Change {
+        match self.stage {
+            Stage::Before(0) => Change::Give((self.spare.bytes)()),
+            Stage::Lost => Change::TakeBack,
+            _ => Change::Nothing,
         }
-        std::mem::take(&mut self.asks)
     }
 
-    /// Bytes that a plan may give to insides of all parts; none: it keeps what it keeps without a trial.
-    pub fn room(&self) -> Option<u64> {
-        self.room
+    /// The plan keeps so many bytes of insides of edges and angles: turns begin.
+    pub fn begin(&mut self, bytes: u64) {
+        self.spare.trials.fetch_add(1, Ordering::Relaxed);
+        self.bytes = bytes;
+        self.stage = Stage::Turns { seconds: Default::default(), made: 0 };
     }
 
-    /// A plan was made that keeps these layers and bytes of each part.
-    pub fn planned(&mut self, insides: [(usize, u64); INSIDE.len()]) {
+    /// Insides have no memory, and will have none; why, where somebody may want to know.
+    pub fn end(&mut self, why: Option<String>) {
+        self.stage = Stage::Over;
+        self.told.extend(why.map(|why| format!("insides of layers are not kept: {why}")));
+    }
+
+    /// The plan was made anew.
+    pub fn planned(&mut self) {
         self.fresh = true;
-        self.bytes = insides[1..].iter().map(|part| part.1).sum();
-        if matches!(self.stage, Stage::Turns { .. }) && self.bytes == 0 {
-            // There is no room for any, and this plan may keep less than the one before.
-            (self.stage, self.room, self.asks) = (Stage::Over, None, true);
-        }
-    }
-
-    /// Ends the trial without insides; false where they were given up or never offered.
-    pub fn withdraw(&mut self) -> bool {
-        self.stage = if self.room.is_some() { Stage::Over } else { self.stage };
-        self.room.take().is_some()
     }
 
     /// Parts that the next step is to use, the first so many of [`INSIDE`].
     pub fn parts(&self) -> usize {
         match self.stage {
-            Stage::Turns { made, .. } if made % 2 == 1 => 1,
+            Stage::Turns { made, .. } if kind(made) == 1 => 1,
             _ => INSIDE.len(),
         }
     }
@@ -108,36 +120,35 @@ impl Trial {
             return;
         }
         match &mut self.stage {
-            Stage::Before(left) => *left -= 1,
+            Stage::Before(left) => *left = left.saturating_sub(1),
             Stage::Turns { seconds, made } => {
-                seconds[*made % 2][*made / 2] = step;
+                seconds[kind(*made)][*made / 2] = step;
                 *made += 1;
                 if *made == 2 * PAIRS {
                     self.decide();
                 }
             }
-            Stage::Over => {}
+            Stage::Lost | Stage::Over => {}
         }
     }
 
     fn decide(&mut self) {
         let Stage::Turns { seconds: [with, without], .. } = self.stage else { return };
         let ratios: [f64; PAIRS] = std::array::from_fn(|k| with[k] / without[k]);
-        let [with, without, ratio] = [with, without, ratios].map(median);
-        self.stage = Stage::Over;
-        let keeps = ratio <= 1.0 - WORTH;
-        if !keeps {
-            (self.room, self.asks) = (None, true);
-        }
-        let gib = self.bytes as f64 / (1u64 << 30) as f64;
-        self.told.push(match keeps {
-            true => format!(
-                "insides of layers are kept from now on: {with:.4} s a step instead of {without:.4}, for {gib:.2} GiB (WEIR_INSIDE=rebuild: never)"
+        let keeps = median(ratios) <= 1.0 - WORTH;
+        let ([with, without], bytes) = ([with, without].map(|all| seconds(median(all))), show_bytes(self.bytes));
+        let (stage, told) = match keeps {
+            true => (
+                Stage::Over,
+                format!("insides of layers are kept from now on: {with} a step instead of {without}, for {bytes} (WEIR_INSIDE=rebuild: never)"),
             ),
-            false => format!(
-                "insides of layers are not kept: with {gib:.2} GiB of them a step takes {with:.4} s, without {without:.4} (WEIR_INSIDE=keep: always)"
+            false => (
+                Stage::Lost,
+                format!("insides of layers are not kept: with {bytes} of them a step takes {with}, without {without} (WEIR_INSIDE=keep: always)"),
             ),
-        });
+        };
+        self.stage = stage;
+        self.told.push(told);
     }
 
     /// What came of it.
@@ -146,105 +157,107 @@ impl Trial {
     }
 }
 
+/// Which kind a step is: 0 with insides, 1 without. One pair begins with the one and the next with the other, so that a machine that gets slower
+/// favours neither.
+fn kind(made: usize) -> usize {
+    made.div_ceil(2) % 2
+}
+
 fn median(mut values: [f64; PAIRS]) -> f64 {
     values.sort_by(f64::total_cmp);
     (values[(PAIRS - 1) / 2] + values[PAIRS / 2]) / 2.0
+}
+
+fn seconds(s: f64) -> String {
+    match s {
+        s if s < 0.1 => format!("{:.3} ms", 1e3 * s),
+        s => format!("{s:.4} s"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Runs steps that take `with` or `without` seconds until nothing changes any more; says how often the plan was made and what is kept at
-    /// the end.
-    fn run(with: f64, without: f64, fits: u64, spare: u64) -> (Vec<Option<u64>>, Trial) {
-        let mut trial = Trial::new(Spare::new(move || spare));
-        let mut plans = Vec::new();
-        let mut turns = [0, 0];
-        for step in 0..100 {
-            if trial.asks() || step == 0 {
-                plans.push(trial.room());
-                let bytes = trial.room().map_or(0, |room| room.min(fits));
-                trial.planned([(1, 5), (1, bytes / 2), (1, bytes - bytes / 2)]);
+    /// Steps that take `with` or `without` seconds, on a machine that gets slower all the time; `fits` bytes have room. What happened to the plan.
+    fn run(spare: &Spare, with: f64, without: f64, fits: u64, steps: usize) -> (Vec<(usize, Change)>, Trial) {
+        let (mut trial, mut changes, mut keeps) = (Trial::new(spare.clone()), Vec::new(), false);
+        trial.planned();
+        for step in 0..steps {
+            let change = trial.change();
+            match change {
+                Change::Nothing => {}
+                Change::Give(bytes) if bytes.min(fits) == 0 => trial.end(None),
+                Change::Give(bytes) => {
+                    trial.planned();
+                    trial.begin(bytes.min(fits));
+                    keeps = true;
+                }
+                Change::TakeBack => {
+                    trial.planned();
+                    trial.end(None);
+                    keeps = false;
+                }
             }
-            let keeps = trial.room().is_some() && trial.parts() == INSIDE.len();
-            if matches!(trial.stage, Stage::Turns { .. }) && !trial.fresh {
-                turns[usize::from(!keeps)] += 1;
+            if change != Change::Nothing {
+                changes.push((step, change));
             }
-            // A machine that gets slower all the time.
-            let drift = 1.0 + 0.01 * step as f64;
-            trial.took(drift * if keeps { with } else { without });
+            let slower = 1.0 + 0.01 * step as f64;
+            trial.took(slower * if keeps && trial.parts() == INSIDE.len() { with } else { without });
         }
-        if plans.len() > 1 && plans[1].is_some_and(|room| room.min(fits) > 0) {
-            assert_eq!(turns, [PAIRS, PAIRS]);
-        }
-        (plans, trial)
+        (changes, trial)
     }
 
     #[test]
     fn insides_that_save_time_stay_and_others_go() {
-        let (plans, trial) = run(0.8, 1.0, 1 << 30, 1 << 40);
-        assert_eq!(plans, [None, Some(1 << 40)]);
-        assert!(trial.room().is_some() && trial.parts() == INSIDE.len() && trial.stage == Stage::Over);
-        assert!(
-            trial.told()[0].contains("are kept from now on") && trial.told()[0].contains("for 1.00 GiB"),
-            "{:?}",
-            trial.told()
-        );
-        for with in [0.99, 1.0, 1.5] {
-            let (plans, trial) = run(with, 1.0, 1 << 30, 1 << 40);
-            assert_eq!(plans, [None, Some(1 << 40), None]);
-            assert!(trial.room().is_none() && trial.stage == Stage::Over);
-            assert!(trial.told()[0].contains("not kept"), "{:?}", trial.told());
+        let spare = || Spare::new(|| 1 << 40);
+        let (changes, trial) = run(&spare(), 0.8, 1.0, 1 << 30, 100);
+        assert_eq!(changes, [(1 + BEFORE, Change::Give(1 << 40))]);
+        assert!(trial.stage == Stage::Over && trial.parts() == INSIDE.len());
+        let [told] = trial.told() else { panic!("{:?}", trial.told()) };
+        assert!(told.contains("are kept from now on") && told.contains("for 1.00 GiB"), "{told}");
+        // Three per cent are asked for, and getting slower by one per cent a step does not count.
+        for with in [0.98, 1.0, 1.5] {
+            let (changes, trial) = run(&spare(), with, 1.0, 1 << 30, 100);
+            let given = (1 + BEFORE, Change::Give(1 << 40));
+            assert_eq!(changes, [given, (given.0 + 1 + 2 * PAIRS, Change::TakeBack)], "{with}");
+            assert!(trial.stage == Stage::Over && trial.told()[0].contains("are not kept"), "{:?}", trial.told());
         }
     }
 
     #[test]
-    fn without_room_nothing_is_tried() {
-        for (fits, spare) in [(0, 1 << 40), (1 << 30, 0)] {
-            let (plans, trial) = run(0.5, 1.0, fits, spare);
-            assert_eq!(plans, [None, Some(spare), None]);
-            assert!(trial.room().is_none() && trial.told().is_empty() && trial.stage == Stage::Over);
+    fn where_there_is_no_room_or_no_time_nothing_is_tried() {
+        for (spare, fits, steps) in [(0, 1 << 30, 100), (1 << 40, 0, 100), (1 << 40, 1 << 30, 1 + BEFORE)] {
+            let (changes, trial) = run(&Spare::new(move || spare), 0.5, 1.0, fits, steps);
+            assert!(changes.iter().all(|(_, c)| *c != Change::TakeBack) && trial.told().is_empty(), "{changes:?}");
+            assert_eq!(changes.len(), usize::from(steps == 100));
         }
     }
 
     #[test]
-    fn a_short_run_tries_nothing_and_a_failure_ends_a_trial_once() {
-        let mut trial = Trial::new(Spare::new(|| 7));
-        assert!(!trial.withdraw());
-        trial.planned([(1, 5), (0, 0), (0, 0)]);
-        for _ in 0..=BEFORE {
-            assert!(!trial.asks() && trial.room().is_none());
-            trial.took(1.0);
-        }
-        assert!(trial.asks() && trial.room() == Some(7));
-        assert!(trial.withdraw() && !trial.withdraw() && trial.room().is_none() && !trial.asks());
+    fn calculators_made_anew_wait_twice_as_long_each_time() {
+        let spare = Spare::new(|| 1 << 30);
+        let begins: Vec<usize> = (0..4).map(|_| run(&spare, 0.5, 1.0, 1, 500).0[0].0).collect();
+        assert_eq!(begins, [1 + BEFORE, 1 + 2 * BEFORE, 1 + 4 * BEFORE, 1 + 8 * BEFORE]);
     }
 
-    /// A step in fresh memory is timed by nobody.
+    /// A step in fresh memory counts for nobody.
     #[test]
     fn plans_made_between_do_not_count() {
         let mut trial = Trial::new(Spare::new(|| 1 << 20));
         for step in 0..200 {
-            trial.asks();
+            if let Change::Give(bytes) = trial.change() {
+                trial.begin(bytes);
+            }
             // Every third step meets a list that needs a new plan: it is slow.
             let fresh = step % 3 == 0;
             if fresh {
-                trial.planned([(1, 5), (1, 1 << 20), (1, 1 << 20)]);
+                trial.planned();
             }
-            let keeps = trial.room().is_some() && trial.parts() == INSIDE.len();
-            trial.took(if fresh {
-                1000.0
-            } else if keeps {
-                0.5
-            } else {
-                1.0
-            });
+            let usual = if trial.bytes > 0 && trial.parts() == INSIDE.len() { 0.05 } else { 1.0 };
+            trial.took(if fresh { 1000.0 } else { usual });
         }
-        assert!(
-            trial.room().is_some() && trial.told()[0].contains("0.5000 s a step instead of 1.0000"),
-            "{:?}",
-            trial.told()
-        );
+        let told = &trial.told()[0];
+        assert!(told.contains("50.000 ms a step instead of 1.0000 s"), "{told}");
     }
 }

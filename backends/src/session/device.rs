@@ -175,6 +175,11 @@ pub fn compile_flags(chip: &Chip) -> Vec<String> {
 /// # Errors
 /// As [`choose`]; settings that contradict each other or ask for more than there is; [`SessionError::InstructionSet`].
 pub fn settle(layers: &[Layer], in_client: bool) -> Result<(Policy, Topology, Option<Device>), SessionError> {
+    // First of all, on devices too: the CPU is what they are compared with.
+    if let Some(simd) = layers.iter().find_map(|l| l.simd.as_ref()) {
+        let checked = InstructionSet::asked(simd.value).map_or(Ok(()), InstructionSet::check);
+        checked.map_err(|error| SessionError::InstructionSet { origin: simd.origin.clone(), error })?;
+    }
     let topology = Topology::here();
     let (backend, index) = asked_device(layers, &topology);
     let device = choose(&backend, index.value)?;
@@ -192,10 +197,5 @@ pub fn settle(layers: &[Layer], in_client: bool) -> Result<(Policy, Topology, Op
         scratch: &file_system,
     };
     let policy = resolve(layers, &around)?;
-    // On a device too: the CPU is what it is compared with.
-    if let Some(set) = InstructionSet::asked(policy.simd.value) {
-        let origin = || policy.simd.origin.clone();
-        set.check().map_err(|error| SessionError::InstructionSet { origin: origin(), error })?;
-    }
     Ok((policy, topology, device))
 }

@@ -37,6 +37,7 @@ pub struct Session {
     gpu_tiers: OnceCell<Vec<GpuTier>>,
     /// Whether the device has shown that it computes what the CPU computes, or nobody wants to know.
     verified: Cell<bool>,
+    spare: OnceCell<Spare>,
     /// Whether products that `model` left open are made by multiply-adds, because those of matrix units came out wrong.
     plain: Cell<bool>,
 }
@@ -44,9 +45,9 @@ pub struct Session {
 impl Session {
     /// A model with the settings that hold for it, on the CPU.
     pub fn new(model: Arc<Model>, policy: Policy, topology: Topology) -> Self {
-        let (tiers, gpu_tiers, verified, plain) = Default::default();
+        let (tiers, gpu_tiers, spare, verified, plain) = Default::default();
         let zero = Instant::now();
-        Session { model, policy, topology, skin: None, zero, device: None, tiers, gpu_tiers, verified, plain }
+        Session { model, policy, topology, skin: None, zero, device: None, tiers, gpu_tiers, spare, verified, plain }
     }
 
     /// The same on a device, for which the settings must have been resolved ([`settle`]); none: the CPU.
@@ -197,12 +198,18 @@ impl Session {
         }
     }
 
-    /// Memory that steps on the CPU may try insides with: all of a budget that somebody wrote, of an automatic one what others will not miss.
+    /// Memory that steps on the CPU may try insides with; every calculator has the same.
     fn spare(&self) -> Spare {
-        let p = &self.policy;
-        let written = p.tier(Tier::Hbm).is_some_and(|t| !t.setting.is_automatic());
-        let (shares, threads) = (p.shares.clone(), p.threads.value);
-        Spare::new(move || if written { u64::MAX } else { shares.spare(&Topology::here(), threads) })
+        let make = || {
+            let p = &self.policy;
+            let written = p.tier(Tier::Hbm).is_some_and(|t| !t.setting.is_automatic());
+            let (shares, threads, cores) = (p.shares.clone(), p.threads.value, self.topology.allowed_cpus.clone());
+            Spare::new(move || {
+                let now = Topology { allowed_cpus: cores.clone(), ..Topology::here() };
+                shares.spare(&now, threads, written)
+            })
+        };
+        self.spare.get_or_init(make).clone()
     }
 
     /// The instruction set of the CPU's kernels; none on a device, and for models that go through the reference.

@@ -59,17 +59,21 @@ impl InsideSlot {
 pub fn keep(problem: &Problem, mut plan: Plan) -> Plan {
     let mut room = problem.tiers[0].capacity.saturating_sub(plan.prediction.peak[0]);
     let (mut offset, layers) = (plan.program.arena_bytes[0].next_multiple_of(ALIGN), problem.layers);
-    room = room.saturating_sub(offset - plan.program.arena_bytes[0]).min(problem.inside_most.unwrap_or(u64::MAX));
+    room = room.saturating_sub(offset - plan.program.arena_bytes[0]);
+    // Those of nodes are few bytes.
+    let mut most = problem.inside_most.unwrap_or(u64::MAX);
     for slot in wanted(problem) {
         let saves = slot.saves(&problem.rates, &problem.tiles);
         // No plan with insides is faster than the fastest without them by more than this.
         plan.lower_bound -= saves.max(0.0);
         let held = slot.bytes.next_multiple_of(ALIGN);
-        if held > room {
+        let counted = if slot.part > 0 { held } else { 0 };
+        if held > room || counted > most {
             plan.exact = false;
             continue;
         }
         room -= held;
+        most -= counted;
         offset += held;
         let (phase, p) = (2 * layers - 1 - slot.layer, &mut plan.prediction);
         // Copies may be what such a phase waits for: then nothing is won.

@@ -177,7 +177,7 @@ pub struct Problem {
     pub inside: Inside,
     /// Bytes of a layer's inside of all tiles, by layer: of its nodes, edges, angles; 0 or an empty list where it cannot be kept.
     pub inside_bytes: Vec<[u64; 3]>,
-    /// Bytes that insides may take of what the plan leaves; none: all of it.
+    /// Bytes that insides of edges and angles may take of what the plan leaves; none: all of it.
     pub inside_most: Option<u64>,
     /// Whether plans are looked for that leave room for insides: where, byte by byte, they save more than states do.
     pub inside_first: bool,

@@ -71,14 +71,21 @@ fn insides_take_no_more_than_they_may() {
         let layers = 1 + random.below(5) as usize;
         let (_, p) = offered(&mut random, round, layers);
         let p = Problem { inside: Inside::Keep, ..with_budget(&p, u64::MAX / 8) };
-        let held = |plan: &Plan| plan.program.inside.iter().map(|s| s.bytes.next_multiple_of(ALIGN)).sum::<u64>();
-        let whole = held(&plan(&p).unwrap());
-        assert_eq!(whole, all(&p));
+        // Those of nodes are not counted.
+        let kept = |plan: &Plan, counts: fn(usize) -> bool| -> u64 {
+            let slots = plan.program.inside.iter().filter(|s| counts(s.part));
+            slots.map(|s| s.bytes.next_multiple_of(ALIGN)).sum()
+        };
+        let held = |plan: &Plan| kept(plan, |part| part > 0);
+        let free = plan(&p).unwrap();
+        assert_eq!(kept(&free, |_| true), all(&p));
+        let (whole, nodes) = (held(&free), kept(&free, |part| part == 0));
         for most in [0, whole / 3, whole] {
             let some = Problem { inside_most: Some(most), ..p.clone() };
             let plan = plan(&some).unwrap();
             replay(&some, &plan.program).unwrap_or_else(|e| panic!("{e}\n{plan}"));
             assert!(held(&plan) <= most && (most < whole || held(&plan) == whole), "{} of {most}", held(&plan));
+            assert_eq!(kept(&plan, |part| part == 0), nodes);
             partly += u32::from(most < whole && held(&plan) > 0);
         }
     }
