@@ -52,7 +52,7 @@ struct Way {
 const ALL: Way = Way { checkpoint: Checkpoint::All, inside: Inside::Auto, before: 1 };
 /// Its inside too.
 const KEEP: Way = Way { inside: Inside::Keep, ..ALL };
-/// As in a run that nobody has set anything for.
+/// As in a run that nobody has set anything for, on a machine with memory enough.
 const RUN: Way = Way { before: 40, ..ALL };
 
 struct Bench {

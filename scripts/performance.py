@@ -115,7 +115,7 @@ def simd():
         text += f"\nDeePMD-kit on the same two cores, minutes apart: `{case}` {digits(peer['cpu_s_per_call'])} CPU-s a call (median wall {digits(peer['median_ms'] / 1e3)} s, {peer['peak_rss_GB']:.1f} GB), Weir {digits(mine)}: {peer['cpu_s_per_call'] / mine:.1f} times ([{file}](../benches/results/{file}), {peer['engine']}, torch {peer['torch']}).\n"
     text += f"\n[{name}](../benches/results/{name}), `cargo bench --bench step -- 3m_ demo_`, {rows[0]['date']}, commit {rows[0]['commit']}.\n"
     run, file = long_run()
-    return text + f"\nIn another hour of the same machine, in one series: a run with nothing set, after its first 40 steps, {digits(run['run'])} CPU-s a step, {gb(run['bytes'])} GB (it has found out that insides are worth keeping); by turns, rebuilding {digits(run['rebuild'])} and `--inside keep` {digits(run['keep'])} ([{file}](../benches/results/{file})).\n"
+    return text + f"\nIn another hour of the same machine, in one series: a run with nothing set and memory enough, after its first 40 steps, {digits(run['run'])} CPU-s a step, {gb(run['bytes'])} GB (it has found out that insides are worth keeping); by turns, rebuilding {digits(run['rebuild'])} and `--inside keep` {digits(run['keep'])} ([{file}](../benches/results/{file})).\n"
 
 
 def long_run():
@@ -414,7 +414,7 @@ def readme():
     out.append(["1YRF on 2 virtual cores of another host, a Xeon with AVX-512 (with `--inside keep`)",
                 f"{wide[0]} CPU-s ({wide[1]}); by turns with it in AVX2 {narrow[0]} ({narrow[1]})", ""])
     run, _ = long_run()
-    out.append(["the same in another hour: a run with nothing set", f"{digits(run['run'])} CPU-s a step, {gb(run['bytes'])} GB; by turns, rebuilding {digits(run['rebuild'])}, `--inside keep` {digits(run['keep'])}", ""])
+    out.append(["the same in another hour: a run with nothing set, memory enough", f"{digits(run['run'])} CPU-s a step, {gb(run['bytes'])} GB; by turns, rebuilding {digits(run['rebuild'])}, `--inside keep` {digits(run['keep'])}", ""])
     out.append(["demo model, 192 atoms", f"{digits(of('demo_water_192')['cpu_s'])} CPU-s a step", ""])
     return table(["what (2 cores of an AMD EPYC Zen 3, a shared host; energy + forces + virial)", "Weir", "DeePMD-kit 3.2.0, same machine, 2 threads"], out)
 

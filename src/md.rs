@@ -66,7 +66,7 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     let result = md::run(&mut simulation, &mut outputs, &schedule, &request, &mut |p| {
         shown.step(p.simulation);
         let settled = p.simulation.calculator().settled();
-        settled[told..].iter().for_each(|r| shown.say(Level::Info, r));
+        settled.iter().skip(told).for_each(|r| shown.say(Level::Info, r));
         told = settled.len();
         if let Some(trace) = &mut trace {
             trace.step(p.simulation.calculator());

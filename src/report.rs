@@ -125,9 +125,10 @@ pub fn remarks(log: &Log, calculator: &dyn Calculator) {
     calculator.came_up().iter().for_each(|r| log.warn(r));
 }
 
-/// What steps have settled by themselves.
-pub fn settled(log: &Log, calculator: &dyn Calculator) {
-    calculator.settled().iter().for_each(|r| log.info(r));
+/// What steps have settled by themselves, but for the first `told`; how many there are.
+pub fn settled(log: &Log, calculator: &dyn Calculator, told: usize) -> usize {
+    calculator.settled().iter().skip(told).for_each(|r| log.info(r));
+    calculator.settled().len()
 }
 
 /// What the planner chose, in one line.

@@ -33,7 +33,7 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
     let types = engine.types(&structure).with_context(|| args.structure.display().to_string())?;
     let parameters = engine.parameters(&given, &structure)?;
     report::header(log, engine, "serve");
-    let mut trace = Trace::new(&engine.policy)?;
+    let (mut trace, mut told) = (Trace::new(&engine.policy)?, 0);
     let mut calculator = engine.calculator(&types, log)?;
     let periodic = structure.cell.is_some();
     let open = if periodic { "periodic" } else { "without a cell: the server's is ignored" };
@@ -73,6 +73,7 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
                 if let Some(trace) = &mut trace {
                     trace.step(calculator.as_ref());
                 }
+                told = report::settled(log, calculator.as_ref(), told);
                 if last.elapsed() >= BETWEEN || log.shows(Level::Debug) {
                     last = Instant::now();
                     let fields = json!({ "calls": calls, "energy_eV": results.energy });
@@ -92,7 +93,6 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
     }
     trace.map_or(Ok(()), |t| t.finish(log))?;
     report::remarks(log, calculator.as_ref());
-    report::settled(log, calculator.as_ref());
     let (all, busy) = (began.elapsed().as_secs_f64(), busy.as_secs_f64());
     let peak = calculator.peak_bytes();
     let fields = json!({ "calls": calls, "seconds": all, "computing_seconds": busy });

@@ -325,6 +325,14 @@ fn what_may_be_taken_for_speed_is_half_of_the_free_memory_by_part_of_the_cores()
     job.file("proc/self/status", "Cpus_allowed_list:\t0-7\nMems_allowed_list:\t0-1\n");
     close(of(&job, 8), 64.0 * (8.0 / 32.0) / 2.0);
     close(of(&job, 32), 32.0);
+    // A quota of a container inside of the group of the limit is not the group's.
+    let pod = container();
+    std::fs::remove_file(pod.root().join("sys/fs/cgroup/pod/cpu.max")).unwrap();
+    pod.file("sys/fs/cgroup/pod/box/cpu.max", "200000 100000\n");
+    pod.file("sys/fs/cgroup/cpuset.cpus.effective", "0-127\n");
+    close(of(&pod, 2), 12.0 * (2.0 / 128.0) / 2.0);
+    // Version 1 does not say whose cores they are: all of the machine's.
+    close(of(&old_container(), 16), 6.0 * (16.0 / 128.0) / 2.0);
     // Inside an engine its part stays.
     close(spare(&server().read(4096, &[]), 128, &[], true), 239.0);
 }

@@ -202,15 +202,16 @@ fn nothing_is_tried_where_somebody_has_decided_or_measured() {
     }
 }
 
-/// Plans that rebuild or spill have nothing left for insides: a trial does not touch them, even where lists have grown since.
+/// Plans that rebuild or spill because memory is short have nothing left for insides: a trial does not touch them, whatever
+/// lists have grown to since.
 #[test]
 fn a_trial_changes_nothing_where_memory_is_short() {
-    let case = case(PrecisionChoice::F32);
+    let mut case = case(PrecisionChoice::F32);
+    case.base.skin = 0.0;
     let expected = long(&case, &mut case.calculator(&case.base));
     let slow = super::system_tier();
-    for (others, checkpoint) in
-        [(vec![], Checkpoint::Auto), (vec![slow], Checkpoint::All), (vec![], Checkpoint::Every(2))]
-    {
+    let rules = [(vec![], Checkpoint::Auto), (vec![slow], Checkpoint::All), (vec![], Checkpoint::Every(2))];
+    for (others, checkpoint) in rules {
         let with = |budget| {
             let tiers: Vec<CpuTier> = std::iter::once(hbm(budget)).chain(others.clone()).collect();
             CpuOptions { tiers, checkpoint, spare: Some(Spare::new(|| u64::MAX)), ..case.base.clone() }
@@ -218,7 +219,12 @@ fn a_trial_changes_nothing_where_memory_is_short() {
         let mut c = case.calculator(&with(case.smallest(&with(1 << 40))));
         let steps = long(&case, &mut c);
         assert_eq!(answers(&steps), answers(&expected), "{checkpoint}");
-        assert!(c.plans() == 1 && c.settled().is_empty(), "{checkpoint}: {} plans, {:?}", c.plans(), c.settled());
+        assert!(c.plans() == 1 && c.list_builds() == 40, "{checkpoint}: {} plans, {}", c.plans(), c.list_builds());
+        assert!(c.settled().is_empty(), "{:?}", c.settled());
+        // Where rebuilding is a rule and memory is not short, there is a trial.
+        let mut c = case.calculator(&with(1 << 40));
+        assert_eq!(answers(&long(&case, &mut c)), answers(&expected), "{checkpoint}");
+        assert_eq!(c.settled().len(), 1, "{checkpoint}");
     }
 }
 
@@ -238,30 +244,53 @@ fn a_trial_that_finds_no_memory_ends_and_the_run_goes_on() {
     assert!(told.contains("insides of layers are not kept: "), "{told}");
 }
 
-/// A system that gets so dense that its states need the memory of insides that were kept: they go, and the run goes on.
+/// A system that gets denser while steps take turns: what its states need is taken from insides, and a failure ends the trial and
+/// not the run.
 #[test]
-fn insides_that_a_trial_kept_give_way_to_states() {
+fn insides_that_are_tried_give_way_to_states() {
     let case = case(PrecisionChoice::F32);
     let at = |scale: f64| {
         let x: Vec<[f64; 3]> = case.x.iter().map(|x| x.map(|c| c * scale)).collect();
         (x, case.cell.map(|row| row.map(|c| c * scale)))
     };
+    // Thin for 25 steps, of which the trial has the last four.
     let run = |c: &mut CpuCalculator| {
-        let mut out = Results::default();
-        for scale in [[1.12; 40].as_slice(), &[1.0; 2]].concat() {
+        let (mut out, mut held) = (Results::default(), Vec::new());
+        for scale in [[1.12; 25].as_slice(), &[1.0; 15]].concat() {
             let (x, cell) = at(scale);
             c.compute(&x, Some(&cell), &FrameParameters::default(), Request::default(), &mut out).unwrap();
+            held.push(c.plan().unwrap().insides().map(|part| part.0));
         }
-        bits(&out)
+        (bits(&out), held)
     };
-    let mut plain = case.calculator(&case.base);
-    let expected = run(&mut plain);
-    // Room for the dense system's states, and a little.
-    let budget = plain.peak_bytes()[0].1 * 101 / 100;
-    let ledger = Ledger::new("hbm", "WEIR_HBM_BUDGET", budget);
-    let kind = Arc::new(Hbm::new(ledger.clone(), Faults::none()));
-    let options = CpuOptions { tiers: vec![CpuTier { kind, ..hbm(budget) }], ..case.base.clone() };
-    let mut c = case.calculator(&CpuOptions { spare: Some(Spare::new(|| u64::MAX)), ..options });
-    assert_eq!(run(&mut c), expected);
-    assert!(c.peak_bytes()[0].1 <= budget && ledger.used() <= budget);
+    let mut plain = case.calculator(&CpuOptions { inside: Inside::Rebuild, ..case.base.clone() });
+    let (expected, _) = run(&mut plain);
+    let dense = plain.peak_bytes()[0].1;
+    let mut least = [usize::MAX; 2];
+    // Room for the dense system's states and hardly more; for some of its insides too; for all, in memory that fails once.
+    for (budget, faults) in [
+        (dense * 101 / 100, Faults::none()),
+        (dense * 2, Faults::none()),
+        (1 << 40, Faults::fail(Operation::Allocation, 3)),
+    ] {
+        let fails = budget == 1 << 40;
+        let ledger = Ledger::new("hbm", "WEIR_HBM_BUDGET", budget);
+        let tiers = vec![CpuTier { kind: Arc::new(Hbm::new(ledger.clone(), faults)), ..hbm(budget) }];
+        let mut c = case.calculator(&CpuOptions { tiers, spare: Some(Spare::new(|| u64::MAX)), ..case.base.clone() });
+        let (answer, held) = run(&mut c);
+        assert_eq!(answer, expected);
+        assert!(c.peak_bytes()[0].1 <= budget && ledger.used() <= budget);
+        let (tried, after) = (held[24], held[25]);
+        assert!(tried[1] > 0, "no trial in {budget}: {tried:?}");
+        match fails {
+            true => {
+                assert_eq!(after, [6, 0, 0]);
+                assert!(c.settled()[0].contains("their memory is needed"), "{:?}", c.settled());
+            }
+            false => assert!(after[1] + after[2] < tried[1] + tried[2], "{tried:?} {after:?}"),
+        }
+        least[usize::from(fails)] = least[usize::from(fails)].min(after[1] + after[2]);
+        assert_eq!(c.settled().len(), 1, "{:?}", c.settled());
+    }
+    assert_eq!(least, [0, 0], "states never needed all");
 }

@@ -74,16 +74,21 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// What this process may take now for speed alone, without need, while others may do the same: half of the memory that it may count on
-    /// now; no more than its part of the cores (those of the cgroup for the cgroup's rest), unless somebody has written how much it may take.
-    /// `now` has the cores of when the process started: an MD engine may have tied its threads to some since.
+    /// What this process may take now for speed alone, without need, while others may do the same: half of the memory
+    /// that it may count on now; no more than its part of the cores (those of the cgroup for the cgroup's rest), unless
+    /// somebody has `written` how much it may take. `now` has the cores of when the process started: an MD engine may
+    /// have tied its threads to some since.
     pub fn spare(&self, now: &Topology, threads: usize, written: bool) -> u64 {
         let share = host(now, self.node.value).0;
         let Free { bytes, used, .. } = free(now, self.node.value);
-        let cores = used.iter().filter_map(|&n| now.node(n)).map(|n| n.cpus.len()).sum();
-        let part = |bytes: u64, cores: usize| (bytes as f64 * (threads as f64 / cores.max(1) as f64).min(1.0)) as u64;
-        let fair = part(bytes, cores)
-            .min(now.cgroup.left().map_or(u64::MAX, |left| part(left, now.cgroup.cores().unwrap_or(cores))));
+        let cores = |nodes: &[usize]| nodes.iter().filter_map(|&n| now.node(n)).map(|n| n.cpus.len()).sum();
+        let part = |bytes: u64, cores: usize| {
+            let part = threads as f64 / cores.max(1) as f64;
+            (bytes as f64 * part.min(1.0)) as u64
+        };
+        let all: Vec<usize> = now.host_nodes().map(|n| n.id).collect();
+        let group = now.cgroup.left().map(|left| part(left, now.cgroup.cores.unwrap_or_else(|| cores(&all))));
+        let fair = part(bytes, cores(&used)).min(group.unwrap_or(u64::MAX));
         let most = if written { share } else { share.min(fair) };
         most.saturating_sub(self.kept) / 2
     }

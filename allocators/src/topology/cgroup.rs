@@ -13,8 +13,8 @@ pub struct Cgroup {
     pub used: u64,
     /// Cores' worth of time.
     pub cpus: Option<f64>,
-    /// Cores of the group of that limit, where it has some of its own.
-    pub set: Option<usize>,
+    /// Cores of all that share the rest of that limit, where files say (version 2).
+    pub cores: Option<usize>,
 }
 
 impl Cgroup {
@@ -22,15 +22,7 @@ impl Cgroup {
     pub fn left(&self) -> Option<u64> {
         self.limit.map(|l| l.saturating_sub(self.used))
     }
-
-    /// Cores that share what is left; none where nothing says how many.
-    pub fn cores(&self) -> Option<usize> {
-        [self.cpus.map(|c| (c.ceil() as usize).max(1)), self.set].into_iter().flatten().min()
-    }
 }
-
-/// Folders above a group in which its cores are looked for.
-const DEPTH: usize = 8;
 
 /// Version 1 says "no limit" with a number near 2^63.
 const UNLIMITED: u64 = 1 << 60;
@@ -45,16 +37,21 @@ pub fn read(root: &Path) -> Cgroup {
         if controllers.is_empty() {
             let unified = ["sys/fs/cgroup", "sys/fs/cgroup/unified"];
             let mount = unified.into_iter().find(|m| root.join(m).join("cgroup.controllers").exists());
-            for folder in up(root, mount.unwrap_or(unified[0]), path) {
-                let limit = [number(&folder, "memory.max"), number(&folder, "memory.high")].into_iter().flatten().min();
-                tighten(&mut group, &folder, limit, "memory.current", "inactive_file");
-                share(&mut group, two(&folder, "cpu.max"));
+            let folders = up(root, mount.unwrap_or(unified[0]), path);
+            for (k, folder) in folders.iter().enumerate() {
+                let limit = [number(folder, "memory.max"), number(folder, "memory.high")].into_iter().flatten().min();
+                if tighten(&mut group, folder, limit, "memory.current", "inactive_file") {
+                    group.cores = cores(&folders[k..]);
+                }
+                share(&mut group, two(folder, "cpu.max"));
             }
         }
         if has("memory") {
             for folder in up(root, "sys/fs/cgroup/memory", path) {
                 let limit = number(&folder, "memory.limit_in_bytes").filter(|&l| l < UNLIMITED);
-                tighten(&mut group, &folder, limit, "memory.usage_in_bytes", "total_inactive_file");
+                if tighten(&mut group, &folder, limit, "memory.usage_in_bytes", "total_inactive_file") {
+                    group.cores = None;
+                }
             }
         }
         if has("cpu") {
@@ -86,18 +83,26 @@ fn two(folder: &Path, file: &str) -> Option<(u64, u64)> {
     Some((words.next()??, words.next()??))
 }
 
-fn tighten(group: &mut Cgroup, folder: &Path, limit: Option<u64>, usage: &str, cache: &str) {
-    let Some(limit) = limit else { return };
+/// Takes a folder's limit where it is the tightest: the one with least left, not the smallest. Says whether it is.
+fn tighten(group: &mut Cgroup, folder: &Path, limit: Option<u64>, usage: &str, cache: &str) -> bool {
+    let Some(limit) = limit else { return false };
     let statistics = text(folder, "memory.stat").unwrap_or_default();
     let droppable = statistics.lines().find_map(|l| l.strip_prefix(cache)?.trim().parse::<u64>().ok());
     let used = number(folder, usage).unwrap_or(0).saturating_sub(droppable.unwrap_or(0));
-    // The tightest is the one with least left, not the one with the smallest limit.
-    if group.left().is_none_or(|left| limit.saturating_sub(used) < left) {
+    let tightest = group.left().is_none_or(|left| limit.saturating_sub(used) < left);
+    if tightest {
         (group.limit, group.used) = (Some(limit), used);
-        // A group without cores of its own has those of the one around it.
-        let set = |folder: &Path| text(folder, "cpuset.cpus.effective").map(|list| parse_list(&list).len());
-        group.set = folder.ancestors().take(DEPTH).find_map(set).filter(|&n| n > 0);
     }
+    tightest
+}
+
+/// Cores of a group: by quotas of it and of those around it, and by the nearest list of cores.
+fn cores(around: &[PathBuf]) -> Option<usize> {
+    let quotas = around.iter().filter_map(|folder| two(folder, "cpu.max")).filter(|q| q.1 > 0);
+    let quota = quotas.map(|(quota, period)| quota.div_ceil(period).max(1) as usize).min();
+    let list = around.iter().find_map(|folder| text(folder, "cpuset.cpus.effective"));
+    let set = list.map(|list| parse_list(&list).len()).filter(|&n| n > 0);
+    quota.into_iter().chain(set).min()
 }
 
 fn share(group: &mut Cgroup, quota: Option<(u64, u64)>) {

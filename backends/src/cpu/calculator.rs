@@ -231,7 +231,7 @@ impl CpuCalculator {
         self.builds
     }
 
-    /// How often buffers were laid out: once, and again whenever a capacity overflowed.
+    /// How often buffers were laid out: once, again whenever a capacity overflowed, and for a trial of insides.
     pub fn plans(&self) -> usize {
         self.compute.plans()
     }

@@ -141,7 +141,8 @@ impl<T: Real> Executor<T> {
 
     /// The plan in force but for insides, which may take as much as `room` says now: states stay where they are.
     fn planned_again(&self) -> Result<Layout, ComputeError> {
-        let Layout { tiles, sizes, capacity, problem, .. } = self.layout.clone();
+        let Layout { tiles, sizes, capacity, problem, .. } = &self.layout;
+        let (tiles, sizes, capacity, problem) = (tiles.clone(), sizes.clone(), *capacity, problem.clone());
         let rates = Rates { inside: Vec::new(), ..problem.rates };
         let bare = Problem { rates, inside: self.options.inside, inside_most: None, ..problem };
         Layout { tiles, sizes, capacity, problem: self.asking_for_insides(bare), ..Layout::default() }.planned()
@@ -189,24 +190,23 @@ impl<T: Real> Executor<T> {
         self.layout = layout;
         self.plans += 1;
         if let Some(trial) = &mut self.trial {
-            trial.planned();
+            trial.planned(self.layout.inside_bytes());
         }
         Ok(())
     }
 
-    /// Plans for a graph and takes the memory. What is kept for speed alone gives way where there is not enough.
+    /// Plans for a graph and takes the memory. What is kept for speed alone gives way where that is not there.
     fn lay_out(&mut self, graph: &Graph) -> Result<(), ComputeError> {
-        let attempt = |e: &mut Self| e.planned(graph).and_then(|layout| e.install(layout));
-        let first = attempt(self);
-        let (Err(error), Some(room)) = (&first, self.room) else { return first };
-        let why = format!("their memory is needed ({error})");
-        self.room = None;
-        let second = attempt(self);
-        match (&second, &mut self.trial) {
-            (Ok(()), Some(trial)) => trial.end(Some(why)),
-            _ => self.room = Some(room),
-        }
-        second
+        let layout = self.planned(graph)?;
+        let (nothing, installed) = (layout.inside_bytes() == 0, self.install(layout));
+        let why = match installed {
+            Err(error) if self.room.is_some() => format!("their memory is needed ({error})"),
+            Ok(()) if self.room.is_some() && nothing => "states need all memory".into(),
+            other => return other,
+        };
+        self.withdraw(Some(why));
+        let layout = self.planned(graph)?;
+        self.install(layout)
     }
 
     /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities; the step then runs from unchanged
@@ -223,18 +223,21 @@ impl<T: Real> Executor<T> {
         Ok(())
     }
 
-    /// Begins a step: [`Executor::place`], and what a trial of insides wants. Gives the time where the trial may want it.
+    /// Begins a step: [`Executor::place`], and what a trial of insides wants. Gives the time where a trial may want it.
     pub(super) fn begin(&mut self, graph: &Graph) -> Result<Option<Instant>, ComputeError> {
         self.place(graph)?;
-        let Some(trial) = self.trial.as_mut().filter(|_| !self.layout.tiles.is_empty()) else { return Ok(None) };
-        match trial.change() {
+        let change = match &self.trial {
+            Some(trial) if !self.layout.tiles.is_empty() => trial.change(),
+            _ => return Ok(None),
+        };
+        match change {
             Change::Nothing => {}
             Change::Give(bytes) => self.give(bytes)?,
             Change::TakeBack => {
                 self.room = None;
-                trial.end(None);
-                // It was planned before; if it cannot be now, the memory stays.
+                // It could be planned before: where it cannot now, the next step tries again.
                 if let Ok(layout) = self.planned_again() {
+                    self.withdraw(None);
                     self.install(layout)?;
                 }
             }
@@ -243,28 +246,30 @@ impl<T: Real> Executor<T> {
         Ok(Some(Instant::now()))
     }
 
-    /// Gives insides so many bytes for a trial, or ends it: the run goes on as before where there is no room, and where memory cannot be had.
+    /// Gives insides so many bytes for a trial, or ends it: the run goes on as before where there is no room, and where
+    /// memory cannot be had.
     fn give(&mut self, bytes: u64) -> Result<(), ComputeError> {
         self.room = Some(bytes);
-        let layout = self.planned_again();
-        let held = layout.as_ref().map_or(0, |l| l.plan.insides()[1..].iter().map(|part| part.1).sum());
-        let (mut ended, mut why) = (held == 0, None);
-        if let (Ok(layout), false) = (layout, ended) {
-            let before = self.layout.clone();
-            if let Err(error) = self.install(layout) {
-                (ended, why) = (true, Some(error.to_string()));
-                self.install(before)?;
-            }
-        }
-        let Some(trial) = &mut self.trial else { return Ok(()) };
-        match ended {
-            true => {
-                self.room = None;
-                trial.end(why);
-            }
-            false => trial.begin(held),
+        let before = self.layout.clone();
+        match self.planned_again() {
+            Ok(layout) if layout.inside_bytes() > 0 => match self.install(layout) {
+                Ok(()) => self.trial.iter_mut().for_each(Trial::begin),
+                Err(error) => {
+                    self.withdraw(Some(error.to_string()));
+                    return self.install(before);
+                }
+            },
+            _ => self.withdraw(None),
         }
         Ok(())
+    }
+
+    /// Insides have no more than by the rules from now on.
+    fn withdraw(&mut self, why: Option<String>) {
+        self.room = None;
+        if let Some(trial) = &mut self.trial {
+            trial.withdrawn(why);
+        }
     }
 
     /// Ends a step.
@@ -277,7 +282,7 @@ impl<T: Real> Executor<T> {
     /// Exchanges ghosts with other domains from now on. Steps would be timed with waiting for them: nothing is tried.
     pub(super) fn set_exchange(&mut self, exchange: Box<dyn GhostExchange>) {
         self.exchange = exchange;
-        self.trial = None;
+        (self.trial, self.room) = (None, None);
         self.memory.use_parts(INSIDE.len());
     }
 

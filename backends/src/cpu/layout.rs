@@ -69,6 +69,11 @@ impl Layout {
             })
     }
 
+    /// Bytes of insides of edges and angles that the plan keeps.
+    pub fn inside_bytes(&self) -> u64 {
+        self.plan.insides()[1..].iter().map(|part| part.1).sum()
+    }
+
     /// Plans a graph.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Whether insides of edges and angles are worth their memory, found out in a run: after some steps the plan gives them room, and steps with
-//! and without them take turns in that same memory.
+//! Whether insides of edges and angles are worth their memory, found out in a run: after some steps the plan gives them
+//! room, and steps with and without them take turns in that same memory.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use weir_allocators::kind::show_bytes;
 use weir_engine::plan::placement::INSIDE;
 
-/// Steps before it: a run that ends sooner would not win back what touching the memory costs (0.1 to 3.7 s a GiB, where a step on two
-/// cores saves 0.1 s a GiB).
+/// Steps before it: a run that ends sooner would not win back what touching the memory costs (0.1 to 3.7 s a GiB, where a
+/// step on two cores saves 0.1 s a GiB).
 const BEFORE: usize = 20;
 /// Pairs of steps, one with insides and one without.
 const PAIRS: usize = 6;
 /// Share of a step that insides have to save to be given memory: two measurements differ by as much.
 pub const WORTH: f64 = 0.03;
 
-/// Bytes that may be tried, asked when a trial begins. Clones count trials together: calculators that are made anew again and again wait twice as
-/// many steps each time.
+/// Bytes that may be tried, asked when a trial begins. Clones count trials together: calculators that are made anew again
+/// and again wait twice as many steps each time.
 #[derive(Clone)]
 pub struct Spare {
     bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -79,7 +79,7 @@ impl Trial {
         Self { spare, stage, fresh: false, bytes: 0, told: Vec::new() }
     }
 
-    /// What is to happen before the next step. Who is told of a change answers by [`Trial::begin`] or [`Trial::end`].
+    /// What is to happen before the next step; answered by [`Trial::begin`] or [`Trial::withdrawn`].
     pub fn change(&self) -> Change {
         match self.stage {
             Stage::Before(0) => Change::Give((self.spare.bytes)()),
@@ -88,28 +88,28 @@ impl Trial {
         }
     }
 
-    /// The plan keeps so many bytes of insides of edges and angles: turns begin.
-    pub fn begin(&mut self, bytes: u64) {
+    /// Insides have memory: turns begin.
+    pub fn begin(&mut self) {
         self.spare.trials.fetch_add(1, Ordering::Relaxed);
-        self.bytes = bytes;
         self.stage = Stage::Turns { seconds: Default::default(), made: 0 };
     }
 
-    /// Insides have no memory, and will have none; why, where somebody may want to know.
-    pub fn end(&mut self, why: Option<String>) {
+    /// Insides have no memory, and will have none; why, where that is not told yet.
+    pub fn withdrawn(&mut self, why: Option<String>) {
         self.stage = Stage::Over;
         self.told.extend(why.map(|why| format!("insides of layers are not kept: {why}")));
     }
 
-    /// The plan was made anew.
-    pub fn planned(&mut self) {
-        self.fresh = true;
+    /// A plan came into force that keeps so many bytes of insides of edges and angles.
+    pub fn planned(&mut self, bytes: u64) {
+        (self.fresh, self.bytes) = (true, bytes);
     }
 
     /// Parts that the next step is to use, the first so many of [`INSIDE`].
     pub fn parts(&self) -> usize {
         match self.stage {
             Stage::Turns { made, .. } if kind(made) == 1 => 1,
+            Stage::Lost => 1,
             _ => INSIDE.len(),
         }
     }
@@ -134,21 +134,18 @@ impl Trial {
 
     fn decide(&mut self) {
         let Stage::Turns { seconds: [with, without], .. } = self.stage else { return };
-        let ratios: [f64; PAIRS] = std::array::from_fn(|k| with[k] / without[k]);
-        let keeps = median(ratios) <= 1.0 - WORTH;
-        let ([with, without], bytes) = ([with, without].map(|all| seconds(median(all))), show_bytes(self.bytes));
-        let (stage, told) = match keeps {
-            true => (
-                Stage::Over,
-                format!("insides of layers are kept from now on: {with} a step instead of {without}, for {bytes} (WEIR_INSIDE=rebuild: never)"),
-            ),
-            false => (
-                Stage::Lost,
-                format!("insides of layers are not kept: with {bytes} of them a step takes {with}, without {without} (WEIR_INSIDE=keep: always)"),
-            ),
+        let ratio = median(std::array::from_fn(|k| with[k] / without[k]));
+        let keeps = ratio <= 1.0 - WORTH;
+        self.stage = if keeps { Stage::Over } else { Stage::Lost };
+        let (verdict, other) = match keeps {
+            true => ("kept from now on", "rebuild: never"),
+            false => ("not kept", "keep: always"),
         };
-        self.stage = stage;
-        self.told.push(told);
+        let ([with, without], bytes) = ([with, without].map(|all| seconds(median(all))), show_bytes(self.bytes));
+        self.told.push(format!(
+            "insides of layers are {verdict}: with {bytes} of them a step takes {ratio:.2} times as long \
+             ({with}, {without} without; WEIR_INSIDE={other})"
+        ));
     }
 
     /// What came of it.
@@ -157,8 +154,8 @@ impl Trial {
     }
 }
 
-/// Which kind a step is: 0 with insides, 1 without. One pair begins with the one and the next with the other, so that a machine that gets slower
-/// favours neither.
+/// Which kind a step is: 0 with insides, 1 without. One pair begins with the one and the next with the other, so that a
+/// machine that gets slower favours neither.
 fn kind(made: usize) -> usize {
     made.div_ceil(2) % 2
 }
@@ -179,23 +176,25 @@ fn seconds(s: f64) -> String {
 mod tests {
     use super::*;
 
-    /// Steps that take `with` or `without` seconds, on a machine that gets slower all the time; `fits` bytes have room. What happened to the plan.
+    /// Steps that take `with` or `without` seconds, on a machine that gets slower all the time; `fits` bytes have room. What
+    /// happened to the plan.
     fn run(spare: &Spare, with: f64, without: f64, fits: u64, steps: usize) -> (Vec<(usize, Change)>, Trial) {
         let (mut trial, mut changes, mut keeps) = (Trial::new(spare.clone()), Vec::new(), false);
-        trial.planned();
+        trial.planned(0);
         for step in 0..steps {
             let change = trial.change();
             match change {
                 Change::Nothing => {}
-                Change::Give(bytes) if bytes.min(fits) == 0 => trial.end(None),
+                Change::Give(bytes) if bytes.min(fits) == 0 => trial.withdrawn(None),
                 Change::Give(bytes) => {
-                    trial.planned();
-                    trial.begin(bytes.min(fits));
+                    trial.planned(bytes.min(fits));
+                    trial.begin();
                     keeps = true;
                 }
                 Change::TakeBack => {
-                    trial.planned();
-                    trial.end(None);
+                    assert_eq!(trial.parts(), 1);
+                    trial.planned(0);
+                    trial.withdrawn(None);
                     keeps = false;
                 }
             }
@@ -215,7 +214,8 @@ mod tests {
         assert_eq!(changes, [(1 + BEFORE, Change::Give(1 << 40))]);
         assert!(trial.stage == Stage::Over && trial.parts() == INSIDE.len());
         let [told] = trial.told() else { panic!("{:?}", trial.told()) };
-        assert!(told.contains("are kept from now on") && told.contains("for 1.00 GiB"), "{told}");
+        let expected = "are kept from now on: with 1.00 GiB of them a step takes 0.80 times as long";
+        assert!(told.contains(expected), "{told}");
         // Three per cent are asked for, and getting slower by one per cent a step does not count.
         for with in [0.98, 1.0, 1.5] {
             let (changes, trial) = run(&spare(), with, 1.0, 1 << 30, 100);
@@ -247,17 +247,18 @@ mod tests {
         let mut trial = Trial::new(Spare::new(|| 1 << 20));
         for step in 0..200 {
             if let Change::Give(bytes) = trial.change() {
-                trial.begin(bytes);
+                trial.planned(bytes);
+                trial.begin();
             }
             // Every third step meets a list that needs a new plan: it is slow.
             let fresh = step % 3 == 0;
             if fresh {
-                trial.planned();
+                trial.planned(trial.bytes);
             }
             let usual = if trial.bytes > 0 && trial.parts() == INSIDE.len() { 0.05 } else { 1.0 };
             trial.took(if fresh { 1000.0 } else { usual });
         }
         let told = &trial.told()[0];
-        assert!(told.contains("50.000 ms a step instead of 1.0000 s"), "{told}");
+        assert!(told.contains("takes 0.05 times as long (50.000 ms, 1.0000 s without"), "{told}");
     }
 }

@@ -19,7 +19,10 @@ pub enum InstructionSet {
 
 /// An instruction set that cannot be had.
 #[derive(Clone, Debug, Error)]
-#[error("no kernels of {} run here{}; this build and this processor have {}: choose one of them, or auto", .asked.name(), .asked.hint(), InstructionSet::names(.here))]
+#[error(
+    "no kernels of {} run here{}; this build and this processor have {}: choose one of them, or auto",
+    .asked.name(), .asked.hint(), InstructionSet::names(.here)
+)]
 pub struct NoKernels {
     /// Wanted.
     pub asked: InstructionSet,
