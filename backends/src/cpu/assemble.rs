@@ -3,6 +3,7 @@
 use super::context::{cosine_scale, Context, Exact};
 use super::rows::{angle_rows, Rows};
 use super::scratch::Scratch;
+use super::share::Shared;
 use super::simd::Real;
 use rayon::prelude::*;
 use weir_engine::graph::Graph;
@@ -106,14 +107,17 @@ pub fn forces(graph: &Graph, gradient: &[[f64; 3]], sorted: &mut [[f64; 3]], out
 }
 
 /// Sum of `n` terms by a tree whose shape depends on the count only.
-pub fn tree_sum<const N: usize>(n: usize, term: &impl Fn(usize) -> [f64; N]) -> [f64; N] {
-    fn range<const N: usize>(from: usize, to: usize, term: &impl Fn(usize) -> [f64; N]) -> [f64; N] {
+pub fn tree_sum<const N: usize>(n: usize, term: &(impl Fn(usize) -> [f64; N] + Sync)) -> [f64; N] {
+    fn range<const N: usize>(from: usize, to: usize, term: &(impl Fn(usize) -> [f64; N] + Sync)) -> [f64; N] {
         match to - from {
             0 => [0.0; N],
             1 => term(from),
             n => {
                 let middle = from + n / 2;
-                let (a, b) = (range(from, middle, term), range(middle, to, term));
+                let (a, b) = match n {
+                    4096.. => rayon::join(|| range(from, middle, term), || range(middle, to, term)),
+                    _ => (range(from, middle, term), range(middle, to, term)),
+                };
                 std::array::from_fn(|k| a[k] + b[k])
             }
         }
@@ -123,15 +127,17 @@ pub fn tree_sum<const N: usize>(n: usize, term: &impl Fn(usize) -> [f64; N]) -> 
 
 /// `W = - sum_e g_e (x) d_e`, per centre and then by the tree over input order. `per_atom` is room for N.
 pub fn virial(graph: &Graph, gradient: &[[f64; 3]], per_atom: &mut [[f64; 9]]) -> [[f64; 3]; 3] {
-    for i in 0..graph.atoms() {
-        let out = &mut per_atom[graph.order[i] as usize];
+    let rows = Shared::new(&mut *per_atom);
+    graph.order.par_iter().enumerate().with_min_len(64).for_each(|(i, &input)| {
+        // SAFETY: the row of this atom: every input index stands in the order once.
+        let out = &mut unsafe { rows.piece(input as usize, 1) }[0];
         *out = [0.0; 9];
         for e in graph.edges_of(i) {
             for k in 0..9 {
                 out[k] -= gradient[e][k / 3] * graph.vector[e][k % 3];
             }
         }
-    }
+    });
     let w = tree_sum(graph.atoms(), &|i| per_atom[i]);
     [[w[0], w[1], w[2]], [w[3], w[4], w[5]], [w[6], w[7], w[8]]]
 }

@@ -54,6 +54,8 @@ pub struct Executor<T> {
     memory: Memory,
     tiles: Vec<Tile>,
     z: Vec<f64>,
+    /// Node features entering layer 0 by type, types x Dn.
+    first: Vec<T>,
     parameters: Option<ResolvedParameters>,
     spans: Vec<Span>,
     /// How often the step was planned.
@@ -101,6 +103,7 @@ impl<T: Real> Executor<T> {
             memory: Memory::default(),
             tiles: Vec::new(),
             z: Vec::new(),
+            first: Vec::new(),
             parameters: None,
             spans: Vec::new(),
             plans: 0,
@@ -217,9 +220,7 @@ impl<T: Real> Executor<T> {
         }
         self.tiles.clear();
         self.tiles.extend(self.layout.tiles.iter().map(|centres| Tile::new(graph, centres.clone())));
-        for i in 0..graph.atoms() {
-            self.buffers.edge_centre[graph.edges_of(i)].fill(i as u32);
-        }
+        self.number_centres(graph);
         Ok(())
     }
 
@@ -293,6 +294,8 @@ impl<T: Real> Executor<T> {
     pub fn forward(&mut self, graph: &Graph, parameters: &ResolvedParameters) -> Result<(), ComputeError> {
         if self.parameters.as_ref() != Some(parameters) {
             self.z = initial_node_features(&self.model, parameters);
+            let f = self.activator.kind;
+            self.first = self.z.iter().map(|&z| T::from_f64(f.evaluate(z).0)).collect();
             self.parameters = Some(parameters.clone());
         }
         self.clock.reset();
@@ -315,18 +318,8 @@ impl<T: Real> Executor<T> {
     ///
     /// # Errors
     /// What a copy between tiers met.
-    pub fn backward(&mut self, graph: &Graph, weight: impl Fn(usize) -> f64) -> Result<(), ComputeError> {
-        let (np, n) = (self.shapes.np, self.shapes.n);
-        let owned = self.exchange.owned(graph.atoms());
-        for i in 0..graph.atoms() {
-            let w = if (graph.order[i] as usize) < owned { weight(i) } else { 0.0 };
-            let row = &mut self.buffers.node_bar[i * np..(i + 1) * np];
-            row.fill(T::default());
-            for (x, g) in row.iter_mut().zip(&self.buffers.seed[i * n..(i + 1) * n]) {
-                *x = T::from_f64(w * g);
-            }
-        }
-        self.buffers.geometry_bar[..graph.edges()].fill([0.0; 5]);
+    pub fn backward(&mut self, graph: &Graph, weight: impl Fn(usize) -> f64 + Sync) -> Result<(), ComputeError> {
+        self.seed_adjoints(graph, weight);
         for at in 0..self.layout.plan.program.backward.len() {
             let op = self.layout.plan.program.backward[at];
             self.timed(op, graph)?;
@@ -369,11 +362,7 @@ impl<T: Real> Executor<T> {
             Op::Forward { layer, tile, input, output } => self.layer(graph, layer, tile, input, output, true)?,
             Op::Rebuild { layer, tile, input, output } => self.layer(graph, layer, tile, input, output, false)?,
             Op::Fit => self.fitting(graph),
-            Op::Clear { layer } => {
-                let atoms = graph.atoms();
-                self.buffers.message_sum[..atoms * self.shapes.edge_messages(layer)].fill(T::default());
-                self.buffers.node_sum[..atoms * self.shapes.np].fill(T::default());
-            }
+            Op::Clear { layer } => self.clear(graph, layer),
             Op::Backward { layer, tile, input, adjoint } => self.layer_backward(graph, layer, tile, input, adjoint),
             Op::Gather { layer, tile } => self.gather(graph, layer, tile),
             Op::Finish { layer } => self.finish(graph, layer),

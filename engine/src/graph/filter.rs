@@ -5,6 +5,9 @@ use super::{GraphError, GraphOptions, Images, NeighbourList};
 /// Closer than this two atoms count as one, A.
 const COINCIDENT: f64 = 1e-6;
 
+/// Centres that one thread works on at a time.
+const BLOCK: usize = 64;
+
 /// One edge while it is being sorted.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -118,17 +121,9 @@ impl Graph {
         self.vector.resize(edges, [0.0; 3]);
         self.distance.resize(edges, 0.0);
         self.slot.resize(edges, 0);
-        for centre in 0..self.order.len() {
-            let from = list.first[centre] as usize;
-            let to = self.first_edge[centre] as usize;
-            for k in 0..self.counts[centre].0 as usize {
-                let c = &self.candidates[from + k];
-                self.neighbour[to + k] = c.owner;
-                self.vector[to + k] = c.vector;
-                self.distance[to + k] = c.r2.sqrt();
-                self.slot[to + k] = c.slot;
-            }
-        }
+        let kept = Kept { list, first_edge: &self.first_edge, candidates: &self.candidates };
+        let (neighbour, vector) = (&mut self.neighbour[..], &mut self.vector[..]);
+        kept.copy(0..self.order.len(), neighbour, vector, &mut self.distance, &mut self.slot);
     }
 
     /// Counting sort of edges by neighbour; stable, so each owner's edges come in ascending centre order.
@@ -154,6 +149,48 @@ impl Graph {
         }
         if atoms > 0 {
             self.first_incoming[0] = 0;
+        }
+    }
+}
+
+/// Sorted candidates, of which each centre keeps the first as its edges.
+struct Kept<'a> {
+    list: &'a NeighbourList,
+    first_edge: &'a [u32],
+    candidates: &'a [Candidate],
+}
+
+impl Kept<'_> {
+    /// Copies the edges of some centres, halving them until few are left: nothing is allocated.
+    fn copy(
+        &self,
+        centres: std::ops::Range<usize>,
+        neighbour: &mut [u32],
+        vector: &mut [[f64; 3]],
+        distance: &mut [f64],
+        slot: &mut [u32],
+    ) {
+        let first = self.first_edge[centres.start] as usize;
+        if centres.len() > BLOCK {
+            let middle = centres.start + centres.len() / 2;
+            let at = self.first_edge[middle] as usize - first;
+            let ((na, nb), (va, vb)) = (neighbour.split_at_mut(at), vector.split_at_mut(at));
+            let ((da, db), (sa, sb)) = (distance.split_at_mut(at), slot.split_at_mut(at));
+            rayon::join(
+                || self.copy(centres.start..middle, na, va, da, sa),
+                || self.copy(middle..centres.end, nb, vb, db, sb),
+            );
+            return;
+        }
+        for centre in centres {
+            let edges = self.first_edge[centre] as usize - first..self.first_edge[centre + 1] as usize - first;
+            let all = &self.candidates[self.list.first[centre] as usize..];
+            for (e, c) in edges.zip(all) {
+                neighbour[e] = c.owner;
+                vector[e] = c.vector;
+                distance[e] = c.r2.sqrt();
+                slot[e] = c.slot;
+            }
         }
     }
 }
@@ -206,7 +243,6 @@ fn sort_range(
     buffer: &mut [Candidate],
     counts: &mut [(u32, u32)],
 ) -> Result<(), GraphError> {
-    const BLOCK: usize = 64;
     if counts.len() > BLOCK {
         let half = counts.len() / 2;
         let (counts_a, counts_b) = counts.split_at_mut(half);

@@ -37,6 +37,11 @@ fn parallel<S: Send>(
     });
 }
 
+/// Fills a buffer, each thread a part of it.
+fn fill<V: Copy + Send + Sync>(buffer: &mut [V], value: V) {
+    buffer.par_chunks_mut(1 << 14).for_each(|part| part.fill(value));
+}
+
 /// Centres in work items of the size that suits their number.
 fn over_centres<S: Send>(scratch: &[Mutex<S>], centres: Range<usize>, f: impl Fn(Range<usize>, &mut S) + Send + Sync) {
     let size = block(centres.len(), scratch.len());
@@ -65,13 +70,44 @@ impl<T: Real> Executor<T> {
         let edges = graph.edges();
         let b = &mut self.buffers;
         round_geometry(&self.model, graph, &mut b.geometry[..edges], &mut b.exact[..edges]);
-        let (n, np, f) = (self.shapes.n, self.shapes.np, self.activator.kind);
-        for (row, &t) in self.buffers.nodes[0].chunks_exact_mut(np).zip(&graph.types) {
+        let (n, np, first) = (self.shapes.n, self.shapes.np, &self.first);
+        let nodes = &mut self.buffers.nodes[0][..graph.atoms() * np];
+        nodes.par_chunks_exact_mut(np).zip(&graph.types).with_min_len(64).for_each(|(row, &t)| {
             let t = t.max(0) as usize;
-            for (x, &z) in row.iter_mut().zip(&self.z[t * n..(t + 1) * n]) {
-                *x = T::from_f64(f.evaluate(z).0);
+            row[..n].copy_from_slice(&first[t * n..(t + 1) * n]);
+        });
+    }
+
+    /// The centre of every edge.
+    pub(super) fn number_centres(&mut self, graph: &Graph) {
+        let centres = Shared::new(&mut self.buffers.edge_centre);
+        (0..graph.atoms()).into_par_iter().with_min_len(64).for_each(|i| {
+            let edges = graph.edges_of(i);
+            // SAFETY: the edges of this centre.
+            unsafe { centres.piece(edges.start, edges.len()) }.fill(i as u32);
+        });
+    }
+
+    /// Adjoints that a backward pass begins with.
+    pub(super) fn seed_adjoints(&mut self, graph: &Graph, weight: impl Fn(usize) -> f64 + Sync) {
+        let (np, n) = (self.shapes.np, self.shapes.n);
+        let (owned, b) = (self.exchange.owned(graph.atoms()), &mut self.buffers);
+        let rows = b.node_bar[..graph.atoms() * np].par_chunks_exact_mut(np);
+        rows.zip(b.seed.par_chunks_exact(n)).enumerate().with_min_len(64).for_each(|(i, (row, seed))| {
+            let w = if (graph.order[i] as usize) < owned { weight(i) } else { 0.0 };
+            row.fill(T::default());
+            for (x, g) in row.iter_mut().zip(seed) {
+                *x = T::from_f64(w * g);
             }
-        }
+        });
+        fill(&mut b.geometry_bar[..graph.edges()], [0.0; 5]);
+    }
+
+    /// Sums of a layer's gathers begin.
+    pub(super) fn clear(&mut self, graph: &Graph, layer: usize) {
+        let (atoms, s) = (graph.atoms(), &self.shapes);
+        fill(&mut self.buffers.message_sum[..atoms * s.edge_messages(layer)], T::default());
+        fill(&mut self.buffers.node_sum[..atoms * s.np], T::default());
     }
 
     pub(super) fn project(&mut self, graph: &Graph, layer: usize) {
