@@ -1,7 +1,7 @@
 //! The neighbour graph against an O(N^2) search over images, on random cells and structures.
 #![allow(missing_docs)]
 
-use weir_engine::graph::{summation_order, Cell, Graph, GraphOptions, NeighbourList};
+use weir_engine::graph::{summation_order, Cell, Graph, GraphError, GraphOptions, NeighbourList};
 
 struct Numbers(u64);
 
@@ -201,6 +201,14 @@ fn edges_of_both_directions_are_exact_negatives_and_threads_change_nothing() {
     let (one, list_one) = pool(1).install(make);
     let (many, list_many) = pool(5).install(make);
     assert_eq!((&one.neighbour, &one.vector, &list_one.pairs), (&many.neighbour, &many.vector, &list_many.pairs));
+    assert_eq!((&one.distance, &one.slot, &one.incoming), (&many.distance, &many.slot, &many.incoming));
+    // Who computes with the list counts on every atom being in the order once.
+    for (at, wrong) in [(0, order[1]), (7, 3000), (2999, order[0])] {
+        let mut broken = order.clone();
+        broken[at] = wrong;
+        let got = NeighbourList::build(&case.positions, case.cell.as_ref(), &case.types, &broken, 5.0, 0.7);
+        assert_eq!(got.unwrap_err(), GraphError::Order { atom: wrong });
+    }
     let mut directed: Vec<[u64; 5]> = Vec::new();
     for i in 0..one.atoms() {
         for e in one.edges_of(i) {

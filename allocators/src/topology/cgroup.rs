@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Limits; none where there is none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cgroup {
-    /// Memory limit, bytes: the smallest on the way to the root.
+    /// Memory limit, bytes: that of the group on the way to the root which has least left.
     pub limit: Option<u64>,
     /// Taken within the group of that limit and not droppable, bytes.
     pub used: u64,

@@ -129,7 +129,7 @@ pub fn tree_sum<const N: usize>(n: usize, term: &(impl Fn(usize) -> [f64; N] + S
 pub fn virial(graph: &Graph, gradient: &[[f64; 3]], per_atom: &mut [[f64; 9]]) -> [[f64; 3]; 3] {
     let rows = Shared::new(&mut *per_atom);
     graph.order.par_iter().enumerate().with_min_len(64).for_each(|(i, &input)| {
-        // SAFETY: the row of this atom: every input index stands in the order once.
+        // SAFETY: the row of this atom: every input index stands in an order once (`NeighbourList::build` looks).
         let out = &mut unsafe { rows.piece(input as usize, 1) }[0];
         *out = [0.0; 9];
         for e in graph.edges_of(i) {
@@ -165,4 +165,32 @@ pub fn atomic_virial(graph: &Graph, wrapped: &[[f64; 3]], g: &[[f64; 3]], p: &[V
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As one thread alone would do it.
+    fn plain(from: usize, to: usize, term: &impl Fn(usize) -> f64) -> f64 {
+        match to - from {
+            0 => 0.0,
+            1 => term(from),
+            n => plain(from, from + n / 2, term) + plain(from + n / 2, to, term),
+        }
+    }
+
+    #[test]
+    fn a_tree_has_the_same_sum_for_every_number_of_threads() {
+        let term = |i: usize| ((i * 7919 % 1013) as f64 - 500.0) * 10f64.powi((i % 31) as i32 - 15);
+        for n in [0, 1, 4095, 4096, 20_000] {
+            let expected = plain(0, n, &term);
+            for threads in [1, 2, 5] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let got = pool.install(|| tree_sum(n, &|i| [term(i)])[0]);
+                assert_eq!(got.to_bits(), expected.to_bits(), "{n} terms, {threads} threads");
+            }
+        }
+        assert_ne!(plain(0, 20_000, &term), (0..20_000).map(term).sum::<f64>(), "the order shows");
+    }
 }

@@ -200,16 +200,23 @@ impl<T: Real> Executor<T> {
 
     /// Plans for a graph and takes the memory. What is kept for speed alone gives way where that is not there.
     fn lay_out(&mut self, graph: &Graph) -> Result<(), ComputeError> {
+        if self.trial.as_ref().is_some_and(Trial::is_lost) {
+            self.withdraw(None);
+        }
         let layout = self.planned(graph)?;
         let (nothing, installed) = (layout.inside_bytes() == 0, self.install(layout));
-        let why = match installed {
-            Err(error) if self.room.is_some() => format!("their memory is needed ({error})"),
-            Ok(()) if self.room.is_some() && nothing => "states need all memory".into(),
-            other => return other,
-        };
-        self.withdraw(Some(why));
-        let layout = self.planned(graph)?;
-        self.install(layout)
+        match installed {
+            Err(error) if self.room.is_some() => {
+                self.withdraw(Some(format!("their memory is needed ({error})")));
+                let layout = self.planned(graph)?;
+                self.install(layout)
+            }
+            Ok(()) if self.room.is_some() && nothing => {
+                self.withdraw(Some("there is no room for them beside states any more".into()));
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Makes the plan fit the graph. It is made again only when a tile overflows its capacities; the step then runs from unchanged

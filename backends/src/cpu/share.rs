@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 /// Pointer to a buffer whose pieces are handed to different threads.
 ///
-/// Ranges are given by centre (or by owner, in gathers), and every centre belongs to exactly one work item, so no two live pieces
-/// overlap; that is the argument of every SAFETY line that uses this type.
+/// Ranges are given by centre (by owner in gathers, by input index in the virial), and every centre belongs to exactly one work
+/// item, so no two live pieces overlap; that is the argument of every SAFETY line that uses this type.
 #[derive(Clone, Copy)]
 pub struct Shared<'a, T> {
     at: *mut T,

@@ -100,8 +100,16 @@ impl Trial {
         self.told.extend(why.map(|why| format!("insides of layers are not kept: {why}")));
     }
 
-    /// A plan came into force that keeps so many bytes of insides of edges and angles.
+    /// Whether what was tried is still to be given back.
+    pub fn is_lost(&self) -> bool {
+        self.stage == Stage::Lost
+    }
+
+    /// A plan came into force that keeps so many bytes of insides of edges and angles. Other bytes: turns begin anew.
     pub fn planned(&mut self, bytes: u64) {
+        if let (Stage::Turns { made, .. }, true) = (&mut self.stage, bytes != self.bytes) {
+            *made = 0;
+        }
         (self.fresh, self.bytes) = (true, bytes);
     }
 
@@ -258,7 +266,24 @@ mod tests {
             let usual = if trial.bytes > 0 && trial.parts() == INSIDE.len() { 0.05 } else { 1.0 };
             trial.took(if fresh { 1000.0 } else { usual });
         }
-        let told = &trial.told()[0];
+        let [told] = trial.told() else { panic!("{:?}", trial.told()) };
         assert!(told.contains("takes 0.05 times as long (50.000 ms, 1.0000 s without"), "{told}");
+    }
+
+    /// What is decided is about the bytes that are held.
+    #[test]
+    fn turns_begin_anew_where_other_bytes_are_held() {
+        let mut trial = Trial::new(Spare::new(|| 1 << 30));
+        trial.planned(1 << 30);
+        trial.begin();
+        for step in 0..40 {
+            // Fast at first, with all bytes; then few are left, which save nothing.
+            if step == 8 {
+                trial.planned(1 << 20);
+            }
+            trial.took(if step < 8 && trial.parts() == INSIDE.len() { 0.1 } else { 1.0 });
+        }
+        let [told] = trial.told() else { panic!("{:?}", trial.told()) };
+        assert!(trial.is_lost() && told.contains("with 1.00 MiB of them a step takes 1.00 times as long"), "{told}");
     }
 }

@@ -161,6 +161,11 @@ impl NeighbourList {
         if types.len() != atoms || order.len() != atoms {
             return Err(GraphError::Count { got: atoms, expected: types.len().max(order.len()) });
         }
+        let mut met = vec![false; atoms];
+        if let Some(&atom) = order.iter().find(|&&i| met.get_mut(i as usize).is_none_or(|m| std::mem::replace(m, true)))
+        {
+            return Err(GraphError::Order { atom });
+        }
         if atoms >= u32::MAX as usize {
             return Err(GraphError::TooMany { what: "atoms", count: atoms as u64 });
         }

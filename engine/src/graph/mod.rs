@@ -87,6 +87,12 @@ pub enum GraphError {
         /// How many.
         count: u64,
     },
+    /// An order of summation that is no permutation.
+    #[error("the order of summation has atom {atom} twice, or there is none of that number")]
+    Order {
+        /// Input index.
+        atom: u32,
+    },
     /// The number of positions changed.
     #[error("{got} positions for {expected} atoms")]
     Count {

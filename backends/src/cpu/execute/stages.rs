@@ -37,9 +37,10 @@ fn parallel<S: Send>(
     });
 }
 
-/// Fills a buffer, each thread a part of it.
+/// Fills a buffer, each thread parts of 64 KiB.
 fn fill<V: Copy + Send + Sync>(buffer: &mut [V], value: V) {
-    buffer.par_chunks_mut(1 << 14).for_each(|part| part.fill(value));
+    let part = (1 << 16) / std::mem::size_of::<V>();
+    buffer.par_chunks_mut(part).for_each(|part| part.fill(value));
 }
 
 /// Centres in work items of the size that suits their number.
