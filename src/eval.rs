@@ -88,7 +88,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         if current.as_ref().is_none_or(|(t, _)| *t != types) {
             // The old one's memory goes before the new one's comes.
             if let Some((_, calculator)) = current.take() {
-                report::settled(log, calculator.as_ref(), 0);
+                report::settled(calculator.as_ref(), 0, |r| log.info(r));
             }
             let calculator = engine.calculator(&types, log)?;
             current = Some((types, calculator));
@@ -134,7 +134,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
     trace.map_or(Ok(()), |t| t.finish(log))?;
     if let Some((types, calculator)) = &current {
         report::remarks(log, calculator.as_ref());
-        report::settled(log, calculator.as_ref(), 0);
+        report::settled(calculator.as_ref(), 0, |r| log.info(r));
         let peak = calculator.peak_bytes();
         let text = format!("{done} frame(s); {} atoms in the last; peak memory: {}", types.len(), report::peak(&peak));
         log.event(Level::Info, "done", json!({ "frames": done, "peak_bytes": peak_json(&peak) }), &text);

@@ -65,9 +65,7 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     let mut told = 0;
     let result = md::run(&mut simulation, &mut outputs, &schedule, &request, &mut |p| {
         shown.step(p.simulation);
-        let settled = p.simulation.calculator().settled();
-        settled.iter().skip(told).for_each(|r| shown.say(Level::Info, r));
-        told = settled.len();
+        told = report::settled(p.simulation.calculator(), told, |r| shown.say(Level::Info, r));
         if let Some(trace) = &mut trace {
             trace.step(p.simulation.calculator());
         }

@@ -73,7 +73,7 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
         trace.finish(log)?;
     }
     report::remarks(log, calculator.as_ref());
-    report::settled(log, calculator.as_ref(), 0);
+    report::settled(calculator.as_ref(), 0, |r| log.info(r));
     // Labels of the input belong to other positions.
     let mut results = Results::default();
     calculator.compute(&structure.positions, structure.cell.as_ref(), &parameters, Default::default(), &mut results)?;

@@ -125,9 +125,9 @@ pub fn remarks(log: &Log, calculator: &dyn Calculator) {
     calculator.came_up().iter().for_each(|r| log.warn(r));
 }
 
-/// What steps have settled by themselves, but for the first `told`; how many there are.
-pub fn settled(log: &Log, calculator: &dyn Calculator, told: usize) -> usize {
-    calculator.settled().iter().skip(told).for_each(|r| log.info(r));
+/// What steps have settled by themselves, but for the first `told`, to whoever says it; how many there are.
+pub fn settled(calculator: &dyn Calculator, told: usize, say: impl Fn(&str)) -> usize {
+    calculator.settled().iter().skip(told).for_each(|r| say(r));
     calculator.settled().len()
 }
 

@@ -73,7 +73,7 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
                 if let Some(trace) = &mut trace {
                     trace.step(calculator.as_ref());
                 }
-                told = report::settled(log, calculator.as_ref(), told);
+                told = report::settled(calculator.as_ref(), told, |r| log.info(r));
                 if last.elapsed() >= BETWEEN || log.shows(Level::Debug) {
                     last = Instant::now();
                     let fields = json!({ "calls": calls, "energy_eV": results.energy });

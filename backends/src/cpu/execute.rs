@@ -96,7 +96,7 @@ impl<T: Real> Executor<T> {
             beyond: Beyond::default(),
             clock: Clock::new(options.kernels),
             room: None,
-            trial: unknown.then(|| options.spare.clone().map(Trial::new)).flatten(),
+            trial: options.spare.clone().filter(|_| unknown).map(Trial::new),
             options,
             smaller_tiles,
             layout: Layout::default(),

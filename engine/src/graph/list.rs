@@ -140,6 +140,12 @@ impl Bins {
     }
 }
 
+/// The first index of an order of so many atoms that comes twice or belongs to none of them; none: no atom comes twice.
+pub(crate) fn misplaced(order: &[u32], atoms: usize) -> Option<u32> {
+    let mut seen = vec![false; atoms];
+    order.iter().copied().find(|&i| seen.get_mut(i as usize).is_none_or(|mark| std::mem::replace(mark, true)))
+}
+
 impl NeighbourList {
     /// Finds all pairs within `cutoff + skin`.
     ///
@@ -161,9 +167,7 @@ impl NeighbourList {
         if types.len() != atoms || order.len() != atoms {
             return Err(GraphError::Count { got: atoms, expected: types.len().max(order.len()) });
         }
-        let mut met = vec![false; atoms];
-        if let Some(&atom) = order.iter().find(|&&i| met.get_mut(i as usize).is_none_or(|m| std::mem::replace(m, true)))
-        {
+        if let Some(atom) = misplaced(order, atoms) {
             return Err(GraphError::Order { atom });
         }
         if atoms >= u32::MAX as usize {

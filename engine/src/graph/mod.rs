@@ -13,6 +13,7 @@ pub use cell::{cross, dot, Cell};
 pub use curve::curve_order;
 pub use filter::Graph;
 pub use given::{GivenList, Images};
+pub(crate) use list::misplaced;
 pub use list::{summation_order, NeighbourList, Pair};
 
 use crate::model::Model;

@@ -5,6 +5,7 @@
 //! before the file is written, so the lengths it records are on the disk whenever it is.
 
 use super::simulation::State;
+use crate::graph::misplaced;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -241,14 +242,10 @@ impl<'a> Rest<'a> {
         let bytes = self.take(count.checked_mul(4).ok_or("too many atoms")?)?;
         let order: Vec<u32> =
             bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
-        let mut seen = vec![false; atoms];
-        for &i in &order {
-            match seen.get_mut(i as usize) {
-                Some(mark) if !*mark => *mark = true,
-                _ => return Err(format!("index {i} of the summation order is out of range or comes twice")),
-            }
+        match misplaced(&order, atoms) {
+            Some(i) => Err(format!("index {i} of the summation order is out of range or comes twice")),
+            None => Ok(order),
         }
-        Ok(order)
     }
 }
 
