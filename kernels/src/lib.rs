@@ -4,6 +4,8 @@ pub mod cache;
 mod chip;
 pub mod compile;
 #[cfg(feature = "emulated")]
+pub mod compiled;
+#[cfg(feature = "emulated")]
 pub mod host;
 pub mod resources;
 mod source;

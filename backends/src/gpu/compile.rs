@@ -23,6 +23,10 @@ static LAST: Mutex<Option<(Asked, Had)>> = Mutex::new(None);
 pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Result<Had, GpuError> {
     let facts = driver.facts();
     #[cfg(feature = "emulated")]
+    let compiled = driver.compiled().map(|compiled| translated(source, compiled)).transpose()?;
+    #[cfg(feature = "emulated")]
+    let source = compiled.as_ref().unwrap_or(source);
+    #[cfg(feature = "emulated")]
     if facts.chip == Chip::Host && options.kernel_dir.is_none() && options.cache_dir.is_none() {
         return Ok((host(source, driver.compile_flags())?, Vec::new()));
     }
@@ -60,31 +64,38 @@ pub fn image_digest(driver: &dyn Driver, model: &Model, options: &GpuOptions) ->
     Ok(weir_kernels::cache::digest_of(&image(&source, driver, options)?.0))
 }
 
+/// What was made for a key in this process, or is made now by whoever asks first.
+#[cfg(feature = "emulated")]
+type Once<K, T> = std::sync::LazyLock<Mutex<std::collections::HashMap<K, std::sync::Arc<std::sync::OnceLock<T>>>>>;
+
+#[cfg(feature = "emulated")]
+fn once<K: Eq + std::hash::Hash, T: Clone>(made: &Once<K, T>, key: K, make: impl FnOnce() -> T) -> T {
+    let slot = made.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+    slot.get_or_init(make).clone()
+}
+
+/// The text that does what a vendor's compiler makes of a source; kept by no folder, so each process asks the compiler anew.
+#[cfg(feature = "emulated")]
+fn translated(source: &Source, compiled: weir_kernels::compiled::Compiled) -> Result<Source, GpuError> {
+    static MADE: Once<(Source, weir_kernels::compiled::Compiled), Result<Source, String>> = Once::new(Mutex::default);
+    let make = || weir_kernels::compiled::translated(source, compiled).map_err(|e| e.to_string());
+    once(&MADE, (source.clone(), compiled), make).map_err(GpuError::Compile)
+}
+
 /// Libraries of this process, by source: tests make many calculators of few shapes.
 #[cfg(feature = "emulated")]
 fn host(source: &Source, flags: &[&str]) -> Result<Vec<u8>, GpuError> {
-    use std::collections::HashMap;
-    use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
-    type Slot = Arc<OnceLock<Result<Vec<u8>, String>>>;
-    static MADE: LazyLock<Mutex<HashMap<(Source, String), Slot>>> = LazyLock::new(Mutex::default);
-    let slot = MADE
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .entry((source.clone(), flags.join(" ")))
-        .or_default()
-        .clone();
-    let made = slot.get_or_init(|| {
+    static MADE: Once<(Source, String), Result<Vec<u8>, String>> = Once::new(Mutex::default);
+    let make = || {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         weir_kernels::host::compile(source, folder.path(), flags).map_err(|e| e.to_string())
-    });
-    made.clone().map_err(GpuError::Compile)
+    };
+    once(&MADE, (source.clone(), flags.join(" ")), make).map_err(GpuError::Compile)
 }
 
 /// What whoever makes an image of a source holds.
 #[cfg(feature = "emulated")]
-fn turn(source: &Source) -> std::sync::Arc<std::sync::Mutex<()>> {
-    use std::collections::HashMap;
-    use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-    static TURNS: LazyLock<Mutex<HashMap<Source, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
-    TURNS.lock().unwrap_or_else(PoisonError::into_inner).entry(source.clone()).or_default().clone()
+fn turn(source: &Source) -> std::sync::Arc<Mutex<()>> {
+    static TURNS: Once<Source, std::sync::Arc<Mutex<()>>> = Once::new(Mutex::default);
+    once(&TURNS, source.clone(), std::sync::Arc::default)
 }

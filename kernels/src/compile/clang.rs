@@ -115,6 +115,43 @@ impl Clang {
         options: &[String],
         refused: impl FnOnce(String, Option<&'static str>) -> CompileError,
     ) -> Result<(Vec<u8>, String), CompileError> {
+        let all: Vec<&str> = FLAGS.into_iter().chain(options.iter().map(String::as_str)).collect();
+        self.run(text, &all, refused)
+    }
+
+    /// LLVM's intermediate form of what an image is made from.
+    #[cfg(feature = "emulated")]
+    pub(super) fn intermediate(
+        &self,
+        text: &str,
+        options: &[String],
+        refused: impl FnOnce(String, Option<&'static str>) -> CompileError,
+    ) -> Result<String, CompileError> {
+        let all = FLAGS.into_iter().chain(options.iter().map(String::as_str)).chain(["-S", "-emit-llvm"]);
+        let (bytes, _) = self.run(text, &all.collect::<Vec<_>>(), refused)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Assembly of this machine made of the intermediate form.
+    #[cfg(feature = "emulated")]
+    pub(super) fn assembly(
+        &self,
+        ir: &str,
+        refused: impl FnOnce(String, Option<&'static str>) -> CompileError,
+    ) -> Result<String, CompileError> {
+        // Sums and products stay apart where the text keeps them apart (`host::compile`).
+        let all = ["-xir", "-S", "-O1", "-fPIC", "-march=native", "-ffp-contract=off", "-fno-addrsig", "-w"];
+        let (bytes, _) = self.run(ir, &all, refused)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What the program makes of a text, and the log.
+    fn run(
+        &self,
+        text: &str,
+        arguments: &[&str],
+        refused: impl FnOnce(String, Option<&'static str>) -> CompileError,
+    ) -> Result<(Vec<u8>, String), CompileError> {
         let io = |path: &Path, e: std::io::Error| CompileError::Io { path: path.to_path_buf(), cause: e.to_string() };
         let temporary = std::env::temp_dir();
         let scratch = Scratch::new().map_err(|e| io(&temporary, e))?;
@@ -122,7 +159,7 @@ impl Clang {
         fs::write(&file, text).map_err(|e| io(&file, e))?;
         let mut command = Command::new(&self.path);
         // Run inside, so that the log names no temporary folder.
-        command.current_dir(&scratch.0).args(FLAGS).args(options).args(["-o", "kernels.co", "kernels.hip"]);
+        command.current_dir(&scratch.0).args(arguments).args(["-o", "kernels.co", "kernels.hip"]);
         let done = command.output().map_err(|e| io(&self.path, e))?;
         let log = String::from_utf8_lossy(&done.stderr).into_owned();
         if !done.status.success() {

@@ -125,42 +125,74 @@ impl Compiler {
     /// # Errors
     /// [`CompileError::Refused`] with the log; failures of the compiler itself.
     pub fn compile(&self, source: &Source, options: &Options) -> Result<Image, CompileError> {
-        let compiler = self.identity();
-        let mut all = flags(&self.chip);
-        all.extend(source.defines.iter().map(|(name, value)| format!("-D{name}={value}")));
-        all.extend(options.extra.iter().cloned());
-        let refused = |log, hint| CompileError::Refused {
-            name: source.name.clone(),
-            chip: self.chip.to_string(),
-            compiler: compiler.clone(),
-            hint,
-            log,
-        };
+        let all = self.flags(source, options);
         let (bytes, log) = match &self.kind {
             Kind::Nvrtc(rtc) | Kind::Hiprtc(rtc) => {
-                rtc.compile(&source.name, &source.text, &all, |log| refused(log, None))?
+                rtc.compile(&source.name, &source.text, &all, |log| self.refused(source, log, None))?
             }
-            Kind::Clang(clang) => clang.compile(&source.text, &all, refused)?,
+            Kind::Clang(clang) => clang.compile(&source.text, &all, |log, hint| self.refused(source, log, hint))?,
             #[cfg(feature = "emulated")]
             Kind::Host(_) => (self.host(source, options)?, String::new()),
         };
-        Ok(Image { chip: self.chip.clone(), bytes, log, compiler })
+        Ok(Image { chip: self.chip.clone(), bytes, log, compiler: self.identity() })
+    }
+
+    fn flags(&self, source: &Source, options: &Options) -> Vec<String> {
+        let mut all = flags(&self.chip);
+        all.extend(source.defines.iter().map(|(name, value)| format!("-D{name}={value}")));
+        all.extend(options.extra.iter().cloned());
+        all
+    }
+
+    fn refused(&self, source: &Source, log: String, hint: Option<&'static str>) -> CompileError {
+        let (name, chip, compiler) = (source.name.clone(), self.chip.to_string(), self.identity());
+        CompileError::Refused { name, chip, compiler, hint, log }
     }
 }
 
 #[cfg(feature = "emulated")]
 impl Compiler {
+    /// PTX of a text, from which the image of a CUDA chip is made.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`]; other compilers than NVRTC refuse.
+    pub fn ptx(&self, source: &Source) -> Result<String, CompileError> {
+        let Kind::Nvrtc(rtc) = &self.kind else { return Err(self.refused(source, "it makes no PTX".into(), None)) };
+        let mut flags = self.flags(source, &Options::default());
+        // Else machine code would be made too.
+        for flag in &mut flags {
+            *flag = flag.replace("--gpu-architecture=sm_", "--gpu-architecture=compute_");
+        }
+        let refused = |log| self.refused(source, log, None);
+        let bytes = rtc.telling_ptx()?.compile(&source.name, &source.text, &flags, refused)?.0;
+        Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_string())
+    }
+
+    /// LLVM's intermediate form of a text, from which the image of an AMD chip is made.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`]; other compilers than clang refuse.
+    pub fn intermediate(&self, source: &Source) -> Result<String, CompileError> {
+        let refused = |log, hint| self.refused(source, log, hint);
+        let Kind::Clang(clang) = &self.kind else { return Err(refused("it tells no intermediate form".into(), None)) };
+        clang.intermediate(&source.text, &self.flags(source, &Options::default()), refused)
+    }
+
+    /// Assembly of this machine made of such a form by the same clang; `source` is named in errors.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`]; other compilers than clang refuse.
+    pub fn assembly(&self, source: &Source, ir: &str) -> Result<String, CompileError> {
+        let refused = |log, hint| self.refused(source, log, hint);
+        let Kind::Clang(clang) = &self.kind else { return Err(refused("it makes no assembly".into(), None)) };
+        clang.assembly(ir, refused)
+    }
+
     fn host(&self, source: &Source, options: &Options) -> Result<Vec<u8>, CompileError> {
         let io = |e: std::io::Error| CompileError::Io { path: std::env::temp_dir(), cause: e.to_string() };
         let folder = tempfile::tempdir().map_err(io)?;
         let flags: Vec<&str> = options.extra.iter().map(String::as_str).collect();
-        crate::host::compile(source, folder.path(), &flags).map_err(|e| CompileError::Refused {
-            name: source.name.clone(),
-            chip: self.chip.to_string(),
-            compiler: self.identity(),
-            hint: None,
-            log: e.to_string(),
-        })
+        crate::host::compile(source, folder.path(), &flags).map_err(|e| self.refused(source, e.to_string(), None))
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Names {
 }
 
 pub(super) const NVRTC: Names = Names { prefix: "nvrtc", image: ["GetCUBINSize", "GetCUBIN"] };
+#[cfg(feature = "emulated")]
+const PTX: Names = Names { prefix: "nvrtc", image: ["GetPTXSize", "GetPTX"] };
 pub(super) const HIPRTC: Names = Names { prefix: "hiprtc", image: ["GetCodeSize", "GetCode"] };
 
 /// An opened library. It stays loaded for the life of the process: compilers keep threads and static state that unloading breaks.
@@ -90,6 +92,16 @@ impl Rtc {
         };
         std::mem::forget(library);
         Ok(rtc)
+    }
+
+    /// The same NVRTC, which tells PTX instead of machine code.
+    #[cfg(feature = "emulated")]
+    pub(super) fn telling_ptx(&self) -> Result<Rtc, CompileError> {
+        Rtc::open(&self.path, &PTX).map_err(|cause| CompileError::Library {
+            path: self.path.clone(),
+            call: "loading for PTX".into(),
+            cause,
+        })
     }
 
     /// Numbers of the architectures that it knows (90 for `sm_90a`), where it can tell.

@@ -168,6 +168,11 @@ pub trait Driver: Send + Sync {
     fn compile_flags(&self) -> &[&str] {
         &[]
     }
+    /// What a vendor's compiler makes of the text runs instead of the text; on the emulated device alone.
+    #[cfg(feature = "emulated")]
+    fn compiled(&self) -> Option<weir_kernels::compiled::Compiled> {
+        None
+    }
     /// Free and all bytes of device memory, by everybody (as nvidia-smi shows).
     ///
     /// # Errors

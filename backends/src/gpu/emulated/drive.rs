@@ -1,10 +1,12 @@
 //! The interface that the executor sees.
 
 use super::super::driver::{
-    DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, HostWork, Launch, Memory, Module, Side,
-    Stream,
+    Arg, DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, HostWork, Launch, Memory, Module,
+    Side, Stream,
 };
-use super::{call, lock, pool, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
+use super::{call, lock, pool, Bounds, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
+use std::ffi::{c_char, CStr};
+use weir_kernels::compiled::Compiled;
 
 impl Driver for Emulated {
     fn name(&self) -> &'static str {
@@ -15,8 +17,15 @@ impl Driver for Emulated {
         &self.facts
     }
 
+    fn compiled(&self) -> Option<Compiled> {
+        self.compiled
+    }
+
     fn compile_flags(&self) -> &[&str] {
         match self.watch {
+            // Functions of thousands of statements: more optimisation would take minutes.
+            Watch::Memory if self.compiled.is_some() => &["-Og"],
+            _ if self.compiled.is_some() => &["-DWEIR_UNCHECKED", "-Og"],
             Watch::Memory => &[],
             Watch::Lanes => &["-DWEIR_LANES=8", "-g"],
             Watch::Nothing => &["-DWEIR_UNCHECKED"],
@@ -97,6 +106,15 @@ impl Driver for Emulated {
             let handed = library.get::<unsafe extern "C" fn() -> u64>(format!("weir_handed_{name}").as_bytes());
             let (arity, written) = (arity.map_err(|_| absent())?(), written.map_err(|_| absent())?());
             let handed = handed.map_err(|_| absent())?();
+            let kinds = library.get::<unsafe extern "C" fn() -> *const c_char>(format!("weir_kinds_{name}").as_bytes());
+            let threads = library.get::<unsafe extern "C" fn() -> u32>(format!("weir_most_threads_{name}").as_bytes());
+            let bounds = match (kinds, threads) {
+                (Ok(kinds), Ok(threads)) => {
+                    let kinds = CStr::from_ptr(kinds()).to_string_lossy();
+                    Some(Bounds { threads: threads(), kinds: kinds.split_whitespace().map(String::from).collect() })
+                }
+                _ => None,
+            };
             Entry {
                 name: name.into(),
                 module: module.0,
@@ -107,6 +125,7 @@ impl Driver for Emulated {
                 arity,
                 written,
                 handed,
+                bounds,
             }
         };
         state.entries.push(entry);
@@ -133,6 +152,7 @@ impl Driver for Emulated {
             if entry.arity as usize != launch.args.len() {
                 return Err(failed(format!("{} arguments instead of {}", launch.args.len(), entry.arity)));
             }
+            entry.bounds.as_ref().map_or(Ok(()), |b| b.fit(launch)).map_err(failed)?;
             if launch.shared > self.facts.shared {
                 return Err(failed(format!(
                     "{} bytes of shared memory, {} there are",
@@ -275,5 +295,25 @@ impl Driver for Emulated {
 
     fn range(&self, name: Option<&str>) {
         lock(&self.state).ranges.push(name.map(String::from));
+    }
+}
+
+impl Bounds {
+    /// Whether a launch keeps them: a driver copies as many bytes of an argument as its type has, whatever the caller meant.
+    fn fit(&self, launch: &Launch) -> Result<(), String> {
+        if launch.block > self.threads {
+            return Err(format!("blocks of {} threads, compiled for {}", launch.block, self.threads));
+        }
+        for (k, (arg, kind)) in launch.args.iter().zip(&self.kinds).enumerate() {
+            let same = match arg {
+                Arg::Pointer(..) | Arg::U64(_) => kind == "u64",
+                Arg::U32(_) => kind == "u32",
+                Arg::F64(_) => kind == "f64",
+            };
+            if !same {
+                return Err(format!("argument {k} is {arg:?}, compiled as {kind}"));
+            }
+        }
+        Ok(())
     }
 }

@@ -25,6 +25,7 @@ use record::Recording;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use weir_kernels::compiled::Compiled;
 use weir_kernels::Chip;
 
 /// When other streams run.
@@ -66,11 +67,20 @@ pub struct EmulatedOptions {
     pub eagerness: Eagerness,
     /// What kernels are watched for.
     pub watch: Watch,
+    /// What a vendor's compiler makes of the text runs instead of the text (`weir_kernels::compiled`); memory is watched or nothing is.
+    pub compiled: Option<Compiled>,
 }
 
 impl Default for EmulatedOptions {
     fn default() -> Self {
-        Self { memory: 4 << 30, shared: 160 << 10, wave: 32, eagerness: Eagerness::Lazy, watch: Watch::Memory }
+        Self {
+            memory: 4 << 30,
+            shared: 160 << 10,
+            wave: 32,
+            eagerness: Eagerness::Lazy,
+            watch: Watch::Memory,
+            compiled: None,
+        }
     }
 }
 
@@ -165,6 +175,17 @@ struct Entry {
     written: u64,
     /// Those that may be one with another of them.
     handed: u64,
+    /// Of what a vendor's compiler made.
+    bounds: Option<Bounds>,
+}
+
+/// What a kernel was compiled for.
+#[derive(Clone)]
+struct Bounds {
+    /// Threads of a block, at most.
+    threads: u32,
+    /// Types of its arguments: `u32`, `u64`, `f64`.
+    kinds: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -206,6 +227,7 @@ pub struct Emulated {
     facts: DeviceFacts,
     eagerness: Eagerness,
     watch: Watch,
+    compiled: Option<Compiled>,
     heap: Mutex<Heap>,
     state: Mutex<State>,
     faults: Faults,
@@ -221,7 +243,12 @@ fn call(call: &'static str, cause: impl ToString) -> DriverError {
 
 impl Emulated {
     /// A device.
+    ///
+    /// # Panics
+    /// Where something compiled is to be watched by the means of the text.
     pub fn new(options: EmulatedOptions) -> Self {
+        let watchable = matches!(options.watch, Watch::Memory | Watch::Nothing);
+        assert!(options.compiled.is_none() || watchable, "{:?} is of the text alone", options.watch);
         let facts = DeviceFacts {
             name: "emulated device".into(),
             chip: Chip::Host,
@@ -242,6 +269,7 @@ impl Emulated {
             facts,
             eagerness: options.eagerness,
             watch: options.watch,
+            compiled: options.compiled,
             heap: Mutex::new(Heap::new(options.memory, matches!(options.watch, Watch::Memory | Watch::Lanes))),
             state: Mutex::default(),
             faults: Faults::default(),
@@ -251,6 +279,12 @@ impl Emulated {
     /// What every kernel has done so far.
     pub fn counts(&self) -> BTreeMap<String, KernelCounts> {
         lock(&self.state).counts.clone()
+    }
+
+    /// Kernels that somebody has asked for, and those of them that a vendor's compiler made.
+    pub fn bounded(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        (state.entries.len(), state.entries.iter().filter(|e| e.bounds.is_some()).count())
     }
 
     /// What is still there.
