@@ -14,7 +14,7 @@ use weir_kernels::Products;
 const SHARED_FROM: usize = 28;
 
 /// A dense drop in a large cell, in which some centres are shared and some are not.
-fn drop() -> Case {
+pub fn drop() -> Case {
     let case = Case::with(3, 36, 5.4, [[40.0, 0.0, 0.0], [0.0, 40.0, 0.0], [0.0, 0.0, 40.0]]);
     let cutoff = case.model.descriptor.options.a_rcut;
     let near = |a: &[f64; 3], b: &[f64; 3]| (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>() < cutoff * cutoff;

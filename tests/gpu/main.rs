@@ -8,6 +8,7 @@ mod parity;
 #[path = "../bodies/promises.rs"]
 mod promises;
 
+mod compiled;
 mod faults;
 mod given;
 mod heavy;
@@ -15,6 +16,7 @@ mod insides;
 mod lanes;
 mod placed;
 mod products;
+mod ptx;
 mod ranges;
 mod recorded;
 mod resident;
