@@ -174,7 +174,7 @@ fn the_published_shape_has_the_bits_and_the_traffic_of_the_text() {
 
 /// A long check: all sixteen layers, by matrix units and by multiply-adds.
 #[test]
-#[ignore = "two minutes"]
+#[ignore = "minutes"]
 fn the_whole_published_model_has_the_bits_of_the_text() {
     for (chip, products) in [(HOPPER, Products::Tf32x3), (HOPPER, Products::Plain), (MI300A, Products::Mfma)] {
         same(&published(16), chip, &single(products, Store::Exact));
