@@ -22,6 +22,7 @@ template <class T, class R> static inline T get(R from) {
   }
 }
 template <class R, class T> static inline void set(R &to, T x) { to = get<R>(x); }
+
 [[noreturn]] __attribute__((noinline)) static void fault(u32 line, const char *what) {
   if (!state.failed) {
     snprintf(state.run->fault, sizeof state.run->fault, "line %u: %s, thread %u of block %u", line, what, state.thread, state.block);
@@ -38,7 +39,6 @@ static u64 constant, changed;
 static const weir::Raw nowhere = {}, *found = &nowhere;
 // Places in shared memory are as far from zero as on a device that keeps a kilobyte of it.
 const u64 SHARED = 1024;
-
 
 // Where lanes are when they meet. Two places take turns, so that a lane which goes on does not overwrite what others have yet to see.
 struct Met {
@@ -65,6 +65,7 @@ static void begin(const weir::Raw *args, u32 count, u32 wave, char *shared) {
   // Nothing is there when a block begins: every bit set is no number.
   if (t == 0) memset(shared, 255, state.shared_bytes);
 }
+
 __attribute__((noinline)) static void find(u32 line, u64 address, u32 bytes) {
   for (u32 k = 0; k < argument_count; k++) {
     const weir::Raw &a = arguments[k];
@@ -124,7 +125,6 @@ static void watched_shared(u32 line, How how, u64 offset, u32 bytes) {
   });
   weir::shared_bytes += bytes;
 }
-// Any thread of any block may take part in a sum.
 static void watched_sum(u32 line, const weir::Raw &a, u64 address) {
   weir::Global<u32, true> array = {(u32 *)(uintptr_t)a.value, a.bytes / 4, a.words};
   if (array.of(address).written[address / 4 % 4] == 0) fault(line, "atomic sum into memory that nobody wrote");
@@ -153,6 +153,7 @@ template <How how> static inline char *shared(u32 line, u64 address, u32 bytes, 
   watched_shared(line, how, offset, bytes);
   return state.shared + offset;
 }
+
 // All threads of a block, and all lanes of a wave at the same barrier of the text.
 static void wait_for_all(u32 line, u32 wave) {
   u32 t = state.thread, turn = turns[t] ^= 1;
@@ -176,7 +177,7 @@ static const Met *meet(u32 line, const u32 *bits, u32 count, u32 wave) {
   return all;
 }
 
-// What a sum of whole numbers by any threads of any blocks asks for.
+// Before a sum of whole numbers, in which any thread of any block may take part.
 static void sums(u32 line, u64 address) {
   if (address % 4) fault(line, "device memory not at a multiple of its bytes");
   find(line, address, 4);

@@ -86,10 +86,8 @@ pub fn host_ir(ir: &str) -> Result<String, CompiledError> {
 
 /// The function that a line calls; "" where it is no name.
 fn callee(line: &str) -> Option<&str> {
-    let words = || line.split([' ', '(']);
-    words()
-        .any(|w| matches!(w, "call" | "invoke" | "callbr"))
-        .then(|| line.split_once('@').map_or("", |(_, rest)| rest.split('(').next().unwrap_or_default()))
+    let calls = line.split([' ', '(']).any(|w| matches!(w, "call" | "invoke" | "callbr"));
+    calls.then(|| line.split_once('@').map_or("", |(_, rest)| rest.split('(').next().unwrap_or_default()))
 }
 
 /// Without address spaces.
