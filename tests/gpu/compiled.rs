@@ -5,9 +5,10 @@ use super::heavy::drop;
 use super::placed::{options, Case};
 use super::ptx::launched;
 use super::{kept, parity};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_backends::cpu::{PrecisionChoice, Store};
-use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
+use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, KernelCounts, Watch};
 use weir_backends::gpu::{create, GpuOptions};
 use weir_engine::model::{new_model, Model};
 use weir_kernels::compile::CompileError;
@@ -71,22 +72,30 @@ fn carried_models_equal_deepmd_kit() {
     }
 }
 
-/// Energy, forces and virial of what was compiled are the text's to the last bit.
-fn same(case: &Case, compiled: Compiled, options: &GpuOptions) {
-    if !there(compiled) {
-        return;
-    }
+/// What kernels have done, by name.
+type Counts = BTreeMap<String, KernelCounts>;
+
+/// Energy, forces and virial of what was compiled are the text's to the last bit; what kernels of both have done, the text's first. None without
+/// the compiler.
+fn both(case: &Case, compiled: Compiled, options: &GpuOptions, watch: Watch) -> Option<[Counts; 2]> {
+    there(compiled).then_some(())?;
     let what = (compiled, options.precision, options.products, options.store);
     let run = |device: EmulatedOptions| {
         let driver = Arc::new(Emulated::new(device));
         let out = case.run(&mut create(driver.clone(), case.model.clone(), &case.types, options).unwrap()).unwrap();
         let (all, compiled) = driver.bounded();
         assert_eq!(compiled, if device.compiled.is_some() { all } else { 0 }, "{what:?}");
-        out
+        (out, driver.counts())
     };
-    let (expected, got) = (run(text(compiled)), run(device(compiled)));
+    let (expected, of_text) = run(EmulatedOptions { watch, ..text(compiled) });
+    let (got, of_compiled) = run(device(compiled));
     assert!(expected.energy.is_finite() && expected.forces.as_flattened().iter().any(|f| *f != 0.0), "{what:?}");
     assert_eq!(bits(&got), bits(&expected), "{what:?}");
+    Some([of_text, of_compiled])
+}
+
+fn same(case: &Case, compiled: Compiled, options: &GpuOptions) {
+    both(case, compiled, options, Watch::Nothing);
 }
 
 fn single(products: Products, store: Store) -> GpuOptions {
@@ -143,18 +152,9 @@ fn centres_that_two_blocks_share_have_the_bits_of_the_text() {
 
 #[test]
 fn the_published_shape_has_the_bits_and_the_traffic_of_the_text() {
-    let (case, options) = (published(3), single(Products::Tf32x3, Store::Exact));
-    same(&case, HOPPER, &options);
-    if !there(HOPPER) {
-        return;
-    }
-    let counts = |device: EmulatedOptions| {
-        let driver = Arc::new(Emulated::new(device));
-        case.run(&mut create(driver.clone(), case.model.clone(), &case.types, &options).unwrap()).unwrap();
-        driver.counts()
-    };
-    let got = counts(device(HOPPER));
-    for (kernel, text) in counts(EmulatedOptions { watch: Watch::Memory, ..text(HOPPER) }) {
+    let options = single(Products::Tf32x3, Store::Exact);
+    let Some([text, got]) = both(&published(3), HOPPER, &options, Watch::Memory) else { return };
+    for (kernel, text) in text {
         let got = got[&kernel];
         assert_eq!((got.launches, got.written_bytes), (text.launches, text.written_bytes), "{kernel}");
         // Compilers leave out what is read for nothing.

@@ -90,6 +90,24 @@ fn told(name: &str, kinds: &[&str], most_threads: &str) -> String {
     )
 }
 
+/// Pieces between the commas that stand in no brackets.
+fn by_commas(text: &str) -> Vec<&str> {
+    let (mut depth, mut from, mut out) = (0, 0, Vec::new());
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                out.push(text[from..at].trim());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    out.push(text[from..].trim());
+    out
+}
+
 /// What stands in front of kernels.
 fn preludes(prelude: &Source) -> String {
     format!("{}#line 1 \"machine.h\"\n{}\n", prelude.text, include_str!("machine.h"))

@@ -1,16 +1,23 @@
 // AMD's own functions on the emulated device, for kernels that were made from LLVM's intermediate form (ir.rs): waves of 64 lanes.
-namespace amd {
-typedef float Four __attribute__((vector_size(16)));
-const u32 WAVE = 64;
-} // namespace amd
 // A kernel's array is this one: what was compiled knows it by its name.
 extern "C" {
 __attribute__((visibility("hidden"))) alignas(1024) char shared_memory[256 << 10];
 }
 namespace amd {
+typedef float Four __attribute__((vector_size(16)));
+const u32 WAVE = 64;
 static void begin(const weir::Raw *args, u32 count) {
   if (weir::state.run->shared > sizeof shared_memory) machine::fault(0, "more shared memory than there is");
   machine::begin(args, count, WAVE, shared_memory);
+}
+// Addresses of device and shared memory look alike.
+template <machine::How how> static void access(u32 line, u32 bytes, u32 align, const char *p) {
+  u64 address = (u64)(uintptr_t)p, offset = address - (u64)(uintptr_t)shared_memory;
+  if (address % align) machine::fault(line, "memory not at a multiple of the bytes that were promised");
+  if (offset < sizeof shared_memory)
+    machine::shared<how>(line, machine::SHARED + offset, bytes, 1);
+  else
+    machine::global<how>(line, address, bytes, 1);
 }
 } // namespace amd
 
@@ -48,26 +55,10 @@ amd::Four weir_amd_mfma_f32_16x16x4f32(u32 line, float a, float b, amd::Four c, 
   return c;
 }
 
-// Addresses of device and shared memory look alike.
-static void weir_amd_accesses(u32 line, u32 bytes, u32 align, const char *p, machine::How how) {
-  u64 address = (u64)(uintptr_t)p, offset = address - (u64)(uintptr_t)shared_memory;
-  if (address % align) machine::fault(line, "memory not at a multiple of the bytes that were promised");
-  if (offset < sizeof shared_memory) {
-    if (how == machine::WRITE)
-      machine::shared<machine::WRITE>(line, machine::SHARED + offset, bytes, 1);
-    else
-      machine::shared<machine::READ>(line, machine::SHARED + offset, bytes, 1);
-  } else {
-    if (how == machine::WRITE)
-      machine::global<machine::WRITE>(line, address, bytes, 1);
-    else
-      machine::global<machine::READ>(line, address, bytes, 1);
-  }
-}
 void weir_amd_reads(u32 line, u32 bytes, u32 align, const char *p) {
   if (p == (const char *)(weir_amd_packet + 3) && bytes == 4) return;
-  weir_amd_accesses(line, bytes, align, p, machine::READ);
+  amd::access<machine::READ>(line, bytes, align, p);
 }
 void weir_amd_adds(u32 line, u32, u32, const char *p) { machine::sums(line, (u64)(uintptr_t)p); }
-void weir_amd_writes(u32 line, u32 bytes, u32 align, const char *p) { weir_amd_accesses(line, bytes, align, p, machine::WRITE); }
+void weir_amd_writes(u32 line, u32 bytes, u32 align, const char *p) { amd::access<machine::WRITE>(line, bytes, align, p); }
 }

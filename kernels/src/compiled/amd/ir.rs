@@ -1,7 +1,7 @@
 //! LLVM's intermediate form of kernels for AMD chips as one for this machine, line by line.
 
 use super::super::error::malformed;
-use super::super::{told, CompiledError};
+use super::super::{by_commas, told, CompiledError};
 use std::fmt::Write;
 
 /// AMD's functions that `amd.h` has, with what they return and are given.
@@ -165,24 +165,6 @@ fn told_first(function: &str, number: usize, bytes: usize, align: &str, place: &
     format!("  call void @weir_amd_{function}(i32 {number}, i32 {bytes}, i32 {align}, ptr {place})")
 }
 
-/// Parameters by the commas that stand in no parentheses.
-fn parameters(text: &str) -> Vec<&str> {
-    let (mut depth, mut from, mut out) = (0, 0, Vec::new());
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth == 0 => {
-                out.push(text[from..at].trim());
-                from = at + 1;
-            }
-            _ => {}
-        }
-    }
-    out.push(text[from..].trim());
-    out
-}
-
 /// Threads of a block that a kernel with these attributes was compiled for.
 fn most_threads<'a>(ir: &'a str, group: &str) -> Option<&'a str> {
     let attributes =
@@ -201,11 +183,10 @@ fn wrappers(ir: &str) -> Result<String, CompiledError> {
         let group = behind.split_whitespace().find(|w| w.starts_with('#')).ok_or_else(wrong)?;
         let threads = most_threads(ir, group).ok_or_else(wrong)?;
         let list_of = one_space(list_of);
-        let kinds: Option<Vec<(&str, &str)>> = parameters(&list_of)
+        let kinds: Option<Vec<(&str, &str)>> = by_commas(&list_of)
             .into_iter()
             .map(|p| match p.split(' ').next()? {
-                "ptr" => Some(("u64", "u64")),
-                "i64" => Some(("u64", "u64")),
+                "ptr" | "i64" => Some(("u64", "u64")),
                 "i32" => Some(("u32", "u32")),
                 "double" => Some(("double", "f64")),
                 _ => None,

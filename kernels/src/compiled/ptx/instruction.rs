@@ -92,7 +92,7 @@ fn together(op: &[&str], i: &Instruction, names: &Names) -> Option<String> {
 }
 
 fn arithmetic(op: &[&str], o: &[Operand], names: &Names) -> Option<String> {
-    // Functions of `machine.h`, and operators, of numbers of one type.
+    // Functions of `ptx.h`, and operators, of numbers of one type.
     let call = |function: &str, kind: Option<&str>| {
         let (kind, (to, from)) = (kind?, o.split_first()?);
         names.set(to, kind, &format!("{function}<{kind}>({})", names.list(kind, from)?))
@@ -157,8 +157,8 @@ fn arithmetic(op: &[&str], o: &[Operand], names: &Names) -> Option<String> {
             let operator = if kind == "bool" { "!" } else { "~" };
             names.set(to, kind, &format!("{operator}{}", names.read(kind, a)?))
         }
-        ["shl", kind] => shifted("left", bits(kind)?, o, names),
-        ["shr", kind] => shifted("right", bits(kind).or(signed(kind))?, o, names),
+        ["shl", kind] => shifted(["left", "<<"], bits(kind)?, o, names),
+        ["shr", kind] => shifted(["right", ">>"], bits(kind).or(signed(kind))?, o, names),
         ["bfi", kind] => {
             let (kind, [to, a, b, place @ ..]) = (bits(kind)?, o) else { return None };
             let (a, b) = (names.read(kind, a)?, names.read(kind, b)?);
@@ -222,7 +222,7 @@ fn converted(kinds: &[&str], operands: &[Operand], names: &Names) -> Option<Stri
     names.set(to, t, &format!("{t}({from})"))
 }
 
-fn shifted(function: &str, kind: &str, operands: &[Operand], names: &Names) -> Option<String> {
+fn shifted([function, operator]: [&str; 2], kind: &str, operands: &[Operand], names: &Names) -> Option<String> {
     let [to, a, by] = operands else { return None };
     let width = match kind {
         "u16" | "i16" => 16,
@@ -230,7 +230,6 @@ fn shifted(function: &str, kind: &str, operands: &[Operand], names: &Names) -> O
         _ => 64,
     };
     let value = names.read(kind, a)?;
-    let operator = if function == "left" { "<<" } else { ">>" };
     match by {
         Operand::Whole(by) if (0..width).contains(by) => names.set(to, kind, &format!("{value} {operator} {by}")),
         by => names.set(to, kind, &format!("{function}<{kind}>({value}, {})", names.read("u32", by)?)),

@@ -1,5 +1,7 @@
 //! Operands of instructions.
 
+use crate::compiled::by_commas;
+
 /// What an instruction works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
@@ -27,20 +29,7 @@ pub(super) fn operands(text: &str) -> Option<Vec<Operand>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
-    let (mut depth, mut from, mut out) = (0, 0, Vec::new());
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' | '[' => depth += 1,
-            '}' | ']' => depth -= 1,
-            ',' if depth == 0 => {
-                out.push(operand(&text[from..at])?);
-                from = at + 1;
-            }
-            _ => {}
-        }
-    }
-    out.push(operand(&text[from..])?);
-    Some(out)
+    by_commas(text).into_iter().map(operand).collect()
 }
 
 fn operand(text: &str) -> Option<Operand> {
