@@ -59,7 +59,9 @@ impl<'a> Master<'a> {
     pub fn new(model: &'a Model, means: Means, goal: Goal, room: f64) -> Self {
         let bytes: u64 = model.groups.iter().map(|g| g.members.len() as u64 * (g.state[0] + g.state[1])).sum();
         let constant = model.constant(&means);
-        let time_unit = constant.iter().sum::<f64>().max(1e-12);
+        // Of room, time is a small part of the goal, however much longer copies take than the computation.
+        let copies = if goal == Goal::Room { model.copies() } else { 0.0 };
+        let time_unit = (constant.iter().sum::<f64>() + copies).max(1e-12);
         Self { model, means, goal, room_unit: (bytes as f64).max(1.0), time_unit, constant, room }
     }
 

@@ -184,6 +184,15 @@ impl Model {
         t
     }
 
+    /// s to copy every state out and in, through the slowest link.
+    pub fn copies(&self) -> f64 {
+        let once = |link: &Link| -> f64 {
+            let tile = |g: &Group| g.state.map(|bytes| link.out(bytes) + link.load(bytes)).iter().sum::<f64>();
+            self.groups.iter().map(|g| g.members.len() as f64 * tile(g)).sum::<f64>() * self.layers as f64
+        };
+        self.links.iter().skip(1).map(once).fold(0.0, f64::max)
+    }
+
     /// Bytes of tier 0 beyond what stays: banks, the second slot of the tile at work, staging for `ahead` tiles.
     pub fn reserve(&self, means: &Means, ahead: u64) -> u64 {
         let [state, adjoint] = self.largest;

@@ -150,7 +150,8 @@ fn exchange(
         targets.push(of.into_iter().map(|x| x.1).collect());
     }
     let unit = model.largest.iter().sum::<u64>().max(1) as f64;
-    let scale = totals.constant.iter().sum::<f64>();
+    // A tile too many costs more than any choice can save: beside a fast device copies may take a thousand times what the computation does.
+    let scale = totals.constant.iter().sum::<f64>() + slowest(model, pool, allowed);
     let score = |(seconds, over): (f64, f64)| seconds + scale * over / unit;
     let rows: Vec<Vec<f64>> = pool.iter().map(|c| flat(&c.resources)).collect();
     let mut now = score(totals.now());
@@ -159,8 +160,10 @@ fn exchange(
         for from in (0..pool.len()).filter(|&at| counts[at] > 0) {
             for &to in &targets[pool[from].group] {
                 if from != to {
-                    let s = score(totals.after(&rows[from], &rows[to]));
-                    if s < best.0 {
+                    let after = totals.after(&rows[from], &rows[to]);
+                    let s = score(after);
+                    // What fits is not given up again.
+                    if s < best.0 && (after.1 < 0.5 || !totals.fits()) {
                         best = (s, from, to);
                     }
                 }
@@ -176,6 +179,17 @@ fn exchange(
         counts[to] += 1;
         now = s;
     }
+}
+
+/// Seconds of the slowest schedules of all tiles, one after another.
+fn slowest(model: &Model, pool: &[Candidate], allowed: &[bool]) -> f64 {
+    let mut most = vec![0.0f64; model.groups.len()];
+    for (c, _) in pool.iter().zip(allowed).filter(|(_, allowed)| **allowed) {
+        let r = &c.resources;
+        let copies = r.out.iter().chain(&r.load).flatten();
+        most[c.group] = most[c.group].max(r.compute.iter().chain(copies).sum());
+    }
+    model.groups.iter().zip(most).map(|(g, seconds)| g.members.len() as f64 * seconds).sum()
 }
 
 fn dot(model: &Model, r: &Resources, relaxed: &Relaxed) -> f64 {

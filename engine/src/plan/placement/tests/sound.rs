@@ -1,6 +1,6 @@
 //! Every program can be run, within its budgets, at any budget.
 
-use super::problems::{protein, small, tier, with_budget, Random};
+use super::problems::{protein, rates, small, tier, with_budget, Random};
 use crate::plan::placement::*;
 
 /// Plans, replays, and compares bytes with the prediction.
@@ -114,5 +114,21 @@ fn without_a_way_the_error_names_one_that_works() {
             Help::Budget { bytes, .. } => q.tiers[0].capacity = *bytes,
         }
         check(&q);
+    }
+}
+
+#[test]
+fn the_smallest_budget_is_the_same_on_slow_and_fast_devices() {
+    let mut random = Random(11);
+    for round in 0..12u64 {
+        // Copies take from less than the computation of a slow device to a million times that of a fast one.
+        let (tiles, layers) = (1 + (round % 3) as usize, 3 + random.below(7) as usize);
+        let mut p = small(&mut random, tiles, layers, 1 + (round % 2) as usize);
+        p.checkpoint = [Checkpoint::All, Checkpoint::Auto][(round / 2 % 2) as usize];
+        let all = [1e8, 1e10, 1e12, 1e14, 1e16].map(|flops| {
+            p.rates = rates(layers, flops);
+            smallest_feasible(&p).unwrap()
+        });
+        assert!(all.iter().all(|least| *least == all[0]), "{tiles} tiles, {layers} layers, {}: {all:?}", p.checkpoint);
     }
 }
