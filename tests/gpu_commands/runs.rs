@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn dynamics_resume_with_the_bits_of_a_run_in_one_go_and_minimise_lowers_the_energy() {
+pub fn dynamics_resume_with_the_bits_of_a_run_in_one_go_and_minimise_lowers_the_energy() {
     let folder = folder();
     let path = folder.path();
     let config = format!(

@@ -1,4 +1,5 @@
 /* A vendor's library that needs no device: it keeps a record of calls, works on ordinary memory, and fails when it is told to.
+ * (What computes, and is as strict as the vendors' manuals, is backends/stand-in.)
  * Compiled once per test, for CUDA's names or (-DHIP) HIP's; a function is taken away by renaming it on the compiler's command line. */
 #include <stdarg.h>
 #include <stdint.h>

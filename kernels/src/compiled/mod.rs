@@ -63,17 +63,38 @@ pub fn compiler(compiled: Compiled) -> Result<Compiler, CompiledError> {
 /// [`CompiledError`].
 pub fn translated(source: &Source, compiled: Compiled) -> Result<Source, CompiledError> {
     let compiler = compiler(compiled)?;
-    // Its number type is of no consequence: what was compiled names its own.
-    let prelude = Source::prelude(true);
-    let (chip, kernels) = match compiled {
-        Compiled::Cuda { chip, .. } => (chip, ptx::kernels(&compiler.ptx(source)?)?),
+    match compiled {
+        Compiled::Cuda { chip, .. } => of_ptx(&format!("{}-{chip}", source.name), &compiler.ptx(source)?),
         Compiled::Amd { chip } => {
-            let ir = compiler.intermediate(source)?;
-            (chip, amd::kernels(&ir, &compiler.assembly(source, &host_ir(&ir)?)?)?)
+            of_intermediate(&format!("{}-{chip}", source.name), &compiler.intermediate(source)?, &compiler)
         }
-    };
-    let text = format!("{}{kernels}", preludes(&prelude));
-    Ok(Source { name: format!("{}-{chip}", source.name), text, defines: prelude.defines })
+    }
+}
+
+/// The same of PTX that somebody has.
+///
+/// # Errors
+/// [`CompiledError`].
+pub fn of_ptx(name: &str, ptx: &str) -> Result<Source, CompiledError> {
+    with_preludes(name, |_| ptx::kernels(ptx))
+}
+
+/// The same of LLVM's intermediate form; `clang` makes this machine's code of it.
+///
+/// # Errors
+/// [`CompiledError`].
+pub fn of_intermediate(name: &str, ir: &str, clang: &Compiler) -> Result<Source, CompiledError> {
+    with_preludes(name, |named| amd::kernels(ir, &clang.assembly(named, &host_ir(ir)?)?))
+}
+
+fn with_preludes(
+    name: &str,
+    kernels: impl FnOnce(&Source) -> Result<String, CompiledError>,
+) -> Result<Source, CompiledError> {
+    // Its number type is of no consequence: what was compiled names its own.
+    let mut source = Source { name: name.into(), ..Source::prelude(true) };
+    source.text = format!("{}{}", preludes(&source), kernels(&source)?);
+    Ok(source)
 }
 
 /// What a kernel tells of itself, as the text's own ones do (`EXPORT` of names.h), and beside it what it was compiled for: types of its arguments

@@ -132,9 +132,11 @@ impl Driver for Emulated {
         Ok(Function(state.entries.len() as u32 - 1))
     }
 
-    fn function_facts(&self, _function: Function) -> Result<FunctionFacts, DriverError> {
+    fn function_facts(&self, function: Function) -> Result<FunctionFacts, DriverError> {
         self.faults.call("function_facts")?;
-        Ok(FunctionFacts { registers: 0, shared: 0, local: 0, threads: 1024 })
+        let state = lock(&self.state);
+        let bounds = state.entries.get(function.0 as usize).and_then(|e| e.bounds.as_ref());
+        Ok(FunctionFacts { registers: 0, shared: 0, local: 0, threads: bounds.map_or(1024, |b| b.threads.min(1024)) })
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), DriverError> {
@@ -238,7 +240,9 @@ impl Driver for Emulated {
     fn elapsed(&self, from: Event, to: Event) -> Result<f64, DriverError> {
         self.faults.call("elapsed")?;
         let state = lock(&self.state);
-        let time = |event: Event| state.times.get(event.0 as usize).copied().flatten();
+        // Of an event that was recorded again the old time is none.
+        let now = |at: &usize| state.reached.get(*at) == state.queued.get(*at);
+        let time = |event: Event| Some(event.0 as usize).filter(now).and_then(|at| *state.times.get(at)?);
         match (time(from), time(to)) {
             (Some(from), Some(to)) if to < from => Ok(-(from - to).as_secs_f64()),
             (Some(from), Some(to)) => Ok((to - from).as_secs_f64()),

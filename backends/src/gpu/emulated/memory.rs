@@ -122,6 +122,11 @@ impl Heap {
         (offset < piece.bytes.max(1)).then_some((piece, offset))
     }
 
+    /// Bytes from an address on to the end of its allocation.
+    pub fn rest(&mut self, address: u64) -> Option<u64> {
+        self.find(address).map(|(piece, offset)| (piece.bytes - offset) as u64)
+    }
+
     /// The allocation of `bytes` from an address on, and the offset in it; none for memory that is not of the driver, an error for a range that
     /// leaves its allocation.
     fn range(&mut self, address: u64, bytes: u64) -> Result<Option<(&mut Piece, usize)>, String> {

@@ -14,7 +14,7 @@ mod pool;
 mod queue;
 mod record;
 
-use super::driver::{Arg, DeviceFacts, DriverError, HostWork, Stream};
+use super::driver::{Arg, DeviceFacts, DriverError, Function, HostWork, Stream};
 use faults::Faults;
 use lanes::AskLanes;
 pub use lanes::{Asked, Place};
@@ -69,6 +69,8 @@ pub struct EmulatedOptions {
     pub watch: Watch,
     /// What a vendor's compiler makes of the text runs instead of the text (`weir_kernels::compiled`); memory is watched or nothing is.
     pub compiled: Option<Compiled>,
+    /// How far arguments reach is a guess, so that nobody can tell which kernels touch the same memory: work need not be in order.
+    pub guessed: bool,
 }
 
 impl Default for EmulatedOptions {
@@ -80,6 +82,7 @@ impl Default for EmulatedOptions {
             eagerness: Eagerness::Lazy,
             watch: Watch::Memory,
             compiled: None,
+            guessed: false,
         }
     }
 }
@@ -228,6 +231,7 @@ pub struct Emulated {
     eagerness: Eagerness,
     watch: Watch,
     compiled: Option<Compiled>,
+    guessed: bool,
     heap: Mutex<Heap>,
     state: Mutex<State>,
     faults: Faults,
@@ -270,6 +274,7 @@ impl Emulated {
             eagerness: options.eagerness,
             watch: options.watch,
             compiled: options.compiled,
+            guessed: options.guessed,
             heap: Mutex::new(Heap::new(options.memory, matches!(options.watch, Watch::Memory | Watch::Lanes))),
             state: Mutex::default(),
             faults: Faults::default(),
@@ -285,6 +290,16 @@ impl Emulated {
     pub fn bounded(&self) -> (usize, usize) {
         let state = lock(&self.state);
         (state.entries.len(), state.entries.iter().filter(|e| e.bounds.is_some()).count())
+    }
+
+    /// Types of a kernel's arguments (`u32`, `u64`, `f64`), where a vendor's compiler made it.
+    pub fn kinds(&self, function: Function) -> Option<Vec<String>> {
+        lock(&self.state).entries.get(function.0 as usize)?.bounds.as_ref().map(|b| b.kinds.clone())
+    }
+
+    /// Bytes from an address on to the end of its allocation; none for memory that is not of the device.
+    pub fn rest(&self, address: u64) -> Option<u64> {
+        lock(&self.heap).rest(address)
     }
 
     /// What is still there.

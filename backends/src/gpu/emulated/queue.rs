@@ -71,7 +71,11 @@ impl Emulated {
             Work::Launch { function, grid, block, shared, args } => {
                 let entry = state.entries[function].clone();
                 let failed = |cause| DriverError::Launch { kernel: entry.name.clone(), cause };
-                let touches: Vec<(usize, Touch)> = touches(&args, entry.written).collect();
+                if state.libraries[entry.module as usize].is_none() {
+                    return Err(failed("its image was unloaded".into()));
+                }
+                let known = if self.guessed { &[][..] } else { &args };
+                let touches: Vec<(usize, Touch)> = touches(known, entry.written).collect();
                 apart(&touches, entry.handed).map_err(failed)?;
                 let ordered = state.order.run(stream, &entry.name, touches.into_iter().map(|(_, t)| t).collect());
                 ordered.map_err(failed)?;

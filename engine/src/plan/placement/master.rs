@@ -190,6 +190,8 @@ impl<'a> Master<'a> {
         let mut bound = f64::NEG_INFINITY;
         let mut prices = Prices::default();
         let mut overflow = OVERFLOW;
+        // No copy is worth it.
+        let most = 1e8f64.max(1e3 * model.copies() / self.time_unit);
         for _ in 0..400 {
             lp.run(400);
             let now = self.prices(&lp.duals());
@@ -213,8 +215,8 @@ impl<'a> Master<'a> {
             }
             let value = lp.objective() * self.time_unit;
             if !grew || value - bound <= gap * value.abs() {
-                if self.goal == Goal::Time && self.overflow(&lp) > 1e-7 && overflow < 1e8 {
-                    overflow = 1e8;
+                if self.goal == Goal::Time && self.overflow(&lp) > 1e-7 && overflow < most {
+                    overflow = most;
                     for p in 0..self.phases() + self.slow_tiers() {
                         lp.set_cost(self.overflow_column(p), overflow);
                     }

@@ -9,6 +9,8 @@ use super::schedule::Resources;
 const TARGETS: usize = 40;
 /// Exchanges at most.
 const EXCHANGES: usize = 200;
+/// Bytes above capacities that are none.
+const FITS: f64 = 0.5;
 
 /// Sums over tiles, and what they take. One row of numbers: bytes that stay, rebuilding by phase, copies out and in by tier and phase,
 /// bytes of other tiers.
@@ -88,7 +90,7 @@ impl<'a> Totals<'a> {
 
     /// Whether every capacity holds, in bytes.
     pub fn fits(&self) -> bool {
-        self.now().1 < 0.5
+        self.now().1 < FITS
     }
 }
 
@@ -154,22 +156,22 @@ fn exchange(
     let scale = totals.constant.iter().sum::<f64>() + slowest(model, pool, allowed);
     let score = |(seconds, over): (f64, f64)| seconds + scale * over / unit;
     let rows: Vec<Vec<f64>> = pool.iter().map(|c| flat(&c.resources)).collect();
-    let mut now = score(totals.now());
+    // What fits is better than what does not, whatever it costs.
+    let key = |takes: (f64, f64)| (takes.1 >= FITS, score(takes));
+    let mut now = key(totals.now());
     for _ in 0..EXCHANGES {
-        let mut best = (now - 1e-9 * now.abs(), 0, 0);
+        let mut best = ((now.0, now.1 - 1e-9 * now.1.abs()), 0, 0);
         for from in (0..pool.len()).filter(|&at| counts[at] > 0) {
             for &to in &targets[pool[from].group] {
                 if from != to {
-                    let after = totals.after(&rows[from], &rows[to]);
-                    let s = score(after);
-                    // What fits is not given up again.
-                    if s < best.0 && (after.1 < 0.5 || !totals.fits()) {
-                        best = (s, from, to);
+                    let k = key(totals.after(&rows[from], &rows[to]));
+                    if k < best.0 {
+                        best = (k, from, to);
                     }
                 }
             }
         }
-        let (s, from, to) = best;
+        let (k, from, to) = best;
         if from == to {
             return;
         }
@@ -177,7 +179,7 @@ fn exchange(
         add(&mut totals.sum, &rows[to], 1.0);
         counts[from] -= 1;
         counts[to] += 1;
-        now = s;
+        now = k;
     }
 }
 

@@ -85,25 +85,25 @@ pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
 
 /// States placed; what is left of the first tier is not given away yet.
 fn placed(problem: &Problem) -> Result<Plan, PlanError> {
-    if problem.tiers[0].capacity < problem.fixed_bytes {
-        return Err(explain(problem));
-    }
     let model = Model::new(problem);
-    let budget = problem.tiers[0].capacity - problem.fixed_bytes;
+    let Some(budget) = problem.tiers[0].capacity.checked_sub(problem.fixed_bytes) else {
+        return Err(explain(problem, least(&model).map(|small| small.0)));
+    };
     if let Some((choice, placed)) = unhindered(&model, budget) {
         return Ok(finish(problem, &model, choice, placed));
     }
+    // Where nothing fits, looking for the fastest would take longest.
+    let (_, choice, program) = match least(&model) {
+        Some(small) if small.0 <= budget => small,
+        small => return Err(explain(problem, small.map(|small| small.0))),
+    };
     // Until a relaxation tells more: every layer once, every projection once.
     let mut bound = model.base.iter().sum::<f64>() + model.project * model.layers as f64;
-    if let Some((choice, placed)) = tightened(&model, budget, &mut bound) {
-        return Ok(finish(problem, &model, choice, placed));
-    }
-    if let Some((need, choice, program)) = least(&model) {
-        if need <= budget {
-            return Ok(finish(problem, &model, Choice { bound, ..choice }, program));
-        }
-    }
-    Err(explain(problem))
+    let (choice, program) = match tightened(&model, budget, &mut bound) {
+        Some(found) => found,
+        None => (Choice { bound, ..choice }, program),
+    };
+    Ok(finish(problem, &model, choice, program))
 }
 
 /// The fastest choice found whose layout fits: within the budget less a share that is left to holes between slots. `bound` is lowered
@@ -231,20 +231,24 @@ pub fn smallest_feasible(problem: &Problem) -> Result<u64, PlanError> {
     check(problem)?;
     match least(&Model::new(problem)) {
         Some((need, ..)) => Ok(need + problem.fixed_bytes),
-        None => Err(PlanError::Problem("no schedule obeys the policy".into())),
+        None => Err(disobeyed()),
     }
 }
 
-fn explain(problem: &Problem) -> PlanError {
+/// The error where the least bytes of tier 0 beside the fixed part, if any number would do, are too many.
+fn explain(problem: &Problem, need: Option<u64>) -> PlanError {
+    let Some(need) = need.map(|need| need + problem.fixed_bytes) else { return disobeyed() };
     let have = problem.tiers[0].capacity;
     let fits = |p: &Problem| smallest_feasible(p).is_ok_and(|need| need <= have);
     let mut help = Vec::new();
     let with = |checkpoint| Problem { checkpoint, rebuild: Permission::Allowed, ..problem.clone() };
     if problem.checkpoint != Checkpoint::Auto || problem.rebuild == Permission::Forbidden {
         let strides = [2, 3, 4, 6, 8, 12, 16].into_iter().filter(|&k| k <= problem.layers);
-        let policies = strides.map(Checkpoint::Every).chain([Checkpoint::Auto]);
-        if let Some(policy) = policies.into_iter().find(|&c| c != problem.checkpoint && fits(&with(c))) {
-            help.push(Help::Checkpoint(policy));
+        let mut policies = strides.map(Checkpoint::Every).chain([Checkpoint::Auto]);
+        // Where `auto` does not fit, nothing does.
+        if fits(&with(Checkpoint::Auto)) {
+            let policy = policies.find(|&c| c != problem.checkpoint && (c == Checkpoint::Auto || fits(&with(c))));
+            help.extend(policy.map(Help::Checkpoint));
         }
     }
     // Half the room of a tier as wide as everything tells whether a tier helps, and how much of it.
@@ -267,7 +271,7 @@ fn explain(problem: &Problem) -> PlanError {
             tier.capacity = unlimited;
         }
     }
-    if let Ok(plan) = attempt(&wider) {
+    if let Some(plan) = attempt(&wider) {
         if known {
             let more = |(k, t): (usize, &TierSpec)| {
                 let bytes = plan.program.arena_bytes[k];
@@ -279,29 +283,23 @@ fn explain(problem: &Problem) -> PlanError {
         }
     }
     let tier = problem.tiers[0].name.clone();
-    match smallest_feasible(problem) {
-        Ok(need) => {
-            help.push(Help::Budget { tier: tier.clone(), bytes: need });
-            PlanError::TooSmall { tier, need, have, help }
-        }
-        Err(e) => e,
-    }
+    help.push(Help::Budget { tier: tier.clone(), bytes: need });
+    PlanError::TooSmall { tier, need, have, help }
 }
 
-/// A plan without an explanation of failure.
-fn attempt(problem: &Problem) -> Result<Plan, ()> {
+fn disobeyed() -> PlanError {
+    PlanError::Problem("no schedule obeys the policy".into())
+}
+
+/// A plan without an explanation of failure, and not laid out again and again.
+fn attempt(problem: &Problem) -> Option<Plan> {
     let model = Model::new(problem);
     let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
-    let choice = fastest(&model, [budget; 2], AHEAD[0], &mut Vec::new(), None);
-    if let Some(choice) = choice {
-        if let Some(program) = place(&model, &choice, budget, &mut 0) {
-            return Ok(finish(problem, &model, choice, program));
-        }
-    }
-    match least(&model) {
-        Some((need, choice, program)) if need <= budget => Ok(finish(problem, &model, choice, program)),
-        _ => Err(()),
-    }
+    let (_, choice, program) = least(&model).filter(|small| small.0 <= budget)?;
+    let fast = fastest(&model, [budget; 2], AHEAD[0], &mut Vec::new(), None);
+    let fast = fast.and_then(|choice| Some((place(&model, &choice, budget, &mut 0)?, choice)));
+    let (program, choice) = fast.unwrap_or((program, choice));
+    Some(finish(problem, &model, choice, program))
 }
 
 fn finish(problem: &Problem, model: &Model, choice: Choice, program: Program) -> Plan {
