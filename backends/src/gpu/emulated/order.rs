@@ -6,9 +6,12 @@ use super::super::driver::Stream;
 use std::collections::HashMap;
 
 const STREAMS: usize = Stream::ALL.len();
+/// Streams, and what runs in them as a part of recorded work: that is in order with the compute stream, not with what their queues had before or
+/// have after it.
+const LANES: usize = 2 * STREAMS;
 
-/// How far a stream has come, and up to where it has waited for the others.
-type Clock = [u64; STREAMS];
+/// How far a lane has come, and up to where it has waited for the others.
+type Clock = [u64; LANES];
 
 /// Bytes that work touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ impl Touch {
 }
 
 struct Done {
-    stream: usize,
+    lane: usize,
     time: u64,
     name: String,
     touches: Vec<Touch>,
@@ -36,21 +39,40 @@ struct Done {
 /// What has run and is not in order with all that is still to come.
 #[derive(Default)]
 pub struct Order {
-    clocks: [Clock; STREAMS],
+    clocks: [Clock; LANES],
+    /// Streams that are at work on something recorded.
+    recorded: [bool; STREAMS],
     marks: HashMap<(u32, u64), Clock>,
     done: Vec<Done>,
 }
 
 impl Order {
+    fn lane(&self, stream: Stream) -> usize {
+        stream as usize + if self.recorded[stream as usize] { STREAMS } else { 0 }
+    }
+
+    /// A stream begins with its part of recorded work, or has ended it.
+    pub fn recorded(&mut self, stream: Stream, begins: bool) {
+        self.recorded[stream as usize] = begins;
+        if begins {
+            // What it waits for is in the recording.
+            let lane = self.lane(stream);
+            let time = self.clocks[lane][lane];
+            self.clocks[lane] = [0; LANES];
+            self.clocks[lane][lane] = time;
+        }
+    }
+
     /// A stream reaches a mark of an event.
     pub fn record(&mut self, stream: Stream, event: u32, mark: u64) {
-        self.marks.insert((event, mark), self.clocks[stream as usize]);
+        self.marks.insert((event, mark), self.clocks[self.lane(stream)]);
     }
 
     /// A stream has waited for a mark; one of a time that the host has waited for says nothing new.
     pub fn wait(&mut self, stream: Stream, event: u32, mark: u64) {
+        let lane = self.lane(stream);
         if let Some(other) = self.marks.get(&(event, mark)) {
-            for (mine, theirs) in self.clocks[stream as usize].iter_mut().zip(other) {
+            for (mine, theirs) in self.clocks[lane].iter_mut().zip(other) {
                 *mine = (*mine).max(*theirs);
             }
         }
@@ -58,8 +80,8 @@ impl Order {
 
     /// The host has waited for a stream: what that has come to, or waited for, is in order with all that is queued from now on.
     pub fn settle(&mut self, stream: Stream) {
-        let clock = self.clocks[stream as usize];
-        self.done.retain(|d| d.time > clock[d.stream]);
+        let clock = self.clocks[self.lane(stream)];
+        self.done.retain(|d| d.time > clock[d.lane]);
         if self.done.is_empty() {
             self.marks.clear();
         }
@@ -70,9 +92,9 @@ impl Order {
     /// # Errors
     /// Other work that may run beside it and touches the same memory.
     pub fn run(&mut self, stream: Stream, name: &str, touches: Vec<Touch>) -> Result<(), String> {
-        let here = stream as usize;
+        let here = self.lane(stream);
         let clock = self.clocks[here];
-        for other in self.done.iter().filter(|d| d.stream != here && d.time > clock[d.stream]) {
+        for other in self.done.iter().filter(|d| d.lane != here && d.time > clock[d.lane]) {
             for a in &touches {
                 if let Some(b) = other.touches.iter().find(|b| a.meets(b)) {
                     let how = |t: &Touch| if t.writes { "writes" } else { "reads" };
@@ -89,9 +111,12 @@ impl Order {
         self.clocks[here][here] += 1;
         let time = self.clocks[here][here];
         // What all others have waited for can meet nothing any more.
-        let clocks = self.clocks;
-        self.done.retain(|d| (0..STREAMS).any(|s| s != d.stream && clocks[s][d.stream] < d.time));
-        self.done.push(Done { stream: here, time, name: name.into(), touches });
+        let (clocks, recorded) = (self.clocks, self.recorded);
+        // (A lane that is not at work will begin with what the compute stream knows.)
+        let at_work = |lane: &usize| *lane < STREAMS || recorded[*lane - STREAMS];
+        let open = |d: &Done| (0..LANES).filter(at_work).any(|lane| lane != d.lane && clocks[lane][d.lane] < d.time);
+        self.done.retain(open);
+        self.done.push(Done { lane: here, time, name: name.into(), touches });
         Ok(())
     }
 }
@@ -133,6 +158,25 @@ mod tests {
         order.record(Stream::Out, 2, 1);
         order.wait(Stream::Compute, 2, 1);
         order.run(Stream::Compute, "maker", touch(0, true)).unwrap();
+    }
+
+    #[test]
+    fn recorded_work_is_in_order_with_the_stream_that_it_was_launched_in_alone() {
+        let mut order = Order::default();
+        order.run(Stream::Out, "copy before", touch(0, true)).unwrap();
+        order.record(Stream::Compute, 0, 1);
+        order.recorded(Stream::Out, true);
+        order.wait(Stream::Out, 0, 1);
+        // The same queue, but nobody has told the compute stream to wait for it.
+        assert!(order.run(Stream::Out, "recorded copy", touch(0, true)).is_err());
+        order.run(Stream::Out, "recorded copy", touch(64, true)).unwrap();
+        order.record(Stream::Out, 1, 1);
+        order.recorded(Stream::Out, false);
+        order.wait(Stream::Compute, 1, 1);
+        assert!(order.run(Stream::Out, "copy after", touch(64, false)).is_err());
+        order.record(Stream::Compute, 2, 1);
+        order.wait(Stream::Out, 2, 1);
+        order.run(Stream::Out, "copy after", touch(64, false)).unwrap();
     }
 
     #[test]

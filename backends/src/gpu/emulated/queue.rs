@@ -100,6 +100,10 @@ impl Emulated {
                 state.order.run(stream, "a discard", vec![touch]).map_err(|e| call("discard", e))?;
                 lock(&self.heap).mark(address, bytes, false).map_err(|e| call("discard", e))
             }
+            Work::Recorded { begins } => {
+                state.order.recorded(stream, begins);
+                Ok(())
+            }
             Work::Record { event, mark } => {
                 state.order.record(stream, event, mark);
                 let reached = &mut state.reached[event as usize];

@@ -3,7 +3,7 @@
 
 use super::super::driver::{DriverError, Graph, Stream};
 use super::{call, State, Work};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A recording under way.
 #[derive(Default)]
@@ -94,6 +94,13 @@ impl State {
         let recorded = self.graphs.get(graph.0 as usize).and_then(Clone::clone);
         let recorded = recorded.ok_or_else(|| call("replay", "no such graph"))?;
         self.replays += 1;
+        let others: BTreeSet<Stream> = recorded.iter().map(|w| w.0).filter(|s| *s != Stream::Compute).collect();
+        let part = |queues: &mut BTreeMap<Stream, VecDeque<Work>>, begins| {
+            for other in &others {
+                queues.entry(*other).or_default().push_back(Work::Recorded { begins });
+            }
+        };
+        part(&mut self.queues, true);
         // Marks are counted anew, so that every replay has its own.
         let mut marks = BTreeMap::new();
         for (stream, work) in recorded {
@@ -108,6 +115,7 @@ impl State {
             };
             self.queues.entry(stream).or_default().push_back(work);
         }
+        part(&mut self.queues, false);
         Ok(())
     }
 }
