@@ -66,14 +66,15 @@ fn flat(model: &Model) -> Prices {
     }
 }
 
-/// The fastest choice within `capacity` bytes of tier 0 (the fixed part apart), staging `ahead` tiles; `None` when nothing fits. With
-/// `only`, no other means are tried. The bound is that of `whole` bytes, which may be more.
+/// The fastest choice within `capacity` bytes of tier 0 (the fixed part apart), staging `ahead` tiles; `None` when nothing fits, or did not in
+/// `patience` trials. With `only`, no other means are tried. The bound is that of `whole` bytes, which may be more.
 pub(super) fn fastest(
     model: &Model,
     [capacity, whole]: [u64; 2],
     ahead: u64,
     pool: &mut Vec<Candidate>,
     only: Option<Means>,
+    patience: usize,
 ) -> Option<Choice> {
     let count: usize = model.groups.iter().map(|g| g.members.len()).sum();
     let few = count <= FEW && model.layers <= SHALLOW;
@@ -99,7 +100,7 @@ pub(super) fn fastest(
             _ => options.iter_mut().filter(open).min_by(|a, b| a.bound.total_cmp(&b.bound)),
         };
         let Some(next) = next else { break };
-        if !few && solves >= SOLVES && best.is_some() {
+        if !few && solves >= SOLVES && best.is_some() || solves >= patience && best.is_none() {
             break;
         }
         next.solved = true;

@@ -20,6 +20,8 @@ const ROUNDS: usize = 12;
 /// First share of the budget that is left to holes; the least difference of two shares that is looked at.
 const FIRST: f64 = 0.004;
 const CLOSE: f64 = 0.0015;
+/// Means that are tried before anybody asks whether any would do.
+const PATIENCE: usize = 6;
 /// Once a layout fits, slots up to which a better one is looked for.
 const SLOTS: usize = 60_000;
 
@@ -92,14 +94,17 @@ fn placed(problem: &Problem) -> Result<Plan, PlanError> {
     if let Some((choice, placed)) = unhindered(&model, budget) {
         return Ok(finish(problem, &model, choice, placed));
     }
-    // Where nothing fits, looking for the fastest would take longest.
+    // Until a relaxation tells more: every layer once, every projection once.
+    let mut bound = model.base.iter().sum::<f64>() + model.project * model.layers as f64;
+    if let Some((choice, program)) = tightened(&model, budget, &mut bound, PATIENCE) {
+        return Ok(finish(problem, &model, choice, program));
+    }
+    // Where nothing fits, going on would take longest.
     let (_, choice, program) = match least(&model) {
         Some(small) if small.0 <= budget => small,
         small => return Err(explain(problem, small.map(|small| small.0))),
     };
-    // Until a relaxation tells more: every layer once, every projection once.
-    let mut bound = model.base.iter().sum::<f64>() + model.project * model.layers as f64;
-    let (choice, program) = match tightened(&model, budget, &mut bound) {
+    let (choice, program) = match tightened(&model, budget, &mut bound, usize::MAX) {
         Some(found) => found,
         None => (Choice { bound, ..choice }, program),
     };
@@ -108,7 +113,7 @@ fn placed(problem: &Problem) -> Result<Plan, PlanError> {
 
 /// The fastest choice found whose layout fits: within the budget less a share that is left to holes between slots. `bound` is lowered
 /// to that of the whole budget.
-fn tightened(model: &Model, budget: u64, bound: &mut f64) -> Option<(Choice, Program)> {
+fn tightened(model: &Model, budget: u64, bound: &mut f64, patience: usize) -> Option<(Choice, Program)> {
     let mut pool = Vec::new();
     let mut only = None;
     let mut best: Option<(Choice, Program)> = None;
@@ -119,8 +124,9 @@ fn tightened(model: &Model, budget: u64, bound: &mut f64) -> Option<(Choice, Pro
     let mut share = if tiles * model.layers > SLOTS { FIRST } else { 0.0 };
     for round in 0..ROUNDS {
         let room = (budget as f64 * (1.0 - share)) as u64;
-        let again = || fastest(model, [room, budget], AHEAD[0], &mut Vec::new(), None);
-        let Some(choice) = fastest(model, [room, budget], AHEAD[0], &mut pool, only).or_else(again) else { break };
+        let again = || fastest(model, [room, budget], AHEAD[0], &mut Vec::new(), None, patience);
+        let found = fastest(model, [room, budget], AHEAD[0], &mut pool, only, patience);
+        let Some(choice) = found.or_else(again) else { break };
         if round == 0 {
             // Later ones look at fewer means.
             *bound = choice.bound;
@@ -152,7 +158,7 @@ fn tightened(model: &Model, budget: u64, bound: &mut f64) -> Option<(Choice, Pro
 
 /// The fastest choice of all, where only the bytes set aside for staging make it look too large: laying it out tells.
 fn unhindered(model: &Model, budget: u64) -> Option<(Choice, Program)> {
-    let choice = fastest(model, [u64::MAX >> 2; 2], AHEAD[0], &mut Vec::new(), None)?;
+    let choice = fastest(model, [u64::MAX >> 2; 2], AHEAD[0], &mut Vec::new(), None, usize::MAX)?;
     let counted = model.reserve(&choice.means, AHEAD[0]) as f64 + stay(model, &choice.tiles);
     // Below the budget the search finds it; far above, it does not fit.
     if counted <= budget as f64 || counted > 1.3 * budget as f64 {
@@ -296,7 +302,7 @@ fn attempt(problem: &Problem) -> Option<Plan> {
     let model = Model::new(problem);
     let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
     let (_, choice, program) = least(&model).filter(|small| small.0 <= budget)?;
-    let fast = fastest(&model, [budget; 2], AHEAD[0], &mut Vec::new(), None);
+    let fast = fastest(&model, [budget; 2], AHEAD[0], &mut Vec::new(), None, usize::MAX);
     let fast = fast.and_then(|choice| Some((place(&model, &choice, budget, &mut 0)?, choice)));
     let (program, choice) = fast.unwrap_or((program, choice));
     Some(finish(problem, &model, choice, program))

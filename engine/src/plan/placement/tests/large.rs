@@ -18,7 +18,7 @@ fn gaps(p: &Problem, shares: &[f64]) -> [f64; 2] {
     let gap = |share: &f64| {
         let q = between(p, *share);
         let room = q.tiers[0].capacity - q.fixed_bytes;
-        let choice = fastest(&Model::new(&q), [room; 2], 1, &mut Vec::new(), None).unwrap();
+        let choice = fastest(&Model::new(&q), [room; 2], 1, &mut Vec::new(), None, usize::MAX).unwrap();
         let plan = plan(&q).unwrap();
         replay(&q, &plan.program).unwrap();
         let gap = [choice.seconds / choice.bound - 1.0, plan.prediction.seconds / plan.lower_bound - 1.0];
@@ -60,7 +60,7 @@ fn a_million_atoms_are_planned_near_the_bound() {
             let q = between(&p, share);
             let room = q.tiers[0].capacity - q.fixed_bytes;
             let start = Instant::now();
-            let choice = fastest(&Model::new(&q), [room; 2], 1, &mut Vec::new(), None).unwrap();
+            let choice = fastest(&Model::new(&q), [room; 2], 1, &mut Vec::new(), None, usize::MAX).unwrap();
             let chosen = start.elapsed();
             let start = Instant::now();
             let plan = plan(&q).unwrap();
