@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::sync::LazyLock;
 use weir_backends::gpu::driver::{DriverError, Memory, Side, Stream};
 use weir_backends::gpu::{cuda, hip};
+use weir_kernels::cache::digest_of;
 
 /// How the program reaches its device.
 #[derive(Clone, Copy, PartialEq)]
@@ -39,7 +40,12 @@ pub fn open(command: &mut Command) {
         command.env("WEIR_CACHE_DIR", kept.join("emulated-kernels"));
         return;
     }
-    command.env("LD_LIBRARY_PATH", PLACE.join("lib")).env("STAND_IN_FOLDER", &*PLACE);
+    let before = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let all = [PLACE.join("lib")].into_iter().chain(std::env::split_paths(&before));
+    command.env("LD_LIBRARY_PATH", std::env::join_paths(all).unwrap()).env("STAND_IN_FOLDER", &*PLACE);
+    for name in ["STAND_IN_CALLS", "STAND_IN_EAGER"] {
+        command.env_remove(name);
+    }
     // Comparing an image with the CPU takes a hundred times as long as these promises.
     command.env("WEIR_CACHE_DIR", PLACE.join("kept")).env("WEIR_VERIFY", "never");
     match DOOR.get() {
@@ -48,11 +54,9 @@ pub fn open(command: &mut Command) {
     };
 }
 
-/// The stand-in under the names of what it stands for. Made anew by every run of these tests: what is kept in it depends on how compiled forms
-/// are put into other words.
+/// The stand-in under the names of what it stands for. A folder for every build of it: what is kept there depends on how compiled forms are put
+/// into other words.
 static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stand-in");
-    drop(fs::remove_dir_all(&place));
     let here = std::env::current_exe().unwrap();
     let library = here.ancestors().skip(1).take(2).map(|d| d.join("libweir_stand_in.so")).find(|p| p.is_file());
     let library = library.expect("libweir_stand_in.so is built with the tests");
@@ -62,12 +66,17 @@ static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
     // SAFETY: nothing is called.
     let full = unsafe { opened.get::<unsafe extern "C" fn()>(b"cuInit") }.is_ok();
     assert!(full, "{} is empty: touch backends/stand-in/src/lib.rs, and test again", library.display());
-    for (folder, name) in [("lib", "libcuda.so.1"), ("lib", "libamdhip64.so"), ("cuda/lib64", "libnvrtc.so.12")] {
+    let build = digest_of(&fs::read(&library).unwrap());
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stand-in-{}", &build[..16]));
+    // Other processes may be about the same.
+    let link = |from: &Path, folder: &str, name: &str| {
         fs::create_dir_all(place.join(folder)).unwrap();
-        symlink(&library, place.join(folder).join(name)).unwrap();
-    }
-    fs::create_dir_all(place.join("rocm/llvm/bin")).unwrap();
-    symlink(root().join("tests/gpu_commands/clang.sh"), place.join("rocm/llvm/bin/clang")).unwrap();
+        drop(symlink(from, place.join(folder).join(name)));
+    };
+    link(&library, "lib", "libcuda.so.1");
+    link(&library, "lib", "libamdhip64.so");
+    link(&library, "cuda/lib64", "libnvrtc.so.12");
+    link(&root().join("tests/gpu_commands/clang.sh"), "rocm/llvm/bin", "clang");
     place
 });
 

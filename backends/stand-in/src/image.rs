@@ -1,6 +1,6 @@
 //! Images: machine code of the device, and the form that runs here.
 
-use crate::machine::{code, fault, folder, watched, Answer, Fault, Machine, State, Vendor};
+use crate::machine::{code, fault, folder, Answer, Fault, Machine, State, Vendor};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,31 +20,43 @@ pub struct Loaded {
 
 /// Bytes of an ELF's header.
 const HEADER: usize = 64;
+/// Of a row of its table of sections.
+const SECTION: usize = 64;
+/// The kind of those that take no room in the file.
+const NOBITS: usize = 8;
+/// No image of kernels is longer.
+const LONGEST: usize = 1 << 30;
 
-/// The image that begins at an address, whose length its own header tells (ELF of 64 bits).
+/// The image that begins at an address, whose length its own header tells (ELF of 64 bits), if it is no longer than `most`.
 ///
 /// # Safety
 /// Where the first bytes are those of an ELF, the whole of it is there.
-pub unsafe fn whole<'a>(image: *const u8) -> Option<&'a [u8]> {
-    // SAFETY: the caller's promise: a header at least, if it is one.
-    let head = unsafe { std::slice::from_raw_parts(image, HEADER) };
-    if !head.starts_with(b"\x7fELF\x02\x01") {
+pub unsafe fn whole<'a>(image: *const u8, most: usize) -> Option<&'a [u8]> {
+    // SAFETY: four bytes are there, or fewer than an ELF has; the caller's promise.
+    if image.is_null() || most < HEADER || unsafe { std::slice::from_raw_parts(image, 4) } != b"\x7fELF" {
         return None;
     }
+    // SAFETY: the caller's promise: a header at least.
+    let head = unsafe { std::slice::from_raw_parts(image, HEADER) };
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0usize, |n, b| n << 8 | usize::from(*b));
-    let (programs, sections) = (number(&head[32..40]), number(&head[40..48]));
-    let (program, n_programs) = (number(&head[54..56]), number(&head[56..58]));
-    let (section, n_sections) = (number(&head[58..60]), number(&head[60..62]));
-    let tables = (programs + program * n_programs).max(sections + section * n_sections);
+    let table = |start: usize, one: usize| {
+        let (from, bytes, n) = (&head[start..start + 8], &head[one..one + 2], &head[one + 2..one + 4]);
+        let (from, bytes, n) = (number(from), number(bytes), number(n));
+        from.checked_add(bytes * n).map(|end| (from, bytes, n, end))
+    };
+    let ((.., programs), (from, bytes, n, sections)) = (table(32, 54)?, table(40, 58)?);
+    let tables = programs.max(sections).max(HEADER);
+    if tables > most || (n > 0 && bytes < SECTION) {
+        return None;
+    }
     // SAFETY: the tables are parts of the image.
-    let bytes = unsafe { std::slice::from_raw_parts(image, tables.max(HEADER)) };
-    /// Sections that take no room in the file.
-    const NOBITS: usize = 8;
-    let end =
-        (0..n_sections).map(|k| &bytes[sections + k * section..][..section]).filter(|s| number(&s[4..8]) != NOBITS);
-    let end = end.map(|s| number(&s[24..32]) + number(&s[32..40])).max().unwrap_or(0);
+    let all = unsafe { std::slice::from_raw_parts(image, tables) };
+    let mut end = tables;
+    for section in (0..n).map(|k| &all[from + k * bytes..][..SECTION]).filter(|s| number(&s[4..8]) != NOBITS) {
+        end = end.max(number(&section[24..32]).checked_add(number(&section[32..40]))?);
+    }
     // SAFETY: so are its sections.
-    Some(unsafe { std::slice::from_raw_parts(image, end.max(bytes.len())) })
+    (end <= most).then(|| unsafe { std::slice::from_raw_parts(image, end) })
 }
 
 impl Machine {
@@ -55,7 +67,7 @@ impl Machine {
         state.unsafe_now("an image was loaded")?;
         let broken = |why: String| Fault { code: code::INVALID_IMAGE, why };
         // SAFETY: the caller's promise.
-        let image = unsafe { whole(image) }.ok_or_else(|| broken("no ELF".into()))?;
+        let image = unsafe { whole(image, LONGEST) }.ok_or_else(|| broken("no ELF".into()))?;
         let chip = (u16::from_le_bytes([image[18], image[19]]), image[48]);
         if chip != self.vendor.kind().machine {
             return fault(code::OTHER_CHIP, format!("an image for machine {chip:?}"));
@@ -100,26 +112,24 @@ fn form(vendor: Vendor) -> &'static str {
 /// Keeps what belongs to an image.
 pub fn keep(image: &[u8], vendor: Vendor, text: &str, log: &str) -> std::io::Result<()> {
     let Some(folder) = folder() else { return Ok(()) };
-    if image.len() < HEADER {
-        return Ok(());
-    }
     // As `load` will see it, which knows no length.
-    // SAFETY: an image that a compiler made.
-    let digest = digest_of(unsafe { whole(image.as_ptr()) }.unwrap_or(image));
-    // Others that read it see all of it or nothing.
-    let work = tempfile::tempdir_in(&folder)?;
-    for (kind, text) in [("log", log), (form(vendor), text)] {
-        fs::write(work.path().join(kind), text)?;
-        fs::rename(work.path().join(kind), folder.join(format!("{digest}.{kind}")))?;
-    }
-    Ok(())
+    // SAFETY: as many bytes as are said.
+    let digest = digest_of(unsafe { whole(image.as_ptr(), image.len()) }.unwrap_or(image));
+    put(&folder, &format!("{digest}.log"), log.as_bytes())?;
+    put(&folder, &format!("{digest}.{}", form(vendor)), text.as_bytes())
+}
+
+/// Others that read a file see all of it or nothing.
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let work = tempfile::tempdir_in(folder)?;
+    fs::write(work.path().join(name), bytes)?;
+    fs::rename(work.path().join(name), folder.join(name))
 }
 
 /// The image as a library of this machine; made once.
 fn library(folder: &Path, digest: &str, vendor: Vendor, flags: &[&str]) -> Result<Vec<u8>, String> {
-    let watched = watched();
-    let made = folder.join(format!("{digest}{}.so", if watched { "-watched" } else { "" }));
-    if let Ok(bytes) = fs::read(&made) {
+    let made = format!("{digest}.so");
+    if let Ok(bytes) = fs::read(folder.join(&made)) {
         return Ok(bytes);
     }
     let text = folder.join(format!("{digest}.{}", form(vendor)));
@@ -135,9 +145,7 @@ fn library(folder: &Path, digest: &str, vendor: Vendor, flags: &[&str]) -> Resul
     let source = source.map_err(|e| e.to_string())?;
     let work = tempfile::tempdir_in(folder).map_err(|e| e.to_string())?;
     let bytes = host::compile(&source, work.path(), flags).map_err(|e| e.to_string())?;
-    // Others that load it see all of it or nothing.
-    let whole = work.path().join("whole");
-    fs::write(&whole, &bytes).and_then(|()| fs::rename(&whole, &made)).map_err(|e| e.to_string())?;
+    put(folder, &made, &bytes).map_err(|e| e.to_string())?;
     Ok(bytes)
 }
 

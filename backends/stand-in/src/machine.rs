@@ -11,6 +11,7 @@ use weir_backends::gpu::driver::{Driver, Memory, Stream};
 use weir_backends::gpu::emulated::{Eagerness, Emulated, EmulatedOptions, Watch};
 use weir_kernels::compiled::Compiled;
 
+use crate::names::started;
 use crate::record::{Graphs, Mark, Recording};
 use crate::work::Function;
 
@@ -204,10 +205,6 @@ pub fn folder() -> Option<PathBuf> {
     std::env::var_os("STAND_IN_FOLDER").map(PathBuf::from)
 }
 
-fn set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|v| v == "1")
-}
-
 impl Machine {
     fn new(vendor: Vendor) -> Self {
         let kind = vendor.kind();
@@ -215,8 +212,11 @@ impl Machine {
             memory: kind.memory,
             shared: kind.shared,
             wave: kind.wave,
-            eagerness: if set("STAND_IN_EAGER") { Eagerness::Eager } else { Eagerness::Lazy },
-            watch: if watched() { Watch::Memory } else { Watch::Nothing },
+            eagerness: match std::env::var_os("STAND_IN_EAGER").is_some_and(|v| v == "1") {
+                true => Eagerness::Eager,
+                false => Eagerness::Lazy,
+            },
+            watch: Watch::Nothing,
             compiled: Some(match vendor {
                 Vendor::Cuda => Compiled::Cuda { chip: kind.chip, toolkit: 12 },
                 Vendor::Amd => Compiled::Amd { chip: kind.chip },
@@ -228,9 +228,7 @@ impl Machine {
 
     /// A call that needs a context has one: the device's, in this thread.
     pub fn here(&self, state: &State) -> Answer {
-        if !state.initialised {
-            return fault(code::NOT_INITIALISED, "nobody has called the initialisation");
-        }
+        started(state)?;
         match (self.vendor, state.context) {
             (Vendor::Amd, _) => Ok(()),
             (Vendor::Cuda, Some((context, _))) if CURRENT.get() == context => Ok(()),
@@ -256,16 +254,17 @@ impl Machine {
                 tell(format_args!("calls: {error}"));
             }
         }
+        if state.recording.is_some() {
+            self.end_recording(state).into_iter().for_each(|graph| self.device.forget(graph));
+        }
         drop(self.settle_all(state));
+        state.graphs.all().for_each(|graph| self.device.forget(graph));
+        state.events.values().for_each(|mark| self.device.drop_event(mark.event));
+        state.modules.values().for_each(|loaded| self.device.unload(loaded.module));
         state.memory.drain().for_each(|(address, memory)| self.device.free(memory, address));
         let (made, calls) = (state.made, std::mem::take(&mut state.calls));
         *state = State { initialised: true, made, calls, ..State::default() };
     }
-}
-
-/// Whether accesses to memory are looked at.
-pub fn watched() -> bool {
-    set("STAND_IN_WATCH")
 }
 
 impl State {

@@ -34,7 +34,7 @@ fn older_place(device: c_int) -> Answer {
 pub fn started(state: &State) -> Answer {
     match state.initialised {
         true => Ok(()),
-        false => fault(code::NOT_INITIALISED, "before cuInit"),
+        false => fault(code::NOT_INITIALISED, "nobody has called the initialisation"),
     }
 }
 

@@ -7,7 +7,7 @@ use weir_backends::gpu::driver::{Driver, DriverError, Event, Graph, Stream};
 
 /// An event.
 pub struct Mark {
-    event: Event,
+    pub event: Event,
     timed: bool,
     last: Last,
 }
@@ -43,6 +43,12 @@ pub struct Graphs {
 }
 
 impl Graphs {
+    /// Those of the device.
+    pub fn all(&self) -> impl Iterator<Item = Graph> + '_ {
+        let open = self.recorded.iter().filter(|(handle, _)| !self.used.contains(handle));
+        open.map(|(_, graph)| *graph).chain(self.ready.values().copied())
+    }
+
     pub fn len(&self) -> usize {
         self.recorded.len() + self.ready.len()
     }

@@ -40,7 +40,7 @@ impl Machine {
                 format!("flags {flags}: it would be in order with the host program's default stream"),
             );
         }
-        // The emulated device has as many as a calculator makes, in this order; those of a second one share them.
+        // The emulated device has as many as a calculator makes, always all of them and in this order; those of a second one share them.
         let plain = [Stream::Compute, Stream::Out, Stream::In];
         let stream = if priority < 0 { Stream::Beside } else { plain[state.plain % plain.len()] };
         state.plain += usize::from(priority >= 0);

@@ -4,7 +4,8 @@ use super::super::driver::{
     Arg, DeviceFacts, Driver, DriverError, Event, Function, FunctionFacts, Graph, HostWork, Launch, Memory, Module,
     Side, Stream,
 };
-use super::{call, lock, pool, Bounds, Emulated, Entry, Guard, Kernel, RunKernel, Watch, Work};
+use super::order::Order;
+use super::{call, lock, pool, Bounds, Emulated, Entry, Guard, Kernel, RunKernel, State, Watch, Work};
 use std::ffi::{c_char, CStr};
 use weir_kernels::compiled::Compiled;
 
@@ -261,10 +262,15 @@ impl Driver for Emulated {
             false => self.drain(&mut state, stream, None),
         };
         if done.is_err() {
-            // As on a device after a fault: what was queued is lost.
+            // As on a device after a fault: what was queued is lost, and times that it would have told.
             state.queues.clear();
-            let queued = state.queued.clone();
-            state.reached = queued;
+            state.order = Order::default();
+            let State { queued, reached, times, .. } = &mut *state;
+            for ((queued, reached), time) in queued.iter().zip(reached).zip(times) {
+                if *reached < *queued {
+                    (*reached, *time) = (*queued, None);
+                }
+            }
         }
         state.order.settle(stream);
         done

@@ -69,7 +69,8 @@ pub struct EmulatedOptions {
     pub watch: Watch,
     /// What a vendor's compiler makes of the text runs instead of the text (`weir_kernels::compiled`); memory is watched or nothing is.
     pub compiled: Option<Compiled>,
-    /// How far arguments reach is a guess, so that nobody can tell which kernels touch the same memory: work need not be in order.
+    /// How far arguments reach is a guess, so that nobody can tell which kernels touch the same memory: only copies and fills
+    /// must be in order.
     pub guessed: bool,
 }
 

@@ -92,6 +92,9 @@ impl Order {
     /// # Errors
     /// Other work that may run beside it and touches the same memory.
     pub fn run(&mut self, stream: Stream, name: &str, touches: Vec<Touch>) -> Result<(), String> {
+        if touches.is_empty() {
+            return Ok(());
+        }
         let here = self.lane(stream);
         let clock = self.clocks[here];
         for other in self.done.iter().filter(|d| d.lane != here && d.time > clock[d.lane]) {
@@ -112,7 +115,8 @@ impl Order {
         let time = self.clocks[here][here];
         // What all others have waited for can meet nothing any more.
         let (clocks, recorded) = (self.clocks, self.recorded);
-        // (A lane that is not at work will begin with what the compute stream knows.)
+        // (A lane that is not at work will begin with what the compute stream knows; what stands behind its beginning in the same queue has not
+        // run.)
         let at_work = |lane: &usize| *lane < STREAMS || recorded[*lane - STREAMS];
         let open = |d: &Done| (0..LANES).filter(at_work).any(|lane| lane != d.lane && clocks[lane][d.lane] < d.time);
         self.done.retain(open);
@@ -177,6 +181,26 @@ mod tests {
         order.record(Stream::Compute, 2, 1);
         order.wait(Stream::Out, 2, 1);
         order.run(Stream::Out, "copy after", touch(64, false)).unwrap();
+    }
+
+    #[test]
+    fn recorded_work_that_runs_twice_in_a_row_is_in_order() {
+        let mut order = Order::default();
+        let mut replay = |mark: u64, joined: bool| {
+            order.record(Stream::Compute, 0, mark);
+            order.recorded(Stream::In, true);
+            order.wait(Stream::In, 0, mark);
+            let copied = order.run(Stream::In, "copy", touch(0, true));
+            order.record(Stream::In, 1, mark);
+            order.recorded(Stream::In, false);
+            if joined {
+                order.wait(Stream::Compute, 1, mark);
+            }
+            copied.and_then(|()| order.run(Stream::Compute, "reader", touch(0, false)))
+        };
+        replay(1, true).unwrap();
+        replay(2, true).unwrap();
+        assert!(replay(3, false).unwrap_err().contains("copy"));
     }
 
     #[test]

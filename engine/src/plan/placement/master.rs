@@ -190,7 +190,7 @@ impl<'a> Master<'a> {
         let mut bound = f64::NEG_INFINITY;
         let mut prices = Prices::default();
         let mut overflow = OVERFLOW;
-        // No copy is worth it.
+        // So dear that every copy is cheaper than a byte too many.
         let most = 1e8f64.max(1e3 * model.copies() / self.time_unit);
         for _ in 0..400 {
             lp.run(400);

@@ -66,8 +66,17 @@ fn flat(model: &Model) -> Prices {
     }
 }
 
-/// The fastest choice within `capacity` bytes of tier 0 (the fixed part apart), staging `ahead` tiles; `None` when nothing fits, or did not in
-/// `patience` trials. With `only`, no other means are tried. The bound is that of `whole` bytes, which may be more.
+/// Why no choice was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// Nothing fits that was looked at, and all was.
+    Everything,
+    /// Nothing fitted in as many trials as there was patience for.
+    Patience,
+}
+
+/// The fastest choice within `capacity` bytes of tier 0 (the fixed part apart), staging `ahead` tiles, if one of the first `patience` trials finds
+/// something that fits. With `only`, no other means are tried. The bound is that of `whole` bytes, which may be more.
 pub(super) fn fastest(
     model: &Model,
     [capacity, whole]: [u64; 2],
@@ -75,7 +84,7 @@ pub(super) fn fastest(
     pool: &mut Vec<Candidate>,
     only: Option<Means>,
     patience: usize,
-) -> Option<Choice> {
+) -> Result<Choice, Missed> {
     let count: usize = model.groups.iter().map(|g| g.members.len()).sum();
     let few = count <= FEW && model.layers <= SHALLOW;
     let (gap, enough) = if few { (1e-9, 1e-9) } else { (2e-3, 5e-3) };
@@ -100,8 +109,11 @@ pub(super) fn fastest(
             _ => options.iter_mut().filter(open).min_by(|a, b| a.bound.total_cmp(&b.bound)),
         };
         let Some(next) = next else { break };
-        if !few && solves >= SOLVES && best.is_some() || solves >= patience && best.is_none() {
+        if !few && solves >= SOLVES && best.is_some() {
             break;
+        }
+        if solves >= patience && best.is_none() {
+            return Err(Missed::Patience);
         }
         next.solved = true;
         let means = next.means;
@@ -143,10 +155,10 @@ pub(super) fn fastest(
         }
         raise(model, &mut options, &relaxed.prices, &most);
     }
-    let mut best = best?;
+    let mut best = best.ok_or(Missed::Everything)?;
     best.bound = options.iter().map(|o| o.bound).fold(best.seconds, f64::min);
     best.exact = few && exactly;
-    Some(best)
+    Ok(best)
 }
 
 /// Raises the bounds of all options by the Lagrangian at these prices.

@@ -157,7 +157,7 @@ fn exchange(
     let score = |(seconds, over): (f64, f64)| seconds + scale * over / unit;
     let rows: Vec<Vec<f64>> = pool.iter().map(|c| flat(&c.resources)).collect();
     // What fits is better than what does not, whatever it costs.
-    let key = |takes: (f64, f64)| (takes.1 >= FITS, score(takes));
+    let key = |takes: (f64, f64)| if takes.1 < FITS { (false, takes.0) } else { (true, score(takes)) };
     let mut now = key(totals.now());
     for _ in 0..EXCHANGES {
         let mut best = ((now.0, now.1 - 1e-9 * now.1.abs()), 0, 0);
@@ -337,7 +337,7 @@ impl Search<'_> {
         let depth = self.chosen.len();
         let sum = &self.sums[depth];
         let (seconds, over) = self.totals.takes(|at| sum[at]);
-        if over >= 0.5 || seconds >= self.best * (1.0 - 1e-10) {
+        if over >= FITS || seconds >= self.best * (1.0 - 1e-10) {
             return;
         }
         let Some(&g) = self.order.get(depth) else {

@@ -4,7 +4,7 @@ use super::emit::{emit, Emitted};
 use super::error::{Help, PlanError};
 use super::inside;
 use super::model::Model;
-use super::optimise::{fastest, smallest, stay, Choice};
+use super::optimise::{fastest, smallest, stay, Choice, Missed};
 use super::problem::{Checkpoint, Permission, Problem, TierSpec};
 use super::program::Program;
 use super::report::{GroupPlan, Plan, Prediction};
@@ -72,7 +72,7 @@ fn check(p: &Problem) -> Result<(), PlanError> {
 /// [`PlanError::TooSmall`] with what would fit; [`PlanError::Problem`] for contradictions.
 pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     check(problem)?;
-    let plan = inside::keep(problem, placed(problem)?);
+    let plan = inside::keep(problem, placed(problem).map_err(|need| explain(problem, need))?);
     if !problem.inside_first || problem.keeps_insides(&plan) {
         return Ok(plan);
     }
@@ -85,35 +85,39 @@ pub fn plan(problem: &Problem) -> Result<Plan, PlanError> {
     })
 }
 
-/// States placed; what is left of the first tier is not given away yet.
-fn placed(problem: &Problem) -> Result<Plan, PlanError> {
+/// States placed; what is left of the first tier is not given away yet. The error is the least bytes of tier 0 beside the fixed part, if any would
+/// do.
+fn placed(problem: &Problem) -> Result<Plan, Option<u64>> {
     let model = Model::new(problem);
-    let Some(budget) = problem.tiers[0].capacity.checked_sub(problem.fixed_bytes) else {
-        return Err(explain(problem, least(&model).map(|small| small.0)));
-    };
+    let needed = || least(&model).map(|small| small.0);
+    let budget = problem.tiers[0].capacity.checked_sub(problem.fixed_bytes).ok_or_else(needed)?;
     if let Some((choice, placed)) = unhindered(&model, budget) {
         return Ok(finish(problem, &model, choice, placed));
     }
     // Until a relaxation tells more: every layer once, every projection once.
     let mut bound = model.base.iter().sum::<f64>() + model.project * model.layers as f64;
-    if let Some((choice, program)) = tightened(&model, budget, &mut bound, PATIENCE) {
-        return Ok(finish(problem, &model, choice, program));
-    }
-    // Where nothing fits, going on would take longest.
-    let (_, choice, program) = match least(&model) {
-        Some(small) if small.0 <= budget => small,
-        small => return Err(explain(problem, small.map(|small| small.0))),
-    };
-    let (choice, program) = match tightened(&model, budget, &mut bound, usize::MAX) {
-        Some(found) => found,
-        None => (Choice { bound, ..choice }, program),
+    let (choice, program) = match tightened(&model, budget, &mut bound, PATIENCE) {
+        Ok(found) => found,
+        Err(missed) => {
+            // Where nothing fits, going on would take longest.
+            let small = least(&model);
+            if let Some((need, ..)) = small.as_ref().filter(|small| small.0 > budget) {
+                return Err(Some(*need));
+            }
+            let found = match missed {
+                Missed::Patience => tightened(&model, budget, &mut bound, usize::MAX).ok(),
+                Missed::Everything => None,
+            };
+            let small = small.map(|(_, choice, program)| (Choice { bound, ..choice }, program));
+            found.or(small).ok_or(None)?
+        }
     };
     Ok(finish(problem, &model, choice, program))
 }
 
 /// The fastest choice found whose layout fits: within the budget less a share that is left to holes between slots. `bound` is lowered
 /// to that of the whole budget.
-fn tightened(model: &Model, budget: u64, bound: &mut f64, patience: usize) -> Option<(Choice, Program)> {
+fn tightened(model: &Model, budget: u64, bound: &mut f64, patience: usize) -> Result<(Choice, Program), Missed> {
     let mut pool = Vec::new();
     let mut only = None;
     let mut best: Option<(Choice, Program)> = None;
@@ -124,9 +128,13 @@ fn tightened(model: &Model, budget: u64, bound: &mut f64, patience: usize) -> Op
     let mut share = if tiles * model.layers > SLOTS { FIRST } else { 0.0 };
     for round in 0..ROUNDS {
         let room = (budget as f64 * (1.0 - share)) as u64;
-        let again = || fastest(model, [room, budget], AHEAD[0], &mut Vec::new(), None, patience);
+        let all = |_| fastest(model, [room, budget], AHEAD[0], &mut Vec::new(), None, patience);
         let found = fastest(model, [room, budget], AHEAD[0], &mut pool, only, patience);
-        let Some(choice) = found.or_else(again) else { break };
+        let choice = match if only.is_some() { found.or_else(all) } else { found } {
+            Ok(choice) => choice,
+            Err(Missed::Patience) if best.is_none() => return Err(Missed::Patience),
+            Err(_) => break,
+        };
         if round == 0 {
             // Later ones look at fewer means.
             *bound = choice.bound;
@@ -153,12 +161,12 @@ fn tightened(model: &Model, budget: u64, bound: &mut f64, patience: usize) -> Op
             false => FIRST.max(2.0 * share),
         };
     }
-    best
+    best.ok_or(Missed::Everything)
 }
 
 /// The fastest choice of all, where only the bytes set aside for staging make it look too large: laying it out tells.
 fn unhindered(model: &Model, budget: u64) -> Option<(Choice, Program)> {
-    let choice = fastest(model, [u64::MAX >> 2; 2], AHEAD[0], &mut Vec::new(), None, usize::MAX)?;
+    let choice = fastest(model, [u64::MAX >> 2; 2], AHEAD[0], &mut Vec::new(), None, usize::MAX).ok()?;
     let counted = model.reserve(&choice.means, AHEAD[0]) as f64 + stay(model, &choice.tiles);
     // Below the budget the search finds it; far above, it does not fit.
     if counted <= budget as f64 || counted > 1.3 * budget as f64 {
@@ -229,7 +237,7 @@ fn least(model: &Model) -> Option<(u64, Choice, Program)> {
     best
 }
 
-/// The smallest capacity of tier 0 for which [`plan`] succeeds, everything else as it is, bytes.
+/// The smallest capacity of tier 0 that is known to do for [`plan`], everything else as it is, bytes.
 ///
 /// # Errors
 /// As [`plan`], when no capacity of tier 0 would do.
@@ -251,7 +259,7 @@ fn explain(problem: &Problem, need: Option<u64>) -> PlanError {
     if problem.checkpoint != Checkpoint::Auto || problem.rebuild == Permission::Forbidden {
         let strides = [2, 3, 4, 6, 8, 12, 16].into_iter().filter(|&k| k <= problem.layers);
         let mut policies = strides.map(Checkpoint::Every).chain([Checkpoint::Auto]);
-        // Where `auto` does not fit, nothing does.
+        // Where `auto` does not fit, hardly anything does.
         if fits(&with(Checkpoint::Auto)) {
             let policy = policies.find(|&c| c != problem.checkpoint && (c == Checkpoint::Auto || fits(&with(c))));
             help.extend(policy.map(Help::Checkpoint));
@@ -303,7 +311,7 @@ fn attempt(problem: &Problem) -> Option<Plan> {
     let budget = problem.tiers[0].capacity.saturating_sub(problem.fixed_bytes);
     let (_, choice, program) = least(&model).filter(|small| small.0 <= budget)?;
     let fast = fastest(&model, [budget; 2], AHEAD[0], &mut Vec::new(), None, usize::MAX);
-    let fast = fast.and_then(|choice| Some((place(&model, &choice, budget, &mut 0)?, choice)));
+    let fast = fast.ok().and_then(|choice| Some((place(&model, &choice, budget, &mut 0)?, choice)));
     let (program, choice) = fast.unwrap_or((program, choice));
     Some(finish(problem, &model, choice, program))
 }

@@ -376,7 +376,7 @@ fn compare(random: &mut Random, rounds: usize, tiles: usize, layers: usize, slow
         let states: u64 = p.tiles.iter().map(|t| t.edges * 256 + t.angles * 128).sum();
         let budget = least + (states as f64 * p.layers as f64 * 0.8 * random.unit().powi(2)) as u64;
         let mut oracle = Oracle::new(&p, budget);
-        let found = fastest(&model, [budget; 2], 1, &mut Vec::new(), None, usize::MAX);
+        let found = fastest(&model, [budget; 2], 1, &mut Vec::new(), None, usize::MAX).ok();
         // The search starts just above what the planner found: it only has to fail to do better.
         oracle.best = found.as_ref().map_or(f64::INFINITY, |f| f.seconds * (1.0 + 1e-7));
         let zero =

@@ -175,7 +175,7 @@ fn compare(random: &mut Random, rounds: usize) -> (usize, usize) {
         let least = smallest(&model, 1)[0].0;
         let states: u64 = p.tiles.iter().map(|t| t.edges * 256 + t.angles * 128).sum();
         let budget = least + (states as f64 * p.layers as f64 * 0.8 * random.unit().powi(2)) as u64;
-        let found = fastest(&model, [budget; 2], 1, &mut Vec::new(), None, usize::MAX);
+        let found = fastest(&model, [budget; 2], 1, &mut Vec::new(), None, usize::MAX).ok();
         let o = Oracle::unsearched(&p, budget);
         let mut all: Vec<Vec<Tile>> = Vec::new();
         for (n, t) in p.tiles.iter().enumerate() {
