@@ -34,10 +34,9 @@ pub fn backend() -> &'static str {
 
 /// Variables that lead the program to the thread's device.
 pub fn open(command: &mut Command) {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
     command.env("WEIR_BACKEND", backend());
     if DOOR.get() == Door::Emulated {
-        command.env("WEIR_CACHE_DIR", kept.join("emulated-kernels"));
+        command.env("WEIR_CACHE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated-kernels"));
         return;
     }
     let before = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
@@ -80,19 +79,20 @@ static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
     place
 });
 
+/// A file in one of the folders that a variable names.
+fn found(variable: &str, file: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os(variable)?;
+    std::env::split_paths(&folders).map(|folder| folder.join(file)).find(|path| path.is_file())
+}
+
 /// NVRTC of CUDA 12.
 fn nvrtc() -> Option<PathBuf> {
-    let folders = std::env::var_os("PYTHONPATH").map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
-    let names = ["nvidia/cuda_nvrtc/lib/libnvrtc.so.12"];
-    let mut all = folders.unwrap_or_default().into_iter().flat_map(|f| names.map(|n| f.join(n)));
-    all.find(|p| p.is_file())
+    found("PYTHONPATH", "nvidia/cuda_nvrtc/lib/libnvrtc.so.12")
 }
 
 /// A clang that knows AMD's chips.
 fn clang() -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
-    let mut all = folders.unwrap_or_default().into_iter().map(|f| f.join("clang-19"));
-    all.find(|p| p.is_file())
+    found("PATH", "clang-19")
 }
 
 /// Runs a promise behind a door, where the vendor's compiler is to be had.

@@ -224,10 +224,8 @@ enum Work {
         event: u32,
         mark: u64,
     },
-    /// A part of recorded work begins, or has ended.
-    Recorded {
-        begins: bool,
-    },
+    /// A part of recorded work begins, or (false) has ended.
+    Recorded(bool),
 }
 
 #[derive(Default)]
