@@ -86,6 +86,22 @@ fn bits(value: &Value) -> String {
     ["energy", "forces", "virial", "atomic_energy"].map(|k| value[k].to_string()).join(" ")
 }
 
+/// A run of 24 steps as `run.toml`; `ensemble` is what it says of that.
+fn prepare_run(folder: &Path, model: &str, ensemble: &str) {
+    let config = format!(
+        "[model]\npath = {:?}\n[structure]\npath = \"water.extxyz\"\n[md]\n{ensemble}\ntimestep_fs = 0.2\nsteps = 24\n\
+         temperature_K = 300\nmax_temperature_K = 1e6\nmax_displacement_A = 5.0\n[output]\nprefix = \"out/run\"\n\
+         energy_every = 1\ntrajectory_every = 4\nplot = false\n",
+        parity(model)
+    );
+    fs::write(folder.join("run.toml"), config).unwrap();
+}
+
+/// What a run has written.
+fn written(folder: &Path, prefix: &str) -> [Vec<u8>; 3] {
+    [".csv", ".extxyz", ".final.extxyz"].map(|s| fs::read(folder.join(format!("{prefix}{s}"))).unwrap())
+}
+
 #[test]
 fn eval_equals_that_of_the_cpu_and_tells_launches_plan_and_memory() {
     let folder = folder();

@@ -6,21 +6,12 @@ use super::*;
 pub fn dynamics_resume_with_the_bits_of_a_run_in_one_go_and_minimise_lowers_the_energy() {
     let folder = folder();
     let path = folder.path();
-    let config = format!(
-        "[model]\npath = {:?}\n[structure]\npath = \"water.extxyz\"\n[md]\nensemble = \"nvt\"\nthermostat = \"langevin\"\ntimestep_fs = 0.2\n\
-         steps = 24\ntemperature_K = 300\nmax_temperature_K = 1e6\nmax_displacement_A = 5.0\n[output]\nprefix = \"out/run\"\n\
-         energy_every = 1\ntrajectory_every = 4\nplot = false\n",
-        parity("tiny32")
-    );
-    fs::write(path.join("run.toml"), config).unwrap();
-    let files = |prefix: &str| {
-        [".csv", ".extxyz", ".final.extxyz"].map(|s| fs::read(path.join(format!("{prefix}{s}"))).unwrap())
-    };
+    prepare_run(path, "tiny32", "ensemble = \"nvt\"\nthermostat = \"langevin\"");
     good(weir(path, &["md", "run.toml"]));
     good(weir(path, &["md", "run.toml", "--set", "output.prefix=\"cut\"", "--set", "md.steps=9"]));
     let resumed = ["md", "run.toml", "--set", "output.prefix=\"cut\"", "--resume"];
     good(weir(path, &resumed));
-    assert_eq!(files("out/run"), files("cut"));
+    assert_eq!(written(path, "out/run"), written(path, "cut"));
     // What makes products is a machine's affair where nobody chose, and it is said when it changes.
     let begin = ["md", "run.toml", "--set", "output.prefix=\"moved\"", "--set", "md.steps=9", "--backend", "cpu"];
     good(weir(path, &begin));

@@ -141,27 +141,20 @@ fn amd_gives_the_same_bits_with_every_tier_and_budget() {
 fn a_run_is_one_launch_a_step() {
     behind(Door::Cuda, || {
         let folder = folder();
-        let config = format!(
-            "[model]\npath = {:?}\n[structure]\npath = \"water.extxyz\"\n[md]\nensemble = \"nve\"\ntimestep_fs = 0.2\nsteps = 40\n\
-             temperature_K = 300\nmax_temperature_K = 1e6\nmax_displacement_A = 5.0\n[output]\nprefix = \"run\"\nplot = false\n",
-            parity("tiny")
-        );
-        fs::write(folder.path().join("run.toml"), config).unwrap();
-        let mut command = weir(folder.path(), &["md", "run.toml"]);
-        command.env("STAND_IN_CALLS", folder.path().join("calls"));
+        let path = folder.path();
+        prepare_run(path, "tiny", "ensemble = \"nve\"");
+        let run = |more: &[&str]| weir(path, &[&["md", "run.toml", "--set", "md.steps=40"], more].concat());
+        let mut command = run(&[]);
+        command.env("STAND_IN_CALLS", path.join("calls"));
         good(command);
-        let files = |prefix: &str| {
-            [".csv", ".final.extxyz"].map(|s| fs::read(folder.path().join(format!("{prefix}{s}"))).unwrap())
-        };
         // Whether other streams run as late as they can or as early, recorded or piece by piece.
         for (name, value) in [("STAND_IN_EAGER", "1"), ("WEIR_GRAPH", "off")] {
-            let mut command =
-                weir(folder.path(), &["md", "run.toml", "--set", "output.prefix=\"other\"", "--overwrite"]);
+            let mut command = run(&["--set", "output.prefix=\"other\"", "--overwrite"]);
             command.env(name, value);
             good(command);
-            assert_eq!(files("run"), files("other"), "{name}");
+            assert_eq!(written(path, "out/run"), written(path, "other"), "{name}");
         }
-        let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
+        let calls = fs::read_to_string(path.join("calls")).unwrap();
         let of = |name: &str| {
             let found = calls.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
             found.unwrap_or(0)

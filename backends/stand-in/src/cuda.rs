@@ -2,7 +2,7 @@
 
 use crate::machine::Vendor::Cuda;
 use crate::machine::{calls, code, fault, Answer, Handle, Out, CURRENT};
-use crate::names::{one, started};
+use crate::names::one;
 use std::ffi::{c_char, c_int, c_uint, CStr};
 
 const VERSION: c_int = 12_080;
@@ -26,7 +26,7 @@ calls! {
     Cuda;
     cuDriverGetVersion(version: Out<c_int>) = |_, _| version.put(VERSION);
     cuDevicePrimaryCtxRetain(context: Out<Handle>, device: c_int) = |_, state| {
-        started(state)?;
+        state.started()?;
         one(device)?;
         let made = match state.context {
             Some((made, holders)) => (made, holders + 1),
@@ -53,9 +53,9 @@ calls! {
         flags.put(0)?;
         active.put(c_int::from(state.context.is_some()))
     };
-    cuCtxGetCurrent(context: Out<Handle>) = |_, state| started(state).and_then(|()| context.put(CURRENT.get()));
+    cuCtxGetCurrent(context: Out<Handle>) = |_, state| state.started().and_then(|()| context.put(CURRENT.get()));
     cuCtxSetCurrent(context: Handle) = |_, state| {
-        started(state)?;
+        state.started()?;
         if context != 0 && state.context.is_none_or(|c| c.0 != context) {
             return fault(code::INVALID_CONTEXT, format!("no context {context:#x}"));
         }

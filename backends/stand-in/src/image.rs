@@ -97,6 +97,7 @@ impl Machine {
     }
 }
 
+/// As `sha256sum` tells it, which names the files of AMD's compiler (tests/gpu_commands/clang.sh).
 fn digest_of(image: &[u8]) -> String {
     format!("{:x}", Sha256::digest(image))
 }

@@ -11,7 +11,6 @@ use weir_backends::gpu::driver::{Driver, Memory, Stream};
 use weir_backends::gpu::emulated::{Eagerness, Emulated, EmulatedOptions, Watch};
 use weir_kernels::compiled::Compiled;
 
-use crate::names::started;
 use crate::record::{Graphs, Mark, Recording};
 use crate::work::Function;
 
@@ -228,7 +227,7 @@ impl Machine {
 
     /// A call that needs a context has one: the device's, in this thread.
     pub fn here(&self, state: &State) -> Answer {
-        started(state)?;
+        state.started()?;
         match (self.vendor, state.context) {
             (Vendor::Amd, _) => Ok(()),
             (Vendor::Cuda, Some((context, _))) if CURRENT.get() == context => Ok(()),
@@ -254,9 +253,7 @@ impl Machine {
                 tell(format_args!("calls: {error}"));
             }
         }
-        if state.recording.is_some() {
-            self.end_recording(state).into_iter().for_each(|graph| self.device.forget(graph));
-        }
+        self.abandon(state);
         drop(self.settle_all(state));
         state.graphs.all().for_each(|graph| self.device.forget(graph));
         state.events.values().for_each(|mark| self.device.drop_event(mark.event));
@@ -268,6 +265,13 @@ impl Machine {
 }
 
 impl State {
+    pub fn started(&self) -> Answer {
+        match self.initialised {
+            true => Ok(()),
+            false => fault(code::NOT_INITIALISED, "nobody has called the initialisation"),
+        }
+    }
+
     /// A handle that was never given out before.
     pub fn handle(&mut self) -> Handle {
         self.made += 1;

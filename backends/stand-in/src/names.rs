@@ -1,6 +1,6 @@
 //! The functions that both vendors have, under two sets of names (cuda.h, hip_runtime_api.h).
 
-use crate::machine::{code, fault, put_text, Answer, Handle, Out, State};
+use crate::machine::{code, fault, put_text, Answer, Handle, Out};
 use std::ffi::{c_char, c_int, c_uint, c_void, CStr};
 use weir_backends::gpu::driver::{HostWork, Memory};
 
@@ -31,13 +31,6 @@ fn older_place(device: c_int) -> Answer {
     }
 }
 
-pub fn started(state: &State) -> Answer {
-    match state.initialised {
-        true => Ok(()),
-        false => fault(code::NOT_INITIALISED, "nobody has called the initialisation"),
-    }
-}
-
 both! {
     cuInit hipInit (flags: c_uint) = |_, state| {
         if flags != 0 {
@@ -46,29 +39,29 @@ both! {
         state.initialised = true;
         Ok(())
     };
-    cuDeviceGetCount hipGetDeviceCount (count: Out<c_int>) = |_, state| started(state).and_then(|()| count.put(1));
+    cuDeviceGetCount hipGetDeviceCount (count: Out<c_int>) = |_, state| state.started().and_then(|()| count.put(1));
     cuDeviceGet hipDeviceGet (device: Out<c_int>, number: c_int) = |_, state| {
-        started(state)?;
+        state.started()?;
         one(number)?;
         device.put(number)
     };
     cuDeviceGetName hipDeviceGetName (text: *mut c_char, room: c_int, device: c_int) = |m, state| {
-        started(state)?;
+        state.started()?;
         one(device)?;
         put_text(text, room, m.vendor.kind().name)
     };
     cuDeviceTotalMem_v2 hipDeviceTotalMem (bytes: Out<usize>, device: c_int) = |m, state| {
-        started(state)?;
+        state.started()?;
         one(device)?;
         bytes.put(m.vendor.kind().memory as usize)
     };
     cuDeviceGetPCIBusId hipDeviceGetPCIBusId (text: *mut c_char, room: c_int, device: c_int) = |_, state| {
-        started(state)?;
+        state.started()?;
         one(device)?;
         put_text(text, room, "ffff:ff:1f.7")
     };
     cuDeviceGetAttribute hipDeviceGetAttribute (value: Out<c_int>, number: c_int, device: c_int) = |m, state| {
-        started(state)?;
+        state.started()?;
         one(device)?;
         match m.vendor.kind().attributes.iter().find(|a| a.0 == number) {
             Some(found) => value.put(found.1),

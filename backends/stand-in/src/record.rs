@@ -3,7 +3,7 @@
 use crate::machine::{code, fault, Answer, Handle, Machine, State, Vendor};
 use std::collections::{HashMap, HashSet};
 use std::thread::{self, ThreadId};
-use weir_backends::gpu::driver::{Driver, DriverError, Event, Graph, Stream};
+use weir_backends::gpu::driver::{Driver, Event, Graph, Stream};
 
 /// An event.
 pub struct Mark {
@@ -198,27 +198,25 @@ impl Machine {
             }
             Some(recording) => recording.broken,
         };
-        // AMD's streams go on recording what is worth nothing until they are destroyed.
-        if self.vendor == Vendor::Amd {
-            if let Some(why) = broken {
-                return fault(code::CAPTURE_INVALIDATED, why);
-            }
-        }
-        let graph = self.end_recording(state);
         if let Some(why) = broken {
-            graph.into_iter().for_each(|graph| self.device.forget(graph));
+            // AMD's streams go on recording what is worth nothing until they are destroyed.
+            if self.vendor == Vendor::Cuda {
+                self.abandon(state);
+            }
             return fault(code::CAPTURE_INVALIDATED, why);
         }
-        let graph = graph.or_else(|e| fault(code::CAPTURE_UNJOINED, e))?;
+        state.recording = None;
+        let graph = self.device.end_capture().or_else(|e| fault(code::CAPTURE_UNJOINED, e))?;
         let handle = state.handle();
         state.graphs.recorded.insert(handle, graph);
         Ok(handle)
     }
 
-    /// Ends it, whatever it is worth.
-    pub fn end_recording(&self, state: &mut State) -> Result<Graph, DriverError> {
-        state.recording = None;
-        self.device.end_capture()
+    /// Ends a recording that nobody wants.
+    pub fn abandon(&self, state: &mut State) {
+        if state.recording.take().is_some() {
+            self.device.end_capture().into_iter().for_each(|graph| self.device.forget(graph));
+        }
     }
 
     pub fn make_ready(&self, state: &mut State, graph: Handle, flags: u64) -> Answer<Handle> {

@@ -60,7 +60,7 @@ impl Machine {
         if state.records(handle) {
             state.spoil("a stream of it was destroyed");
             if stream == Stream::Compute {
-                self.end_recording(state).into_iter().for_each(|graph| self.device.forget(graph));
+                self.abandon(state);
             }
         } else {
             self.settle(state, stream)?;

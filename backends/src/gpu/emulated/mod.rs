@@ -194,38 +194,14 @@ struct Bounds {
 
 #[derive(Clone)]
 enum Work {
-    Launch {
-        function: usize,
-        grid: u32,
-        block: u32,
-        shared: u32,
-        args: Vec<Arg>,
-    },
-    Copy {
-        to: u64,
-        from: u64,
-        bytes: u64,
-    },
-    Fill {
-        to: u64,
-        byte: u8,
-        bytes: u64,
-    },
-    Discard {
-        address: u64,
-        bytes: u64,
-    },
+    Launch { function: usize, grid: u32, block: u32, shared: u32, args: Vec<Arg> },
+    Copy { to: u64, from: u64, bytes: u64 },
+    Fill { to: u64, byte: u8, bytes: u64 },
+    Discard { address: u64, bytes: u64 },
     Host(HostWork),
-    Record {
-        event: u32,
-        mark: u64,
-    },
-    Wait {
-        event: u32,
-        mark: u64,
-    },
-    /// A part of recorded work begins, or (false) has ended.
-    Recorded(bool),
+    Record { event: u32, mark: u64 },
+    Wait { event: u32, mark: u64 },
+    RecordedPart { begins: bool },
 }
 
 #[derive(Default)]

@@ -100,7 +100,7 @@ impl Emulated {
                 state.order.run(stream, "a discard", vec![touch]).map_err(|e| call("discard", e))?;
                 lock(&self.heap).mark(address, bytes, false).map_err(|e| call("discard", e))
             }
-            Work::Recorded(begins) => {
+            Work::RecordedPart { begins } => {
                 state.order.recorded(stream, begins);
                 Ok(())
             }

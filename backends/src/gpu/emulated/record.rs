@@ -97,7 +97,7 @@ impl State {
         let others: BTreeSet<Stream> = recorded.iter().map(|w| w.0).filter(|s| *s != Stream::Compute).collect();
         let part = |queues: &mut BTreeMap<Stream, VecDeque<Work>>, begins| {
             for other in &others {
-                queues.entry(*other).or_default().push_back(Work::Recorded(begins));
+                queues.entry(*other).or_default().push_back(Work::RecordedPart { begins });
             }
         };
         part(&mut self.queues, true);
