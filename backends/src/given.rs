@@ -11,21 +11,22 @@ pub(crate) fn check_count(positions: &[[f64; 3]], atoms: usize) -> Result<(), Gr
     }
 }
 
-/// The order of summation at these positions, and the list in it.
+/// The order of summation at these positions; `into` is the list in it, or what it was after an error.
 pub(crate) fn take(
     given: &GivenList,
     positions: &[[f64; 3]],
     cell: Option<&[[f64; 3]; 3]>,
-    atoms: usize,
+    types: &[i32],
     cutoff: f64,
-) -> Result<(Vec<u32>, NeighbourList), ComputeError> {
-    check_count(positions, atoms)?;
+    into: &mut NeighbourList,
+) -> Result<Vec<u32>, ComputeError> {
+    check_count(positions, types.len())?;
     let order = summation_order(positions, cell)?;
-    let list = NeighbourList::given(given, positions, &order, cutoff)?;
-    Ok((order, list))
+    into.take_over(given, positions, types, &order, cutoff)?;
+    Ok(order)
 }
 
-/// Whether a step may use the list: there is one (`taken`), for as many atoms, and the images have all its rows.
+/// Whether a step may use the list: there is one (`taken`), for as many atoms, and the images have all its rows and are numbers.
 pub(crate) fn check(
     list: &NeighbourList,
     taken: bool,

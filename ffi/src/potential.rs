@@ -38,6 +38,8 @@ pub struct Potential {
     /// Types of the client's atoms as last given.
     given: Vec<i32>,
     current: Option<Current>,
+    /// The list as last given, for its memory.
+    list: GivenList,
     positions: Vec<[f64; 3]>,
     results: Results,
     warns: bool,
@@ -71,9 +73,9 @@ impl Potential {
             Source::Bytes(bytes, name) => load_bytes(bytes, name, &options)?,
         };
         let session = Session::new(Arc::new(model), policy, topology).on(device);
-        let (given, positions, results) = Default::default();
+        let (given, list, positions, results) = Default::default();
         let mut potential =
-            Potential { session, given, current: None, positions, results, warns, informs, told: Vec::new() };
+            Potential { session, given, current: None, list, positions, results, warns, informs, told: Vec::new() };
         potential.tell(remarks);
         potential.tell(potential.session.model.source.remarks.clone());
         // A lone atom is planned and dropped: a budget that not even the model fits, and (kernels are compiled, links measured) what a GPU
@@ -237,8 +239,26 @@ impl Potential {
         cell: Option<&Rows>,
         list: &GivenList,
     ) -> Result<(), Error> {
-        if list.first.len() != types.len() + 1 {
-            return Err(Error::Argument(format!("a list of {} centres for {} atoms", list.first.len(), types.len())));
+        let last = list.first.last().copied().unwrap_or(0) as usize;
+        if last > list.pairs.len() || !list.first.is_sorted() {
+            let text =
+                format!("a list of {} pairs whose rows end at {last}, or not one behind the other", list.pairs.len());
+            return Err(Error::Argument(text));
+        }
+        self.take_pairs(types, positions, cell, &list.first, |k| list.pairs[k])
+    }
+
+    /// The same for pairs that are asked for one by one: `first` is the start of each atom's, N + 1 entries.
+    pub(crate) fn take_pairs(
+        &mut self,
+        types: &[i32],
+        positions: &[[f64; 3]],
+        cell: Option<&Rows>,
+        first: &[u32],
+        pair: impl Fn(usize) -> Pair,
+    ) -> Result<(), Error> {
+        if first.len() != types.len() + 1 {
+            return Err(Error::Argument(format!("a list of {} centres for {} atoms", first.len(), types.len())));
         }
         self.choose(types, positions.len())?;
         self.gather(positions);
@@ -247,9 +267,13 @@ impl Potential {
         for (k, &row) in c.row.iter().enumerate() {
             place[row as usize] = k as u32;
         }
-        let mut own = GivenList { first: vec![0], pairs: Vec::with_capacity(list.pairs.len()) };
+        let own = &mut self.list;
+        own.first.clear();
+        own.first.push(0);
+        own.pairs.clear();
+        own.pairs.reserve(first[types.len()] as usize);
         for &row in &c.row {
-            for pair in &list.pairs[list.first[row as usize] as usize..list.first[row as usize + 1] as usize] {
+            for pair in (first[row as usize]..first[row as usize + 1]).map(|k| pair(k as usize)) {
                 match place.get(pair.owner as usize) {
                     None => return Err(Error::Argument(format!("a pair with atom {} of {}", pair.owner, types.len()))),
                     Some(&u32::MAX) => {}
@@ -258,7 +282,7 @@ impl Potential {
             }
             own.first.push(own.pairs.len() as u32);
         }
-        Ok(c.calculator.take_list(&own, &self.positions, cell)?)
+        Ok(c.calculator.take_list(own, &self.positions, cell)?)
     }
 
     /// As [`Potential::compute`] with the neighbours of [`Potential::take_list`].

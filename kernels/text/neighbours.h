@@ -1,8 +1,8 @@
 // The graph of a step from the skin list (specification 2), on the device: distances, cutoff, nearest first, offsets, incoming edges. The
 // same order as on the CPU: by squared distance, then the owner's input index, then the image.
 
-// What the host reads of it: flags[0] atoms moved too far for the list, flags[1] a capacity overflows, flags[2] two atoms coincide (the
-// centre + 1), flags[3] a coordinate is not finite.
+// What the host reads of it: flags[0] atoms moved too far for the list, flags[1] a capacity overflows, flags[2] two atoms coincide, flags[3] a
+// coordinate is not finite.
 enum { MOVED = 0, OVERFLOW = 1, COINCIDENT = 2, BAD = 3 };
 
 // Positions against those of the list's build; a thread an atom. `limit2` is the square of half the skin.
@@ -140,10 +140,11 @@ KERNEL(scan_blocks)(u32 atoms, IN(u32) edge_count, IN(u32) angle_count, OUT(u64)
 EXPORT(scan_blocks)
 
 // Offsets of all centres; the totals of blocks are few. `tile_sizes` has edges, pairs and angles that each tile has room for. An overflow
-// empties the graph: the step then computes nothing of use, and the host plans again.
+// empties the graph, and so does what `watch` and `measure` have found: the step is of no use, computes next to nothing (nodes, and whatever
+// is copied between tiers), and the host makes list or plan anew.
 KERNEL(offsets)(u32 atoms, u32 blocks, IN(u64) sums, IN(u64) totals, IN(u32) edge_count, IN(u32) angle_count, u32 tiles,
                 IN(u32) tile_centres, IN(u64) tile_sizes, u32 edge_room, HANDED(u32) first_edge, OUT(u32) angle_edges,
-                HANDED(u64) first_angle, HANDED(u32) first_pair, OUT(u32) counts, OUT(u16) flags) {
+                HANDED(u64) first_angle, HANDED(u32) first_pair, OUT(u32) counts, HANDED(u16) flags) {
   LOCAL(u64) base = shared_at<u64>(0);
   LOCAL(u32) bad = shared_at<u32>(THREADS * 24);
   // One block: chunks of centres in turn, the running totals kept by three threads.
@@ -181,9 +182,9 @@ KERNEL(offsets)(u32 atoms, u32 blocks, IN(u64) sums, IN(u64) totals, IN(u32) edg
   barrier();
   wrong = 0;
   for (u32 t = 0; t < THREADS; t++) wrong |= bad[t];
-  if (!wrong) return;
+  if (!wrong && !flags[MOVED] && !flags[COINCIDENT] && !flags[BAD]) return;
   if (thread() == 0) {
-    flags[OVERFLOW] = 1;
+    if (wrong) flags[OVERFLOW] = 1;
     counts[0] = 0;
   }
   for (u32 i = thread(); i <= atoms; i += THREADS) {

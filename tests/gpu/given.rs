@@ -143,4 +143,73 @@ fn a_recording_outlives_lists_that_fit_and_no_more() {
     assert!(recorded.list_builds() > 10, "{} lists", recorded.list_builds());
     let plans = recorded.plans() as u64;
     assert!(recorded.recordings().0 <= plans && plans < 4, "{:?} and {plans} plans", recorded.recordings());
+    // The host looks for pairs, and for no more unless something has to be planned.
+    assert_eq!(recorded.host_graphs() as u64, plans);
+}
+
+#[test]
+fn a_denser_system_in_a_new_list_is_planned_again() {
+    let case = Case::with(3, 30, 9.0, [[12.0, 0.0, 0.0], [0.5, 12.0, 0.0], [-0.6, 0.6, 12.0]]);
+    let device = EmulatedOptions::default();
+    let base = GpuOptions { skin: 0.5, ..options(PrecisionChoice::F32) };
+    let near: Vec<[f64; 3]> = case.x.iter().map(|x| std::array::from_fn(|k| 4.5 + 0.8 * (x[k] - 4.5))).collect();
+    let (none, plain) = (FrameParameters::default(), Request::default());
+    let (cell, cutoff) = (Cell::new(&case.cell).unwrap(), case.model.descriptor.options.e_rcut);
+    let fresh = |order: &[u32]| {
+        let (mut c, mut out) = (case.calculator(device, &base), Results::default());
+        c.set_order(order);
+        c.compute(&near, Some(&case.cell), &none, plain, &mut out).unwrap();
+        bits(&out)
+    };
+    for given in [false, true] {
+        let (mut c, mut out) = (case.calculator(device, &base), Results::default());
+        let mut step = |x: &[[f64; 3]]| {
+            if given {
+                c.take_list(&Foreign::of(&case, x, cutoff).lattice, x, Some(&case.cell)).unwrap();
+                c.compute_given(x, Images::Lattice(&cell), &none, plain, &mut out).unwrap();
+            } else {
+                c.compute(x, Some(&case.cell), &none, plain, &mut out).unwrap();
+            }
+            (bits(&out), c.list_builds(), c.plans(), c.host_graphs(), c.order().to_vec())
+        };
+        for round in 0..3 {
+            let (_, lists, plans, graphs, _) = step(&case.x);
+            assert_eq!((lists, plans, graphs), (if given { round + 1 } else { 1 }, 1, 1));
+        }
+        let (got, lists, plans, graphs, order) = step(&near);
+        assert_eq!(
+            (lists, plans, graphs),
+            (if given { 4 } else { 2 }, 2, 2),
+            "the device tells that the plan does not hold"
+        );
+        assert_eq!(got, fresh(&order), "given: {given}");
+    }
+}
+
+#[test]
+fn a_step_whose_list_is_too_old_computes_next_to_nothing() {
+    let case = Case::with(3, 16, 6.0, [[6.5, 0.0, 0.0], [0.9, 6.3, 0.0], [-1.2, 0.6, 6.8]]);
+    let driver = Arc::new(Emulated::new(EmulatedOptions::default()));
+    let base = GpuOptions { skin: 0.5, ..options(PrecisionChoice::F32) };
+    let mut c = create(driver.clone(), case.model.clone(), &case.types, &base).unwrap();
+    let (none, plain) = (FrameParameters::default(), Request::default());
+    // Nodes are updated whether they have edges or not, and every centre has a little to do of its own.
+    let of_edges = |name: &str| name.starts_with("edge") || name.starts_with("angle");
+    let activations = || driver.counts().iter().filter(|k| of_edges(k.0)).map(|k| k.1.activations).sum::<u64>();
+    let mut of_steps = Vec::new();
+    for shift in [0.0, 0.0, 0.4] {
+        let x: Vec<[f64; 3]> = case.x.iter().map(|x| x.map(|v| v + shift)).collect();
+        let before = activations();
+        c.compute(&x, Some(&case.cell), &none, plain, &mut Results::default()).unwrap();
+        of_steps.push(activations() - before);
+    }
+    assert_eq!(c.list_builds(), 2);
+    let whole = of_steps[0];
+    assert!(whole > 0 && whole == of_steps[1] && of_steps[2] - whole < whole / 100, "{of_steps:?}");
+    // So does one whose positions are refused.
+    let mut bad = case.x.clone();
+    bad[1] = bad[0];
+    let before = activations();
+    c.compute(&bad, Some(&case.cell), &none, plain, &mut Results::default()).unwrap_err();
+    assert!(activations() - before < whole / 100, "{}", activations() - before);
 }

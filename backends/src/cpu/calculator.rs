@@ -314,7 +314,7 @@ impl CpuCalculator {
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<(), ComputeError> {
         let cutoff = self.options.edge_cutoff;
-        (self.order, self.list) = given::take(list, positions, cell, self.types.len(), cutoff)?;
+        self.order = given::take(list, positions, cell, &self.types, cutoff, &mut self.list)?;
         self.taken = true;
         self.builds += 1;
         self.compute.set_list_bytes(self.list.bytes());

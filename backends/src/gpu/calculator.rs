@@ -5,6 +5,7 @@ use super::driver::Driver;
 use super::execute::{Executor, Input};
 use super::launch::KernelUse;
 use super::neighbours::Flags;
+use super::upload::Atoms;
 use super::{GpuError, GpuOptions};
 use crate::cpu::assemble::atomic_virial;
 use crate::cpu::default_threads;
@@ -51,14 +52,15 @@ pub struct GpuCalculator {
     list: NeighbourList,
     /// Whether the list was made by somebody else.
     taken: bool,
-    /// Whether a plan was made for a graph of this list.
+    /// Whether a given list has a plan to run under.
     placed: bool,
     order: Vec<u32>,
-    /// Of some step of this list: counts, order and types.
+    /// As `fill` made it last; nothing keeps it up with list and positions.
     graph: Graph,
     cell: Option<[[f64; 3]; 3]>,
     peak: Vec<(String, u64)>,
     builds: usize,
+    graphs: usize,
 }
 
 impl GpuCalculator {
@@ -96,12 +98,18 @@ impl GpuCalculator {
             cell: None,
             peak: Vec::new(),
             builds: 0,
+            graphs: 0,
         })
     }
 
     /// How often the step was planned.
     pub fn plans(&self) -> usize {
         self.executor.plans
+    }
+
+    /// How often the host made a graph: for plans, questions and atomic virials, after faults. A new list alone needs none.
+    pub fn host_graphs(&self) -> usize {
+        self.graphs
     }
 
     /// How often the skin list was built.
@@ -141,7 +149,7 @@ impl GpuCalculator {
         Ok(self.executor.question(&self.graph).problem)
     }
 
-    /// Whether the neighbours of these atoms have to be looked for on the host, or a given list still has no plan.
+    /// Whether the neighbours of these atoms have to be looked for on the host, or a given list may have no plan.
     fn needs_host(&self, neighbours: Neighbours) -> bool {
         match neighbours {
             Neighbours::Own(cell) => {
@@ -152,7 +160,7 @@ impl GpuCalculator {
         }
     }
 
-    /// A list for these positions where there is none or the cell has changed; a plan for the graph.
+    /// A list for these positions where there is none or the cell has changed; a plan where none is in force.
     fn make_ready(&mut self, positions: &[[f64; 3]], neighbours: Neighbours) -> Result<(), ComputeError> {
         given::check_count(positions, self.types.len())?;
         check_positions(positions)?;
@@ -165,9 +173,10 @@ impl GpuCalculator {
                         self.placed = false;
                     }
                 }
-                if !self.placed {
+                if !self.placed && !self.executor.in_force(positions.len()) {
                     self.plan_for(positions, images)?;
                 }
+                self.placed = true;
                 return Ok(());
             }
         };
@@ -182,10 +191,14 @@ impl GpuCalculator {
             let (types, order, skin, pool) = (&self.types, &self.order, self.skin, self.pool.clone());
             let list = pool.install(|| NeighbourList::build(positions, rows, types, order, cutoff, skin))?;
             (self.cell, self.taken) = (rows.copied(), false);
-            self.fill(&list, positions, neighbours.images())?;
             if !positions.is_empty() {
-                self.executor.set_list(&list, positions, &self.graph_options, self.skin)?;
-                self.executor.place(&self.graph)?;
+                self.executor.set_list(&list, positions, &self.graph_options, self.skin, &self.pool)?;
+            }
+            if !self.executor.in_force(positions.len()) {
+                self.fill(&list, positions, neighbours.images())?;
+                if !positions.is_empty() {
+                    self.executor.place(&self.graph)?;
+                }
             }
             self.list = list;
             self.builds += 1;
@@ -224,6 +237,7 @@ impl GpuCalculator {
 
     /// The graph on the host: for planning, for atomic virials, and for the words of an error.
     fn fill(&mut self, list: &NeighbourList, positions: &[[f64; 3]], images: Images) -> Result<(), ComputeError> {
+        self.graphs += 1;
         let (graph, types, options) = (&mut self.graph, &self.types, &self.graph_options);
         self.pool.install(|| graph.fill(list, positions, images, types, options))?;
         Ok(())
@@ -245,7 +259,8 @@ impl GpuCalculator {
                 let positions = self.host_positions(input)?;
                 self.make_ready(&positions, neighbours)?;
             }
-            let flags = self.executor.step(&self.graph, input, images, parameters, seeds)?;
+            let atoms = Atoms { order: &self.order, types: &self.types };
+            let flags = self.executor.step(atoms, input, images, parameters, seeds)?;
             if flags == Flags::default() {
                 return Ok(());
             }
@@ -355,14 +370,18 @@ impl Calculator for GpuCalculator {
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<(), ComputeError> {
-        let cutoff = self.graph_options.edge_cutoff;
-        let (order, list) = given::take(list, positions, cell, self.types.len(), cutoff)?;
+        let (cutoff, types, into) = (self.graph_options.edge_cutoff, &self.types, &mut self.list);
+        let order = self.pool.install(|| given::take(list, positions, cell, types, cutoff, into))?;
         // Only what the device has too is in force.
-        (self.list, self.taken, self.placed, self.order) = (NeighbourList::default(), false, false, order);
+        (self.taken, self.placed, self.order) = (false, false, order);
         if !positions.is_empty() {
-            self.executor.set_list(&list, positions, &self.graph_options, f64::INFINITY)?;
+            let (options, pool) = (&self.graph_options, &self.pool);
+            if let Err(e) = self.executor.set_list(&self.list, positions, options, f64::INFINITY, pool) {
+                self.list = NeighbourList::default();
+                return Err(e);
+            }
         }
-        (self.list, self.taken) = (list, true);
+        self.taken = true;
         self.builds += 1;
         Ok(())
     }
@@ -411,7 +430,16 @@ impl Calculator for GpuCalculator {
 
     fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
         let prepared = cell.map(Cell::new).transpose()?;
-        self.make_ready(positions, Neighbours::Own(prepared.as_ref()))
+        if !self.taken && self.list.is_stale(positions, cell) {
+            self.list = NeighbourList::default();
+        }
+        let before = self.graphs;
+        self.make_ready(positions, Neighbours::Own(prepared.as_ref()))?;
+        // Under a plan that was in force the first step would tell what does not fit.
+        match self.graphs == before && !positions.is_empty() {
+            true => self.plan_for(positions, Images::from(prepared.as_ref())),
+            false => Ok(()),
+        }
     }
 
     fn plan(&self) -> Option<&Plan> {

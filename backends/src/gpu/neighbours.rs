@@ -6,8 +6,10 @@ use super::driver::{Driver, DriverError, Memory, Stream};
 use super::launch::{args, Launcher};
 use super::memory::Held;
 use crate::cpu::layout::Layout;
+use rayon::prelude::*;
+use rayon::ThreadPool;
 use std::sync::Arc;
-use weir_engine::graph::{GraphOptions, NeighbourList};
+use weir_engine::graph::{by_centres, GraphOptions, NeighbourList};
 use weir_kernels::THREADS;
 
 /// Centres that one block of `scan_blocks` takes; twin of `SCAN`.
@@ -84,6 +86,28 @@ impl Arrays {
     }
 }
 
+/// Pairs as the device has them.
+struct Columns {
+    centre: Vec<u32>,
+    owner: Vec<u32>,
+    image: Vec<[i32; 3]>,
+}
+
+impl Columns {
+    fn of(list: &NeighbourList) -> Self {
+        let mut centre = vec![0; list.pairs.len()];
+        by_centres(&list.first, &mut centre).into_par_iter().for_each(|(centres, mut piece)| {
+            for i in centres {
+                let (own, rest) = piece.split_at_mut((list.first[i + 1] - list.first[i]) as usize);
+                own.fill(i as u32);
+                piece = rest;
+            }
+        });
+        let (owner, image) = list.pairs.par_iter().map(|p| (p.owner, p.image)).unzip();
+        Self { centre, owner, image }
+    }
+}
+
 /// A list on the device, with room for later ones of the same atoms. Launches depend on the room only, so that a recorded step serves
 /// every list that it holds.
 pub struct DeviceList {
@@ -107,6 +131,7 @@ impl DeviceList {
         positions: &[[f64; 3]],
         options: &GraphOptions,
         skin: f64,
+        pool: &ThreadPool,
     ) -> Result<Self, DriverError> {
         let room = needed(list, options).more();
         let memory = Held::new(driver, Memory::Device, Arrays::new(0, room).1)?;
@@ -119,7 +144,7 @@ impl DeviceList {
             angle_slots: u32::try_from(options.angle_slots).unwrap_or(u32::MAX),
             limit2: limit2(skin),
         };
-        new.send(driver, list, positions, options)?;
+        new.send(driver, list, positions, options, pool)?;
         Ok(new)
     }
 
@@ -138,14 +163,10 @@ impl DeviceList {
         list: &NeighbourList,
         positions: &[[f64; 3]],
         options: &GraphOptions,
+        pool: &ThreadPool,
     ) -> Result<(), DriverError> {
         let arrays = &self.arrays;
-        let mut centre = vec![0u32; list.pairs.len()];
-        for i in 0..list.order.len() {
-            centre[list.first[i] as usize..list.first[i + 1] as usize].fill(i as u32);
-        }
-        let owner: Vec<u32> = list.pairs.iter().map(|p| p.owner).collect();
-        let image: Vec<i32> = list.pairs.iter().flat_map(|p| p.image).collect();
+        let Columns { centre, owner, image } = pool.install(|| Columns::of(list));
         let excluded: Vec<u32> = options.excluded.iter().map(|&x| u32::from(x)).collect();
         let send = |to: Array, data: &[u8]| match data.is_empty() {
             true => Ok(()),
@@ -156,7 +177,7 @@ impl DeviceList {
             (arrays.first, bytemuck::cast_slice(&list.first)),
             (arrays.centre, bytemuck::cast_slice(&centre)),
             (arrays.owner, bytemuck::cast_slice(&owner)),
-            (arrays.image, bytemuck::cast_slice(&image)),
+            (arrays.image, bytemuck::cast_slice(image.as_flattened())),
             (arrays.reference, bytemuck::cast_slice(positions.as_flattened())),
             (arrays.excluded, bytemuck::cast_slice(&excluded)),
         ]

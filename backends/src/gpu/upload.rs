@@ -5,9 +5,17 @@ use super::buffers::Buffers;
 use super::driver::{Driver, DriverError, Stream};
 use crate::cpu::layout::Layout;
 use crate::network::Shapes;
-use weir_engine::graph::Graph;
 use weir_engine::model::Model;
 use weir_engine::reference::ResolvedParameters;
+
+/// The atoms of a list.
+#[derive(Clone, Copy)]
+pub struct Atoms<'a> {
+    /// Input index of each sorted atom.
+    pub order: &'a [u32],
+    /// Types in input order.
+    pub types: &'a [i32],
+}
 
 /// Host copies of what is on its way: they live until the step has been waited for.
 pub struct Upload {
@@ -57,14 +65,15 @@ impl Upload {
         driver: &dyn Driver,
         b: &Buffers,
         layout: &Layout,
-        graph: &Graph,
+        atoms: Atoms,
         types: u32,
     ) -> Result<(), DriverError> {
         self.atoms.clear();
         let mut p = Parcel { bytes: &mut self.atoms, parts: Vec::new() };
-        p.add(b.order, bytemuck::cast_slice(&graph.order));
-        let kinds: Vec<u32> = graph.types.iter().map(|&t| t.max(0) as u32).collect();
-        let rules: Vec<u32> = graph.types.iter().map(|&t| u32::try_from(t).unwrap_or(types)).collect();
+        p.add(b.order, bytemuck::cast_slice(atoms.order));
+        let sorted = || atoms.order.iter().map(|&input| atoms.types[input as usize]);
+        let kinds: Vec<u32> = sorted().map(|t| t.max(0) as u32).collect();
+        let rules: Vec<u32> = sorted().map(|t| u32::try_from(t).unwrap_or(types)).collect();
         p.add(b.types, bytemuck::cast_slice(&kinds));
         p.add(b.rule, bytemuck::cast_slice(&rules));
         let starts = layout.tiles.iter().map(|t| t.start as u32);

@@ -1,7 +1,9 @@
 //! Neighbour lists that an MD code made: pairs as they come, images as lattice multiples or as plain translations.
 
 use super::list::Pair;
-use super::{Cell, GraphError, NeighbourList};
+use super::{by_centres, Cell, GraphError, NeighbourList};
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// Neighbours found by somebody else, in the order in which positions are given.
 ///
@@ -44,53 +46,81 @@ impl Images<'_> {
 }
 
 impl NeighbourList {
-    /// Takes a list over. `order` is the summation order (see [`summation_order`](super::summation_order)).
+    /// Takes a list over, in the memory of this one where that suffices. `order` is the summation order (see
+    /// [`summation_order`](super::summation_order)).
     ///
     /// # Errors
     /// [`GraphError::Count`] when list, order and positions are not of one length; [`GraphError::TooMany`] for a pair of an atom that is
-    /// not there.
-    pub fn given(
+    /// not there, [`GraphError::Unseen`] for one of an atom with a negative type. This list is as it was then.
+    pub fn take_over(
+        &mut self,
         given: &GivenList,
         positions: &[[f64; 3]],
+        types: &[i32],
         order: &[u32],
         cutoff: f64,
-    ) -> Result<NeighbourList, GraphError> {
+    ) -> Result<(), GraphError> {
         let atoms = positions.len();
-        for got in [given.first.len().wrapping_sub(1), order.len()] {
+        for got in [given.first.len().wrapping_sub(1), order.len(), types.len()] {
             if got != atoms {
                 return Err(GraphError::Count { got, expected: atoms });
             }
         }
-        let mut images = [0i32; 2];
+        let beyond = |pairs: &[Pair]| pairs.iter().find(|p| p.owner as usize >= atoms).copied();
+        if let Some(pair) = given.pairs.par_chunks(4096).find_map_first(beyond) {
+            return Err(GraphError::TooMany { what: "atoms", count: u64::from(pair.owner) + 1 });
+        }
+        let range_of = |input: u32| given.first[input as usize] as usize..given.first[input as usize + 1] as usize;
+        if types.iter().any(|t| *t < 0) {
+            let unseen = |atom: u32| types[atom as usize] < 0;
+            let pairs = (0..atoms as u32).flat_map(|i| given.pairs[range_of(i)].iter().map(move |p| [i, p.owner]));
+            if let Some(atom) = pairs.flatten().find(|&atom| unseen(atom)) {
+                return Err(GraphError::Unseen { atom: atom as usize, kind: types[atom as usize] });
+            }
+        }
         let mut place = vec![0u32; atoms];
+        self.first.clear();
+        self.first.push(0);
         for (sorted, &input) in order.iter().enumerate() {
             place[input as usize] = sorted as u32;
+            self.first.push(self.first[sorted] + range_of(input).len() as u32);
         }
-        let mut first = Vec::with_capacity(atoms + 1);
-        let mut pairs = Vec::with_capacity(given.pairs.len());
-        first.push(0);
-        for &input in order {
-            let range = given.first[input as usize] as usize..given.first[input as usize + 1] as usize;
-            for pair in &given.pairs[range] {
-                let Some(&owner) = place.get(pair.owner as usize) else {
-                    return Err(GraphError::TooMany { what: "atoms", count: u64::from(pair.owner) + 1 });
-                };
-                images = [images[0].min(pair.image[0]), images[1].max(pair.image[0])];
-                pairs.push(Pair { owner, image: pair.image });
+        let wanted = self.first[atoms] as usize;
+        if self.pairs.capacity() < wanted {
+            // The next one may be a little longer. Pages that nobody has touched take longer than what is written to them.
+            let more = if self.pairs.capacity() > 0 { wanted / 16 } else { 0 };
+            self.pairs = Vec::with_capacity(wanted + more);
+        }
+        self.pairs.resize(wanted, Pair { owner: 0, image: [0; 3] });
+        let sorted = |(centres, mut out): (Range<usize>, &mut [Pair])| {
+            let mut images = [0i32; 2];
+            for &input in &order[centres] {
+                let (here, rest) = out.split_at_mut(range_of(input).len());
+                out = rest;
+                for (to, pair) in here.iter_mut().zip(&given.pairs[range_of(input)]) {
+                    images = [images[0].min(pair.image[0]), images[1].max(pair.image[0])];
+                    *to = Pair { owner: place[pair.owner as usize], image: pair.image };
+                }
             }
-            first.push(pairs.len() as u32);
-        }
-        let mut list = NeighbourList::with_parts(order.to_vec(), first, pairs, cutoff, positions.to_vec());
-        list.images = images;
-        Ok(list)
+            images
+        };
+        let both = |a: [i32; 2], b: [i32; 2]| [a[0].min(b[0]), a[1].max(b[1])];
+        let images = by_centres(&self.first, &mut self.pairs).into_par_iter().map(sorted).reduce(|| [0; 2], both);
+        let (first, pairs) = (std::mem::take(&mut self.first), std::mem::take(&mut self.pairs));
+        *self = NeighbourList::with_parts(order.to_vec(), first, pairs, cutoff, positions.to_vec());
+        self.images = images;
+        Ok(())
     }
 
-    /// Refuses a table of translations that lacks some of this list's images.
+    /// Refuses a table of translations that lacks some of this list's images, or has rows that are no numbers.
     ///
     /// # Errors
-    /// [`GraphError::Image`].
+    /// [`GraphError::Image`], [`GraphError::Translation`].
     pub fn check_images(&self, images: Images) -> Result<(), GraphError> {
         let Images::Table(rows) = images else { return Ok(()) };
+        if let Some(row) = rows.iter().position(|r| r.iter().any(|v| !v.is_finite())) {
+            return Err(GraphError::Translation { row, value: rows[row] });
+        }
         let beyond = self.images.into_iter().find(|&i| i < 0 || i as usize >= rows.len().max(1));
         beyond.map_or(Ok(()), |image| Err(GraphError::Image { image, rows: rows.len() }))
     }

@@ -2,6 +2,7 @@
 
 use super::{check_positions, curve_order, Cell, GraphError};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A candidate neighbour of a centre.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,7 +135,7 @@ impl Bins {
     }
 
     /// Atoms of the cells `b2` of a column.
-    fn range(&self, b0: usize, b1: usize, b2: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    fn range(&self, b0: usize, b1: usize, b2: Range<usize>) -> Range<usize> {
         let column = (b0 * self.count[1] + b1) * self.count[2];
         self.start[column + b2.start] as usize..self.start[column + b2.end] as usize
     }
@@ -144,6 +145,20 @@ impl Bins {
 pub(crate) fn misplaced(order: &[u32], atoms: usize) -> Option<u32> {
     let mut seen = vec![false; atoms];
     order.iter().copied().find(|&i| seen.get_mut(i as usize).is_none_or(|mark| std::mem::replace(mark, true)))
+}
+
+/// An array with an entry for every pair, in pieces for threads: the entries of 256 centres, and which centres they are. `first` is the start of
+/// each centre's pairs, N + 1 entries.
+pub fn by_centres<'a, T>(first: &[u32], mut all: &'a mut [T]) -> Vec<(Range<usize>, &'a mut [T])> {
+    let atoms = first.len().saturating_sub(1);
+    let mut pieces = Vec::with_capacity(atoms.div_ceil(256));
+    for begin in (0..atoms).step_by(256) {
+        let centres = begin..(begin + 256).min(atoms);
+        let (piece, rest) = all.split_at_mut((first[centres.end] - first[begin]) as usize);
+        all = rest;
+        pieces.push((centres, piece));
+    }
+    pieces
 }
 
 impl NeighbourList {

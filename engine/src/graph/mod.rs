@@ -14,7 +14,7 @@ pub use curve::curve_order;
 pub use filter::Graph;
 pub use given::{GivenList, Images};
 pub(crate) use list::misplaced;
-pub use list::{summation_order, NeighbourList, Pair};
+pub use list::{by_centres, summation_order, NeighbourList, Pair};
 
 use crate::model::Model;
 use thiserror::Error;
@@ -69,6 +69,22 @@ pub enum GraphError {
         image: i32,
         /// Rows of the table.
         rows: usize,
+    },
+    /// A translation of a given list that is no number.
+    #[error("row {row} of the table of translations is {value:?} A")]
+    Translation {
+        /// Row of the table.
+        row: usize,
+        /// Its numbers.
+        value: [f64; 3],
+    },
+    /// A given list with an atom that the model does not see.
+    #[error("the neighbour list has a pair of atom {atom}, which the model does not see (type {kind})")]
+    Unseen {
+        /// Input index.
+        atom: usize,
+        /// Its type.
+        kind: i32,
     },
     /// Two atoms at one place.
     #[error("atoms {first} and {second} coincide (distance {distance:e} A): the energy is not defined; minimise or repair the structure")]

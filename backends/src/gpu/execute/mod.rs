@@ -27,6 +27,7 @@ use crate::cpu::layout::{pairs_of, Layout};
 use crate::cpu::memory::last_uses;
 use crate::cpu::Store;
 use crate::network::Shapes;
+use rayon::ThreadPool;
 use record::{Key, Recorded};
 use std::sync::Arc;
 use trace::Trace;
@@ -239,6 +240,7 @@ impl Executor {
         positions: &[[f64; 3]],
         options: &GraphOptions,
         skin: f64,
+        pool: &ThreadPool,
     ) -> Result<(), ComputeError> {
         // Order and types of the atoms may have changed with it.
         self.atoms_sent = false;
@@ -249,7 +251,7 @@ impl Executor {
             self.list = None;
         }
         if let Some(old) = self.list.take() {
-            let sent = old.send(&self.launcher.driver, list, positions, options);
+            let sent = old.send(&self.launcher.driver, list, positions, options, pool);
             if sent.is_ok() {
                 self.list = Some(old);
                 return Ok(());
@@ -257,8 +259,15 @@ impl Executor {
             self.forget();
             return sent.map_err(failed);
         }
-        self.list = Some(DeviceList::new(&self.launcher.driver, list, positions, options, skin).map_err(failed)?);
+        let new = DeviceList::new(&self.launcher.driver, list, positions, options, skin, pool);
+        self.list = Some(new.map_err(failed)?);
         Ok(())
+    }
+
+    /// Whether a plan is in force that a list of so many atoms may run under: what it cannot hold is told by the step.
+    pub fn in_force(&self, atoms: usize) -> bool {
+        // A list or table that has grown takes room which the plan has given away.
+        self.staging.is_some() && self.layout.capacity.atoms == atoms && self.other() <= self.placed_other
     }
 
     /// Makes room for so many translations that pairs of a given list may number.

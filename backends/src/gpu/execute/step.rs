@@ -4,26 +4,27 @@ use super::super::array::Array;
 use super::super::driver::{DriverError, Stream};
 use super::super::memory::failed;
 use super::super::neighbours::Flags;
+use super::super::upload::Atoms;
 use super::label::Label;
 use super::record::Key;
 use super::trace::Trace;
 use super::{Ends, Executor, Input};
 use crate::cpu::Store;
 use weir_engine::backend::ComputeError;
-use weir_engine::graph::{Graph, Images};
+use weir_engine::graph::Images;
 use weir_engine::plan::placement::{Op, SlotId};
 use weir_engine::reference::{initial_node_features, ResolvedParameters};
 
 impl Executor {
     /// One step at these positions: results wait in staging and buffers if the flags are clear; else the list or the plan has to be made
-    /// again. `graph` is one of this list, for the plan in force; `images` say what its image numbers mean (for a table, room was reserved).
+    /// again. `atoms` are those of this list; `images` say what its image numbers mean (for a table, room was reserved).
     /// `seeds` weigh the atoms' energies, in sorted order.
     ///
     /// # Errors
     /// [`ComputeError`].
     pub fn step(
         &mut self,
-        graph: &Graph,
+        atoms: Atoms,
         input: Input,
         images: Images,
         parameters: &ResolvedParameters,
@@ -31,7 +32,7 @@ impl Executor {
     ) -> Result<Flags, ComputeError> {
         self.launcher.launches = 0;
         self.arenas.begin();
-        let queued = self.send(graph, input, images, parameters, seeds);
+        let queued = self.send(atoms, input, images, parameters, seeds);
         // Waited for after an error too: what was queued reads memory of ours.
         let waited = self.driver().synchronise(Stream::Compute);
         if let Err(e) = queued.and(waited) {
@@ -79,7 +80,7 @@ impl Executor {
     /// Brings what has changed, and queues the step.
     fn send(
         &mut self,
-        graph: &Graph,
+        atoms: Atoms,
         input: Input,
         images: Images,
         parameters: &ResolvedParameters,
@@ -88,7 +89,7 @@ impl Executor {
         let driver = self.launcher.driver.clone();
         if !self.atoms_sent {
             let types = self.model.types() as u32;
-            self.upload.atoms(driver.as_ref(), &self.buffers, &self.layout, graph, types)?;
+            self.upload.atoms(driver.as_ref(), &self.buffers, &self.layout, atoms, types)?;
             self.atoms_sent = true;
         }
         if self.parameters.as_ref() != Some(parameters) {
