@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WATER = ROOT / "examples/water/start.extxyz"
 FS = 0.5
+MASSES = {"O": 15.999, "H": 1.008, "C": 12.011, "N": 14.007, "S": 32.06}
 
 
 def run(command, folder, threads):
@@ -37,43 +38,65 @@ def run(command, folder, threads):
     return done.stdout, done.stderr, sum(getattr(after, k) - getattr(before, k) for k in ("ru_utime", "ru_stime"))
 
 
-def data(folder):
-    """The water of the example as LAMMPS reads it; number of atoms."""
-    lines = WATER.read_text().splitlines()
-    side = lines[1].split('"')[1].split()[0]
+def data(folder, path=WATER):
+    """An extended xyz file as LAMMPS reads it (atoms.data): number of atoms, elements, and whether it is periodic. A cell must be orthogonal."""
+    lines = path.read_text().splitlines()
     atoms = [line.split() for line in lines[2:]]
-    text = f"water\n\n{len(atoms)} atoms\n2 atom types\n\n" + "".join(f"0 {side} {a}lo {a}hi\n" for a in "xyz")
-    text += "\nMasses\n\n1 15.999\n2 1.008\n\nAtoms # atomic\n\n"
-    text += "".join(f"{k + 1} {1 if a[0] == 'O' else 2} {a[1]} {a[2]} {a[3]}\n" for k, a in enumerate(atoms))
-    (folder / "water.data").write_text(text)
-    return len(atoms)
+    elements = [e for e in MASSES if any(a[0] == e for a in atoms)]
+    if missing := {a[0] for a in atoms} - set(elements):
+        raise ValueError(f"{path}: no mass is known here of {', '.join(sorted(missing))}")
+    cell = re.search(r'Lattice="([^"]*)"', lines[1])
+    # Without a cell, room for what moves.
+    low, high = [[f(float(a[k]) for a in atoms) + shift for k in (1, 2, 3)] for f, shift in ((min, -20.0), (max, 20.0))]
+    if cell:
+        rows = cell[1].split()
+        if any(float(rows[k]) for k in (1, 2, 3, 5, 6, 7)):
+            raise ValueError(f"{path}: the cell is not orthogonal")
+        low, high = ["0"] * 3, rows[::4]
+    text = f"{path.name}\n\n{len(atoms)} atoms\n{len(elements)} atom types\n\n" + "".join(f"{l} {h} {a}lo {a}hi\n" for a, l, h in zip("xyz", low, high))
+    text += "\nMasses\n\n" + "".join(f"{k + 1} {MASSES[e]}\n" for k, e in enumerate(elements)) + "\nAtoms # atomic\n\n"
+    text += "".join(f"{k + 1} {elements.index(a[0]) + 1} {a[1]} {a[2]} {a[3]}\n" for k, a in enumerate(atoms))
+    (folder / "atoms.data").write_text(text)
+    return len(atoms), elements, bool(cell)
 
 
-def lammps(clients, model, steps, folder, threads):
-    """Loop and pair seconds and CPU seconds of a step, ns/day as LAMMPS prints it."""
-    text = f"""units metal
+def commands(plugin, model, steps, elements, periodic=True, kelvin=300, fs=FS, more=""):
+    """What LAMMPS is to do with atoms.data: steps of constant energy, timed behind the first five."""
+    return f"""units metal
 atom_style atomic
-read_data water.data
-plugin load {clients}/plugin/dpplugin.so
+atom_modify map yes
+boundary {"p p p" if periodic else "f f f"}
+read_data atoms.data
+plugin load {plugin}/dpplugin.so
 pair_style deepmd {model}
-pair_coeff * * O H
+pair_coeff * * {" ".join(elements)}
 neighbor 2.0 bin
-velocity all create 300 2026 dist gaussian
-timestep {FS / 1000}
+{more}
+velocity all create {kelvin} 2026 dist gaussian
+timestep {fs / 1000}
 fix 1 all nve
 thermo {steps}
 run 5
 run {steps}
 """
-    (folder / "in.bench").write_text(text)
-    out, _, _ = run([clients / "v/bin/lmp", "-in", "in.bench", "-log", "none"], folder, threads)
+
+
+def timed(out, steps):
+    """Loop, pair, list and CPU seconds of a step, ns/day as LAMMPS prints it."""
     loop = re.findall(r"Loop time of (\S+) on .* for (\d+) steps", out)[-1]
     assert int(loop[1]) == steps, out
     share = re.findall(r"(\S+)% CPU use with", out)[-1]
-    pair = re.findall(r"^Pair\s+\|\s*\S+\s*\|\s*(\S+)", out, re.M)[-1]
+    of = lambda part: float(re.findall(rf"^{part}\s+\|\s*\S+\s*\|\s*(\S+)", out, re.M)[-1]) / steps
     day = re.findall(r"Performance:\s+(\S+) ns/day", out)[-1]
     wall = float(loop[0]) / steps
-    return {"s": wall, "pair_s": float(pair) / steps, "cpu_s": wall * float(share) / 100, "ns_per_day": float(day)}
+    return {"s": wall, "pair_s": of("Pair"), "list_s": of("Neigh"), "cpu_s": wall * float(share) / 100, "ns_per_day": float(day)}
+
+
+def lammps(clients, model, steps, folder, threads, elements):
+    """Such a run on the CPU."""
+    (folder / "in.bench").write_text(commands(clients / "plugin", model, steps, elements))
+    out, _, _ = run([clients / "v/bin/lmp", "-in", "in.bench", "-log", "none"], folder, threads)
+    return timed(out, steps)
 
 
 def md(weir, model, steps, folder, threads):
@@ -128,7 +151,7 @@ def main():
     cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        atoms = data(folder)
+        atoms, elements, _ = data(folder)
         models, steps = a.model, a.steps
         if not models:
             shape = folder / "dpa-3.1-3m-shape.dp"
@@ -137,7 +160,7 @@ def main():
         for model, n in zip(models, steps, strict=True):
             before, pairs = load(), []
             for _ in range(a.rounds):
-                pairs.append((lammps(clients, model.resolve(), n, folder, a.threads), md(weir, model.resolve(), n, folder, a.threads)))
+                pairs.append((lammps(clients, model.resolve(), n, folder, a.threads, elements), md(weir, model.resolve(), n, folder, a.threads)))
             middle = lambda side, key: statistics.median(p[side][key] for p in pairs)
             line = {"case": f"lammps_water_{atoms}", "model": model.name, "atoms": atoms, "steps": n, "rounds": a.rounds, "timestep_fs": FS, "threads": a.threads}
             line |= {f"lammps_{k}": middle(0, k) for k in ("ns_per_day", "s", "pair_s", "cpu_s")} | {f"md_{k}": middle(1, k) for k in ("ns_per_day", "s", "cpu_s")}

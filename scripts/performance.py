@@ -12,11 +12,12 @@ import statistics
 import sys
 from pathlib import Path
 
+from gpu_results import gpu, gpu_pictures, readme_rows
+from tables import WAYS, digits, gb, per_day, spill_curve, table, unlimited
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches/results"
 PAGES = ("docs/performance.md", "docs/gromacs.md", "README.md")
-COLOURS = {"rebuild": "#b3541e", "spill": "#4a6fa5", "planner": "#2e7d32"}
-WAYS = {"rebuild": "rebuild only", "spill": "spill only", "planner": "planner"}
 
 
 def lines(pattern):
@@ -30,28 +31,6 @@ def lines(pattern):
 def latest(pattern):
     files = sorted(RESULTS.glob(pattern))
     return (json.loads(files[-1].read_text()), files[-1].name) if files else (None, None)
-
-
-def table(head, rows):
-    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(out + ["| " + " | ".join(str(c) for c in row) + " |" for row in rows]) + "\n"
-
-
-def digits(x, n=3):
-    """To n figures, without an exponent where it would be short."""
-    if x == 0:
-        return "0"
-    text = f"{x:.{n}g}"
-    return f"{float(text):,.0f}" if "e+" in text or abs(x) >= 10**n else text
-
-
-def gb(x):
-    return f"{x / 1e9:.2f}"
-
-
-def per_day(seconds):
-    """ns/day with a step of 1 fs."""
-    return digits(86400e-6 / seconds)
 
 
 def turn(row):
@@ -131,12 +110,6 @@ def profile_rows():
     return data, name, [r for r in data["profile"]["rows"] if not r["infeasible"]]
 
 
-def unlimited(profile):
-    """Seconds of a step with all the memory it wants: the median of every such measurement of the run."""
-    found = sorted([profile["unlimited_s"]] + [r["measured_s"] for r in profile["rows"] if r["budget"] == "100%"])
-    return (found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2
-
-
 def spill():
     data, name, rows = profile_rows()
     p = data["profile"]
@@ -152,31 +125,8 @@ def spill():
 
 
 def spill_picture():
-    """Predicted (lines) beside measured (dots): seconds over the share of fast memory."""
     data, _, rows = profile_rows()
-    p = data["profile"]
-    w, h, left, low, top = 640, 360, 62, 44, 40
-    most = 1.1 * max(max(r["measured_s"], r["predicted_s"]) for r in rows)
-    x = lambda b: left + (w - left - 20) * min(1.0, b / p["unlimited_bytes"])
-    y = lambda s: h - low - (h - low - top) * s / most
-    text = lambda at, to, s, more="": f'<text x="{at:.1f}" y="{to:.1f}" {more}>{s}</text>'
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">',
-           f'<rect width="{w}" height="{h}" fill="white"/>',
-           text(left, 20, f"A step of {data['structure'].split('.')[0]} with less fast memory: predicted (lines), measured (dots)", 'font-size="13"')]
-    step = 10 if most > 25 else 5
-    for s in range(0, int(most) + 1, step):
-        out.append(f'<path d="M{left} {y(s):.1f}H{w - 20}" stroke="#ddd"/>' + text(left - 6, y(s) + 4, s, 'text-anchor="end"'))
-    for share in (0, 25, 50, 75, 100):
-        out.append(text(x(share / 100 * p["unlimited_bytes"]), h - low + 16, f"{share} %", 'text-anchor="middle"'))
-    out.append(text(w / 2, h - 8, "fast memory, share of what an unlimited step takes", 'text-anchor="middle"'))
-    out.append(text(14, h / 2, "seconds", f'text-anchor="middle" transform="rotate(-90 14 {h / 2})"'))
-    for k, (way, colour) in enumerate(COLOURS.items()):
-        mine = sorted((r for r in rows if r["way"] == way), key=lambda r: r["hbm_bytes"])
-        points = [(x(r["hbm_bytes"]), y(r["predicted_s"])) for r in mine] + [(x(p["unlimited_bytes"]), y(unlimited(p)))]
-        out.append(f'<path d="M{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        out += [f'<circle cx="{x(r["hbm_bytes"]):.1f}" cy="{y(r["measured_s"]):.1f}" r="4" fill="{colour}"/>' for r in mine]
-        out.append(f'<path d="M{w - 170} {top + 12 + 18 * k}h24" stroke="{colour}" stroke-width="2"/>' + text(w - 140, top + 16 + 18 * k, WAYS[way]))
-    return "\n".join(out + ["</svg>"]) + "\n"
+    return spill_curve(data["structure"], data["profile"], rows)
 
 
 DOORS = {"weir_h": "weir.h", "weir_h_list": "weir.h, given list", "deepmd_c": "DP_DeepPotCompute2", "deepmd_c_list": "DP_DeepPotComputeNList2",
@@ -208,7 +158,7 @@ def doors_picture():
     shades = dict(zip(sizes, ("#9ecae1", "#4292c6", "#08519c", "#041e42")))
     x = lambda share: left + (w - left - 20) * (share + 0.15) / 0.30
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">', f'<rect width="{w}" height="{h}" fill="white"/>',
-           f'<text x="14" y="20" font-size="13">CPU seconds of a step through each door, over a direct call of the engine</text>']
+           '<text x="14" y="20" font-size="13">CPU seconds of a step through each door, over a direct call of the engine</text>']
     for share in (-0.15, -0.10, -0.05, 0, 0.05, 0.10, 0.15):
         colour = "#888" if share == 0 else "#ddd"
         out.append(f'<path d="M{x(share):.1f} {top - 8}V{h - 40}" stroke="{colour}"/><text x="{x(share):.1f}" y="{h - 24}" text-anchor="middle">{100 * share:+.0f} %</text>')
@@ -354,34 +304,6 @@ def whole_steps():
         f"[{first['traffic']}](../benches/results/{first['traffic']}), the rest from [{name}](../benches/results/{name}).\n")
 
 
-def gpu():
-    found = sorted(RESULTS.glob("*-gpu-check.json"))
-    found = [(json.loads(p.read_text()), p.name) for p in found]
-    if not found:
-        return "No GPU has been measured yet. `benches/gpu/check.sh` measures one; this table is made from its file.\n"
-    out = ""
-    for data, name in found:
-        # The better of DeePMD-kit's forms.
-        peers = {}
-        for r in data.get("peer", {}).get("rows", []):
-            if "times_weir" in r:
-                peers[r["structure"]] = min(r["times_weir"], peers.get(r["structure"], r["times_weir"]))
-        rows = []
-        for protein, r in data["proteins"].items():
-            driver = r["device_memory"]
-            peer = peers.get(protein)
-            rows.append([protein, r["natoms"], f"{r['ms_per_step']:.2f}", digits(1e3 * r["ms_per_step"] / r["natoms"]), per_day(r["ms_per_step"] / 1e3), r["launches"],
-                         gb(r["peak_bytes"]["hbm"]), json.dumps(driver), f"{peer:.0f}" if peer else ""])
-        device = (data.get("device") or {}).get("device", "?")
-        out += f"{device}, [{name}](../benches/results/{name}):\n\n" + table(
-            ["structure", "atoms", "ms a step", "us/atom", "ns/day at 1 fs", "launches", "planner GB", "driver and device", "times DeePMD-kit"], rows)
-        rows = [[protein, f"`{r['precision']}`" + (f", {r['blocks']} blocks" if r.get("blocks") else "") + (", one stream" if r.get("streams") == 1 else ""), f"{r['ms_per_step']:.2f}", f"{r['force_error_eV_A']:.1e}"]
-                for protein, all_ in data.get("arithmetics", {}).items() for r in all_ or [] if "ms_per_step" in r]
-        if rows:
-            out += "\n" + table(["structure", "precision", "ms a step", "force error, eV/A"], rows)
-    return out
-
-
 def stored():
     data, name = latest("*-store-drift.json")
     rows = [[f"`{form}`", f"{r['slope_eV_per_atom_per_ps']:.1e}", f"{r['span_ps']:g}", r["steps"], f"{r['mean_K']:.0f}"] for form, r in data["forms"].items()]
@@ -416,13 +338,15 @@ def readme():
     run, _ = long_run()
     out.append(["the same in another hour: a run with nothing set, memory enough", f"{digits(run['run'])} CPU-s a step, {gb(run['bytes'])} GB; by turns, rebuilding {digits(run['rebuild'])}, `--inside keep` {digits(run['keep'])}", ""])
     out.append(["demo model, 192 atoms", f"{digits(of('demo_water_192')['cpu_s'])} CPU-s a step", ""])
+    out += readme_rows(RESULTS)
     return table(["what (2 cores of an AMD EPYC Zen 3, a shared host; energy + forces + virial)", "Weir", "DeePMD-kit 3.2.0, same machine, 2 threads"], out)
 
 
 def main():
     check = "--check" in sys.argv[1:]
-    parts = {"cpu": cpu, "simd": simd, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "whole_steps": whole_steps, "gpu": gpu, "doors": doors, "stored": stored, "results": readme, "proteins": proteins}
+    parts = {"cpu": cpu, "simd": simd, "spill": spill, "classes": classes, "traffic": traffic, "instructions": instructions, "whole_steps": whole_steps, "gpu": lambda: gpu(RESULTS), "doors": doors, "stored": stored, "results": readme, "proteins": proteins}
     made = {ROOT / "docs/performance-spill.svg": spill_picture(), ROOT / "docs/doors.svg": doors_picture(),
+            **{ROOT / "docs" / name: picture for name, picture in gpu_pictures(RESULTS).items()},
             ROOT / "docs/gromacs-proteins.svg": proteins_picture(), ROOT / "docs/gromacs-native-energies.svg": native_picture()}
     for page in PAGES:
         text = (ROOT / page).read_text()

@@ -5,22 +5,52 @@ import os
 import re
 import struct
 import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("WEIR_SHARED", ROOT.parent / "shared"))
 
 
 class Failed(Exception):
     """A command that did not do what it should."""
 
 
+class Late(Exception):
+    """The time of all commands together is over."""
+
+
+# What a row of a report may end with while the next goes on.
+TROUBLE = (Failed, subprocess.TimeoutExpired)
+
+
 class Weir:
-    def __init__(self, program, backend):
-        self.program = program
+    """`patience`: seconds that one command may take; `end`: when all must be over, by the monotonic clock. A kernel that hangs must not eat a lease."""
+
+    def __init__(self, program, backend, patience=3600.0, end=float("inf")):
+        self.program, self.patience, self.end = program, patience, end
         self.environment = {k: v for k, v in os.environ.items() if k != "WEIR_SHARED"}
+        # Clients run elsewhere.
+        for name in ("WEIR_KERNEL_DIR", "WEIR_CACHE_DIR"):
+            if self.environment.get(name):
+                self.environment[name] = os.path.abspath(self.environment[name])
         if backend:
             self.environment["WEIR_BACKEND"] = backend
 
-    def run(self, *arguments, prefix=(), timeout=3600, environment=()):
-        command = [*prefix, str(self.program), *map(str, arguments)]
-        return subprocess.run(command, env=self.environment | dict(environment), capture_output=True, text=True, timeout=timeout)
+    def finished(self, command, **named):
+        """A command that has ended: its code and what it said."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise Late()
+        try:
+            return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=min(self.patience, left), **named)
+        except subprocess.TimeoutExpired:
+            if left <= self.patience:
+                raise Late() from None
+            raise
+
+    def run(self, *arguments, prefix=(), environment=()):
+        return self.finished([*prefix, self.program, *arguments], env=self.environment | dict(environment))
 
     def good(self, *arguments):
         done = self.run(*arguments)
@@ -45,7 +75,10 @@ class Weir:
             )
             done = self.good("md", config, "--overwrite", "--log-format", "json", *more)
             events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
-            walls.append(next(e["wall_seconds"] for e in events if e["event"] == "summary"))
+            found = [e["wall_seconds"] for e in events if e["event"] == "summary"]
+            if not found:
+                raise Failed("weir md told no summary")
+            walls.append(found[-1])
         return (walls[1] - walls[0]) / steps
 
 
@@ -53,10 +86,15 @@ class Precise(Weir):
     """Every evaluation with the same arithmetic."""
 
     def __init__(self, weir, more):
-        self.program, self.environment, self.more = weir.program, weir.environment, more
+        self.program, self.environment, self.patience, self.end, self.more = weir.program, weir.environment, weir.patience, weir.end, more
 
     def run(self, *arguments, **named):
         return super().run(*arguments, *(self.more if arguments[0] in ("eval", "md") else ()), **named)
+
+    def client(self):
+        """Variables of a client that computes so."""
+        names = (f"WEIR_{option[2:].upper().replace('-', '_')}" for option in self.more[::2])
+        return self.environment | dict(zip(names, self.more[1::2])) | {"OMP_NUM_THREADS": "1"}
 
 
 def tensors(path):
@@ -99,17 +137,17 @@ def bits(result):
 
 
 def replicated(path, times):
-    """A periodic box (extxyz), `times` along each edge."""
+    """A periodic box (extxyz), so many times along each of its edges."""
     lines = path.read_text().splitlines()
     count = int(lines[0])
     cell = [float(x) for x in re.search(r'Lattice="([^"]*)"', lines[1])[1].split()]
     species, positions = [], []
     atoms = [l.split()[:4] for l in lines[2 : 2 + count]]
-    for a in range(times):
-        for b in range(times):
-            for c in range(times):
+    for a in range(times[0]):
+        for b in range(times[1]):
+            for c in range(times[2]):
                 shift = [a * cell[k] + b * cell[3 + k] + c * cell[6 + k] for k in range(3)]
                 for name, *x in atoms:
                     species.append(name)
                     positions += [float(v) + s for v, s in zip(x, shift)]
-    return extxyz(species, positions, [times * x for x in cell])
+    return extxyz(species, positions, [times[k // 3] * x for k, x in enumerate(cell)])

@@ -13,5 +13,6 @@ import check_styles  # noqa: F401
 import check_models  # noqa: F401
 import check_dynamics  # noqa: F401
 import check_processes  # noqa: F401
+import check_gpu  # noqa: F401
 
 case.end()
