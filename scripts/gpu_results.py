@@ -19,8 +19,16 @@ def reports(results):
     return [(json.loads(p.read_text()), p.name) for p in sorted(results.glob("*-gpu-check.json"))]
 
 
+def device(data):
+    return (data.get("device") or {}).get("device", "?")
+
+
+def off(row):
+    return targets.percent([targets.forecast(row)])
+
+
 def fastest_peers(data):
-    """Structure -> how often our step goes into that of DeePMD-kit's better form."""
+    """Structure -> how often our step goes into that of the better of DeePMD-kit's forms that ran."""
     peers = {}
     for r in (data.get("peer") or {}).get("rows", []):
         if "times_weir" in r:
@@ -49,7 +57,7 @@ def budgets(data):
         for r in all_ or []:
             if "ms_per_step" in r:
                 rows.append([protein, r["budget"], f"{r['hbm_budget_bytes'] / 2**30:.2f} GiB", WAYS[r["way"]], f"{1e3 * r['plan']['predicted_seconds']:.2f}", f"{r['ms_per_step']:.2f}",
-                             f"{100 * (targets.forecast(r) - 1):+.0f} %", f"{r['times_unlimited']:.2f}", *(gb(sum(r["plan"][k].values())) for k in ("out_bytes", "in_bytes"))])
+                             off(r), f"{r['times_unlimited']:.2f}", *(gb(sum(r["plan"][k].values())) for k in ("out_bytes", "in_bytes"))])
     return table(["structure", "budget", "fast memory", "how", "predicted ms", "measured ms", "off by", "times unlimited", "GB out", "GB in"], rows) if rows else ""
 
 
@@ -62,7 +70,7 @@ def boxes(data):
     for r in (data.get("boxes") or []) + (data.get("stored") or []):
         if "ms_per_step" in r:
             rows.append([r["natoms"], limit(r), r.get("store", "exact"), f"{r['ms_per_step']:.1f}", digits(targets.per_atom(r)), per_day(r["ms_per_step"] / 1e3),
-                         f"{100 * (targets.forecast(r) - 1):+.0f} %", gb(r["peak_bytes"]["hbm"]), f"{r['force_error_eV_A']:.1e}" if "force_error_eV_A" in r else ""])
+                         off(r), gb(r["peak_bytes"]["hbm"]), f"{r['force_error_eV_A']:.1e}" if "force_error_eV_A" in r else ""])
     return table(["atoms of water", "fast memory", "stored", "ms a step", "us/atom", "ns/day at 1 fs", "forecast off by", "planner GB", "force error, eV/A"], rows) if rows else ""
 
 
@@ -98,8 +106,8 @@ def readme_rows(results):
     if not found:
         return []
     data, _ = found[-1]
-    peers, device = fastest_peers(data), (data.get("device") or {}).get("device", "?")
-    return [[f"{name} ({r['natoms']} atoms), DPA-3.1-3M shape, f32, on one {device}", f"{r['ms_per_step']:.2f} ms a step, {gb(r['peak_bytes']['hbm'])} GB",
+    peers = fastest_peers(data)
+    return [[f"{name} ({r['natoms']} atoms), DPA-3.1-3M shape, {r['precision']}, on one {device(data)}", f"{r['ms_per_step']:.2f} ms a step, {gb(r['peak_bytes']['hbm'])} GB",
              f"{peers[name]:.0f} times that, same card" if name in peers else ""] for name, r in data["proteins"].items()]
 
 
@@ -109,8 +117,7 @@ def gpu(results):
         return "No GPU has been measured yet. `benches/gpu/check.sh` measures one; this table is made from its file.\n"
     out = ""
     for data, name in found:
-        device = (data.get("device") or {}).get("device", "?")
-        out += f"{device}, [{name}](../benches/results/{name}):\n\n"
+        out += f"{device(data)}, [{name}](../benches/results/{name}):\n\n"
         out += "\n".join(t for t in (part(data) for part in (verdicts, steps, arithmetics, budgets, boxes, drift, classes, lammps)) if t) + "\n"
     out += "".join(f"![{TITLES[name]}]({name})\n\n" for name in gpu_pictures(results))
     return out.rstrip("\n") + "\n"
@@ -126,18 +133,18 @@ def gpu_pictures(results):
             out[SPILL] = spill_curve(profile["structure"], profile["profile"], rows)
         done = [r for r in data.get("boxes") or [] if "ms_per_step" in r]
         if len(done) > 1:
-            out[BOXES] = box_curve(done, (data.get("device") or {}).get("device", "?"))
+            out[BOXES] = box_curve(done, device(data))
     return out
 
 
-def box_curve(rows, device):
+def box_curve(rows, name):
     """Time for an atom over atoms (logarithmic): one line a memory limit."""
     w, h, left, low, top = 640, 320, 62, 44, 40
     ends = [f(math.log10(r["natoms"]) for r in rows) for f in (min, max)]
     most = 1.2 * max(map(targets.per_atom, rows))
     x = lambda n: left + (w - left - 40) * (math.log10(n) - ends[0]) / max(ends[1] - ends[0], 1e-9)
     y = lambda v: h - low - (h - low - top) * v / most
-    out = svg(w, h, f'<text x="{left}" y="20" font-size="13">Water on one card: microseconds a step and atom ({device})</text>')
+    out = svg(w, h, f'<text x="{left}" y="20" font-size="13">Water on one card: microseconds a step and atom ({name})</text>')
     step = next(k * 10.0**e for e in range(-3, 7) for k in (1, 2, 5) if most / (k * 10.0**e) <= 8)
     for k in range(int(most / step) + 1):
         out.append(f'<path d="M{left} {y(k * step):.1f}H{w - 20}" stroke="#ddd"/><text x="{left - 6}" y="{y(k * step) + 4:.1f}" text-anchor="end">{k * step:g}</text>')

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from gpu_results import gpu, gpu_pictures, readme_rows
-from tables import WAYS, digits, gb, per_day, spill_curve, table, unlimited
+from tables import WAYS, digits, gb, per_day, spill_curve, svg, table, unlimited
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benches/results"
@@ -157,8 +157,7 @@ def doors_picture():
     sizes = sorted({a for by in found.values() for a in by})
     shades = dict(zip(sizes, ("#9ecae1", "#4292c6", "#08519c", "#041e42")))
     x = lambda share: left + (w - left - 20) * (share + 0.15) / 0.30
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">', f'<rect width="{w}" height="{h}" fill="white"/>',
-           '<text x="14" y="20" font-size="13">CPU seconds of a step through each door, over a direct call of the engine</text>']
+    out = svg(w, h, '<text x="14" y="20" font-size="13">CPU seconds of a step through each door, over a direct call of the engine</text>')
     for share in (-0.15, -0.10, -0.05, 0, 0.05, 0.10, 0.15):
         colour = "#888" if share == 0 else "#ddd"
         out.append(f'<path d="M{x(share):.1f} {top - 8}V{h - 40}" stroke="{colour}"/><text x="{x(share):.1f}" y="{h - 24}" text-anchor="middle">{100 * share:+.0f} %</text>')
@@ -187,8 +186,7 @@ def proteins_picture():
     h = top + row * len(found) + 40
     least, most = -3, 2
     x = lambda v: left + (w - left - 90) * (math.log10(v) - least) / (most - least)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">', f'<rect width="{w}" height="{h}" fill="white"/>',
-           '<text x="14" y="20" font-size="13">ns/day in GROMACS, steps of 1 fs: a force field with water, and the protein by DPA3 (logarithmic)</text>']
+    out = svg(w, h, '<text x="14" y="20" font-size="13">ns/day in GROMACS, steps of 1 fs: a force field with water, and the protein by DPA3 (logarithmic)</text>')
     for k, (label, colour) in enumerate((("classical, in water", "#9ecae1"), ("DPA3 by Weir on the CPU, in vacuum", "#b3541e"))):
         out.append(f'<rect x="{left + 190 * k}" y="30" width="12" height="12" fill="{colour}"/><text x="{left + 190 * k + 18}" y="40">{label}</text>')
     for d in range(least, most + 1):
@@ -210,8 +208,7 @@ def native_picture():
     mine = [(by[run, 0.0005], label, colour) for run, label, colour in runs]
     w, left, panel, gap, top = 640, 70, 150, 34, 62
     h = top + 2 * panel + gap + 40
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" font-family="sans-serif" font-size="12">', f'<rect width="{w}" height="{h}" fill="white"/>',
-           f'<text x="14" y="20" font-size="13">Total energy less its first value, kJ/mol: 1YRF in water, 0.5 fs (the kinetic energy swings by {mine[-1][0]["kinetic_swing"]:,.0f})</text>']
+    out = svg(w, h, f'<text x="14" y="20" font-size="13">Total energy less its first value, kJ/mol: 1YRF in water, 0.5 fs (the kinetic energy swings by {mine[-1][0]["kinetic_swing"]:,.0f})</text>')
     for k, (_, label, colour) in enumerate(mine):
         out.append(f'<path d="M{14 + 215 * k} 36h20" stroke="{colour}" stroke-width="2"/><text x="{38 + 215 * k}" y="40" font-size="11">{label}</text>')
     for p, shown in enumerate((mine, mine[1:])):

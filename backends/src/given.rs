@@ -1,7 +1,7 @@
 //! What every calculator asks of positions and of a neighbour list that somebody else made.
 
 use weir_engine::backend::ComputeError;
-use weir_engine::graph::{summation_order, GivenList, GraphError, Images, NeighbourList};
+use weir_engine::graph::{check_positions, summation_order, GivenList, GraphError, Images, NeighbourList};
 
 /// Positions for each of `atoms`.
 pub(crate) fn check_count(positions: &[[f64; 3]], atoms: usize) -> Result<(), GraphError> {
@@ -11,7 +11,7 @@ pub(crate) fn check_count(positions: &[[f64; 3]], atoms: usize) -> Result<(), Gr
     }
 }
 
-/// The order of summation at these positions; `into` is the list in it, or what it was after an error.
+/// The order of summation at these positions; `into` becomes the list in it. After an error it is what it was.
 pub(crate) fn take(
     given: &GivenList,
     positions: &[[f64; 3]],
@@ -35,6 +35,8 @@ pub(crate) fn check(
     images: Images,
 ) -> Result<(), ComputeError> {
     check_count(positions, atoms)?;
+    // Before translations: those follow from positions.
+    check_positions(positions)?;
     if !taken {
         return Err(ComputeError::Parameter("no neighbour list was given".into()));
     }

@@ -18,17 +18,18 @@ import lammps as client  # noqa: E402
 TIMESTEP = 0.5
 
 
-def peer(python, folder, model, structures, ours):
+def peer(python, weir, folder, model, structures, ours):
     """DeePMD-kit on the same card: the frozen and the eager form of one model; how often Weir's step goes into its call."""
     script = SHARED / "bench/deepmd_peer.py"
+    run = lambda *command: weir.finished([python, *command], patience=1800)
     if not script.is_file():
-        return {"skipped": f"{script} is not there (set WEIR_SHARED)"}
-    if shutil.which(python) is None or subprocess.run([python, "-c", "import deepmd, torch"], capture_output=True).returncode != 0:
-        return {"skipped": f"{python} has no deepmd and torch (get_wheels.sh beside the script brings them)"}
+        raise Failed(f"{script} is not there (set WEIR_SHARED)")
+    if shutil.which(python) is None or run("-c", "import deepmd, torch").returncode != 0:
+        raise Failed(f"{python} has no deepmd and torch (get_wheels.sh beside the script brings them)")
     forms, rows = {"eager": model}, []
     frozen = folder / "big.pth"
     try:
-        done = subprocess.run([python, "-m", "deepmd", "convert-backend", str(model), str(frozen)], capture_output=True, text=True, timeout=1800)
+        done = run("-m", "deepmd", "convert-backend", model, frozen)
         if done.returncode == 0 and frozen.is_file():
             forms["pth"] = frozen
         else:
@@ -41,8 +42,7 @@ def peer(python, folder, model, structures, ours):
             row = {"structure": name, "form": form}
             rows.append(row)
             try:
-                command = [python, str(script), str(file), str(path), "--profile"]
-                done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+                done = run(script, file, path, "--profile")
                 row.update(json.loads(done.stdout.strip().splitlines()[-1]))
                 if name in ours and "median_ms" in row:
                     row["ms_per_step"] = row["median_ms"]
@@ -52,7 +52,7 @@ def peer(python, folder, model, structures, ours):
             except (IndexError, ValueError) as error:
                 row["error"] = f"{type(error).__name__}: {done.stderr.strip()[-300:]}"
     # The setting decides what its products cost.
-    tf32 = subprocess.run([python, "-c", "import torch; print(torch.backends.cuda.matmul.allow_tf32)"], capture_output=True, text=True)
+    tf32 = run("-c", "import torch; print(torch.backends.cuda.matmul.allow_tf32)")
     return {"torch_allow_tf32": tf32.stdout.strip(), "rows": rows}
 
 

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from program import ROOT, SHARED, extxyz, flat, largest, tensors
+from program import ROOT, SHARED, TROUBLE, extxyz, flat, largest, tensors
 
 QUANTITIES = {"energy": "energy", "atom_energy": "atomic_energy", "force": "forces", "virial": "virial", "atom_virial": "atomic_virial"}
 
@@ -83,7 +83,11 @@ def sanitized(weir, model, structure):
     out = {"installed": True}
     for check in ("memcheck", "racecheck"):
         prefix = (tool, "--tool", check, "--error-exitcode", "9")
-        done = weir.run("eval", model, structure, "--json", "-", "-q", prefix=prefix)
+        try:
+            done = weir.run("eval", model, structure, "--json", "-", "-q", prefix=prefix)
+        except TROUBLE as error:
+            out[check] = {"passed": False, "code": None, "last": [str(error)]}
+            continue
         lines = [l for l in (done.stdout + done.stderr).splitlines() if "=====" in l]
         out[check] = {"passed": done.returncode == 0, "code": done.returncode, "last": lines[-1:]}
     return out

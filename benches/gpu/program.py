@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import time
@@ -37,17 +38,22 @@ class Weir:
         if backend:
             self.environment["WEIR_BACKEND"] = backend
 
-    def finished(self, command, **named):
-        """A command that has ended: its code and what it said."""
-        left = self.end - time.monotonic()
+    def finished(self, command, patience=None, **named):
+        """A command that has ended: its code and what it said. One that takes too long goes with all that it has started."""
+        left, patience = self.end - time.monotonic(), patience or self.patience
         if left <= 0:
             raise Late()
+        pipe = subprocess.PIPE
+        child = subprocess.Popen(list(map(str, command)), stdout=pipe, stderr=pipe, text=True, start_new_session=True, **named)
         try:
-            return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=min(self.patience, left), **named)
-        except subprocess.TimeoutExpired:
-            if left <= self.patience:
+            out, err = child.communicate(timeout=min(patience, left))
+        except BaseException as error:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            if isinstance(error, subprocess.TimeoutExpired) and left <= patience:
                 raise Late() from None
             raise
+        return subprocess.CompletedProcess(command, child.returncode, out, err)
 
     def run(self, *arguments, prefix=(), environment=()):
         return self.finished([*prefix, self.program, *arguments], env=self.environment | dict(environment))

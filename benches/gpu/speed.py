@@ -113,9 +113,11 @@ def stored(weir, folder, model, structure, exact, forms, steps, *more):
 
 def drift(weir, folder, forms, steps):
     """Constant energy with the shipped model: eV/atom/ps of each stored form."""
-    command = [ROOT / "scripts/store_drift.sh", weir.program, steps, folder / "drift", *forms]
-    done = weir.finished(command, env=weir.environment)
-    found = re.findall(r"^(\S+): (\S+) eV/atom/ps over (\S+) ps, mean (\S+) K", done.stdout, re.M)
-    if done.returncode or len(found) != len(forms):
-        raise Failed((done.stderr.strip().splitlines() or ["store_drift.sh printed other lines"])[-1])
-    return [{"store": f, "slope_eV_per_atom_per_ps": float(x), "span_ps": float(t), "mean_K": float(k)} for f, x, t, k in found]
+    for form in forms:
+        command = [ROOT / "scripts/store_drift.sh", weir.program, steps, folder / "drift", form]
+        done = weir.finished(command, env=weir.environment)
+        found = re.findall(r"^\S+: (\S+) eV/atom/ps over (\S+) ps, mean (\S+) K", done.stdout, re.M)
+        if done.returncode or len(found) != 1:
+            raise Failed((done.stderr.strip().splitlines() or ["store_drift.sh printed other lines"])[-1])
+        slope, span, mean = map(float, found[0])
+        yield {"store": form, "slope_eV_per_atom_per_ps": slope, "span_ps": span, "mean_K": mean}

@@ -179,7 +179,7 @@ pub trait Calculator: Send {
     }
 
     /// Brings everything that a step at these positions needs (neighbour list, plan, memory), so that what cannot fit is an error before
-    /// any work. A step does so by itself where it was not called.
+    /// any work. A step does so by itself where it was not called. Lists are its own, as for [`Calculator::compute`].
     ///
     /// # Errors
     /// As [`Calculator::compute`], results apart.

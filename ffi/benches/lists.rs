@@ -3,7 +3,8 @@
 //!     cargo bench -p weir-ffi --bench lists
 //!
 //! Milliseconds, the least of five. `own`: a list of Weir's own (6 A and a skin of 1 A); `graph`: the edges and angles of a step made from it, which a GPU
-//! makes itself; `ghosts`: pairs of an MD code (a skin of 2 A) read, with their ghosts, and `handed_over` to a calculator of the `tiny` shape.
+//! makes itself; `ghosts`: pairs of an MD code (a skin of 2 A) read, with their ghosts, and `handed_over` to a calculator of the shipped
+//! water model on the CPU.
 #![allow(missing_docs)]
 
 // Of its doors nothing is used here.

@@ -312,7 +312,9 @@ impl GhostList {
                 let mut table = std::mem::take(&mut self.table);
                 table.clear();
                 table.push([0.0; 3]);
-                table.extend((self.local..self.all()).map(|k| self.displacement(positions, k)));
+                let seen = |k: usize| self.types[k] >= 0;
+                let row = |k: usize| if seen(k) { self.displacement(positions, k) } else { [0.0; 3] };
+                table.extend((self.local..self.all()).map(row));
                 self.table = table;
                 Images::Table(&self.table)
             }

@@ -239,12 +239,7 @@ impl Potential {
         cell: Option<&Rows>,
         list: &GivenList,
     ) -> Result<(), Error> {
-        let last = list.first.last().copied().unwrap_or(0) as usize;
-        if last > list.pairs.len() || !list.first.is_sorted() {
-            let text =
-                format!("a list of {} pairs whose rows end at {last}, or not one behind the other", list.pairs.len());
-            return Err(Error::Argument(text));
-        }
+        list.check_rows().map_err(ComputeError::from)?;
         self.take_pairs(types, positions, cell, &list.first, |k| list.pairs[k])
     }
 
@@ -258,7 +253,8 @@ impl Potential {
         pair: impl Fn(usize) -> Pair,
     ) -> Result<(), Error> {
         if first.len() != types.len() + 1 {
-            return Err(Error::Argument(format!("a list of {} centres for {} atoms", first.len(), types.len())));
+            let centres = first.len().saturating_sub(1);
+            return Err(Error::Argument(format!("a list of {centres} centres for {} atoms", types.len())));
         }
         self.choose(types, positions.len())?;
         self.gather(positions);

@@ -213,3 +213,18 @@ fn a_step_whose_list_is_too_old_computes_next_to_nothing() {
     c.compute(&bad, Some(&case.cell), &none, plain, &mut Results::default()).unwrap_err();
     assert!(activations() - before < whole / 100, "{}", activations() - before);
 }
+
+#[test]
+fn what_is_prepared_is_planned_at_its_own_positions() {
+    let case = Case::with(3, 30, 9.0, [[12.0, 0.0, 0.0], [0.5, 12.0, 0.0], [-0.6, 0.6, 12.0]]);
+    let base = GpuOptions { skin: 0.5, ..options(PrecisionChoice::F32) };
+    let mut c = case.calculator(EmulatedOptions { watch: Watch::Nothing, ..Default::default() }, &base);
+    let near: Vec<[f64; 3]> = case.x.iter().map(|x| std::array::from_fn(|k| 4.5 + 0.8 * (x[k] - 4.5))).collect();
+    for (x, plans) in [(&case.x, 1), (&case.x, 1), (&near, 2), (&near, 2)] {
+        c.prepare(x, Some(&case.cell)).unwrap();
+        assert_eq!(c.plans(), plans);
+    }
+    c.compute(&near, Some(&case.cell), &FrameParameters::default(), Request::default(), &mut Results::default())
+        .unwrap();
+    assert_eq!((c.plans(), c.list_builds()), (2, 2));
+}

@@ -52,8 +52,6 @@ pub struct GpuCalculator {
     list: NeighbourList,
     /// Whether the list was made by somebody else.
     taken: bool,
-    /// Whether a given list has a plan to run under.
-    placed: bool,
     order: Vec<u32>,
     /// As `fill` made it last; nothing keeps it up with list and positions.
     graph: Graph,
@@ -92,7 +90,6 @@ impl GpuCalculator {
             model,
             list: NeighbourList::default(),
             taken: false,
-            placed: false,
             order: Vec::new(),
             graph: Graph::default(),
             cell: None,
@@ -156,7 +153,7 @@ impl GpuCalculator {
                 let same = self.cell.as_ref() == cell.map(|c| &c.rows);
                 self.taken || self.order.len() != self.types.len() || self.list.order.is_empty() || !same
             }
-            Neighbours::Given(_) => !self.placed,
+            Neighbours::Given(_) => !self.executor.in_force(self.types.len()),
         }
     }
 
@@ -168,15 +165,11 @@ impl GpuCalculator {
             Neighbours::Own(cell) => cell,
             Neighbours::Given(images) => {
                 if let Images::Table(rows) = images {
-                    if self.executor.reserve_table(rows.len())? {
-                        // The plan has given the room away.
-                        self.placed = false;
-                    }
+                    self.executor.reserve_table(rows.len())?;
                 }
-                if !self.placed && !self.executor.in_force(positions.len()) {
+                if !self.executor.in_force(positions.len()) {
                     self.plan_for(positions, images)?;
                 }
-                self.placed = true;
                 return Ok(());
             }
         };
@@ -211,16 +204,13 @@ impl GpuCalculator {
         let list = std::mem::take(&mut self.list);
         let mut done = self.fill(&list, positions, images);
         if done.is_ok() {
-            self.placed = false;
             done = self.executor.place(&self.graph);
         }
         // A list that was given has no other copy; one of ours is made anew, with a plan.
         if self.taken || done.is_ok() {
             self.list = list;
         }
-        done?;
-        self.placed = true;
-        Ok(())
+        done
     }
 
     /// Positions of a step where the host needs them.
@@ -373,7 +363,7 @@ impl Calculator for GpuCalculator {
         let (cutoff, types, into) = (self.graph_options.edge_cutoff, &self.types, &mut self.list);
         let order = self.pool.install(|| given::take(list, positions, cell, types, cutoff, into))?;
         // Only what the device has too is in force.
-        (self.taken, self.placed, self.order) = (false, false, order);
+        (self.taken, self.order) = (false, order);
         if !positions.is_empty() {
             let (options, pool) = (&self.graph_options, &self.pool);
             if let Err(e) = self.executor.set_list(&self.list, positions, options, f64::INFINITY, pool) {
@@ -435,8 +425,9 @@ impl Calculator for GpuCalculator {
         }
         let before = self.graphs;
         self.make_ready(positions, Neighbours::Own(prepared.as_ref()))?;
-        // Under a plan that was in force the first step would tell what does not fit.
-        match self.graphs == before && !positions.is_empty() {
+        let in_force = self.graphs == before;
+        match in_force && !positions.is_empty() {
+            // A step would tell that these positions do not fit; it is asked for now.
             true => self.plan_for(positions, Images::from(prepared.as_ref())),
             false => Ok(()),
         }

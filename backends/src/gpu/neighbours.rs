@@ -9,7 +9,7 @@ use crate::cpu::layout::Layout;
 use rayon::prelude::*;
 use rayon::ThreadPool;
 use std::sync::Arc;
-use weir_engine::graph::{by_centres, GraphOptions, NeighbourList};
+use weir_engine::graph::{by_centre, GraphOptions, NeighbourList};
 use weir_kernels::THREADS;
 
 /// Centres that one block of `scan_blocks` takes; twin of `SCAN`.
@@ -96,13 +96,8 @@ struct Columns {
 impl Columns {
     fn of(list: &NeighbourList) -> Self {
         let mut centre = vec![0; list.pairs.len()];
-        by_centres(&list.first, &mut centre).into_par_iter().for_each(|(centres, mut piece)| {
-            for i in centres {
-                let (own, rest) = piece.split_at_mut((list.first[i + 1] - list.first[i]) as usize);
-                own.fill(i as u32);
-                piece = rest;
-            }
-        });
+        let rows = by_centre(&list.first, &mut centre).into_par_iter().enumerate().with_min_len(256);
+        rows.for_each(|(i, row)| row.fill(i as u32));
         let (owner, image) = list.pairs.par_iter().map(|p| (p.owner, p.image)).unzip();
         Self { centre, owner, image }
     }

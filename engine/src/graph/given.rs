@@ -1,9 +1,8 @@
 //! Neighbour lists that an MD code made: pairs as they come, images as lattice multiples or as plain translations.
 
 use super::list::Pair;
-use super::{by_centres, Cell, GraphError, NeighbourList};
+use super::{by_centre, Cell, GraphError, NeighbourList};
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Neighbours found by somebody else, in the order in which positions are given.
 ///
@@ -45,12 +44,26 @@ impl Images<'_> {
     }
 }
 
+impl GivenList {
+    /// Refuses rows that do not follow each other, or end behind the pairs.
+    ///
+    /// # Errors
+    /// [`GraphError::Rows`].
+    pub fn check_rows(&self) -> Result<(), GraphError> {
+        let (end, pairs) = (self.first.last().copied().unwrap_or(0), self.pairs.len());
+        match self.first.is_sorted() && end as usize <= pairs {
+            true => Ok(()),
+            false => Err(GraphError::Rows { end, pairs }),
+        }
+    }
+}
+
 impl NeighbourList {
     /// Takes a list over, in the memory of this one where that suffices. `order` is the summation order (see
     /// [`summation_order`](super::summation_order)).
     ///
     /// # Errors
-    /// [`GraphError::Count`] when list, order and positions are not of one length; [`GraphError::TooMany`] for a pair of an atom that is
+    /// [`GraphError::Count`] when list, types, order and positions are not of one length; [`GivenList::check_rows`]; [`GraphError::TooMany`] for a pair of an atom that is
     /// not there, [`GraphError::Unseen`] for one of an atom with a negative type. This list is as it was then.
     pub fn take_over(
         &mut self,
@@ -66,6 +79,7 @@ impl NeighbourList {
                 return Err(GraphError::Count { got, expected: atoms });
             }
         }
+        given.check_rows()?;
         let beyond = |pairs: &[Pair]| pairs.iter().find(|p| p.owner as usize >= atoms).copied();
         if let Some(pair) = given.pairs.par_chunks(4096).find_map_first(beyond) {
             return Err(GraphError::TooMany { what: "atoms", count: u64::from(pair.owner) + 1 });
@@ -92,20 +106,17 @@ impl NeighbourList {
             self.pairs = Vec::with_capacity(wanted + more);
         }
         self.pairs.resize(wanted, Pair { owner: 0, image: [0; 3] });
-        let sorted = |(centres, mut out): (Range<usize>, &mut [Pair])| {
+        let sorted = |(row, &input): (&mut [Pair], &u32)| {
             let mut images = [0i32; 2];
-            for &input in &order[centres] {
-                let (here, rest) = out.split_at_mut(range_of(input).len());
-                out = rest;
-                for (to, pair) in here.iter_mut().zip(&given.pairs[range_of(input)]) {
-                    images = [images[0].min(pair.image[0]), images[1].max(pair.image[0])];
-                    *to = Pair { owner: place[pair.owner as usize], image: pair.image };
-                }
+            for (to, pair) in row.iter_mut().zip(&given.pairs[range_of(input)]) {
+                images = [images[0].min(pair.image[0]), images[1].max(pair.image[0])];
+                *to = Pair { owner: place[pair.owner as usize], image: pair.image };
             }
             images
         };
         let both = |a: [i32; 2], b: [i32; 2]| [a[0].min(b[0]), a[1].max(b[1])];
-        let images = by_centres(&self.first, &mut self.pairs).into_par_iter().map(sorted).reduce(|| [0; 2], both);
+        let rows = by_centre(&self.first, &mut self.pairs).into_par_iter().zip(order).with_min_len(256);
+        let images = rows.map(sorted).reduce(|| [0; 2], both);
         let (first, pairs) = (std::mem::take(&mut self.first), std::mem::take(&mut self.pairs));
         *self = NeighbourList::with_parts(order.to_vec(), first, pairs, cutoff, positions.to_vec());
         self.images = images;
@@ -123,5 +134,35 @@ impl NeighbourList {
         }
         let beyond = self.images.into_iter().find(|&i| i < 0 || i as usize >= rows.len().max(1));
         beyond.map_or(Ok(()), |image| Err(GraphError::Image { image, rows: rows.len() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_refused_leaves_the_old_one() {
+        let pair = |owner| Pair { owner, image: [0; 3] };
+        let good = GivenList { first: vec![0, 1, 2, 2], pairs: vec![pair(1), pair(0)] };
+        let (x, order) = ([[0.0; 3], [1.0, 0.0, 0.0], [5.0, 0.0, 0.0]], [2, 0, 1]);
+        let mut list = NeighbourList::default();
+        list.take_over(&good, &x, &[0, 0, -1], &order, 3.0).unwrap();
+        assert_eq!((&list.first[..], &list.pairs[..]), (&[0, 0, 1, 2][..], &[pair(2), pair(1)][..]));
+        let mut refused = |first: &[u32], owners: &[u32], types: &[i32]| {
+            let given = GivenList { first: first.to_vec(), pairs: owners.iter().map(|&o| pair(o)).collect() };
+            let error = list.take_over(&given, &x, types, &order, 3.0).unwrap_err();
+            assert_eq!((&list.first[..], &list.pairs[..]), (&[0, 0, 1, 2][..], &[pair(2), pair(1)][..]), "{error}");
+            error
+        };
+        let seen = [0; 3];
+        assert_eq!(refused(&[0, 1, 2], &[1, 0], &seen), GraphError::Count { got: 2, expected: 3 });
+        assert_eq!(refused(&[0, 1, 3, 3], &[1, 0], &seen), GraphError::Rows { end: 3, pairs: 2 });
+        assert_eq!(refused(&[0, 2, 1, 2], &[1, 0], &seen), GraphError::Rows { end: 2, pairs: 2 });
+        assert_eq!(refused(&[0, 1, 2, 2], &[1, 7], &seen), GraphError::TooMany { what: "atoms", count: 8 });
+        assert_eq!(refused(&[0, 1, 2, 2], &[2, 0], &[0, 0, -1]), GraphError::Unseen { atom: 2, kind: -1 });
+        let table = [[0.0; 3], [f64::NAN, 0.0, 0.0]];
+        let row = list.check_images(Images::Table(&table)).unwrap_err();
+        assert!(matches!(row, GraphError::Translation { row: 1, .. }), "{row}");
     }
 }

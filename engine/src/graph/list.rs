@@ -147,18 +147,14 @@ pub(crate) fn misplaced(order: &[u32], atoms: usize) -> Option<u32> {
     order.iter().copied().find(|&i| seen.get_mut(i as usize).is_none_or(|mark| std::mem::replace(mark, true)))
 }
 
-/// An array with an entry for every pair, in pieces for threads: the entries of 256 centres, and which centres they are. `first` is the start of
-/// each centre's pairs, N + 1 entries.
-pub fn by_centres<'a, T>(first: &[u32], mut all: &'a mut [T]) -> Vec<(Range<usize>, &'a mut [T])> {
-    let atoms = first.len().saturating_sub(1);
-    let mut pieces = Vec::with_capacity(atoms.div_ceil(256));
-    for begin in (0..atoms).step_by(256) {
-        let centres = begin..(begin + 256).min(atoms);
-        let (piece, rest) = all.split_at_mut((first[centres.end] - first[begin]) as usize);
+/// An array with an entry for every pair, cut into the entries of each centre. `first` is the start of each centre's pairs, N + 1 entries.
+pub fn by_centre<'a, T>(first: &[u32], mut all: &'a mut [T]) -> Vec<&'a mut [T]> {
+    let cut = |ends: &[u32]| {
+        let (own, rest) = std::mem::take(&mut all).split_at_mut((ends[1] - ends[0]) as usize);
         all = rest;
-        pieces.push((centres, piece));
-    }
-    pieces
+        own
+    };
+    first.windows(2).map(cut).collect()
 }
 
 impl NeighbourList {

@@ -14,7 +14,7 @@ pub use curve::curve_order;
 pub use filter::Graph;
 pub use given::{GivenList, Images};
 pub(crate) use list::misplaced;
-pub use list::{by_centres, summation_order, NeighbourList, Pair};
+pub use list::{by_centre, summation_order, NeighbourList, Pair};
 
 use crate::model::Model;
 use thiserror::Error;
@@ -69,6 +69,14 @@ pub enum GraphError {
         image: i32,
         /// Rows of the table.
         rows: usize,
+    },
+    /// Rows of a given list that do not follow each other, or end behind its pairs.
+    #[error("the rows of a neighbour list end at {end} and do not follow each other within its {pairs} pairs")]
+    Rows {
+        /// End of the last row.
+        end: u32,
+        /// Pairs.
+        pairs: usize,
     },
     /// A translation of a given list that is no number.
     #[error("row {row} of the table of translations is {value:?} A")]

@@ -274,17 +274,16 @@ impl Executor {
     ///
     /// # Errors
     /// The driver's.
-    pub fn reserve_table(&mut self, rows: usize) -> Result<bool, ComputeError> {
+    pub fn reserve_table(&mut self, rows: usize) -> Result<(), ComputeError> {
         let bytes = 24 * rows as u64;
-        let grows = self.table.as_ref().is_none_or(|t| t.array.bytes < bytes);
-        if grows {
+        if self.table.as_ref().is_none_or(|t| t.array.bytes < bytes) {
             self.recorded = None;
             self.ran = None;
             self.table = None;
             let held = Held::new(&self.launcher.driver, Where::Device, bytes + bytes / 16 + 256 * 24);
             self.table = Some(held.map_err(failed)?);
         }
-        Ok(grows)
+        Ok(())
     }
 
     /// What the planner is asked for a graph: in tiles of the size in force (at first the largest), moments made again.
