@@ -30,7 +30,7 @@ def off(row):
 def fastest_peers(data):
     """Structure -> how often our step goes into that of the better of DeePMD-kit's forms that ran."""
     peers = {}
-    for r in (data.get("peer") or {}).get("rows", []):
+    for r in data.get("peer") or []:
         if "times_weir" in r:
             peers[r["structure"]] = min(r["times_weir"], peers.get(r["structure"], r["times_weir"]))
     return peers

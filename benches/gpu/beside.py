@@ -19,28 +19,29 @@ TIMESTEP = 0.5
 
 
 def peer(python, weir, folder, model, structures, ours):
-    """DeePMD-kit on the same card: the frozen and the eager form of one model; how often Weir's step goes into its call."""
+    """DeePMD-kit on the same card, row by row: the frozen and the eager form of one model; how often Weir's step goes into its call."""
     script = SHARED / "bench/deepmd_peer.py"
+    # Its first call compiles for minutes.
     run = lambda *command: weir.finished([python, *command], patience=1800)
     if not script.is_file():
         raise Failed(f"{script} is not there (set WEIR_SHARED)")
     if shutil.which(python) is None or run("-c", "import deepmd, torch").returncode != 0:
         raise Failed(f"{python} has no deepmd and torch (get_wheels.sh beside the script brings them)")
-    forms, rows = {"eager": model}, []
-    frozen = folder / "big.pth"
+    # The setting decides what its products cost.
+    tf32 = run("-c", "import torch; print(torch.backends.cuda.matmul.allow_tf32)").stdout.strip()
+    forms, frozen = {"eager": model}, folder / "big.pth"
     try:
         done = run("-m", "deepmd", "convert-backend", model, frozen)
         if done.returncode == 0 and frozen.is_file():
             forms["pth"] = frozen
         else:
-            rows.append({"form": "pth", "error": (done.stderr.strip().splitlines() or ["no word"])[-1]})
+            yield {"form": "pth", "error": (done.stderr.strip().splitlines() or ["no word"])[-1]}
     except subprocess.TimeoutExpired as error:
         # The eager form is measured all the same.
-        rows.append({"form": "pth", "error": str(error)})
+        yield {"form": "pth", "error": str(error)}
     for name, path in structures.items():
         for form, file in forms.items():
-            row = {"structure": name, "form": form}
-            rows.append(row)
+            row = {"structure": name, "form": form, "torch_allow_tf32": tf32}
             try:
                 done = run(script, file, path, "--profile")
                 row.update(json.loads(done.stdout.strip().splitlines()[-1]))
@@ -51,9 +52,7 @@ def peer(python, weir, folder, model, structures, ours):
                 row["error"] = str(error)
             except (IndexError, ValueError) as error:
                 row["error"] = f"{type(error).__name__}: {done.stderr.strip()[-300:]}"
-    # The setting decides what its products cost.
-    tf32 = run("-c", "import torch; print(torch.backends.cuda.matmul.allow_tf32)")
-    return {"torch_allow_tf32": tf32.stdout.strip(), "rows": rows}
+            yield row
 
 
 def executable(clients):

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,13 @@ def kernels(weir, chips, out, smoke):
     print(weir.good("kernels", "list", out).stdout, end="")
 
 
+def fuller(a, b):
+    """Of two parts that were cut short the one with more in it, structure by structure where it has such."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {k: fuller(a.get(k), b.get(k)) for k in a | b}
+    return max(a, b, key=lambda x: len(json.dumps(x)))
+
+
 def merged(files, out):
     """One report of several, each with parts of its own; failures and what was left out add up. A part that is whole takes the place of one that was
     cut short."""
@@ -71,7 +79,6 @@ def merged(files, out):
         different = {json.dumps((r if name in ("weir", "smoke") else r["device"] or {}).get(name)) for r in reports}
         if len(different) > 1:
             raise Failed(f"{name} differs: {' and '.join(sorted(different))}")
-    both = lambda a, b: {k: max(a.get(k) or [], b.get(k) or [], key=len) for k in a | b} if isinstance(a, dict) and isinstance(b, dict) else max(a or [], b or [], key=len)
     for report in rest:
         twice = set(whole["parts"]) & set(report["parts"])
         if twice:
@@ -80,14 +87,15 @@ def merged(files, out):
             if name in report["parts"]:
                 whole[name] = report[name]
             elif name not in whole["parts"] and report.get(name):
-                whole[name] = both(whole.get(name), report[name])
-        if report.get("rates") and {"boxes", "budgets", "stored"} & set(report["parts"]):
+                whole[name] = fuller(whole.get(name), report[name])
+        if report.get("rates") and (not whole.get("rates") or {"boxes", "budgets", "stored"} & set(report["parts"])):
             whole["rates"] = report["rates"]
-        for name in ("failures", "left_out", "parts"):
+        for name in ("failures", "parts"):
             whole[name] = whole[name] + report[name]
         whole["seconds"] += report["seconds"]
-    # Of a part that is whole in another file nothing was left out.
-    whole["left_out"] = [line for line in whole["left_out"] if line.split(":")[0] not in whole["parts"]]
+    # What is missing of a part in one file is no matter where the part is whole in another.
+    lines = [(line, line.split(":")[0], r["parts"]) for r in reports for line in r["left_out"]]
+    whole["left_out"] = [line for line, name, own in lines if name in own or name not in whole["parts"]]
     whole["targets"] = [] if whole["smoke"] else targets.of(whole)
     Path(out).write_text(json.dumps(whole, indent=1) + "\n")
 
@@ -272,6 +280,8 @@ class Check:
                 if not isinstance(got, str):
                     self.report["rates"] = got
                     break
+        # Forecasts by other rates are no forecasts.
+        self.complete = self.complete and bool(self.report.get("rates"))
 
     def arithmetics(self):
         # Matrix units take minutes on the emulated device.
@@ -317,18 +327,23 @@ class Check:
         if card and not self.smoke:
             passes.append((None, LARGE))
         for limit, sizes in passes:
-            refused = None
+            # The smallest that was none: larger ones are not tried.
+            beyond = math.inf
             for times in sizes:
-                if refused and math.prod(times) >= refused:
+                if math.prod(times) >= beyond or time.monotonic() > self.weir.end:
                     continue
                 row = {"times": times, "limit_bytes": limit}
-                out.append(row)
                 steps, most = 2 if max(times) > 4 else self.steps, budget_of(limit)
                 got = self.fitting(f"water {times} {' '.join(most)}", lambda: measured(self.weir, self.folder, self.big, self.box(times), steps, *more, *most))
                 if isinstance(got, str):
-                    row["refused"], refused = got, math.prod(times)
+                    out.append(row | {"refused": got})
                 elif got:
-                    row.update(got[0])
+                    out.append(row | got[0])
+                if not got or isinstance(got, str):
+                    beyond = math.prod(times)
+                self.write()
+        if time.monotonic() > self.weir.end:
+            self.left_out("boxes that nothing is said of: no time")
 
     def stored(self):
         """Boxes that are rebuilt in part, with states in 16 bits."""
@@ -369,7 +384,9 @@ class Check:
             return self.left_out("no --peer PYTHON with deepmd and torch was given")
         beside = {name: path for name, path in self.structures.items() if name in ("1YRF", "1UBQ", "water")}
         ours = {name: got[0] for name in beside if (got := self.free(name))}
-        self.report["peer"] = self.part("DeePMD-kit beside us", lambda: peer(self.args.peer, self.weir, self.folder, self.big, beside, ours))
+        self.complete = self.complete and len(ours) == len(beside)
+        self.report["peer"] = []
+        self.rows("DeePMD-kit beside us", self.report["peer"], lambda: peer(self.args.peer, self.weir, self.folder, self.big, beside, ours))
 
 
 def main():
@@ -409,6 +426,9 @@ def main():
             return kernels(Weir(Path(args.weir).resolve(), args.backend), args.kernels, args.out, args.smoke)
         except Failed as error:
             sys.exit(f"check.sh: --kernels: {error}")
+    # What it has started goes with it.
+    for ended in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ended, lambda *_: sys.exit(143))
     check = Check(Weir(Path(args.weir).resolve(), args.backend, args.patience, time.monotonic() + 60 * args.minutes), args)
     try:
         check.begin()

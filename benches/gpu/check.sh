@@ -19,7 +19,7 @@
 #   arithmetics                               every arithmetic, blocks and streams
 #   stored,drift                              states in 16 bits: time, force errors, constant energy
 #   sanitizer,peer                            what needs other programs
-# --minutes N (60) begins nothing more after N minutes and --patience SECONDS (300) ends a command; what was found is written row by row.
+# After --minutes N (60) everything ends, and a command of ours after --patience SECONDS (300); what was found is written row by row.
 # --merge puts such files together. The targets of the GPU backend stand at the end, each met, missed or unmeasured (targets.py).
 # No network, nothing is installed. --smoke is a round of the same steps on a dozen atoms, in minutes: with WEIR_BACKEND=emulated and a program
 # built with --features emulated it runs where no GPU is. Fixtures are taken from ../shared (or WEIR_SHARED) where it exists.
