@@ -177,9 +177,12 @@ fn tables(args: &PlanArgs, system: &System, targets: &[Target], counts: &Neighbo
         let setup = system.setup(target)?;
         match setup.planned(counts) {
             Ok((tile_edges, problem, plan)) => {
-                let smallest = setup.smallest(counts).ok();
                 let units = system.outlines.on(target.kind, Products::Tf32x3).ok();
-                let helps = helps::helps(&setup, units, counts, system.precision, plan.prediction.seconds);
+                let seconds = plan.prediction.seconds;
+                let (smallest, helps) = rayon::join(
+                    || setup.smallest(counts).ok(),
+                    || helps::helps(&setup, units, counts, system.precision, seconds),
+                );
                 let planned = Planned { target, tile_edges, problem: &problem, plan: &plan, smallest, helps: &helps };
                 objects.push(planned.json());
                 text += &format!("\n{}", planned.text());

@@ -147,12 +147,18 @@ fn a_recording_outlives_lists_that_fit_and_no_more() {
     assert_eq!(recorded.host_graphs() as u64, plans);
 }
 
+/// A dilute system, and its atoms so near each other that a plan for it does not hold them.
+fn apart_and_together() -> (Case, Vec<[f64; 3]>) {
+    let case = Case::with(3, 30, 9.0, [[12.0, 0.0, 0.0], [0.5, 12.0, 0.0], [-0.6, 0.6, 12.0]]);
+    let near = case.x.iter().map(|x| std::array::from_fn(|k| 4.5 + 0.8 * (x[k] - 4.5))).collect();
+    (case, near)
+}
+
 #[test]
 fn a_denser_system_in_a_new_list_is_planned_again() {
-    let case = Case::with(3, 30, 9.0, [[12.0, 0.0, 0.0], [0.5, 12.0, 0.0], [-0.6, 0.6, 12.0]]);
+    let (case, near) = apart_and_together();
     let device = EmulatedOptions::default();
     let base = GpuOptions { skin: 0.5, ..options(PrecisionChoice::F32) };
-    let near: Vec<[f64; 3]> = case.x.iter().map(|x| std::array::from_fn(|k| 4.5 + 0.8 * (x[k] - 4.5))).collect();
     let (none, plain) = (FrameParameters::default(), Request::default());
     let (cell, cutoff) = (Cell::new(&case.cell).unwrap(), case.model.descriptor.options.e_rcut);
     let fresh = |order: &[u32]| {
@@ -216,10 +222,9 @@ fn a_step_whose_list_is_too_old_computes_next_to_nothing() {
 
 #[test]
 fn what_is_prepared_is_planned_at_its_own_positions() {
-    let case = Case::with(3, 30, 9.0, [[12.0, 0.0, 0.0], [0.5, 12.0, 0.0], [-0.6, 0.6, 12.0]]);
+    let (case, near) = apart_and_together();
     let base = GpuOptions { skin: 0.5, ..options(PrecisionChoice::F32) };
     let mut c = case.calculator(EmulatedOptions { watch: Watch::Nothing, ..Default::default() }, &base);
-    let near: Vec<[f64; 3]> = case.x.iter().map(|x| std::array::from_fn(|k| 4.5 + 0.8 * (x[k] - 4.5))).collect();
     for (x, plans) in [(&case.x, 1), (&case.x, 1), (&near, 2), (&near, 2)] {
         c.prepare(x, Some(&case.cell)).unwrap();
         assert_eq!(c.plans(), plans);
