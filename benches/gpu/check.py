@@ -20,7 +20,6 @@ from speed import arithmetics, budgets, drift, measured, profiled, stored
 
 # Of a report, in this order; a lease that is shorter than all of them takes some at a time.
 PARTS = ("verified", "parity", "repeat", "proteins", "profile", "boxes", "budgets", "lammps", "arithmetics", "stored", "drift", "sanitizer", "peer")
-PROTEINS = ["1YRF", "1UBQ", "3LZM", "2PTC"]
 # How often 192 atoms of water stand along each direction: what the targets ask of first, to the largest that is not refused.
 REBUILT = [(7, 8, 8), (9, 9, 10)]
 BOXES = [(4, 4, 4), (5, 5, 5), (6, 6, 6), *REBUILT, (1, 1, 1), (2, 2, 2), (3, 3, 3), (11, 11, 11), (13, 13, 13)]
@@ -114,7 +113,7 @@ class Check:
         self.steps = 1 if args.smoke else 20
         # What a user gets who sets nothing. Matrix units take minutes on the emulated device.
         self.speed = ["--precision", "f32"] if args.smoke else []
-        self.structures = {"water": self.water} if args.smoke else {name: ROOT / f"examples/proteins/{name}.extxyz" for name in PROTEINS}
+        self.structures = {"water": self.water} if args.smoke else {name: ROOT / f"examples/proteins/{name}.extxyz" for name in targets.MILLISECONDS}
         self.unlimited = {}
         self.rates_kept = False
         # The part that is being made, and whether nothing of it is missing.

@@ -26,6 +26,7 @@ from pathlib import Path
 import whole_step
 from kernel_statements import AP, EC, EP, NP, Product, Scaled, statements
 from machine_code import ROOT, TEXT, compiled, disassembled, kind, lanes, line_of, pipe, version, wavefronts, wide
+from targets import MILLISECONDS
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
 # integer and logic 64; conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
@@ -247,8 +248,8 @@ def steps(kernels, products, rows, registers, proteins):
     for name, centres in proteins.items():
         scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])
         step = whole_step.predicted(centres, hot_milliseconds(kernels, products, rows, centres), scheduling, products, rates, rows["R_NODE"])
-        out[name] = step | dict(target_ms=whole_step.TARGETS[name])
-        print(f"{products:7} {name} ({step['atoms']} atoms): {step['least_two_streams_ms']:.1f} to {step['two_streams_ms']:.1f} ms a step (in one stream {step['least_ms']:.1f} to {step['ms']:.1f}; target {whole_step.TARGETS[name]}): the four "
+        out[name] = step | dict(target_ms=MILLISECONDS[name])
+        print(f"{products:7} {name} ({step['atoms']} atoms): {step['least_two_streams_ms']:.1f} to {step['two_streams_ms']:.1f} ms a step (in one stream {step['least_ms']:.1f} to {step['ms']:.1f}; target {MILLISECONDS[name]}): the four "
               f"with their tails and device memory {step['least_four_ms']:.1f} to {step['four_ms']:.1f}, others {step['least_others_ms']:.1f} to {step['others_ms']:.1f}, "
               f"{step['launches']:.0f} launches {step['launches_ms']:.2f}; scheduling " + " ".join(f"{k} {a:.2f}-{b:.2f}" for k, (a, b) in step["scheduling"].items()))
     return out
@@ -267,7 +268,7 @@ def main():
     parser.add_argument("--before", help="such a file of an older text, whose times are kept beside these")
     args = parser.parse_args()
     changes = {k: int(v) for k, v in (w.split("=") for w in args.rows.split(","))} if args.rows else {}
-    proteins = {name: whole_step.counts_of(whole_step.structure(name)) for name in whole_step.TARGETS}
+    proteins = {name: whole_step.counts_of(whole_step.structure(name)) for name in MILLISECONDS}
     centres = proteins["2PTC"]
     found = len(centres), sum(n for n, _ in centres), sum(m for _, m in centres), sum(m * m for _, m in centres)
     assert found == (ATOMS, EDGES, ANGLE_EDGES, ANGLES), f"2PTC has other counts: {found}"

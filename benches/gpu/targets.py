@@ -6,7 +6,7 @@ import json
 from program import ROOT
 
 # Milliseconds a step on an H100; other cards are held against them too, and their name stands beside.
-MILLISECONDS = {"1YRF": 4.0, "1UBQ": 8.0, "3LZM": 18.0, "2PTC": 28.0}
+MILLISECONDS = {"1YRF": 4, "1UBQ": 8, "3LZM": 18, "2PTC": 28}
 # Atoms whose states all stay in 80 GB, and those of which some are rebuilt there.
 KEPT, REBUILT = (10_000, 42_000), (75_000, 160_000)
 

@@ -16,9 +16,8 @@ import tomllib
 from collections import defaultdict
 
 from machine_code import ROOT, TEXT
+from targets import MILLISECONDS
 
-# Milliseconds a step that the project wants on an H100.
-TARGETS = {"1YRF": 4, "1UBQ": 8, "3LZM": 18, "2PTC": 28}
 # What runs beside the kernels of angles (backends/src/gpu/execute), in this order, where a step has two streams.
 BESIDE = {"angle_forward": ("node_update", "project"), "angle_backward": ("gather", "finish", "node_backward")}
 # Kernels of nodes: blocks of R_NODE nodes, whose products matrix units make where there are any.
@@ -50,7 +49,7 @@ def traffic():
 def structure(name):
     path = ROOT / f"examples/proteins/{name}.extxyz"
     if not path.exists():
-        raise SystemExit(f"{path} is not there: the prediction is one for {', '.join(TARGETS)} of examples/proteins")
+        raise SystemExit(f"{path} is not there: the prediction is one for {', '.join(MILLISECONDS)} of examples/proteins")
     return path
 
 

@@ -330,7 +330,6 @@ impl CpuCalculator {
         results: &mut Results,
     ) -> Result<(), ComputeError> {
         given::check(&self.list, self.taken, positions, self.types.len(), images)?;
-        check_positions(positions)?;
         self.graph.fill(&self.list, positions, images, &self.types, &self.options)?;
         let unwrapped = || positions.to_vec();
         self.compute.compute(&self.model, &self.graph, &unwrapped, parameters, request, results)?;

@@ -159,10 +159,13 @@ impl GpuCalculator {
 
     /// A list for these positions where there is none or the cell has changed; a plan where none is in force.
     fn make_ready(&mut self, positions: &[[f64; 3]], neighbours: Neighbours) -> Result<(), ComputeError> {
-        given::check_count(positions, self.types.len())?;
-        check_positions(positions)?;
         let cell = match neighbours {
-            Neighbours::Own(cell) => cell,
+            Neighbours::Own(cell) => {
+                given::check_count(positions, self.types.len())?;
+                check_positions(positions)?;
+                cell
+            }
+            // Looked at by `given::check` already.
             Neighbours::Given(images) => {
                 if let Images::Table(rows) = images {
                     self.executor.reserve_table(rows.len())?;

@@ -63,8 +63,9 @@ impl NeighbourList {
     /// [`summation_order`](super::summation_order)).
     ///
     /// # Errors
-    /// [`GraphError::Count`] when list, types, order and positions are not of one length; [`GivenList::check_rows`]; [`GraphError::TooMany`] for a pair of an atom that is
-    /// not there, [`GraphError::Unseen`] for one of an atom with a negative type. This list is as it was then.
+    /// [`GraphError::Count`] when list, types, order and positions are not of one length; those of [`GivenList::check_rows`];
+    /// [`GraphError::TooMany`] for a pair of an atom that is not there, [`GraphError::Unseen`] for one of an atom with a negative type. This
+    /// list is as it was then.
     pub fn take_over(
         &mut self,
         given: &GivenList,
