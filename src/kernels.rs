@@ -115,7 +115,7 @@ fn precisions(text: Option<&str>) -> Result<Vec<Precision>, Usage> {
     let all: Vec<Precision> = parsed("--precision", text.unwrap_or("model"))?;
     match all.iter().find(|&&p| Arithmetic::of(p).is_none()) {
         Some(p) => {
-            Err(Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3 or tf32")))
+            Err(Usage(format!("--precision {p}: it has no kernels yet; choose model, f64, f32, tf32x3, f16x3 or tf32")))
         }
         None => Ok(all),
     }

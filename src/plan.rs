@@ -134,10 +134,11 @@ impl<'a> System<'a> {
         Ok(Setup { target, outline, checkpoint: self.checkpoint, inside: self.inside, store: self.store })
     }
 
-    /// `f32`, `f64` or `tf32x3`.
+    /// `f32`, `f64`, `tf32x3` or `f16x3`.
     fn arithmetic(&self) -> &'static str {
         match (self.precision, self.outlines.number()) {
             (Precision::Tf32x3, _) => "tf32x3",
+            (Precision::F16x3, _) => "f16x3",
             (_, 8) => "f64",
             _ => "f32",
         }

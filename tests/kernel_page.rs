@@ -162,13 +162,17 @@ fn the_table_of_resources_is_that_of_the_compilers() {
             4,
             false,
         ),
+        ("f32, `f16x3`", ["-f16x3"; 2], single, [Products::F16x3; 2], 4, false),
     ];
     for (head, ends, precision, products, number, all) in parts {
+        let amd = |chip: &str| usize::from(chip.starts_with("gfx"));
+        let units_on = |chip: &str| products[amd(chip)].on(&chip.parse().unwrap());
+        let chips: Vec<&String> = chips.iter().copied().filter(|chip| units_on(chip)).collect();
         let heads: Vec<&str> = chips.iter().map(|c| c.as_str()).collect();
         writeln!(text, "| {head} | {} |\n|---|{}", heads.join(" | "), "---|".repeat(chips.len())).unwrap();
         let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for chip in &chips {
-            let amd = usize::from(chip.starts_with("gfx"));
+            let amd = amd(chip);
             let arithmetic = Arithmetic { precision, products: products[amd] };
             let shared = shared_numbers(&chip.parse().unwrap(), arithmetic);
             for (name, r) in table[*chip]["kernels"].as_table().unwrap() {

@@ -51,7 +51,7 @@ def kernels(weir, chips, out, smoke):
         done = weir.run("kernels", "build", "--arch", chips, "--model", folder / "model.dp", "--precision", "model,f64,f32", "--out", out)
         print(f"{folder.name}: {'built' if done.returncode == 0 else done.stderr.strip()[-200:]}")
     preset = ["--preset", "tiny" if smoke else "dpa-3.1-3m"]
-    weir.good("kernels", "build", "--arch", chips, *preset, "--precision", "f32,f64,tf32x3,tf32", *([] if smoke else ["--blocks", "2,3,4"]), "--out", out)
+    weir.good("kernels", "build", "--arch", chips, *preset, "--precision", "f32,f64,tf32x3,f16x3,tf32", *([] if smoke else ["--blocks", "2,3,4"]), "--out", out)
     for form in ["exact"] if smoke else ["exact", *FORMS]:
         weir.good("kernels", "build", "--arch", chips, "--model", SHIPPED, "--precision", "model", "--store", form, "--out", out)
     for form in [] if smoke else FORMS:

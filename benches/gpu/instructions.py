@@ -29,8 +29,8 @@ from machine_code import ROOT, TEXT, compiled, disassembled, kind, lanes, line_o
 from targets import MILLISECONDS
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
-# integer and logic 64; conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
-# takes a tensor core 4 cycles at the published dense rate (494.7 TFLOP/s), of which mma.sync reaches 0.62 (published microbenchmarks).
+# integer and logic 64 (halves made of numbers and numbers of halves too); other conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
+# takes a tensor core 4 cycles at the published dense rate (494.7 TFLOP/s), as an m16n8k16 of halves does (989.4), of which mma.sync reaches 0.62 (published microbenchmarks).
 ASSUMED = {
     "multiprocessors": 132, "GHz": 1.755, "issue": 4.0, "fp32": 4.0, "integer": 2.0, "special": 0.5, "memory": 1.0, "fp64": 2.0, "tensor": 4 * 0.62 / 4.0,
 }
@@ -42,15 +42,17 @@ SIGMOID = 1 / (1 + math.exp(-3.0))
 # model of water, 0.10 to 0.23 in small fixtures (four columns to a thread, counted on the emulated device, 2026-11-29).
 BEYOND = 0.1
 # Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, and blocks of a multiprocessor that it leaves room for, by products.
-TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=8, R_NODE=16)
-ROWS = {"plain": {**TF32_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS}
-BLOCKS = {"plain": 4, "tf32": 3, "tf32x3": 3}
+TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
+ROWS = {"plain": {**TF32_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS, "f16x3": TF32_ROWS}
+BLOCKS = {"plain": 4, "tf32": 3, "tf32x3": 3, "f16x3": 3}
+# Numbers of the text (tensor.h).
+NUMBERS = {"plain": 0, "tf32": 1, "tf32x3": 2, "f16x3": 4}
 
 
 def defines(products, rows):
     """Macros of DPA-3.1-3M in f32 (kernels/src/source.rs, `Source::dpa3`)."""
     out = dict(REAL="float", THREADS=128, N_DIM=NP, NP=NP, E_DIM=EP, EP=EP, A_DIM=AP, AP=AP, EC=EC, HEADS=1, AXIS=4,
-               PRODUCTS=["plain", "tf32", "tf32x3"].index(products), ACTIVATION=8, STORE=0, EXP_SWITCH=1, RAW_DISTANCE=0, SMOOTH=1,
+               PRODUCTS=NUMBERS[products], ACTIVATION=8, STORE=0, EXP_SWITCH=1, RAW_DISTANCE=0, SMOOTH=1,
                ACTIVATION_THRESHOLD=3.0, ACTIVATION_SLOPE=SIGMOID * (1 + 3 * (1 - SIGMOID)), ACTIVATION_OFFSET=3 * SIGMOID, E_CUT=6.0, E_SMOOTH=5.3, A_CUT=4.0, A_SMOOTH=3.5, PROTECTION=0.0,
                EDGE_ROOT=120**-0.5, ANGLE_ROOT=30**-0.25, COSINE=(1 - 1e-6) / math.pi**0.5)
     return {**out, **rows}
@@ -68,19 +70,19 @@ def weights(code, statement):
         passes = statement.passes()
         factor = "HMMA" if statement.tensor else "FFMA"
         def multiplies(body):
-            return sum(1 for i in body if i.op.startswith(factor) and i.chain and any(f in ("product.h", "tensor.h") for f, _ in i.chain[:2]))
+            return sum(depths(i) for i in body if i.op.startswith(factor) and i.chain and any(f in ("product.h", "tensor.h") for f, _ in i.chain[:2]))
         steps = {}
         for head, body in loops.items():
             n = multiplies(body)
             # A loop of activations' code is none of the product's.
             if statement.tensor:
-                steps[head] = 8 * n / (PASSES_OF_TF32 * statement.tiles() * statement.below())
+                steps[head] = n / (PASSES * statement.tiles() * statement.below())
             else:
                 steps[head] = n / (4 * statement.thread_rows) if n >= 4 * statement.thread_rows else 0
         total = sum(steps.values())
         inner = {h for h, n in steps.items() if n}
         # Chains of a matrix product that stand outside the loop over the others.
-        straight = 8 * multiplies([i for i in code if i.loop not in inner or not i.inner]) / (PASSES_OF_TF32 * statement.tiles() * statement.below()) if statement.tensor else 0
+        straight = multiplies([i for i in code if i.loop not in inner or not i.inner]) / (PASSES * statement.tiles() * statement.below()) if statement.tensor else 0
         # The loop over chains of sixteen: the inner loop itself, or the nearest one around it.
         around = [h for h in {i.loop for i in code} - {None} - set(loops) if inner and h <= min(inner)]
         chains = max(around, default=None) if max(steps.values(), default=16) < 16 else None
@@ -112,7 +114,12 @@ def weights(code, statement):
     return [times if i.inner and i.loop == head else (4 if i.loop is None or not i.inner else 0) for i in code]
 
 
-PASSES_OF_TF32 = 3
+PASSES = 3
+
+
+def depths(i):
+    """Of a matrix unit's instruction: 16 of halves (HMMA.16816), 8 of TF32 (HMMA.1688); a multiply-add has one."""
+    return 1 if not i.op.startswith("HMMA") else 16 if ".16816" in i.op else 8
 
 
 @functools.cache
@@ -242,8 +249,8 @@ def hot_milliseconds(kernels, products, rows, centres):
 def steps(kernels, products, rows, registers, proteins):
     """Protein -> the whole step, predicted."""
     hertz = ASSUMED["GHz"] * 1e9 * ASSUMED["multiprocessors"]
-    # Multiply-adds of a warp instruction; an m16n8k8 has 1024.
-    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * 1024 * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"], cycles=ASSUMED["memory"] * hertz, block_cycles=lanes(products)[1])
+    # Multiply-adds of a warp instruction; an m16n8k8 of TF32 has 1024, an m16n8k16 of halves in the same time twice as many.
+    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * (2048 if products == "f16x3" else 1024) * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"], cycles=ASSUMED["memory"] * hertz, block_cycles=lanes(products)[1])
     out = {}
     for name, centres in proteins.items():
         scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])

@@ -47,8 +47,9 @@ def parity(weir, folder, most):
                 single = own != "f64"
             exact_known = not single or "energy_f64" in ref
             exact = None
-            # An f32 model's own arithmetic is by matrix units where the chip has them.
-            for precision in dict.fromkeys(["f64", "f32", own] if single else ["f64"]):
+            # An f32 model's own arithmetic is by matrix units where the chip has them, which have another one beside.
+            others = ["f16x3"] if own == "tf32x3" else []
+            for precision in dict.fromkeys(["f64", "f32", own, *others] if single else ["f64"]):
                 (got,) = weir.eval(folder / "model.dp", structure, "--precision", precision, *more)
                 for name, key in QUANTITIES.items():
                     if key not in got or name not in ref:
@@ -72,7 +73,7 @@ def parity(weir, folder, most):
                 if precision == "f64":
                     exact = got
     bad = [r for r in rows if not r[3] <= r[4]]
-    worst = {p: max((r[3] for r in rows if r[1] == p and r[2] == "force"), default=None) for p in ("f64", "f32", "tf32x3")}
+    worst = {p: max((r[3] for r in rows if r[1] == p and r[2] == "force"), default=None) for p in ("f64", "f32", "tf32x3", "f16x3")}
     return {"model": folder.name, "comparisons": len(rows), "largest_force_difference_eV_A": worst, "beyond_bound": bad}
 
 

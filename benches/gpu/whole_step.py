@@ -133,7 +133,7 @@ def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
                 places = rates["multiprocessors"] * node_blocks
                 rounds = math.ceil(blocks / places) * places / blocks
                 if products != "plain":
-                    rate, work = rates["tensor"], 16 / node_rows * {"tf32": 1, "tf32x3": 3}[products]
+                    rate, work = rates["tensor"], 16 / node_rows * {"tf32": 1, "tf32x3": 3, "f16x3": 3}[products]
                 bounds["L1 and shared"] = 1e3 * rates["block_cycles"][kernel] * k["launches"] * blocks * rounds / rates["cycles"]
                 # Of all multiprocessors, if none waited.
                 spread[kernel] = max(1e3 * k["flop_per_step"] * count * work / rate, bounds["L1 and shared"] / rounds)

@@ -47,7 +47,8 @@ pub const ROW_LANES: u32 = THREADS / 16;
 /// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
 /// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
 pub const BLOCKS: u32 = 4;
-/// The same where products fill the registers of as many: tiles of `mma.sync`, 143 to 168 of a thread (NVRTC 12.8).
+/// The same where products fill the registers of as many: tiles of `mma.sync`, 143 to 168 of a thread (NVRTC 12.8). Those of halves do with 128, but
+/// four blocks would have 48 rows of angles instead of 64: by machine code 20.3 ms of four kernels instead of 18.4 (2PTC, 2026-11-30).
 pub const BLOCKS_OF_TF32: u32 = 3;
 /// Numbers between the end of a row and the next, in shared memory and where lanes of a wave read pieces of two rows together (`product.h`).
 pub const PAD: u32 = 4;
@@ -66,11 +67,13 @@ pub enum Products {
     Tf32x3,
     /// f32 on matrix cores (AMD, gfx90a and later).
     Mfma,
+    /// Three products of halves in f16 on tensor cores (CUDA, compute capability 8.0 and later): about as exact as f32 for numbers up to 65504.
+    F16x3,
 }
 
 impl Products {
     /// All of them.
-    pub const ALL: [Products; 4] = [Products::Plain, Products::Tf32, Products::Tf32x3, Products::Mfma];
+    pub const ALL: [Products; 5] = [Products::Plain, Products::Tf32, Products::Tf32x3, Products::Mfma, Products::F16x3];
 
     /// Number in the text (`tensor.h`).
     pub fn number(self) -> u32 {
@@ -79,6 +82,7 @@ impl Products {
             Products::Tf32 => 1,
             Products::Tf32x3 => 2,
             Products::Mfma => 3,
+            Products::F16x3 => 4,
         }
     }
 
@@ -91,13 +95,18 @@ impl Products {
         }
     }
 
+    /// Whether tensor cores of NVIDIA's make them.
+    pub fn by_tensor_cores(self) -> bool {
+        matches!(self, Products::Tf32 | Products::Tf32x3 | Products::F16x3)
+    }
+
     /// Whether a chip has the units.
     pub fn on(self, chip: &Chip) -> bool {
         match (self, chip) {
             (Products::Plain, _) => true,
             // The emulated device knows every order of lanes.
             (_, Chip::Host) => true,
-            (Products::Tf32 | Products::Tf32x3, Chip::Cuda(arch)) => {
+            (p, Chip::Cuda(arch)) if p.by_tensor_cores() => {
                 let number = arch.trim_start_matches("sm_").trim_end_matches(['a', 'f']);
                 number.parse::<u32>().is_ok_and(|n| n >= 80)
             }
@@ -116,6 +125,7 @@ impl std::fmt::Display for Products {
             Products::Tf32 => "tf32",
             Products::Tf32x3 => "tf32x3",
             Products::Mfma => "mfma",
+            Products::F16x3 => "f16x3",
         })
     }
 }
@@ -229,8 +239,8 @@ impl Room {
     /// Bytes that a block should not exceed, so that several are on a multiprocessor together.
     pub fn wanted(&self, products: Products) -> u32 {
         let blocks = self.blocks.unwrap_or(match products {
-            Products::Tf32 | Products::Tf32x3 => BLOCKS_OF_TF32,
-            Products::Plain | Products::Mfma => BLOCKS,
+            p if p.by_tensor_cores() => BLOCKS_OF_TF32,
+            _ => BLOCKS,
         });
         self.unit.map_or(self.most, |(unit, reserved)| (unit / blocks).saturating_sub(reserved).min(self.most))
     }
@@ -336,7 +346,7 @@ impl SharedNumbers {
         let mp = shape.heads * np;
         let gram = shape.axis * (ep + np);
         // `AHEAD` of the text.
-        let ahead = shape.store == 0 && matches!(shape.products, Products::Tf32 | Products::Tf32x3);
+        let ahead = shape.store == 0 && shape.products.by_tensor_cores();
         let places = if ahead { 2 } else { 1 };
         // `PARTS_OF_F` and `DOTS` of angle_back.h.
         let parts = (THREADS * 4 / (ep + ap)).min(8 * ep / (ep + ap)).max(1);
@@ -344,7 +354,7 @@ impl SharedNumbers {
             / match shape.products {
                 Products::Plain => 4,
                 Products::Mfma => 2,
-                Products::Tf32 | Products::Tf32x3 => 8,
+                Products::Tf32 | Products::Tf32x3 | Products::F16x3 => 8,
             };
         // `SUM_PARTS`, `MOMENT_PARTS`, `BAR_PARTS` of edge.h.
         let sums = if mp <= THREADS { 4 } else { 1 };
@@ -359,7 +369,7 @@ impl SharedNumbers {
                 // Two numbers of 8 bytes for each row.
                 + r.angle_back * if shape.double { 2 } else { 4 }
                 + (2 * r.own * es).max(parts * r.second * (ep + ap))
-                + r.own * (es + 2 * ws + 1)
+                + r.own * (es + ws + 1)
                 + ep
                 + ap,
             project: r.node * ns,

@@ -79,8 +79,10 @@ fn compiled(chip: &'static str, room: Room) -> Option<(&'static str, String, BTr
     let options = Options { hip: HipCompiler::Clang, cuda: Some((12, 8)), ..Options::here() };
     let compiler = compiler(chip, &options)?;
     let mut found = BTreeMap::new();
-    let units = if chip.starts_with("sm") { Products::Tf32x3 } else { Products::Mfma };
-    for (double, products) in [(false, Products::Plain), (true, Products::Plain), (false, units)] {
+    let units: &[Products] =
+        if chip.starts_with("sm") { &[Products::Tf32x3, Products::F16x3] } else { &[Products::Mfma] };
+    let plain = [(false, Products::Plain), (true, Products::Plain)];
+    for (double, products) in plain.into_iter().chain(units.iter().map(|u| (false, *u))) {
         let source = Source::dpa3(&Shape { products, ..published(double) }.fitted(room).unwrap());
         let image = compiler.compile(&source, &options).unwrap_or_else(|e| panic!("{chip}: {e}"));
         for (kernel, resources) in read(&image).unwrap() {

@@ -167,11 +167,12 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   LOCAL(real) bars = places + (AHEAD ? 2 : 1) * R_ANGLE_BACK * APS;
   LOCAL(real) dots = bars + R_ANGLE_BACK * WAS;
   LOCAL(real) room = dots + R_ANGLE_BACK * DOTSS;
-  // Of R_OWN receiving edges: adjoints of S, projections, their adjoints; and the sums of these for the centre.
+  // Of R_OWN receiving edges: adjoints of S, projections, and in their place the adjoints of those, once the last row of an edge has seen its
+  // projections; and the sums of adjoints for the centre.
   LOCAL(real) s = room + ROOM;
   LOCAL(real) own = s + R_OWN * EPS;
-  LOCAL(real) bar = own + R_OWN * WAS;
-  LOCAL(real) sum = bar + R_OWN * WAS;
+  LOCAL(real) bar = own;
+  LOCAL(real) sum = own + R_OWN * WAS;
   LOCAL(real) others_v = sum + WA;
   LOCAL(real) own_v = others_v + R_ANGLE_BACK;
   bool updates = wa > EP;

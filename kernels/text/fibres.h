@@ -196,12 +196,13 @@ static void barrier_() {
   if (state.failed) throw Fault{};
 }
 
-// What a TF32 unit makes of a sum and four products: all are cut, not rounded, to the place 24 bits below the largest of them, and the sum of those is
-// cut to single precision. So do GA100's by those who took them apart (arXiv 2511.10909, 2512.07004; units since keep one bit more): small terms onto
-// a large sum are lost towards zero, which no rounding averages out.
-static float cut_sum(float s, const double *products) {
-  double x[5] = {double(s), products[0], products[1], products[2], products[3]};
-  u64 bits[5];
+// What a unit makes of a sum and N products, four of TF32 and eight of halves: all are cut, not rounded, to the place 24 bits below the largest of
+// them, and the sum of those is cut to single precision. So do GA100's by those who took them apart (arXiv 2511.10909, 2512.07004; units since keep
+// one bit more and take more products): small terms onto a large sum are lost towards zero, which no rounding averages out.
+template <u32 N> static float cut_sum(float s, const double *products) {
+  double x[N + 1] = {double(s)};
+  u64 bits[N + 1];
+  for (u32 k = 0; k < N; k++) x[k + 1] = products[k];
   memcpy(bits, x, sizeof bits);
   u32 largest = 0;
   for (u64 b : bits) largest = (b >> 52 & 0x7ff) > largest ? u32(b >> 52 & 0x7ff) : largest;
@@ -228,26 +229,50 @@ static float cut_sum(float s, const double *products) {
   return float(sum);
 }
 
-// A wave's matrix unit: s += a b, tiles spread over the lanes as the vendors' manuals say (16 x 8 x 8 in TF32 by 32 lanes; 16 x 16 x 4 in f32
-// by 64).
-template <bool F32, bool LOOSE> static void matrix_multiply(float *s, const float *a, const float *b) {
-  const u32 lanes = F32 ? 64 : 32;
+// A half as a number; exact.
+static double half(u32 h) {
+  int e = int(h >> 10 & 31), m = int(h & 1023);
+  double x = e == 31 ? (m ? __builtin_nan("") : __builtin_inf()) : e == 0 ? __builtin_ldexp(m, -24) : __builtin_ldexp(1024 + m, e - 25);
+  return h & 0x8000 ? -x : x;
+}
+// The depth k of sixteen that a lane's registers hold two of each, as the manual says of a row of the left factor, and of a column of the right
+// one: lane k / 2 of four, its k / 8-th register for that row or column, the lower half first.
+struct HalfPlace {
+  u32 lane, part, shift;
+};
+static HalfPlace half_place(u32 k) { return {k % 8 / 2, k / 8, k % 2 * 16}; }
+
+// A wave's matrix unit: s += a b, tiles spread over the lanes as the vendors' manuals say (16 x 8 x 8 in TF32 and 16 x 8 x 16 of halves by 32 lanes;
+// 16 x 16 x 4 in f32 by 64).
+enum Unit { TF32_UNIT, F16_UNIT, F32_UNIT };
+template <Unit UNIT, bool LOOSE> static void matrix_multiply(float *s, const float *a, const float *b) {
+  const u32 lanes = UNIT == F32_UNIT ? 64 : 32;
   u32 t = state.thread, first = t - t % lanes, lane = t % lanes;
   if (state.failed) throw Fault{};
   u32 turn = fibres[t].turn ^= 1;
   NEXT_PRODUCT(t);
   Shown &mine = shown[turn][t];
-  for (u32 k = 0; k < (F32 ? 1 : 4); k++) mine.a[k] = a[k];
-  for (u32 k = 0; k < (F32 ? 1 : 2); k++) mine.b[k] = b[k];
+  memcpy(mine.a, a, (UNIT == F32_UNIT ? 1 : 4) * sizeof *a);
+  memcpy(mine.b, b, (UNIT == F32_UNIT ? 1 : 2) * sizeof *b);
   yield(false);
   if (state.failed) throw Fault{};
   const Shown *all = shown[turn] + first;
   for (u32 i = 0; i < 4; i++) {
-    if (F32) {
-      u32 row = 4 * (lane / 16) + i, column = lane % 16;
+    u32 row = lane / 4 + (i / 2) * 8, column = (lane % 4) * 2 + i % 2;
+    if (UNIT == F32_UNIT) {
+      row = 4 * (lane / 16) + i, column = lane % 16;
       for (u32 k = 0; k < 4; k++) s[i] = __builtin_fmaf(all[16 * k + row].a[0], all[16 * k + column].b[0], s[i]);
+    } else if (UNIT == F16_UNIT) {
+      double products[16];
+      for (u32 k = 0; k < 16; k++) {
+        HalfPlace p = half_place(k);
+        u32 x, y;
+        memcpy(&x, &all[4 * (row % 8) + p.lane].a[row / 8 + 2 * p.part], 4);
+        memcpy(&y, &all[4 * column + p.lane].b[p.part], 4);
+        products[k] = half(x >> p.shift & 0xffff) * half(y >> p.shift & 0xffff);
+      }
+      s[i] = cut_sum<8>(cut_sum<8>(s[i], products), products + 8);
     } else {
-      u32 row = lane / 4 + (i / 2) * 8, column = (lane % 4) * 2 + i % 2;
       double products[8];
       for (u32 k = 0; k < 8; k++) {
         float x = all[4 * (row % 8) + k % 4].a[row / 8 + 2 * (k / 4)], y = all[4 * column + k % 4].b[k / 4];
@@ -261,11 +286,11 @@ template <bool F32, bool LOOSE> static void matrix_multiply(float *s, const floa
         if (x == x && y == y && ((bits[0] | bits[1]) & 0x1fff)) fault("a factor that is not in TF32", i, 4);
         products[k] = double(x) * double(y);
       }
-      s[i] = cut_sum(cut_sum(s[i], products), products + 4);
+      s[i] = cut_sum<4>(cut_sum<4>(s[i], products), products + 4);
     }
   }
 #if !defined(WEIR_UNCHECKED)
-  fma += F32 ? 16 : 32;
+  fma += UNIT == F32_UNIT ? 16 : UNIT == F16_UNIT ? 64 : 32;
 #endif
 }
 

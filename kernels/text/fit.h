@@ -85,7 +85,7 @@ KERNEL(fit)(u32 atoms, u32 blocks, u32 layers, IN(u32) table, IN(double) thresho
     u32 bar = bar_at + turn * bar_width;
     for (u32 at = thread(); at < rows * NP; at += THREADS) {
       u32 r = at / NP, c = at % NP;
-      double factor = rules[rule[i + r] * 2], seed = seeds ? seeds[i + r] : 1.0;
+      double factor = rules[rule[i + r] * 2], seed = ADJOINT_UNIT * (seeds ? seeds[i + r] : 1.0);
       node_bar[u64(i + r) * NP + c] =
           c < N_DIM && factor != 0.0 ? real(seed * factor * double(own[u64(r) * stride + bar + c])) : real(0);
     }

@@ -112,7 +112,7 @@ UNROLL_SOME
     radial += geometry_bar[b] * g.w.slope + along * (g.w.slope / (q * q) - 2.0 * g.w.value / (q * q * q));
     if (k < m) radial += (geometry_bar[b + 4] + (geometry_bar[b + 5] + geometry_bar[b + 6])) * g.v.slope;
     for (int a = 0; a < 3; a++)
-      gradient[u64(e) * 3 + a] = radial * vector[u64(e) * 3 + a] / r + h_bar[a] * g.w.value / (q * q);
+      gradient[u64(e) * 3 + a] = (radial * vector[u64(e) * 3 + a] / r + h_bar[a] * g.w.value / (q * q)) * (1.0 / ADJOINT_UNIT);
   }
   if (!a_bar || m == 0) return;
   // Edge f gets its part of both orders of every pair.
@@ -126,7 +126,7 @@ UNROLL_SOME
         y = fma_(double(a_bar[a * AP + c]), double(angle_weight[c]), y);
         z = fma_(double(a_bar[b * AP + c]), double(angle_weight[c]), z);
       }
-      double qk = distance[from + k] + 1e-6, s = (y + z) * COSINE;
+      double qk = distance[from + k] + 1e-6, s = (y + z) * (COSINE / ADJOINT_UNIT);
       for (int axis = 0; axis < 3; axis++) own[axis] = fma_(s, vector[u64(from + k) * 3 + axis] / qk, own[axis]);
     }
     u64 at = u64(from + f) * 3;

@@ -72,6 +72,27 @@ template <class T> DEVICE T log1p_(T t) {
   return T(2) * s * p;
 }
 
+// IEEE half by hand: nearest, ties to even; normal and subnormal. Too large a number becomes infinite.
+DEVICE float of_half(u16 h) {
+  u32 sign = u32(h & 0x8000u) << 16, e = (h >> 10) & 31u, m = h & 1023u;
+  if (e == 0) {
+    float f = float(m) * 5.9604644775390625e-08f;
+    return sign ? -f : f;
+  }
+  return from_bits(u32(sign | (e == 31 ? 0x7f800000u | (m << 13) : ((e + 112u) << 23) | (m << 13))));
+}
+DEVICE u16 half_of(float x) {
+  u32 b = to_bits(x), sign = (b >> 16) & 0x8000u, a = b & 0x7fffffffu;
+  if (a >= 0x47800000u) return u16(sign | 0x7c00u);
+  if (a < 0x38800000u) {
+    // Below 2^-14: adding 1/2 rounds to multiples of 2^-24.
+    u32 r = to_bits(from_bits(a) + 0.5f) - 0x3f000000u;
+    return u16(sign | r);
+  }
+  u32 r = a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u;
+  return u16(sign | (r >> 13));
+}
+
 // Value and slope of an activation. `kind` is a constant of the source for the descriptor, a number for the fitting net.
 enum { LINEAR = 0, TANH = 1, RELU = 2, RELU6 = 3, SIGMOID = 4, SOFTPLUS = 5, GELU = 6, SILU = 7, SILUT = 8 };
 template <class T> struct Both {

@@ -46,9 +46,15 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 // Loops whose bodies fill the registers.
 #define UNROLL_TWO _Pragma("unroll 2")
 #define UNROLL_NOT _Pragma("unroll 1")
-#define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, 3) name
+// Products of halves (tensor.h) need few enough registers for four.
+#if PRODUCTS == 4
+#define BLOCKS_OF_UNIT 4
+#else
+#define BLOCKS_OF_UNIT 3
+#endif
+#define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, BLOCKS_OF_UNIT) name
 // Before sm_90 shared memory holds two blocks of this kernel in f64, not three: then registers need not do for three (one was spilt on sm_80).
-#define KERNEL_OF_WIDE_ROWS(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, sizeof(REAL) == 8 && __CUDA_ARCH__ < 900 ? 2 : 3) name
+#define KERNEL_OF_WIDE_ROWS(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, sizeof(REAL) == 8 && __CUDA_ARCH__ < 900 ? 2 : BLOCKS_OF_UNIT) name
 #define EXPORT(name)
 // Arrays in device memory that a kernel reads, or writes too; in which threads of a block hand each other numbers, across a barrier (compilers
 // may take a barrier for nothing to an array that is `restrict`), or of which two may be one.

@@ -8,27 +8,10 @@ typedef float stored;
 DEVICE real unpack(stored x) { return real(x); }
 DEVICE stored pack(real x) { return float(x); }
 #elif STORE == 2
-// IEEE half by hand: nearest, ties to even; normal and subnormal. Too large a number becomes infinite, which `beyond` tells.
+// Too large a number becomes infinite, which `beyond` tells.
 typedef u16 stored;
-DEVICE real unpack(stored h) {
-  u32 sign = u32(h & 0x8000u) << 16, e = (h >> 10) & 31u, m = h & 1023u;
-  if (e == 0) {
-    float f = float(m) * 5.9604644775390625e-08f;
-    return real(sign ? -f : f);
-  }
-  return real(from_bits(u32(sign | (e == 31 ? 0x7f800000u | (m << 13) : ((e + 112u) << 23) | (m << 13)))));
-}
-DEVICE stored pack(real x) {
-  u32 b = to_bits(float(x)), sign = (b >> 16) & 0x8000u, a = b & 0x7fffffffu;
-  if (a >= 0x47800000u) return stored(sign | 0x7c00u);
-  if (a < 0x38800000u) {
-    // Below 2^-14: adding 1/2 rounds to multiples of 2^-24.
-    u32 r = to_bits(from_bits(a) + 0.5f) - 0x3f000000u;
-    return stored(sign | r);
-  }
-  u32 r = a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u;
-  return stored(sign | (r >> 13));
-}
+DEVICE real unpack(stored h) { return real(of_half(h)); }
+DEVICE stored pack(real x) { return half_of(float(x)); }
 #else
 typedef u16 stored;
 DEVICE real unpack(stored h) { return real(from_bits(u32(h) << 16)); }

@@ -1,6 +1,6 @@
 // Matrix products by matrix units (PRODUCTS), for f32. A wave makes tiles of 16 rows; what a lane holds of a tile is the vendor's order:
-// the PTX manual's mma.m16n8k8 for .tf32, AMD's v_mfma_f32_16x16x4f32. The host's stand-in (fibres.h) knows those orders by itself and
-// multiplies what the lanes really hold.
+// the PTX manual's mma.m16n8k8 for .tf32 and mma.m16n8k16 for .f16, AMD's v_mfma_f32_16x16x4f32. The host's stand-in (fibres.h) knows those
+// orders by itself and multiplies what the lanes really hold.
 // Chains of so many products are summed by themselves. One chain over all k leaves an error that the many like edges of a liquid have in
 // common, and the f32 virial adds it up (DPA-3.1-3M, 64 molecules of water: 3e-5 eV with one chain, 2e-5 with 32, 5e-6 with 16; 2026-11-23).
 #define K_BLOCK 16
@@ -12,16 +12,27 @@
 #define TF32X3 2
 // f32 by AMD's matrix cores.
 #define MFMA 3
+// As TF32X3, of halves: as many bits, half as many instructions of matrix units and half as many bytes of weights, for numbers up to 65504. What
+// is larger becomes no number, and whoever asked for it is told. What a number is short of its half is rounded to 2^-25 where it is small.
+#define F16X3 4
 #if !defined(PRODUCTS)
 #define PRODUCTS PLAIN
 #endif
+// Factors are cut in two.
+#define CUT (PRODUCTS == TF32X3 || PRODUCTS == F16X3)
+// What all adjoints are multiplied by from the fitting net to the gradients of edges, so that halves are fine enough for them: those of angles are
+// about 1e-5 in DPA-3.1-3M with random weights, 1e-2 in a trained model of water, where sums at nodes come to one (2026-11-30). A power of two.
+#define ADJOINT_UNIT (PRODUCTS == F16X3 ? 1024.0 : 1.0)
+// The same of weights (`Writer::weights`).
+#define WEIGHT_UNIT (PRODUCTS == F16X3 ? 256.0f : 1.0f)
 #if PRODUCTS != PLAIN
 #if PRODUCTS == MFMA
 #define M_LANES 64
 #define M_COLUMNS 16
-// Numbers of a lane in one tile of the left factor, and in one of the right one.
+// Registers of a lane in one tile of the left factor, and in one of the right one; numbers of a lane in a row of a tile of the left factor.
 #define M_A 1
 #define M_B 1
+#define M_TAKES 1
 // Rows of a lane in a tile of the left factor; of a tile of sums its rows and its columns.
 #define M_LEFT 1
 #define M_DOWN 4
@@ -31,15 +42,19 @@
 #define M_COLUMNS 8
 #define M_A 4
 #define M_B 2
+// Two halves in a register.
+#define M_TAKES (PRODUCTS == F16X3 ? 4 : 2)
 #define M_LEFT 2
 #define M_DOWN 2
 #define M_RUN 2
-// Weights lie cut already and in the order in which lanes read them: for every step of eight depths what TF32 has of them, then what is short
-// of it, in blocks of eight columns; in a block two columns of four for each group of depths, then the other two, or where products are of few
-// rows (FEW) two columns after the other (`Writer::weights`): what eight lanes read together lies in different banks either way.
+// Weights lie cut already and in the order in which lanes read them: for every step of M_DEPTHS depths what TF32 (or a half) has of them, then
+// what is short of it, in blocks of eight columns; in a block two columns of four for each group of depths, then the other two, or where products are of
+// few rows (FEW) two columns after the other (`Writer::weights`): what eight lanes read together lies in different banks either way.
 #endif
 #define M_ROWS 16
 #define M_WAVES (THREADS / M_LANES)
+// Depths of a tile.
+#define M_DEPTHS (4 * M_TAKES)
 
 // Where a lane is in a tile: its row of the left factor (one of them), its column of the right one, its group of depths; the k-th row of its
 // sums, and their first column.
@@ -52,13 +67,18 @@ DEVICE u32 sum_column(u32 lane) { return PRODUCTS == MFMA ? lane % 16 : 2 * (lan
 // s += a b of a tile, or s = a b where a chain STARTS. `LOOSE`: the left factor may have bits behind TF32's, which the units leave out or round
 // away.
 #if defined(WEIR_CUDA)
+#if PRODUCTS == F16X3
+#define TILE_PRODUCT "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
+#else
+#define TILE_PRODUCT "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"
+#endif
 template <bool LOOSE, bool STARTS> DEVICE void multiply(float *s, const float *a, const float *b) {
   if (STARTS) {
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+    asm volatile(TILE_PRODUCT " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
         : "=f"(s[0]), "=f"(s[1]), "=f"(s[2]), "=f"(s[3])
         : "r"(to_bits(a[0])), "r"(to_bits(a[1])), "r"(to_bits(a[2])), "r"(to_bits(a[3])), "r"(to_bits(b[0])), "r"(to_bits(b[1])), "f"(0.0f));
   } else {
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+    asm volatile(TILE_PRODUCT " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
         : "r"(to_bits(a[0])), "r"(to_bits(a[1])), "r"(to_bits(a[2])), "r"(to_bits(a[3])), "r"(to_bits(b[0])), "r"(to_bits(b[1])));
   }
@@ -74,7 +94,7 @@ template <bool LOOSE, bool STARTS> DEVICE void multiply(float *s, const float *a
 #else
 template <bool LOOSE, bool STARTS> DEVICE void multiply(float *s, const float *a, const float *b) {
   for (int k = 0; k < 4 && STARTS; k++) s[k] = 0.0f;
-  weir::matrix_multiply<PRODUCTS == MFMA, LOOSE>(s, a, b);
+  weir::matrix_multiply<PRODUCTS == MFMA ? weir::F32_UNIT : PRODUCTS == F16X3 ? weir::F16_UNIT : weir::TF32_UNIT, LOOSE>(s, a, b);
 }
 #endif
 
@@ -82,15 +102,47 @@ template <bool LOOSE, bool STARTS> DEVICE void multiply(float *s, const float *a
 // ones becomes 0, so what is short of it must be NaN.
 DEVICE float rounded(float x) { return from_bits((to_bits(x) + 0x1000u) & 0xffffe000u); }
 
-// Numbers of the left factor in the form that the units take, and what is short of them: exact, with bits behind TF32's, 2^-21 of a number.
+// Two halves in a register's bits, the first the lower one; and what they are.
+#if defined(WEIR_CUDA)
+DEVICE u32 halves_of(float x, float y) {
+  u32 h;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(h) : "f"(y), "f"(x));
+  return h;
+}
+DEVICE void of_halves(float *x, u32 h) {
+  u16 low, high;
+  asm("mov.b32 {%0, %1}, %2;" : "=h"(low), "=h"(high) : "r"(h));
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x[0]) : "h"(low));
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x[1]) : "h"(high));
+}
+#else
+DEVICE u32 half_or_none(float x) { return x != x ? 0x7fffu : half_of(x); }
+DEVICE u32 halves_of(float x, float y) { return half_or_none(x) | half_or_none(y) << 16; }
+DEVICE void of_halves(float *x, u32 h) {
+  x[0] = of_half(u16(h));
+  x[1] = of_half(u16(h >> 16));
+}
+#endif
+
+// Numbers of the left factor in the form that the units take, and what is short of them: of TF32 exact, with bits behind TF32's, 2^-21 of a
+// number; of halves in halves. `x`: numbers of a lane in a tile, depth by depth those of its rows; halves stand in pairs of one row's depths.
 template <int N> struct Factor {
   float hi[N], lo[N];
 };
 template <int N> DEVICE void split(Factor<N> &f, const float *x) {
 UNROLL
   for (int k = 0; k < N; k++) {
+#if PRODUCTS == F16X3
+    // Two of one row.
+    float a = x[k % 2 + k / 2 * 4], b = x[k % 2 + k / 2 * 4 + 2], near[2];
+    u32 hi = halves_of(a, b);
+    of_halves(near, hi);
+    f.hi[k] = from_bits(hi);
+    f.lo[k] = from_bits(halves_of(a - near[0], b - near[1]));
+#else
     f.hi[k] = PRODUCTS == MFMA || (PRODUCTS == TF32 && x[k] != x[k]) ? x[k] : rounded(x[k]);
     f.lo[k] = PRODUCTS == TF32X3 ? x[k] - f.hi[k] : 0.0f;
+#endif
   }
 }
 
@@ -111,10 +163,10 @@ template <int TR, int TALL, bool FEW, bool ROWS_ANEW, class A, class W, class Do
 DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
   // 32 columns; 16 where rows are few, so that there is work for all waves. More tiles of rows where registers allow it.
   const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = TR == 1 || PRODUCTS == MFMA ? 1 : TALL;
-  const u32 N = M_RUN * TILES, STEPS = 4 / M_B;
-  // TF32 units cut what they add to a sum, towards zero: a sum that went on through them would shrink by a share of its last bit with every step, all
+  const u32 N = M_RUN * TILES, STEPS = 4 / M_TAKES;
+  // These units cut what they add to a sum, towards zero: a sum that went on through them would shrink by a share of its last bit with every step, all
   // of them by the same share, which shows in virials. So a step begins anew, its small terms first, and is added by an addition that rounds.
-  const bool ANEW = PRODUCTS == TF32X3;
+  const bool ANEW = CUT;
   u32 columns = (c1 - c0 + WIDE - 1) / WIDE, units = (rows + BELOW * M_ROWS - 1) / (BELOW * M_ROWS) * columns;
   for (u32 unit = (thread_anew() / M_LANES + turn_of_waves() + (TALL == 2)) % M_WAVES; unit < units; unit += M_WAVES) {
     u32 lane = thread_anew() % M_LANES;
@@ -145,11 +197,11 @@ UNROLL
         load<TILES>(right[s], w, u64((k + s) * w_stride + column));
 #else
         // Numbers of a tile stand together in registers, as the units want them, and those that eight lanes read together in memory.
-        u32 at = (kb + 8 * s) * 2 * w_stride + place;
+        u32 at = (kb + M_DEPTHS * s) * (16 / M_DEPTHS) * w_stride + place;
 UNROLL
         for (u32 j = 0; j < TILES; j += 2) {
           load<4>(right[s] + 2 * j, w, at + 16 * j);
-          if (PRODUCTS == TF32X3) load<4>(rest[s] + 2 * j, w, at + 8 * w_stride + 16 * j);
+          if (CUT) load<4>(rest[s] + 2 * j, w, at + 8 * w_stride + 16 * j);
         }
 #endif
       }
@@ -164,20 +216,21 @@ UNROLL
         }
 UNROLL
         for (u32 s = 0; s < STEPS; s++) {
-          float numbers[M_A];
+          const u32 TAKES = M_LEFT * M_TAKES;
+          float numbers[TAKES];
           Factor<M_A> y;
 UNROLL
-          for (u32 i = 0; i < M_A; i++) numbers[i] = x[i % M_LEFT][s * M_B + i / M_LEFT];
+          for (u32 i = 0; i < TAKES; i++) numbers[i] = x[i % M_LEFT][s * M_TAKES + i / M_LEFT];
           split<M_A>(y, numbers);
 UNROLL
           for (u32 j = 0; j < TILES; j++) {
             const float *b = right[s] + M_B * j;
-            if (PRODUCTS == TF32X3)
+            if (CUT)
               multiply<true, true>(part[j], y.lo, b);
             else
               s && !ANEW ? multiply<false, false>(part[j], y.hi, b) : multiply<false, true>(part[j], y.hi, b);
           }
-          if (PRODUCTS == TF32X3) {
+          if (CUT) {
 UNROLL
             for (u32 j = 0; j < TILES; j++) multiply<false, false>(part[j], y.hi, rest[s] + M_B * j);
 UNROLL
@@ -187,7 +240,7 @@ UNROLL
 UNROLL
           for (u32 j = 0; j < TILES; j++)
 UNROLL
-            for (int i = 0; i < 4; i++) sum[t][j][i] += part[j][i];
+            for (int i = 0; i < 4; i++) sum[t][j][i] = PRODUCTS == F16X3 ? fma_(part[j][i], 1.0f / WEIGHT_UNIT, sum[t][j][i]) : sum[t][j][i] + part[j][i];
         }
       }
     }

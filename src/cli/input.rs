@@ -27,7 +27,7 @@ pub struct ComputeArgs {
     /// Index of the GPU, modulo their number [env: WEIR_DEVICE] [default: rank on the node, else 0]
     #[arg(long, value_name = "N", help_heading = COMPUTE)]
     pub device: Option<String>,
-    /// Arithmetic: model (as trained; f32 models on CUDA GPUs by tf32x3), f64, f32, tf32x3, tf32 [env: WEIR_PRECISION] [default: model]
+    /// Arithmetic: model (as trained; f32 models on CUDA GPUs by tf32x3), f64, f32, tf32x3, f16x3, tf32 [env: WEIR_PRECISION] [default: model]
     #[arg(long, value_name = "P", help_heading = COMPUTE)]
     pub precision: Option<String>,
     /// Number of threads [env: WEIR_THREADS] [default: all this process may use]

@@ -47,7 +47,7 @@ pub struct KernelsBuildArgs {
     /// A published shape instead: dpa-3.1-3m, dpa-3.2-5m or tiny
     #[arg(long, value_name = "NAME", conflicts_with = "model")]
     pub preset: Option<String>,
-    /// Arithmetic: model, f32, f64, tf32x3, tf32, or several
+    /// Arithmetic: model, f32, f64, tf32x3, f16x3, tf32, or several
     #[arg(long, value_name = "LIST")]
     pub precision: Option<String>,
     /// How states are stored: exact, f32, f16, bf16

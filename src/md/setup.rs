@@ -275,7 +275,7 @@ fn value(pairs: &[(String, String)], key: &str) -> Option<String> {
 /// The identity for which a restart file is good: where nobody asked for a precision, what makes an f32 model's products is the machine's affair, and
 /// a run may go on where they are made by others, which is said.
 fn open_products(engine: &Engine, restart: &Restart, now: Vec<(String, String)>, log: &Log) -> Vec<(String, String)> {
-    let single = |p: &str| ["f32", "tf32x3"].contains(&p);
+    let single = |p: &str| ["f32", "tf32x3", "f16x3"].contains(&p);
     let before = value(&restart.settings, "precision");
     let open = engine.policy.precision.value == Precision::Model && single(engine.precision());
     let Some(before) = before.filter(|p| open && single(p) && p != engine.precision()) else { return now };

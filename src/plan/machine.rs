@@ -70,6 +70,8 @@ pub struct Compute {
     pub f32_tflops: Peak,
     /// Three passes of TF32 (or xf32).
     pub tf32x3_tflops: Option<Peak>,
+    /// Three passes of f16.
+    pub f16x3_tflops: Option<Peak>,
     /// Activations a second; none: the efficiency contains them.
     pub activations_per_s: Option<Figure>,
     /// Microseconds a kernel launch takes.
@@ -84,6 +86,13 @@ fn chip<'de, D: Deserializer<'de>>(name: D) -> Result<Option<Chip>, D::Error> {
 }
 
 impl Compute {
+    /// Rates of products, by key.
+    pub fn peaks(&self) -> impl Iterator<Item = (&'static str, &Peak)> {
+        let units = [("tf32x3_tflops", &self.tf32x3_tflops), ("f16x3_tflops", &self.f16x3_tflops)];
+        std::iter::once(("f32_tflops", &self.f32_tflops))
+            .chain(units.into_iter().filter_map(|(key, peak)| Some((key, peak.as_ref()?))))
+    }
+
     /// How an f32 model's products are made where nobody says otherwise.
     pub fn products(&self) -> Products {
         self.chip.as_ref().map_or(Products::Plain, Products::of_single)
@@ -243,9 +252,7 @@ impl Machine {
     /// Every number with its key.
     fn figures(&self) -> Vec<(String, f64)> {
         let mut all = Vec::new();
-        let peaks =
-            [("f32_tflops", Some(&self.compute.f32_tflops)), ("tf32x3_tflops", self.compute.tf32x3_tflops.as_ref())];
-        for (key, peak) in peaks.into_iter().filter_map(|(k, p)| Some((k, p?))) {
+        for (key, peak) in self.compute.peaks() {
             all.push((format!("compute.{key}.value"), peak.value));
             all.push((format!("compute.{key}.efficiency"), peak.efficiency));
         }
@@ -257,9 +264,7 @@ impl Machine {
     pub fn sources(&self) -> Vec<(String, f64, &str)> {
         let c = &self.compute;
         let mut all = Vec::new();
-        for (key, peak) in [("f32_tflops", Some(&c.f32_tflops)), ("tf32x3_tflops", c.tf32x3_tflops.as_ref())] {
-            all.extend(peak.map(|p| (format!("compute.{key}"), p.value, p.source.as_str())));
-        }
+        all.extend(c.peaks().map(|(key, p)| (format!("compute.{key}"), p.value, p.source.as_str())));
         let single = [
             ("tasks_per_node", &self.tasks_per_node),
             ("compute.activations_per_s", &c.activations_per_s),

@@ -293,6 +293,8 @@ mod tests {
         let (three, plain) = (of("h200", Precision::Tf32x3, 4), of("h200", Precision::F32, 4));
         assert_eq!(of("h200", Precision::Model, 4), three);
         assert!(three.1 > plain.1 && plain.0 == Products::Plain);
+        let halves = of("h200", Precision::F16x3, 4);
+        assert!(halves.1 > three.1 && halves.0 == Products::F16x3);
         // No figure for its units, no kernels for its units, no units.
         for name in ["dgx-spark", "mi300a", "laptop"] {
             assert_eq!(of(name, Precision::Model, 4).1, of(name, Precision::F32, 4).1, "{name}");
@@ -305,9 +307,11 @@ mod tests {
         let wishes = Wishes { placement: Some(vec![Tier::Hbm, Tier::File]), ..Wishes::default() };
         let error = Target::of(Machine::find("h200").unwrap(), &wishes, Precision::Model, 4).unwrap_err();
         assert!(error.0.contains("h200 has no tier file"), "{}", error.0);
-        let machine = Machine::find("dgx-spark").unwrap();
-        let error = Target::of(machine, &Wishes::default(), Precision::Tf32x3, 4).unwrap_err();
-        assert!(error.0.contains("no tf32x3_tflops"), "{}", error.0);
+        for (precision, figure) in [(Precision::Tf32x3, "no tf32x3_tflops"), (Precision::F16x3, "no f16x3_tflops")] {
+            let machine = Machine::find("dgx-spark").unwrap();
+            let error = Target::of(machine, &Wishes::default(), precision, 4).unwrap_err();
+            assert!(error.0.contains(figure), "{}", error.0);
+        }
         let error = Target::of(Machine::find("mi300a").unwrap(), &Wishes::default(), Precision::Tf32x3, 4).unwrap_err();
         assert!(error.0.contains("gfx942"), "{}", error.0);
     }

@@ -133,7 +133,9 @@ fn for_amd_chips_the_bits_are_those_of_the_text() {
 
 #[test]
 fn however_numbers_are_multiplied_and_kept_the_bits_are_those_of_the_text() {
-    for (products, store) in [(Products::Plain, Store::Exact), (Products::Tf32x3, Store::Bf16)] {
+    for (products, store) in
+        [(Products::Plain, Store::Exact), (Products::Tf32x3, Store::Bf16), (Products::F16x3, Store::Exact)]
+    {
         same(&slab(), HOPPER, &single(products, store));
     }
 }
@@ -170,7 +172,8 @@ fn the_published_shape_has_the_bits_and_the_traffic_of_the_text() {
 #[test]
 #[ignore = "minutes"]
 fn the_whole_published_model_has_the_bits_of_the_text() {
-    for (chip, products) in [(HOPPER, Products::Tf32x3), (HOPPER, Products::Plain), (MI300A, Products::Mfma)] {
+    let hopper = [Products::Tf32x3, Products::F16x3, Products::Plain].map(|products| (HOPPER, products));
+    for (chip, products) in hopper.into_iter().chain([(MI300A, Products::Mfma)]) {
         same(&published(16), chip, &single(products, Store::Exact));
     }
     same(&slab(), HOPPER, &single(Products::Tf32, Store::F16));

@@ -2,10 +2,12 @@
 
 use super::common::bits;
 use super::placed::{options, tight, Case};
+use std::sync::Arc;
 use weir_backends::cpu::PrecisionChoice;
-use weir_backends::gpu::emulated::{EmulatedOptions, Watch};
-use weir_backends::gpu::GpuOptions;
+use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
+use weir_backends::gpu::{create, GpuError, GpuOptions};
 use weir_engine::backend::Results;
+use weir_engine::model::Model;
 use weir_kernels::{Chip, Products};
 
 /// The device with the units.
@@ -32,7 +34,7 @@ fn matrix_units_are_as_exact_as_they_claim() {
     let error = |products| largest(&run(&with(products)), &exact);
     let plain = error(Products::Plain);
     assert!(plain > 0.0 && plain < 1e-5 * scale, "{plain}");
-    for products in [Products::Tf32x3, Products::Mfma] {
+    for products in [Products::Tf32x3, Products::F16x3, Products::Mfma] {
         let e = error(products);
         assert!(e <= 2.0 * plain, "{products}: {e:.2e} eV/A, plain f32 {plain:.2e}");
     }
@@ -47,7 +49,7 @@ fn matrix_units_are_as_exact_as_they_claim() {
 #[test]
 fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
     let case = Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]]);
-    for products in [Products::Tf32x3, Products::Tf32, Products::Mfma] {
+    for products in [Products::Tf32x3, Products::F16x3, Products::Tf32, Products::Mfma] {
         let (base, d) = (with(products), device(products));
         let run = |d: EmulatedOptions, o: &GpuOptions| bits(&case.run(&mut case.calculator(d, o)).unwrap());
         let expected = run(d, &base);
@@ -58,13 +60,51 @@ fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
     }
 }
 
+/// A feature, an adjoint or a weight that no half holds is never a wrong result: TF32, which has f32's range, goes on.
+#[test]
+fn numbers_beyond_halves_are_told_of() {
+    let case = Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]]);
+    let changed = |change: &dyn Fn(&mut Model)| {
+        let mut model = (*case.model).clone();
+        change(&mut model);
+        Case { model: Arc::new(model), cell: case.cell, x: case.x.clone(), types: case.types.clone() }
+    };
+    let run = |case: &Case, products| {
+        let mut made =
+            create(Arc::new(Emulated::new(device(products))), case.model.clone(), &case.types, &with(products))?;
+        Ok::<_, GpuError>(case.run(&mut made))
+    };
+    let last =
+        |m: &mut Model, by: f64| m.fitting.layers.last_mut().unwrap().linear.weight.iter_mut().for_each(|w| *w *= by);
+    // Adjoints a million times as large.
+    let steep = changed(&|m| last(m, 1e6));
+    // Features of edges a million times as large, by the first layer's residuals.
+    let large = changed(&|m| {
+        m.descriptor.layers[0].e_residual.iter_mut().flatten().for_each(|r| *r *= 1e6);
+        last(m, 1e-6);
+    });
+    for case in [&steep, &large] {
+        let error = run(case, Products::F16x3).unwrap().unwrap_err();
+        assert!(error.contains("beyond 65504") && error.contains("WEIR_PRECISION=tf32x3"), "{error}");
+        assert!(run(case, Products::Tf32x3).unwrap().is_ok());
+    }
+    let heavy = changed(&|m| m.descriptor.layers[1].edge_self_linear.weight[3] = -300.0);
+    let error = run(&heavy, Products::F16x3).err().unwrap();
+    assert!(matches!(error, GpuError::Weight { largest } if largest == 300.0), "{error}");
+    assert!(error.to_string().contains("3e2") && error.to_string().contains("255.875"), "{error}");
+    assert!(run(&heavy, Products::Tf32x3).unwrap().is_ok());
+}
+
 #[test]
 fn chips_without_matrix_units_are_refused_by_name() {
     let on = |products: Products, chip: &str| products.on(&chip.parse::<Chip>().unwrap());
     assert!(on(Products::Tf32x3, "sm_80") && on(Products::Tf32x3, "sm_90a") && on(Products::Tf32, "sm_100a"));
+    assert!(on(Products::F16x3, "sm_80") && on(Products::F16x3, "sm_120a"));
     assert!(on(Products::Mfma, "gfx90a") && on(Products::Mfma, "gfx942"));
     for (products, chip) in [
         (Products::Tf32x3, "sm_75"),
+        (Products::F16x3, "sm_75"),
+        (Products::F16x3, "gfx942"),
         (Products::Tf32, "gfx942"),
         (Products::Mfma, "sm_90a"),
         (Products::Mfma, "gfx1100"),

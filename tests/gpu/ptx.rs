@@ -145,6 +145,16 @@ fn instructions_make_what_the_manual_says() {
         ("mov.u16 %rs1, 9; cvt.rn.f32.u16 %f1, %rs1; mov.b32 %r9, %f1".into(), 9f32.to_bits()),
         ("mov.u32 %r4, -9; cvt.rn.f64.s32 %fd1, %r4; cvt.rn.f32.f64 %f1, %fd1; mov.b32 %r9, %f1".into(), (-9f32).to_bits()),
         (format!("mov.f32 %f1, {}; abs.f32 %f2, %f1; mov.b32 %r9, %f2", f(-1.0)), one),
+        // Halves: the nearest, ties to even, multiples of 2^-24 near zero; beyond 65519.99 infinite.
+        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(1.0), f(-2.0)), 0x3c00_c000),
+        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(0.0), f(-0.0)), 0x0000_8000),
+        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(1.0 + 2f32.powi(-11)), f(1.0 + 3.0 * 2f32.powi(-11))), 0x3c00_3c02),
+        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(65519.0), f(-65520.0)), 0x7bff_fc00),
+        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(nan), f(3.0 * 2f32.powi(-24))), 0x7fff_0003),
+        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(1.5 * 2f32.powi(-24)), f(2f32.powi(-14) - 2f32.powi(-26))), 0x0002_0400),
+        ("mov.u32 %r4, 0x83ff3555; mov.b32 {%rs1, %rs2}, %r4; cvt.f32.f16 %f1, %rs1; mov.b32 %r9, %f1".into(), 0.333_251_95_f32.to_bits()),
+        ("mov.u32 %r4, 0x83ff3555; mov.b32 {%rs1, %rs2}, %r4; cvt.f32.f16 %f1, %rs2; mov.b32 %r9, %f1".into(), (-1023.0 * 2f32.powi(-24)).to_bits()),
+        ("mov.u16 %rs1, 0x7c00; cvt.f32.f16 %f1, %rs1; mov.b32 %r9, %f1".into(), f32::INFINITY.to_bits()),
         // Below normal numbers approximate units have zero on both sides.
         (format!("mov.f32 %f1, {}; ex2.approx.ftz.f32 %f2, %f1; mov.b32 %r9, %f2", f(-130.0)), 0),
         (format!("mov.f32 %f1, {}; rcp.approx.ftz.f32 %f2, %f1; mov.b32 %r9, %f2", f(1e-40)), f32::INFINITY.to_bits()),
@@ -195,6 +205,47 @@ fn a_matrix_unit_multiplies_what_its_lanes_hold_by_the_manuals_order() {
             let product = if (2..=9).contains(&r) { 8 * (9 - r) + n } else { 0 };
             let expected = product as f32 + 0.5;
             assert_eq!(f32::from_bits(out[8 * r + n]), expected, "row {r}, column {n}");
+        }
+    }
+}
+
+/// The same of halves, two in a register: a (16 x 16), b (16 x 8).
+#[test]
+fn a_matrix_unit_multiplies_halves_by_the_manuals_order() {
+    // a = 1 where row + column = 17, b[k][n] = 8 k + n: d[r][n] = 8 (17 - r) + n for 2 <= r. `one` makes the two halves of a register from row
+    // and first column, `two` those of b.
+    let one = |to: u32, row: u32, column: u32| {
+        format!(
+            "add.s32 %r6, %r4, %r5; add.s32 %r6, %r6, %r5; add.s32 %r6, %r6, {}; setp.eq.s32 %p2, %r6, 17; selp.f32 %f1, 0f3F800000, 0f00000000, %p2;\n\
+             setp.eq.s32 %p2, %r6, 16; selp.f32 %f2, 0f3F800000, 0f00000000, %p2; cvt.rn.f16x2.f32 %r{to}, %f2, %f1;\n",
+            row + column
+        )
+    };
+    let two = |to: u32, k: u32| {
+        format!(
+            "shl.b32 %r6, %r5, 4; add.s32 %r6, %r6, %r4; add.s32 %r6, %r6, {}; cvt.rn.f32.s32 %f1, %r6;\n\
+             add.s32 %r6, %r6, 8; cvt.rn.f32.s32 %f2, %r6; cvt.rn.f16x2.f32 %r{to}, %f2, %f1;\n",
+            8 * k
+        )
+    };
+    let body = "shr.u32 %r4, %r1, 2; and.b32 %r4, %r4, 7; and.b32 %r5, %r1, 3;\n".to_string()
+        + &one(10, 0, 0)
+        + &one(11, 8, 0)
+        + &one(12, 0, 8)
+        + &one(13, 8, 8)
+        + &two(14, 0)
+        + &two(15, 8)
+        + "mov.f32 %f3, 0f3F000000;\n\
+           mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f4, %f5, %f6, %f7}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%f3, %f3, %f3, %f3};\n\
+           setp.ge.u32 %p3, %r1, 32; @%p3 bra $end;\n\
+           shl.b32 %r16, %r4, 3; add.s32 %r16, %r16, %r5; add.s32 %r16, %r16, %r5; mul.wide.u32 %rd5, %r16, 4; add.s64 %rd5, %rd2, %rd5;\n\
+           st.global.f32 [%rd5], %f4; st.global.f32 [%rd5+4], %f5; st.global.f32 [%rd5+256], %f6; st.global.f32 [%rd5+260], %f7;\n\
+           $end:";
+    let out = run(Watch::Memory, &[&body], 1).remove(0).unwrap();
+    for r in 0..16 {
+        for n in 0..8 {
+            let product = if r >= 2 { 8 * (17 - r) + n } else { 0 };
+            assert_eq!(f32::from_bits(out[8 * r + n]), product as f32 + 0.5, "row {r}, column {n}");
         }
     }
 }

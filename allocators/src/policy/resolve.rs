@@ -100,7 +100,8 @@ pub fn resolve(layers: &[Layer], around: &Surroundings) -> Result<Policy, Policy
         }),
     };
     let precision = pick!(precision, Precision::Model);
-    let on_device_only = matches!(precision.value, Precision::Tf32x3 | Precision::Tf32 | Precision::Bf16);
+    let on_device_only =
+        matches!(precision.value, Precision::Tf32x3 | Precision::F16x3 | Precision::Tf32 | Precision::Bf16);
     if on_device_only && *around.device == Device::Cpu {
         let why = format!("precision {} needs a GPU: choose model, f64 or f32", precision.value);
         return Err(PolicyError::Value { origin: precision.origin, why });

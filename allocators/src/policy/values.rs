@@ -70,6 +70,8 @@ words!(
     F32 = "f32",
     /// Three passes of TF32, as good as single.
     Tf32x3 = "tf32x3",
+    /// Three passes of f16, as good as single for numbers that f16 holds.
+    F16x3 = "f16x3",
     /// One pass of TF32.
     Tf32 = "tf32",
     /// 16 bits.

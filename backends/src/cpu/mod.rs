@@ -30,7 +30,7 @@ mod scratch;
 mod share;
 mod simd;
 mod slots;
-mod stored;
+pub(crate) mod stored;
 pub(crate) mod tiers;
 mod trial;
 mod weights;

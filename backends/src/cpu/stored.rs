@@ -168,7 +168,7 @@ impl Beyond {
 
 /// Single to half, to nearest, ties to even. All three cases are computed and one is chosen, so that loops over it become vector code.
 #[inline(always)]
-fn to_half(x: f32) -> u16 {
+pub(crate) fn to_half(x: f32) -> u16 {
     let bits = x.to_bits();
     let sign = (bits >> 16) & 0x8000;
     let magnitude = bits & 0x7fff_ffff;
@@ -185,7 +185,7 @@ fn to_half(x: f32) -> u16 {
 
 /// Half to single, exact.
 #[inline(always)]
-fn from_half(x: u16) -> f32 {
+pub(crate) fn from_half(x: u16) -> f32 {
     let magnitude = u32::from(x & 0x7fff) << 13;
     let exponent = magnitude & (0x1f << 23);
     let normal = f32::from_bits(magnitude + (112 << 23));

@@ -1,6 +1,7 @@
 //! Arrays in device memory, and the bump layout that places them in one allocation.
 
 use super::driver::Arg;
+use crate::cpu::stored::{from_half, to_half};
 use weir_kernels::Products;
 
 /// Part of an allocation.
@@ -58,8 +59,10 @@ pub struct Writer {
     /// The bytes, from the base address on.
     pub bytes: Vec<u8>,
     double: bool,
-    /// Whether matrices of [`Writer::weights`] are cut for units that take TF32.
-    cut: bool,
+    /// How matrices of [`Writer::weights`] are cut.
+    products: Products,
+    /// Largest magnitude in a matrix that was.
+    pub largest: f64,
 }
 
 /// How many rows products with a matrix have: lanes read the matrix in an order for tiles of 32 columns, or of 16 (`product_of_few` of the
@@ -81,11 +84,24 @@ fn tf32(x: f32) -> f32 {
     }
 }
 
+/// What weights are multiplied by before they are cut into halves: `WEIGHT_UNIT` of the kernels' text.
+const WEIGHT_UNIT: f32 = 256.0;
+
+/// The largest weight that is a half.
+pub const LARGEST_OF_HALVES: f64 = 65504.0 / WEIGHT_UNIT as f64;
+
+/// Two numbers as the halves in a register, and what is short of them.
+fn cut_halves(two: [f32; 2]) -> [u32; 2] {
+    let near = two.map(|x| to_half(x * WEIGHT_UNIT));
+    let short = [0, 1].map(|k| to_half(two[k] * WEIGHT_UNIT - from_half(near[k])));
+    [near, short].map(|[low, high]| u32::from(low) | u32::from(high) << 16)
+}
+
 impl Writer {
     /// For messages in f64 or f32, multiplied as told.
     pub fn new(base: u64, double: bool, products: Products) -> Self {
-        let cut = !double && matches!(products, Products::Tf32 | Products::Tf32x3);
-        Self { bump: Bump::new(base), bytes: Vec::new(), double, cut }
+        let products = if double { Products::Plain } else { products };
+        Self { bump: Bump::new(base), bytes: Vec::new(), double, products, largest: 0.0 }
     }
 
     fn put(&mut self, count: u64, width: u64, data: impl Iterator<Item = u8>) -> Array {
@@ -104,33 +120,47 @@ impl Writer {
         }
     }
 
-    /// A row-major matrix that matrix units may multiply; its rows and columns are multiples of 16. For TF32 its numbers lie as lanes of a
-    /// wave read them (`tensor.h` of the kernels' text): every eight rows that go together what TF32 has of them, and behind that, in TF32
-    /// too, what is short of it.
+    /// A row-major matrix that matrix units may multiply; its rows and columns are multiples of 16. For tensor cores its numbers lie as lanes of a
+    /// wave read them (`tensor.h` of the kernels' text): every eight rows that go together what TF32 has of them, and behind that, in TF32 too,
+    /// what is short of it; of halves, two in a word, every sixteen.
     pub fn weights(&mut self, values: &[f64], columns: usize, rows_of_products: RowsOfProducts) -> Array {
-        if !self.cut {
+        if !self.products.by_tensor_cores() {
             return self.reals(values);
         }
         let rows = values.len() / columns;
         assert!(rows % 16 == 0 && columns % 16 == 0, "{rows} x {columns} weights are no whole tiles");
+        self.largest = values.iter().fold(self.largest, |most, w| most.max(w.abs()));
+        // Numbers of a lane in a row of a step, which are those of two words.
+        let takes = if self.products == Products::F16x3 { 4 } else { 2 };
+        let words = 8 * columns;
         let mut cut = Vec::with_capacity(2 * values.len());
-        for step in 0..rows / 8 {
-            // Of 32 rows a lane has eight that stand together, two in each step; of the last sixteen four.
-            let (from, run) = (step / 4 * 32, if step / 4 * 32 + 32 <= rows { 8 } else { 4 });
-            let number = |at: usize| {
+        for step in 0..rows / (4 * takes) {
+            // Of 32 rows a lane has eight that stand together, two in each step (four of halves); of the last sixteen four.
+            let steps = 8 / takes;
+            let (from, run) = (step / steps * 32, if step / steps * 32 + 32 <= rows { 8 } else { 4 });
+            let number = |at: usize, part: usize| {
                 let (block, place) = (at / 64, at % 64);
-                let (two, group, column, row) = (place / 16, place / 4 % 4, place / 2 % 2, place % 2);
+                let (two, group, column, word) = (place / 16, place / 4 % 4, place / 2 % 2, place % 2);
                 let (pair, four) = match rows_of_products {
                     RowsOfProducts::Many => (two / 2, two % 2),
                     RowsOfProducts::Few => (two % 2, two / 2),
                 };
-                let k = from + run * group + 2 * (step % 4) + row;
+                let k = from + run * group + takes * (step % steps) + takes / 2 * word + part;
                 values[k * columns + block * 8 + 4 * four + 2 * pair + column] as f32
             };
-            cut.extend((0..8 * columns).map(|at| f64::from(tf32(number(at)))));
-            cut.extend((0..8 * columns).map(|at| f64::from(tf32(number(at) - tf32(number(at))))));
+            match self.products {
+                Products::F16x3 => {
+                    let halves = |at: usize| cut_halves([0, 1].map(|part| number(at, part)));
+                    cut.extend((0..words).map(|at| halves(at)[0]));
+                    cut.extend((0..words).map(|at| halves(at)[1]));
+                }
+                _ => {
+                    cut.extend((0..words).map(|at| tf32(number(at, 0)).to_bits()));
+                    cut.extend((0..words).map(|at| tf32(number(at, 0) - tf32(number(at, 0))).to_bits()));
+                }
+            }
         }
-        self.reals(&cut)
+        self.indices(&cut)
     }
 
     /// Double-precision numbers.
@@ -138,7 +168,7 @@ impl Writer {
         self.put(values.len() as u64, 8, values.iter().flat_map(|v| v.to_le_bytes()))
     }
 
-    /// Indices.
+    /// Indices, and words of any other meaning.
     pub fn indices(&mut self, values: &[u32]) -> Array {
         self.put(values.len() as u64, 4, values.iter().flat_map(|v| v.to_le_bytes()))
     }

@@ -297,14 +297,27 @@ impl GpuCalculator {
             let g = self.gradient()?;
             let mut p: [Vec<[f64; 3]>; 3] = Default::default();
             for (l, p) in p.iter_mut().enumerate() {
-                let seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
+                let mut seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
+                // One at most, so that adjoints stay in the range of halves; by a power of two, which changes no other bit.
+                let unit = seeds.iter().fold(1.0f64, |most, s| most.max(s.abs())).log2().ceil().exp2();
+                seeds.iter_mut().for_each(|s| *s /= unit);
                 self.step(Input::Host(positions), neighbours, &resolved, Some(&seeds))?;
                 *p = self.gradient()?;
+                p.as_flattened_mut().iter_mut().for_each(|g| *g *= unit);
             }
             results.atomic_virial = Some(atomic_virial(&self.graph, &wrapped, &g, &p));
         }
         self.note_peak();
-        crate::cpu::calculator::check_finite(results)
+        self.check_finite(results)
+    }
+
+    fn check_finite(&self, results: &Results) -> Result<(), ComputeError> {
+        crate::cpu::calculator::check_finite(results).map_err(|e| match e {
+            ComputeError::NotFinite { quantity, atom, value } if self.executor.halves => {
+                ComputeError::Halves { quantity, atom, value }
+            }
+            e => e,
+        })
     }
 
     fn note_peak(&mut self) {
@@ -416,7 +429,7 @@ impl Calculator for GpuCalculator {
             self.read(&mut results);
             let n = self.types.len();
             results.forces = self.executor.read(self.executor.buffers().forces, n)?;
-            crate::cpu::calculator::check_finite(&results)?;
+            self.check_finite(&results)?;
         }
         Ok(totals)
     }

@@ -217,6 +217,15 @@ pub enum GpuError {
         /// What is there.
         chip: Chip,
     },
+    /// A weight that no half holds.
+    #[error(
+        "a weight of {largest:e} is beyond {}, the largest of precision f16x3; set WEIR_PRECISION=tf32x3 or model",
+        array::LARGEST_OF_HALVES
+    )]
+    Weight {
+        /// Largest magnitude of the model's weights.
+        largest: f64,
+    },
     /// Between its updates nothing is rounded.
     #[error("this model uses sequential_update, whose states are kept exactly: unset WEIR_STORE")]
     SequentialStore,

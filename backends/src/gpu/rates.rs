@@ -50,7 +50,7 @@ pub fn estimated_rates(model: &Model, precision: PrecisionChoice, products: Prod
 fn faster(products: Products) -> f64 {
     match products {
         Products::Plain => 1.0,
-        Products::Tf32x3 | Products::Mfma => 2.0,
+        Products::Tf32x3 | Products::Mfma | Products::F16x3 => 2.0,
         Products::Tf32 => 6.0,
     }
 }

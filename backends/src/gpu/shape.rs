@@ -69,6 +69,7 @@ impl Arithmetic {
             Precision::F64 => Some(PrecisionChoice::F64.into()),
             Precision::F32 => Some(PrecisionChoice::F32.into()),
             Precision::Tf32x3 => Some(single(Products::Tf32x3)),
+            Precision::F16x3 => Some(single(Products::F16x3)),
             Precision::Tf32 => Some(single(Products::Tf32)),
             Precision::Bf16 => None,
         }

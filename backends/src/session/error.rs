@@ -40,7 +40,7 @@ pub enum SessionError {
         error: NoKernels,
     },
     /// An arithmetic without kernels.
-    #[error("{origin}: precision {precision} has no kernels yet; choose model, f64, f32, tf32x3 or tf32")]
+    #[error("{origin}: precision {precision} has no kernels yet; choose model, f64, f32, tf32x3, f16x3 or tf32")]
     Precision {
         /// Who asked for it.
         origin: String,

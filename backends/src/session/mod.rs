@@ -60,7 +60,8 @@ impl Session {
         self.device.as_ref()
     }
 
-    /// The arithmetic of the messages: `f64` or `f32`, or f32 with the products of a GPU's matrix units, `tf32x3` or `tf32`.
+    /// The arithmetic of the messages: `f64` or `f32`, or f32 with the products of a GPU's matrix units, `tf32x3`,
+    /// `f16x3` or `tf32`.
     pub fn precision(&self) -> &'static str {
         let Some(Arithmetic { precision, products }) = self.arithmetic() else { return "bf16" };
         // Sequential models have a double-precision path only.
@@ -68,6 +69,7 @@ impl Session {
         match products {
             _ if sequential || !precision.is_single(&self.model) => "f64",
             Products::Tf32x3 => "tf32x3",
+            Products::F16x3 => "f16x3",
             Products::Tf32 => "tf32",
             Products::Plain | Products::Mfma => "f32",
         }

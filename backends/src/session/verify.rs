@@ -193,7 +193,7 @@ impl Session {
             _ if rounded => COARSE * largest,
             _ if double => DOUBLE * largest,
             Products::Tf32 => COARSE * largest,
-            Products::Plain | Products::Tf32x3 | Products::Mfma => {
+            Products::Plain | Products::Tf32x3 | Products::Mfma | Products::F16x3 => {
                 let error = on_cpu(PrecisionChoice::F32)?.map_or(0.0, |single| differ(&expected, &single));
                 (SINGLE * error).max(LEAST * largest)
             }
@@ -207,7 +207,9 @@ impl Session {
             difference = difference.max(match step(&mut calculator, &x, &p) {
                 Ok(got) => differ(&expected, &got),
                 // Wrong sums may well be no numbers, or none that a form of storage holds.
-                Err(ComputeError::NotFinite { .. } | ComputeError::Stored { .. }) => f64::INFINITY,
+                Err(ComputeError::NotFinite { .. } | ComputeError::Halves { .. } | ComputeError::Stored { .. }) => {
+                    f64::INFINITY
+                }
                 Err(error) => return Err(error.into()),
             });
         }

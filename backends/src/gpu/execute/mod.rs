@@ -9,7 +9,7 @@ mod sequential;
 mod step;
 mod trace;
 
-use super::array::Writer;
+use super::array::{Writer, LARGEST_OF_HALVES};
 use super::buffers::{Buffers, Extent};
 use super::driver::{Driver, DriverError, Memory as Where, Module, Stream};
 use super::forecast::{choose, choose_moments, most_tiles, tile_sizes};
@@ -36,7 +36,7 @@ use weir_engine::graph::{Graph, GraphOptions, NeighbourList};
 use weir_engine::model::Model;
 use weir_engine::plan::placement::SlotId;
 use weir_engine::reference::ResolvedParameters;
-use weir_kernels::{SharedNumbers, Source};
+use weir_kernels::{Products, SharedNumbers, Source};
 
 /// Where positions come from and forces go to: addresses on the device, or staging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub struct Executor {
     /// What weights, list and table took when the plan in force was made.
     placed_other: u64,
     store: Store,
+    /// Whether products are of halves, whose range is small.
+    pub halves: bool,
     nodes_of_block: u64,
     layout: Layout,
     buffers: Buffers,
@@ -147,6 +149,9 @@ impl Executor {
         };
         let mut count = Writer::new(0, double, products);
         ModelArrays::new(&mut count, &model, &shapes);
+        if products == Products::F16x3 && count.largest > LARGEST_OF_HALVES {
+            return Err(GpuError::Weight { largest: count.largest });
+        }
         let weight_memory = Held::new(&driver, Where::Device, count.bytes.len() as u64)?;
         let mut writer = Writer::new(weight_memory.array.at, double, products);
         let weights = ModelArrays::new(&mut writer, &model, &shapes);
@@ -173,6 +178,7 @@ impl Executor {
             weights,
             weight_memory,
             store,
+            halves: shape.products == Products::F16x3 && !double,
             layout: Layout::default(),
             buffers: Buffers::default(),
             buffer_memory: None,

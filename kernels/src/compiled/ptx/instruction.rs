@@ -79,13 +79,18 @@ fn together(op: &[&str], i: &Instruction, names: &Names) -> Option<String> {
             Some(format!("{{ bool there; u32 v = {of_lane}; {} {there} }}", names.set(to, "u32", "v")?))
         }
         (
-            ["mma", "sync", "aligned", "m16n8k8", "row", "col", "f32", "tf32", "tf32", "f32"],
+            ["mma", "sync", "aligned", tile, "row", "col", "f32", left, right, "f32"],
             [Operand::Several(d), Operand::Several(a), Operand::Several(b), Operand::Several(c)],
         ) if [d.len(), a.len(), b.len(), c.len()] == [4, 4, 2, 4] => {
+            let function = match (*tile, *left, *right) {
+                ("m16n8k8", "tf32", "tf32") => "product",
+                ("m16n8k16", "f16", "f16") => "product_of_halves",
+                _ => return None,
+            };
             let given: Option<Vec<String>> =
                 d.iter().enumerate().map(|(k, d)| names.set(d, "float", &format!("m.d[{k}]"))).collect();
             let (a, b, c) = (names.list("u32", a)?, names.list("u32", b)?, names.list("float", c)?);
-            Some(format!("{{ Tile m = product({}, {{{a}}}, {{{b}}}, {{{c}}}); {} }}", i.line, given?.join(" ")))
+            Some(format!("{{ Tile m = {function}({}, {{{a}}}, {{{b}}}, {{{c}}}); {} }}", i.line, given?.join(" ")))
         }
         _ => None,
     }
@@ -208,6 +213,16 @@ fn moved(kind: &str, operands: &[Operand], names: &Names) -> Option<String> {
 
 /// One number as another kind of number.
 fn converted(kinds: &[&str], operands: &[Operand], names: &Names) -> Option<String> {
+    match (kinds, operands) {
+        (["rn", "f16x2", "f32"], [to, high, low]) => {
+            let two = format!("two_halves({}, {})", names.read("float", high)?, names.read("float", low)?);
+            return names.set(to, "u32", &two);
+        }
+        (["f32", "f16"], [to, from]) => {
+            return names.set(to, "float", &format!("of_half({})", names.read("u16", from)?));
+        }
+        _ => {}
+    }
     let ([rounding @ .., to_kind, from_kind], [to, from]) = (kinds, operands) else { return None };
     let (t, f) = (number(to_kind)?, number(from_kind)?);
     let from = names.read(f, from)?;

@@ -142,10 +142,45 @@ static Tile product(u32 line, Left a, Right b, Tile c) {
       if (y == y) y = get<float>(u32(right.bits[4 + k / 4] & 0xffffe000u));
       products[k] = double(x) * double(y);
     }
-    d.d[i] = weir::cut_sum(weir::cut_sum(c.d[i], products), products + 4);
+    d.d[i] = weir::cut_sum<4>(weir::cut_sum<4>(c.d[i], products), products + 4);
   }
   return d;
 }
+// `mma.m16n8k16` of halves, two in a register.
+static Tile product_of_halves(u32 line, Left a, Right b, Tile c) {
+  u32 bits[6] = {a.a[0], a.a[1], a.a[2], a.a[3], b.b[0], b.b[1]};
+  const Met *all = meet(line, bits, 6, WAVE);
+  u32 lane = state.thread % 32;
+  Tile d;
+  for (u32 i = 0; i < 4; i++) {
+    u32 row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
+    double products[16];
+    for (u32 k = 0; k < 16; k++) {
+      // As above, but of eight depths a lane has two that follow each other, in one register; the next eight are in the next register.
+      const Met &left = all[row % 8 * 4 + k % 8 / 2], &right = all[column * 4 + k % 8 / 2];
+      u32 x = left.bits[row / 8 + k / 8 * 2] >> k % 2 * 16, y = right.bits[4 + k / 8] >> k % 2 * 16;
+      products[k] = weir::half(x & 0xffff) * weir::half(y & 0xffff);
+    }
+    d.d[i] = weir::cut_sum<8>(weir::cut_sum<8>(c.d[i], products), products + 8);
+  }
+  return d;
+}
+// The nearest half of a number, ties to even; two of them, the second in the lower bits.
+static inline u32 half_of(float x) {
+  u32 sign = get<u32>(x) >> 16 & 0x8000;
+  double a = __builtin_fabs(double(x));
+  if (a != a) return 0x7fff;
+  if (a >= 65520.0) return sign | 0x7c00;
+  int e;
+  __builtin_frexp(a, &e);
+  // Multiples of 2^-24 below 2^-14, of 2^-10 of the power of two else.
+  int unit = a == 0.0 || e - 11 < -24 ? -24 : e - 11;
+  u32 m = u32(__builtin_rint(__builtin_ldexp(a, -unit)));
+  // What is rounded up to the next power of two is the next exponent's 1024.
+  return sign | (m + (unit == -24 ? 0 : u32(unit + 24) << 10));
+}
+static inline u32 two_halves(float high, float low) { return half_of(high) << 16 | half_of(low); }
+static inline float of_half(u16 h) { return float(weir::half(h)); }
 
 // `cp.async`, as late as can be: until then the place holds no number.
 static void copy_later(u32 line, u64 to, u64 from) {
