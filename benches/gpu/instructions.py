@@ -42,8 +42,8 @@ SIGMOID = 1 / (1 + math.exp(-3.0))
 # model of water, 0.10 to 0.23 in small fixtures (four columns to a thread, counted on the emulated device, 2026-11-29).
 BEYOND = 0.1
 # Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, and blocks of a multiprocessor that it leaves room for, by products.
-TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
-ROWS = {"plain": {**TF32_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS, "f16x3": TF32_ROWS}
+TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=96, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
+ROWS = {"plain": {**TF32_ROWS, "R_ANGLE": 64, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS, "f16x3": TF32_ROWS}
 BLOCKS = {"plain": 4, "tf32": 3, "tf32x3": 3, "f16x3": 3}
 # Numbers of the text (tensor.h).
 NUMBERS = {"plain": 0, "tf32": 1, "tf32x3": 2, "f16x3": 4}

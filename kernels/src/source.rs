@@ -384,7 +384,7 @@ impl SharedNumbers {
 /// Backward an eighth of the angles' rows go together as receiving edges: more would be of use only to centres with fewer than eight angle
 /// edges. Beside the rows is how many of them are projected together.
 const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
-const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
+const ANGLES: [(u32, u32); 9] = [(96, 32), (64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
 const ANGLES_BACK: [(u32, u32); 10] =
     [(64, 16), (64, 8), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
 /// Nodes fill a tile of matrix units; plain products have a thread for every row of eight. (Sixteen nodes of DPA-3.1-3M want 512 bytes more than

@@ -45,7 +45,7 @@ DEVICE float exp_(float x) {
   float t = fma_(x, 1.44269504f, magic), k = t - magic;
   float r = fma_(-k, 6.93145752e-01f, x);
   r = fma_(-k, 1.42860677e-06f, r);
-  return from_bits(to_bits(1.0f + expm1_small(r)) + (to_bits(t) << 23));
+  return x != x ? x : from_bits(to_bits(1.0f + expm1_small(r)) + (to_bits(t) << 23));
 }
 
 DEVICE double sigmoid_(double x) { return reciprocal(1.0 + exp_(-x)); }
@@ -60,7 +60,7 @@ template <class T> DEVICE T tanh_(T x) {
     t = e * reciprocal(e + T(2));
   } else {
     // Beyond 20 the result is 1 in either precision.
-    t = T(1) - T(2) * reciprocal(exp_(u < T(20) ? u + u : T(40)) + T(1));
+    t = T(1) - T(2) * reciprocal(exp_(u > T(20) ? T(40) : u + u) + T(1));
   }
   return x < T(0) ? -t : t;
 }
@@ -93,7 +93,7 @@ DEVICE u16 half_of(float x) {
   return u16(sign | (r >> 13));
 }
 
-// Value and slope of an activation. `kind` is a constant of the source for the descriptor, a number for the fitting net.
+// Value and slope of an activation; what is no number stays none, for that is how products tell of halves that are too large. `kind` is a constant of the source for the descriptor, a number for the fitting net.
 enum { LINEAR = 0, TANH = 1, RELU = 2, RELU6 = 3, SIGMOID = 4, SOFTPLUS = 5, GELU = 6, SILU = 7, SILUT = 8 };
 template <class T> struct Both {
   T value, slope;
@@ -120,7 +120,7 @@ template <class T> DEVICE Both<T> activation(int kind, double threshold, T x) {
     T t = tanh_(x);
     return {t, T(1) - t * t};
   }
-  if (kind == RELU) return {x > T(0) ? x : T(0), x > T(0) ? T(1) : T(0)};
+  if (kind == RELU) return {x <= T(0) ? T(0) : x, x > T(0) ? T(1) : T(0)};
   if (kind == RELU6) return {x < T(0) ? T(0) : x > T(6) ? T(6) : x, x > T(0) && x < T(6) ? T(1) : T(0)};
   if (kind == SIGMOID) {
     T s = sigmoid_(x);

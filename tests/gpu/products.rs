@@ -6,6 +6,7 @@ use std::sync::Arc;
 use weir_backends::cpu::PrecisionChoice;
 use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
 use weir_backends::gpu::{create, GpuError, GpuOptions};
+use weir_engine::activation::Activation;
 use weir_engine::backend::Results;
 use weir_engine::model::Model;
 use weir_kernels::{Chip, Products};
@@ -69,30 +70,43 @@ fn numbers_beyond_halves_are_told_of() {
         change(&mut model);
         Case { model: Arc::new(model), cell: case.cell, x: case.x.clone(), types: case.types.clone() }
     };
-    let run = |case: &Case, products| {
-        let mut made =
-            create(Arc::new(Emulated::new(device(products))), case.model.clone(), &case.types, &with(products))?;
-        Ok::<_, GpuError>(case.run(&mut made))
+    let made = |case: &Case, products| {
+        create(Arc::new(Emulated::new(device(products))), case.model.clone(), &case.types, &with(products))
     };
-    let last =
-        |m: &mut Model, by: f64| m.fitting.layers.last_mut().unwrap().linear.weight.iter_mut().for_each(|w| *w *= by);
+    let last = |m: &mut Model, by: f64| {
+        m.fitting.layers.last_mut().unwrap().linear.weight.iter_mut().for_each(|w| *w *= by);
+    };
+    let told = |case: &Case, of: &str| {
+        let error = case.run(&mut made(case, Products::F16x3).unwrap()).unwrap_err();
+        let whole = ["beyond 65504", "WEIR_PRECISION=tf32x3"].iter().all(|word| error.contains(word));
+        assert!(whole && error.starts_with(of), "{error}");
+        let other = case.run(&mut made(case, Products::Tf32x3).unwrap());
+        assert!(other.is_ok(), "{}", other.unwrap_err());
+    };
     // Adjoints a million times as large.
-    let steep = changed(&|m| last(m, 1e6));
-    // Features of edges a million times as large, by the first layer's residuals.
-    let large = changed(&|m| {
-        m.descriptor.layers[0].e_residual.iter_mut().flatten().for_each(|r| *r *= 1e6);
-        last(m, 1e-6);
-    });
-    for case in [&steep, &large] {
-        let error = run(case, Products::F16x3).unwrap().unwrap_err();
-        assert!(error.contains("beyond 65504") && error.contains("WEIR_PRECISION=tf32x3"), "{error}");
-        assert!(run(case, Products::Tf32x3).unwrap().is_ok());
+    told(&changed(&|m| last(m, 1e6)), "the force of atom");
+    // Features of edges a million times as large in the last layer, by the residuals of the one before. Activations that end at a number let what is none pass.
+    let tanh = Activation::Tanh;
+    for (of_layers, of_fitting) in
+        [(None, None), (Some(tanh), None), (None, Some(tanh)), (Some(Activation::Relu), Some(Activation::Relu))]
+    {
+        let large = changed(&|m| {
+            m.descriptor.layers[4].e_residual.iter_mut().flatten().for_each(|r| *r *= 1e6);
+            if let Some(activation) = of_layers {
+                m.descriptor.options.activation = activation;
+            }
+            if let Some(activation) = of_fitting {
+                m.fitting.layers.iter_mut().for_each(|l| l.activation = activation);
+            }
+            last(m, 1e-6);
+        });
+        told(&large, "the energy of atom");
     }
     let heavy = changed(&|m| m.descriptor.layers[1].edge_self_linear.weight[3] = -300.0);
-    let error = run(&heavy, Products::F16x3).err().unwrap();
+    let error = made(&heavy, Products::F16x3).err().unwrap();
     assert!(matches!(error, GpuError::Weight { largest } if largest == 300.0), "{error}");
     assert!(error.to_string().contains("3e2") && error.to_string().contains("255.875"), "{error}");
-    assert!(run(&heavy, Products::Tf32x3).unwrap().is_ok());
+    assert!(case.run(&mut made(&heavy, Products::Tf32x3).unwrap()).is_ok());
 }
 
 #[test]

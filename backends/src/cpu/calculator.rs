@@ -367,6 +367,11 @@ pub(crate) fn check_finite(results: &Results) -> Result<(), ComputeError> {
             return Err(ComputeError::NotFinite { quantity: "the force", atom, value: *v });
         }
     }
+    for (atom, w) in results.atomic_virial.iter().flatten().enumerate() {
+        if let Some(v) = w.iter().find(|v| !v.is_finite()) {
+            return Err(ComputeError::NotFinite { quantity: "the virial", atom, value: *v });
+        }
+    }
     Ok(())
 }
 

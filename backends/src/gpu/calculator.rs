@@ -298,8 +298,9 @@ impl GpuCalculator {
             let mut p: [Vec<[f64; 3]>; 3] = Default::default();
             for (l, p) in p.iter_mut().enumerate() {
                 let mut seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
-                // One at most, so that adjoints stay in the range of halves; by a power of two, which changes no other bit.
-                let unit = seeds.iter().fold(1.0f64, |most, s| most.max(s.abs())).log2().ceil().exp2();
+                // Eight at most, so that adjoints stay in the range of halves.
+                let largest = seeds.iter().fold(8.0f64, |most, s| most.max(s.abs()));
+                let unit = if self.executor.halves { (largest / 8.0).log2().ceil().exp2() } else { 1.0 };
                 seeds.iter_mut().for_each(|s| *s /= unit);
                 self.step(Input::Host(positions), neighbours, &resolved, Some(&seeds))?;
                 *p = self.gradient()?;
