@@ -2,7 +2,7 @@
 //! banks and scattered accesses, which no count of instructions shows.
 //!
 //!     cargo bench --features emulated --bench lanes [-- FILE]               the shipped box of 192 atoms
-//!     WEIR_LANES_PRODUCTS=plain|tf32|tf32x3 ...                             tf32x3 is the default
+//!     WEIR_LANES_PRODUCTS=plain|tf32|tf32x3|f16x3                             tf32x3 is the default
 //!
 //! A model of four layers of the DPA-3.1-3M shape is run with the rows that an H100 would have. Prints one JSON: for each kernel and place of the
 //! text the accesses of a wave, the cycles of shared memory (or of a first cache) that they take, the lines and sectors of device memory; for each kernel the
@@ -90,7 +90,7 @@ fn main() {
     let file = words.first().map_or_else(|| root.join("examples/water/start.extxyz"), PathBuf::from);
     let s = read(&file, &ReadOptions::default()).unwrap();
     let wanted = std::env::var("WEIR_LANES_PRODUCTS").unwrap_or_else(|_| "tf32x3".into());
-    let products = Products::ALL.into_iter().find(|p| p.to_string() == wanted).expect("plain, tf32 or tf32x3");
+    let products = Products::ALL.into_iter().find(|p| p.to_string() == wanted).expect("plain, tf32, tf32x3 or f16x3");
     let (four, three) = (seen(4, &s, products), seen(3, &s, products));
     let (asked, _, text) = &four;
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Instructions of the hot kernels, counted in their machine code, and what a step would take on an H100: a prediction, not a measurement.
 
-    python benches/gpu/instructions.py --nvrtc libnvrtc.so.12 --nvdisasm nvdisasm [--products plain tf32x3] [--json FILE]
+    python benches/gpu/instructions.py --nvrtc libnvrtc.so.12 --nvdisasm nvdisasm [--products plain tf32x3 f16x3] [--json FILE]
 
 Compiles the kernel text for sm_90a with NVRTC (as the library does, plus line tables), disassembles it with nvdisasm and gives every
 instruction to a statement of the text: to the inner loop of a product (so many times for each step of k), to what surrounds it (once for each
@@ -42,8 +42,8 @@ SIGMOID = 1 / (1 + math.exp(-3.0))
 # model of water, 0.10 to 0.23 in small fixtures (four columns to a thread, counted on the emulated device, 2026-11-29).
 BEYOND = 0.1
 # Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, and blocks of a multiprocessor that it leaves room for, by products.
-TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=96, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
-ROWS = {"plain": {**TF32_ROWS, "R_ANGLE": 64, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS, "f16x3": TF32_ROWS}
+TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
+ROWS = {"plain": {**TF32_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS, "f16x3": TF32_ROWS}
 BLOCKS = {"plain": 4, "tf32": 3, "tf32x3": 3, "f16x3": 3}
 # Numbers of the text (tensor.h).
 NUMBERS = {"plain": 0, "tf32": 1, "tf32x3": 2, "f16x3": 4}
@@ -266,7 +266,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--nvrtc", required=True)
     parser.add_argument("--nvdisasm", required=True)
-    parser.add_argument("--products", nargs="+", default=["plain", "tf32x3"])
+    parser.add_argument("--products", nargs="+", default=["plain", "tf32x3", "f16x3"])
     parser.add_argument("--rows", help="NAME=N,...: instead of those that an H100 would get")
     parser.add_argument("--statements", action="store_true", help="one line for each statement of the text too")
     parser.add_argument("--opcodes", type=int, default=0, help="so many opcodes of each statement, with their shares of its instructions")

@@ -64,10 +64,11 @@ def arithmetics(weir, folder, model, structure, steps, thorough):
     """Time and force error of every arithmetic of f32, against f64 on the device; `thorough`: by blocks and streams too."""
     (exact,) = weir.eval(model, structure, "--precision", "f64")
     scale = max(map(abs, flat(exact["forces"])), default=0.0)
-    # Blocks of a multiprocessor decide how many rows each has; the default's row is the one without. Registers let in three or four at most (f16x3's four).
-    # The last is everything in one stream.
-    ways = ((None, None), (2, None), (3, None), (4, None), (None, 1)) if thorough else ((None, None),)
-    variants = [(p, *v) for p in ("f32", "tf32x3", "f16x3", "tf32") for v in ways]
+    # Blocks of a multiprocessor decide how many rows each has; the default's row is the one without (four blocks in f32, three by matrix units). Registers
+    # let in three or four at most (f16x3's four). The last is everything in one stream.
+    others = lambda p: [n for n in (2, 3, 4) if n != (4 if p == "f32" else 3)]
+    ways = lambda p: [(None, None), *((n, None) for n in others(p)), (None, 1)] if thorough else [(None, None)]
+    variants = [(p, *v) for p in ("f32", "tf32x3", "f16x3", "tf32") for v in ways(p)]
     for precision, blocks, streams in variants:
         row = {"precision": precision, "blocks": blocks, "streams": streams}
         if blocks and weir.environment.get("WEIR_BACKEND") == "emulated":

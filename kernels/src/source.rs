@@ -47,8 +47,8 @@ pub const ROW_LANES: u32 = THREADS / 16;
 /// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
 /// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
 pub const BLOCKS: u32 = 4;
-/// The same where products fill the registers of as many: tiles of `mma.sync`, 143 to 168 of a thread (NVRTC 12.8). Those of halves do with 128, but
-/// four blocks would have 48 rows of angles instead of 64: by machine code 20.3 ms of four kernels instead of 18.4 (2PTC, 2026-11-30).
+/// The same where products fill the registers of as many: tiles of `mma.sync`, 140 to 168 of a thread (sm_90a, NVRTC 12.8). Those of halves do with
+/// 128, but four blocks would have 48 rows of angles instead of 64: by machine code two of twenty milliseconds more (2PTC, 2026-11-30).
 pub const BLOCKS_OF_TF32: u32 = 3;
 /// Numbers between the end of a row and the next, in shared memory and where lanes of a wave read pieces of two rows together (`product.h`).
 pub const PAD: u32 = 4;
@@ -384,7 +384,7 @@ impl SharedNumbers {
 /// Backward an eighth of the angles' rows go together as receiving edges: more would be of use only to centres with fewer than eight angle
 /// edges. Beside the rows is how many of them are projected together.
 const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
-const ANGLES: [(u32, u32); 9] = [(96, 32), (64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
+const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
 const ANGLES_BACK: [(u32, u32); 10] =
     [(64, 16), (64, 8), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
 /// Nodes fill a tile of matrix units; plain products have a thread for every row of eight. (Sixteen nodes of DPA-3.1-3M want 512 bytes more than

@@ -34,7 +34,7 @@ DEVICE AngleCentre angle_centre_of(u32 first_centre, IN(u32) turns, IN(u32) firs
 struct AngleRows {
   u32 k, edges, f0, span, inverse;
 };
-// `inverse`: r / span is (r * inverse) / 65536, for r * span < 65536 (96 rows at most). Whole numbers are divided slowly.
+// `inverse`: r / span is (r * inverse) / 65536, for r * span < 65536 (64 rows at most). Whole numbers are divided slowly.
 DEVICE AngleRows angle_rows(u32 k, u32 edges, u32 f0, u32 span) { return {k, edges, f0, span, (65535 + span) / span}; }
 DEVICE u32 rows_of(const AngleRows &q) { return q.edges * q.span; }
 // Of the receiving edges of the rows, and of the other ones.

@@ -229,11 +229,20 @@ template <u32 N> static float cut_sum(float s, const double *products) {
   return float(sum);
 }
 
-// A half as a number; exact.
+// Every half as a number, exact.
+struct Halves {
+  double of[1 << 16];
+  Halves() {
+    for (u32 h = 0; h < 1 << 16; h++) {
+      int e = int(h >> 10 & 31), m = int(h & 1023);
+      double x = e == 31 ? (m ? __builtin_nan("") : __builtin_inf()) : e == 0 ? __builtin_ldexp(m, -24) : __builtin_ldexp(1024 + m, e - 25);
+      of[h] = h & 0x8000 ? -x : x;
+    }
+  }
+};
 static double half(u32 h) {
-  int e = int(h >> 10 & 31), m = int(h & 1023);
-  double x = e == 31 ? (m ? __builtin_nan("") : __builtin_inf()) : e == 0 ? __builtin_ldexp(m, -24) : __builtin_ldexp(1024 + m, e - 25);
-  return h & 0x8000 ? -x : x;
+  static const Halves all;
+  return all.of[h];
 }
 // The depth k of sixteen that a lane's registers hold two of each, as the manual says of a row of the left factor, and of a column of the right
 // one: lane k / 2 of four, its k / 8-th register for that row or column, the lower half first.

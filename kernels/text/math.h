@@ -93,7 +93,7 @@ DEVICE u16 half_of(float x) {
   return u16(sign | (r >> 13));
 }
 
-// Value and slope of an activation; what is no number stays none, for that is how products tell of halves that are too large. `kind` is a constant of the source for the descriptor, a number for the fitting net.
+// Value and slope of an activation. The value of what is no number is none, for that is how products tell of halves that are too large. `kind` is a constant of the source for the descriptor, a number for the fitting net.
 enum { LINEAR = 0, TANH = 1, RELU = 2, RELU6 = 3, SIGMOID = 4, SOFTPLUS = 5, GELU = 6, SILU = 7, SILUT = 8 };
 template <class T> struct Both {
   T value, slope;

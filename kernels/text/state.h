@@ -17,6 +17,8 @@ typedef u16 stored;
 DEVICE real unpack(stored h) { return real(from_bits(u32(h) << 16)); }
 DEVICE stored pack(real x) {
   u32 b = to_bits(float(x));
+  // Of all ones would become zero.
+  if (x != x) return 0x7fc0;
   return stored((b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
 }
 #endif

@@ -20,7 +20,7 @@ const CELL: [[f64; 3]; 3] = [[9.0, 0.0, 0.0], [1.0, 9.0, 0.0], [-0.8, 0.7, 7.5]]
 const STEPS: usize = 3;
 /// Of the largest force: what double precision may differ by. The sums of the two backends have other orders.
 const DOUBLE: f64 = 1e-9;
-/// Times the error of the CPU's own single precision (of the largest force: [`LEAST`] at least), for multiply-adds and three passes of TF32.
+/// Times the error of the CPU's own single precision (of the largest force: [`LEAST`] at least), for multiply-adds and three passes of TF32 or f16.
 const SINGLE: f64 = 20.0;
 /// See [`SINGLE`].
 const LEAST: f64 = 1e-5;
