@@ -2,7 +2,7 @@
 //! banks and scattered accesses, which no count of instructions shows.
 //!
 //!     cargo bench --features emulated --bench lanes [-- FILE]               the shipped box of 192 atoms
-//!     WEIR_LANES_PRODUCTS=plain|tf32|tf32x3|f16x3                             tf32x3 is the default
+//!     WEIR_LANES_PRODUCTS=plain|tf32|tf32x3|f16x3 ...                       tf32x3 is the default
 //!
 //! A model of four layers of the DPA-3.1-3M shape is run with the rows that an H100 would have. Prints one JSON: for each kernel and place of the
 //! text the accesses of a wave, the cycles of shared memory (or of a first cache) that they take, the lines and sectors of device memory; for each kernel the

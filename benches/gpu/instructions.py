@@ -29,7 +29,7 @@ from machine_code import ROOT, TEXT, compiled, disassembled, kind, lanes, line_o
 from targets import MILLISECONDS
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
-# integer and logic 64 (halves made of numbers and numbers of halves too); other conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
+# integer, logic and conversions between f32 and f16 64; other conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
 # takes a tensor core 4 cycles at the published dense rate (494.7 TFLOP/s), as an m16n8k16 of halves does (989.4), of which mma.sync reaches 0.62 (published microbenchmarks).
 ASSUMED = {
     "multiprocessors": 132, "GHz": 1.755, "issue": 4.0, "fp32": 4.0, "integer": 2.0, "special": 0.5, "memory": 1.0, "fp64": 2.0, "tensor": 4 * 0.62 / 4.0,
@@ -42,10 +42,11 @@ SIGMOID = 1 / (1 + math.exp(-3.0))
 # model of water, 0.10 to 0.23 in small fixtures (four columns to a thread, counted on the emulated device, 2026-11-29).
 BEYOND = 0.1
 # Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, and blocks of a multiprocessor that it leaves room for, by products.
-TF32_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
-ROWS = {"plain": {**TF32_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, "tf32": TF32_ROWS, "tf32x3": TF32_ROWS, "f16x3": TF32_ROWS}
-BLOCKS = {"plain": 4, "tf32": 3, "tf32x3": 3, "f16x3": 3}
-# Numbers of the text (tensor.h).
+UNIT_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
+UNITS = ("tf32", "tf32x3", "f16x3")
+ROWS = {"plain": {**UNIT_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, **dict.fromkeys(UNITS, UNIT_ROWS)}
+BLOCKS = {"plain": 4, **dict.fromkeys(UNITS, 3)}
+# Numbers of the text (`Products::number`; 3 are AMD's units).
 NUMBERS = {"plain": 0, "tf32": 1, "tf32x3": 2, "f16x3": 4}
 
 
@@ -250,7 +251,8 @@ def steps(kernels, products, rows, registers, proteins):
     """Protein -> the whole step, predicted."""
     hertz = ASSUMED["GHz"] * 1e9 * ASSUMED["multiprocessors"]
     # Multiply-adds of a warp instruction; an m16n8k8 of TF32 has 1024, an m16n8k16 of halves in the same time twice as many.
-    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * (2048 if products == "f16x3" else 1024) * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"], cycles=ASSUMED["memory"] * hertz, block_cycles=lanes(products)[1])
+    multiply_adds = 16 * 8 * (16 if products == "f16x3" else 8)
+    rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * multiply_adds * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"], cycles=ASSUMED["memory"] * hertz, block_cycles=lanes(products)[1])
     out = {}
     for name, centres in proteins.items():
         scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])

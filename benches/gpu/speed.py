@@ -64,11 +64,13 @@ def arithmetics(weir, folder, model, structure, steps, thorough):
     """Time and force error of every arithmetic of f32, against f64 on the device; `thorough`: by blocks and streams too."""
     (exact,) = weir.eval(model, structure, "--precision", "f64")
     scale = max(map(abs, flat(exact["forces"])), default=0.0)
-    # Blocks of a multiprocessor decide how many rows each has; the default's row is the one without (four blocks in f32, three by matrix units). Registers
-    # let in three or four at most (f16x3's four). The last is everything in one stream.
-    others = lambda p: [n for n in (2, 3, 4) if n != (4 if p == "f32" else 3)]
-    ways = lambda p: [(None, None), *((n, None) for n in others(p)), (None, 1)] if thorough else [(None, None)]
-    variants = [(p, *v) for p in ("f32", "tf32x3", "f16x3", "tf32") for v in ways(p)]
+    # Blocks of a multiprocessor decide how many rows each has (registers let in three or four); the default, the row without a number, is not tried
+    # twice. The last row of each is everything in one stream.
+    variants = []
+    for precision in ("f32", "tf32x3", "f16x3", "tf32"):
+        default = 4 if precision == "f32" else 3
+        tried = [(n, None) for n in (2, 3, 4) if n != default] + [(None, 1)] if thorough else []
+        variants += [(precision, *way) for way in [(None, None), *tried]]
     for precision, blocks, streams in variants:
         row = {"precision": precision, "blocks": blocks, "streams": streams}
         if blocks and weir.environment.get("WEIR_BACKEND") == "emulated":
@@ -82,7 +84,7 @@ def arithmetics(weir, folder, model, structure, steps, thorough):
             row["force_error_eV_A"] = largest(flat(result["forces"]), flat(exact["forces"]))
             row["largest_force_eV_A"] = scale
         except TROUBLE as error:
-            # AMD chips have no TF32.
+            # AMD chips have none of tensor cores' arithmetics.
             row["error"] = str(error)
         finally:
             for name in ("WEIR_BLOCKS", "WEIR_STREAMS"):

@@ -35,7 +35,7 @@ def speeds(report):
     for name, most in MILLISECONDS.items():
         got = (report.get("proteins") or {}).get(name)
         what, wanted = f"{name}, ms a step", f"at most {most:g}"
-        # As exact, by itself or not (`errors`).
+        # Beside it what `model` does not choose, but is as exact.
         other = of_precision(report, name).get("f16x3")
         beside = f" ({other['ms_per_step']:.2f} in f16x3)" if other else ""
         yield row(what, wanted, f"{got['ms_per_step']:.2f}{beside}", got["ms_per_step"] <= most) if got else unmeasured(what, wanted)
@@ -69,16 +69,21 @@ def of_precision(report, name):
 
 
 def errors(report):
-    """Force error of what f32 models are computed with, beside that of plain f32; f16x3, which is as exact, stands behind it."""
+    """Force error of what f32 models are computed with over that of plain f32; beside it that of f16x3, which `model` does not choose."""
     what, wanted = "force error of tf32x3 over that of f32, four proteins", "at most 2"
-    of = [of_precision(report, name) for name in MILLISECONDS]
-    over = {p: [rows[p]["force_error_eV_A"] / rows["f32"]["force_error_eV_A"] for rows in of if p in rows and rows.get("f32", {}).get("force_error_eV_A")]
-            for p in ("tf32x3", "f16x3")}
-    shown = {p: ", ".join(f"{r:.2f}" for r in ratios) for p, ratios in over.items()}
-    if len(over["tf32x3"]) < len(MILLISECONDS):
+    three, halves = over_single(report, "tf32x3"), over_single(report, "f16x3")
+    if not three:
         return unmeasured(what, wanted)
-    beside = f" (f16x3: {shown['f16x3']})" if over["f16x3"] else ""
-    return row(what, wanted, shown["tf32x3"] + beside, max(over["tf32x3"]) <= 2)
+    shown = lambda ratios: ", ".join(f"{r:.2f}" for r in ratios)
+    return row(what, wanted, shown(three) + (f" (f16x3: {shown(halves)})" if halves else ""), max(three) <= 2)
+
+
+def over_single(report, precision):
+    """Force error over that of plain f32 of each protein; none where one was not measured."""
+    pairs = [(rows.get(precision), rows.get("f32")) for rows in (of_precision(report, name) for name in MILLISECONDS)]
+    if not all(p and f and f["force_error_eV_A"] for p, f in pairs):
+        return None
+    return [p["force_error_eV_A"] / f["force_error_eV_A"] for p, f in pairs]
 
 
 def per_atom(row):

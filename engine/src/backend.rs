@@ -87,7 +87,8 @@ pub enum ComputeError {
     },
     /// A result of a GPU's products of halves is not a number.
     #[error(
-        "{quantity} of atom {atom} is {value}: with precision f16x3 no feature may be beyond 65504, and no derivative of the energy by one beyond 64 eV; set WEIR_PRECISION=tf32x3 or model"
+        "{quantity} of atom {atom} is {value}: with precision f16x3 no feature may be beyond 65504, and no derivative of the energy by one beyond 64 eV \
+         (8 with atomic virials); set WEIR_PRECISION=tf32x3 or model"
     )]
     Halves {
         /// Which result.

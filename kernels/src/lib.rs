@@ -11,4 +11,6 @@ pub mod resources;
 mod source;
 
 pub use chip::{Chip, UnknownChip};
-pub use source::{Products, Room, Rows, Shape, SharedNumbers, Source, BLOCKS, BLOCKS_OF_TF32, PAD, ROW_LANES, THREADS};
+pub use source::{
+    Products, Room, Rows, Shape, SharedNumbers, Source, BLOCKS, BLOCKS_OF_TENSOR_CORES, PAD, ROW_LANES, THREADS,
+};

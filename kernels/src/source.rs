@@ -47,9 +47,10 @@ pub const ROW_LANES: u32 = THREADS / 16;
 /// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
 /// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
 pub const BLOCKS: u32 = 4;
-/// The same where products fill the registers of as many: tiles of `mma.sync`, 140 to 168 of a thread (sm_90a, NVRTC 12.8). Those of halves do with
-/// 128, but four blocks would have 48 rows of angles instead of 64: by machine code two of twenty milliseconds more (2PTC, 2026-11-30).
-pub const BLOCKS_OF_TF32: u32 = 3;
+/// The same for tensor cores, whose tiles fill the registers: 140 to 168 of a thread with TF32 (sm_90a, NVRTC 12.8). f16x3 takes 128 at most, so
+/// registers would let in four blocks, but those have room for 48 rows of angles instead of 64: predicted to cost two milliseconds of twenty (2PTC,
+/// 2026-11-30).
+pub const BLOCKS_OF_TENSOR_CORES: u32 = 3;
 /// Numbers between the end of a row and the next, in shared memory and where lanes of a wave read pieces of two rows together (`product.h`).
 pub const PAD: u32 = 4;
 /// Rows of a matrix unit's tile (`tensor.h`).
@@ -63,11 +64,11 @@ pub enum Products {
     Plain,
     /// One product of factors rounded to TF32 on tensor cores (CUDA, compute capability 8.0 and later): errors of 1e-3 of a product.
     Tf32,
-    /// Three products of halves on tensor cores: about as exact as f32.
+    /// Three products of numbers cut into two of TF32, on tensor cores: about as exact as f32.
     Tf32x3,
     /// f32 on matrix cores (AMD, gfx90a and later).
     Mfma,
-    /// Three products of halves in f16 on tensor cores (CUDA, compute capability 8.0 and later): about as exact as f32 for numbers up to 65504.
+    /// The same of f16: as exact for numbers up to 65504.
     F16x3,
 }
 
@@ -75,7 +76,7 @@ impl Products {
     /// All of them.
     pub const ALL: [Products; 5] = [Products::Plain, Products::Tf32, Products::Tf32x3, Products::Mfma, Products::F16x3];
 
-    /// Number in the text (`tensor.h`).
+    /// Number in the text (`tensor.h`; `prelude.h` knows that of f16x3).
     pub fn number(self) -> u32 {
         match self {
             Products::Plain => 0,
@@ -238,10 +239,8 @@ impl Room {
 
     /// Bytes that a block should not exceed, so that several are on a multiprocessor together.
     pub fn wanted(&self, products: Products) -> u32 {
-        let blocks = self.blocks.unwrap_or(match products {
-            p if p.by_tensor_cores() => BLOCKS_OF_TF32,
-            _ => BLOCKS,
-        });
+        let usual = if products.by_tensor_cores() { BLOCKS_OF_TENSOR_CORES } else { BLOCKS };
+        let blocks = self.blocks.unwrap_or(usual);
         self.unit.map_or(self.most, |(unit, reserved)| (unit / blocks).saturating_sub(reserved).min(self.most))
     }
 }

@@ -87,10 +87,19 @@ fn chip<'de, D: Deserializer<'de>>(name: D) -> Result<Option<Chip>, D::Error> {
 
 impl Compute {
     /// Rates of products, by key.
-    pub fn peaks(&self) -> impl Iterator<Item = (&'static str, &Peak)> {
+    fn peaks(&self) -> impl Iterator<Item = (&'static str, &Peak)> {
         let units = [("tf32x3_tflops", &self.tf32x3_tflops), ("f16x3_tflops", &self.f16x3_tflops)];
         std::iter::once(("f32_tflops", &self.f32_tflops))
             .chain(units.into_iter().filter_map(|(key, peak)| Some((key, peak.as_ref()?))))
+    }
+
+    /// Rate of three passes on matrix units, where it is known.
+    pub fn three_passes(&self, products: Products) -> Option<&Peak> {
+        match products {
+            Products::Tf32x3 => self.tf32x3_tflops.as_ref(),
+            Products::F16x3 => self.f16x3_tflops.as_ref(),
+            _ => None,
+        }
     }
 
     /// How an f32 model's products are made where nobody says otherwise.

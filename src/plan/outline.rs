@@ -85,7 +85,7 @@ impl Outlines {
         match (kind, products) {
             (Kind::Cpu, _) => self.cpu.as_ref(),
             (Kind::Gpu, Products::Tf32 | Products::Tf32x3) => Ok(&self.gpu[1]),
-            // Two halves of each kind are as wide as the number.
+            // A weight as two halves takes the four bytes of an f32.
             (Kind::Gpu, Products::Plain | Products::Mfma | Products::F16x3) => Ok(&self.gpu[0]),
         }
     }

@@ -43,23 +43,18 @@ impl Speed {
         let c = &machine.compute;
         let units = precision == Precision::Model && number == 4 && c.products() == Products::Tf32x3;
         let precision = if units && c.tf32x3_tflops.is_some() { Precision::Tf32x3 } else { precision };
-        let three_passes = |products: Products, peak: &'static str| {
-            let found = c.peaks().find(|(key, _)| *key == peak).map(|(_, found)| found);
-            match (found, c.chip.as_ref().filter(|chip| !products.on(chip))) {
-                (_, Some(chip)) => Err(Usage(format!(
-                    "precision {products}: {chip}, the chip of {}, has no units for it: choose model, f32 or another machine",
-                    machine.name
-                ))),
-                (None, None) => Err(Usage(format!(
-                    "precision {products}: the file of {} has no {peak}: choose model, f32 or another machine",
-                    machine.name
-                ))),
-                (Some(found), None) => Ok(found),
+        let three_passes = |products: Products| {
+            let refused =
+                |why: String| Usage(format!("precision {products}: {why}: choose model, f32 or another machine"));
+            if let Some(chip) = c.chip.as_ref().filter(|chip| !products.on(chip)) {
+                return Err(refused(format!("{chip}, the chip of {}, has no units for it", machine.name)));
             }
+            let none = || refused(format!("the file of {} has no {products}_tflops", machine.name));
+            c.three_passes(products).ok_or_else(none)
         };
         let (peak, factor, name) = match precision {
-            Precision::Tf32x3 => (three_passes(Products::Tf32x3, "tf32x3_tflops")?, 1.0, "three passes of TF32"),
-            Precision::F16x3 => (three_passes(Products::F16x3, "f16x3_tflops")?, 1.0, "three passes of f16"),
+            Precision::Tf32x3 => (three_passes(Products::Tf32x3)?, 1.0, "three passes of TF32"),
+            Precision::F16x3 => (three_passes(Products::F16x3)?, 1.0, "three passes of f16"),
             Precision::Tf32 | Precision::Bf16 => {
                 return Err(Usage(format!(
                     "precision {precision}: no figures are known for it: choose model, f64, f32, tf32x3 or f16x3"

@@ -71,6 +71,9 @@ fn instructions_make_what_the_manual_says() {
     let (one, nan) = (1.0f32.to_bits(), f32::NAN);
     let f = |x: f32| format!("0f{:08X}", x.to_bits());
     let d = |x: f64| format!("0d{:016X}", x.to_bits());
+    let two_halves = |high: f32, low: f32| {
+        format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(high), f(low))
+    };
     let cases: Vec<(String, u32)> = vec![
         // Whole numbers: they wrap, with a sign or without.
         ("mov.u32 %r4, -1; add.s32 %r9, %r4, 3".into(), 2),
@@ -146,12 +149,12 @@ fn instructions_make_what_the_manual_says() {
         ("mov.u32 %r4, -9; cvt.rn.f64.s32 %fd1, %r4; cvt.rn.f32.f64 %f1, %fd1; mov.b32 %r9, %f1".into(), (-9f32).to_bits()),
         (format!("mov.f32 %f1, {}; abs.f32 %f2, %f1; mov.b32 %r9, %f2", f(-1.0)), one),
         // Halves: the nearest, ties to even, multiples of 2^-24 near zero; beyond 65519.99 infinite.
-        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(1.0), f(-2.0)), 0x3c00_c000),
-        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(0.0), f(-0.0)), 0x0000_8000),
-        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(1.0 + 2f32.powi(-11)), f(1.0 + 3.0 * 2f32.powi(-11))), 0x3c00_3c02),
-        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(65519.0), f(-65520.0)), 0x7bff_fc00),
-        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(nan), f(3.0 * 2f32.powi(-24))), 0x7fff_0003),
-        (format!("mov.f32 %f1, {}; mov.f32 %f2, {}; cvt.rn.f16x2.f32 %r9, %f1, %f2", f(1.5 * 2f32.powi(-24)), f(2f32.powi(-14) - 2f32.powi(-26))), 0x0002_0400),
+        (two_halves(1.0, -2.0), 0x3c00_c000),
+        (two_halves(0.0, -0.0), 0x0000_8000),
+        (two_halves(1.0 + 2f32.powi(-11), 1.0 + 3.0 * 2f32.powi(-11)), 0x3c00_3c02),
+        (two_halves(65519.0, -65520.0), 0x7bff_fc00),
+        (two_halves(nan, 3.0 * 2f32.powi(-24)), 0x7fff_0003),
+        (two_halves(1.5 * 2f32.powi(-24), 2f32.powi(-14) - 2f32.powi(-26)), 0x0002_0400),
         ("mov.u32 %r4, 0x83ff3555; mov.b32 {%rs1, %rs2}, %r4; cvt.f32.f16 %f1, %rs1; mov.b32 %r9, %f1".into(), 0.333_251_95_f32.to_bits()),
         ("mov.u32 %r4, 0x83ff3555; mov.b32 {%rs1, %rs2}, %r4; cvt.f32.f16 %f1, %rs2; mov.b32 %r9, %f1".into(), (-1023.0 * 2f32.powi(-24)).to_bits()),
         ("mov.u16 %rs1, 0x7c00; cvt.f32.f16 %f1, %rs1; mov.b32 %r9, %f1".into(), f32::INFINITY.to_bits()),
@@ -182,6 +185,21 @@ fn instructions_make_what_the_manual_says() {
     }
 }
 
+/// What each lane has of d (16 x 8, in `%f4` to `%f7`), where a is 1 in row + column = `diagonal`, b[k][n] is 8 k + n, and one half is added.
+fn multiplied(body: &str, diagonal: usize) {
+    let tell = "setp.ge.u32 %p3, %r1, 32; @%p3 bra $end;\n\
+         shl.b32 %r16, %r4, 3; add.s32 %r16, %r16, %r5; add.s32 %r16, %r16, %r5; mul.wide.u32 %rd5, %r16, 4; add.s64 %rd5, %rd2, %rd5;\n\
+         st.global.f32 [%rd5], %f4; st.global.f32 [%rd5+4], %f5; st.global.f32 [%rd5+256], %f6; st.global.f32 [%rd5+260], %f7;\n\
+         $end:";
+    let out = run(Watch::Memory, &[&format!("{body}\n{tell}")], 1).remove(0).unwrap();
+    for r in 0..16 {
+        for n in 0..8 {
+            let product = if (2..=diagonal).contains(&r) { 8 * (diagonal - r) + n } else { 0 };
+            assert_eq!(f32::from_bits(out[8 * r + n]), product as f32 + 0.5, "row {r}, column {n}");
+        }
+    }
+}
+
 /// The manual's tables of what lanes hold, row by row: a (16 x 8, row major), b (8 x 8, column major), d (16 x 8).
 #[test]
 fn a_matrix_unit_multiplies_what_its_lanes_hold_by_the_manuals_order() {
@@ -194,19 +212,8 @@ fn a_matrix_unit_multiplies_what_its_lanes_hold_by_the_manuals_order() {
          shl.b32 %r8, %r5, 3; add.s32 %r8, %r8, %r4; cvt.rn.f32.s32 %f2, %r8; mov.b32 %r14, %f2;\n\
          add.s32 %r8, %r8, 32; cvt.rn.f32.s32 %f2, %r8; mov.b32 %r15, %f2;\n\
          mov.f32 %f3, 0f3F000000;\n\
-         mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f4, %f5, %f6, %f7}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%f3, %f3, %f3, %f3};\n\
-         setp.ge.u32 %p3, %r1, 32; @%p3 bra $end;\n\
-         shl.b32 %r16, %r4, 3; add.s32 %r16, %r16, %r5; add.s32 %r16, %r16, %r5; mul.wide.u32 %rd5, %r16, 4; add.s64 %rd5, %rd2, %rd5;\n\
-         st.global.f32 [%rd5], %f4; st.global.f32 [%rd5+4], %f5; st.global.f32 [%rd5+256], %f6; st.global.f32 [%rd5+260], %f7;\n\
-         $end:";
-    let out = run(Watch::Memory, &[body], 1).remove(0).unwrap();
-    for r in 0..16 {
-        for n in 0..8 {
-            let product = if (2..=9).contains(&r) { 8 * (9 - r) + n } else { 0 };
-            let expected = product as f32 + 0.5;
-            assert_eq!(f32::from_bits(out[8 * r + n]), expected, "row {r}, column {n}");
-        }
-    }
+         mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f4, %f5, %f6, %f7}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%f3, %f3, %f3, %f3};";
+    multiplied(body, 9);
 }
 
 /// The same of halves, two in a register: a (16 x 16), b (16 x 8).
@@ -236,18 +243,8 @@ fn a_matrix_unit_multiplies_halves_by_the_manuals_order() {
         + &two(14, 0)
         + &two(15, 8)
         + "mov.f32 %f3, 0f3F000000;\n\
-           mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f4, %f5, %f6, %f7}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%f3, %f3, %f3, %f3};\n\
-           setp.ge.u32 %p3, %r1, 32; @%p3 bra $end;\n\
-           shl.b32 %r16, %r4, 3; add.s32 %r16, %r16, %r5; add.s32 %r16, %r16, %r5; mul.wide.u32 %rd5, %r16, 4; add.s64 %rd5, %rd2, %rd5;\n\
-           st.global.f32 [%rd5], %f4; st.global.f32 [%rd5+4], %f5; st.global.f32 [%rd5+256], %f6; st.global.f32 [%rd5+260], %f7;\n\
-           $end:";
-    let out = run(Watch::Memory, &[&body], 1).remove(0).unwrap();
-    for r in 0..16 {
-        for n in 0..8 {
-            let product = if r >= 2 { 8 * (17 - r) + n } else { 0 };
-            assert_eq!(f32::from_bits(out[8 * r + n]), product as f32 + 0.5, "row {r}, column {n}");
-        }
-    }
+           mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f4, %f5, %f6, %f7}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%f3, %f3, %f3, %f3};";
+    multiplied(&body, 17);
 }
 
 #[test]

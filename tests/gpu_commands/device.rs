@@ -88,7 +88,7 @@ fn a_device_that_computes_wrong_is_found_out_before_its_first_step() {
         command.env("WEIR_VERIFY", "always");
         command
     };
-    // Halves behind TF32 are left out: a thousandth of a product is off.
+    // What numbers are short of TF32 are left out: a thousandth of a product is off.
     let (single, double) = (parity("tiny32"), parity("tiny"));
     let coarse = faulty(path, "coarse", "PRODUCTS == TF32X3 ? x\\[k\\] - f.hi\\[k\\]", "PRODUCTS == TF32X3 ? 0.0f");
     let open = good(checked(&coarse, &single, &[]));

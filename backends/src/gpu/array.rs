@@ -61,7 +61,7 @@ pub struct Writer {
     double: bool,
     /// How matrices of [`Writer::weights`] are cut.
     products: Products,
-    /// Largest magnitude in a matrix that was.
+    /// Largest magnitude in matrices that were.
     pub largest: f64,
 }
 
@@ -87,14 +87,20 @@ fn tf32(x: f32) -> f32 {
 /// What weights are multiplied by before they are cut into halves: `WEIGHT_UNIT` of the kernels' text.
 const WEIGHT_UNIT: f32 = 256.0;
 
-/// The largest weight that is a half.
-pub const LARGEST_OF_HALVES: f64 = 65504.0 / WEIGHT_UNIT as f64;
+/// The largest weight of f16x3: times [`WEIGHT_UNIT`] it is the largest half.
+pub const LARGEST_WEIGHT_OF_HALVES: f64 = 65504.0 / WEIGHT_UNIT as f64;
 
 /// Two numbers as the halves in a register, and what is short of them.
 fn cut_halves(two: [f32; 2]) -> [u32; 2] {
     let near = two.map(|x| to_half(x * WEIGHT_UNIT));
     let short = [0, 1].map(|k| to_half(two[k] * WEIGHT_UNIT - from_half(near[k])));
     [near, short].map(|[low, high]| u32::from(low) | u32::from(high) << 16)
+}
+
+/// A number in TF32, and what is short of it.
+fn cut_tf32(x: f32) -> [u32; 2] {
+    let near = tf32(x);
+    [near, tf32(x - near)].map(f32::to_bits)
 }
 
 impl Writer {
@@ -121,8 +127,8 @@ impl Writer {
     }
 
     /// A row-major matrix that matrix units may multiply; its rows and columns are multiples of 16. For tensor cores its numbers lie as lanes of a
-    /// wave read them (`tensor.h` of the kernels' text): every eight rows that go together what TF32 has of them, and behind that, in TF32 too,
-    /// what is short of it; of halves, two in a word, every sixteen.
+    /// wave read them (`tensor.h` of the kernels' text): of every eight rows that go together what TF32 has of them, and behind that, in TF32 too,
+    /// what is short of it; of every sixteen as halves, two in a word.
     pub fn weights(&mut self, values: &[f64], columns: usize, rows_of_products: RowsOfProducts) -> Array {
         if !self.products.by_tensor_cores() {
             return self.reals(values);
@@ -132,7 +138,6 @@ impl Writer {
         self.largest = values.iter().fold(self.largest, |most, w| most.max(w.abs()));
         // Numbers of a lane in a row of a step, which are those of two words.
         let takes = if self.products == Products::F16x3 { 4 } else { 2 };
-        let words = 8 * columns;
         let mut cut = Vec::with_capacity(2 * values.len());
         for step in 0..rows / (4 * takes) {
             // Of 32 rows a lane has eight that stand together, two in each step (four of halves); of the last sixteen four.
@@ -148,17 +153,13 @@ impl Writer {
                 let k = from + run * group + takes * (step % steps) + takes / 2 * word + part;
                 values[k * columns + block * 8 + 4 * four + 2 * pair + column] as f32
             };
-            match self.products {
-                Products::F16x3 => {
-                    let halves = |at: usize| cut_halves([0, 1].map(|part| number(at, part)));
-                    cut.extend((0..words).map(|at| halves(at)[0]));
-                    cut.extend((0..words).map(|at| halves(at)[1]));
-                }
-                _ => {
-                    cut.extend((0..words).map(|at| tf32(number(at, 0)).to_bits()));
-                    cut.extend((0..words).map(|at| tf32(number(at, 0) - tf32(number(at, 0))).to_bits()));
-                }
-            }
+            let word = |at: usize| match self.products {
+                Products::F16x3 => cut_halves([0, 1].map(|part| number(at, part))),
+                _ => cut_tf32(number(at, 0)),
+            };
+            let words: Vec<[u32; 2]> = (0..8 * columns).map(word).collect();
+            cut.extend(words.iter().map(|w| w[0]));
+            cut.extend(words.iter().map(|w| w[1]));
         }
         self.indices(&cut)
     }

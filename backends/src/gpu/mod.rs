@@ -113,7 +113,7 @@ pub struct GpuOptions {
     /// Bytes of shared memory that a block may use; none: what lets several blocks be on a multiprocessor together.
     pub shared_limit: Option<u32>,
     /// Blocks of a kernel that a multiprocessor should hold, where it has memory for as many; none: [`weir_kernels::BLOCKS`] or
-    /// [`weir_kernels::BLOCKS_OF_TF32`]. No bit depends on it.
+    /// [`weir_kernels::BLOCKS_OF_TENSOR_CORES`]. No bit depends on it.
     pub blocks: Option<u32>,
     /// Folder of precompiled kernels (`WEIR_KERNEL_DIR`).
     pub kernel_dir: Option<PathBuf>,
@@ -220,7 +220,7 @@ pub enum GpuError {
     /// A weight that no half holds.
     #[error(
         "a weight of {largest:e} is beyond {}, the largest of precision f16x3; set WEIR_PRECISION=tf32x3 or model",
-        array::LARGEST_OF_HALVES
+        array::LARGEST_WEIGHT_OF_HALVES
     )]
     Weight {
         /// Largest magnitude of the model's weights.

@@ -46,7 +46,7 @@ pub fn estimated_rates(model: &Model, precision: PrecisionChoice, products: Prod
 }
 
 /// How much faster matrix units multiply than plain f32: peaks of vendors' tables (H100: 400 TFLOP/s of TF32 sustained, in one pass or three,
-/// beside 67; three passes of f16 are taken for no faster, for activations and rows bound them too; MI300A: 122 beside 61).
+/// beside 67; MI300A: 122 beside 61). Three passes of f16 are taken for no faster, for activations and rows bound them too.
 fn faster(products: Products) -> f64 {
     match products {
         Products::Plain => 1.0,

@@ -9,7 +9,7 @@ mod sequential;
 mod step;
 mod trace;
 
-use super::array::{Writer, LARGEST_OF_HALVES};
+use super::array::{Writer, LARGEST_WEIGHT_OF_HALVES};
 use super::buffers::{Buffers, Extent};
 use super::driver::{Driver, DriverError, Memory as Where, Module, Stream};
 use super::forecast::{choose, choose_moments, most_tiles, tile_sizes};
@@ -149,7 +149,7 @@ impl Executor {
         };
         let mut count = Writer::new(0, double, products);
         ModelArrays::new(&mut count, &model, &shapes);
-        if products == Products::F16x3 && count.largest > LARGEST_OF_HALVES {
+        if products == Products::F16x3 && count.largest > LARGEST_WEIGHT_OF_HALVES {
             return Err(GpuError::Weight { largest: count.largest });
         }
         let weight_memory = Held::new(&driver, Where::Device, count.bytes.len() as u64)?;

@@ -126,44 +126,34 @@ struct Left {
 struct Right {
   u32 b[2];
 };
-static Tile product(u32 line, Left a, Right b, Tile c) {
+// `factors` are x and y of the depth k: of the left factor the group of four lanes is the row, of the right one the column.
+template <u32 DEPTHS, class Factors> static inline Tile tile_product(u32 line, Left a, Right b, Tile c, Factors factors) {
   u32 bits[6] = {a.a[0], a.a[1], a.a[2], a.a[3], b.b[0], b.b[1]};
   const Met *all = meet(line, bits, 6, WAVE);
   u32 lane = state.thread % 32;
   Tile d;
   for (u32 i = 0; i < 4; i++) {
     u32 row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
-    double products[8];
-    for (u32 k = 0; k < 8; k++) {
-      // Of the left factor the group of four lanes is the row, of the right one the column; the place in the group is the depth.
-      const Met &left = all[row % 8 * 4 + k % 4], &right = all[column * 4 + k % 4];
-      float x = get<float>(left.bits[row / 8 + k / 4 * 2]), y = get<float>(right.bits[4 + k / 4]);
-      if (x == x) x = get<float>(u32(left.bits[row / 8 + k / 4 * 2] & 0xffffe000u));
-      if (y == y) y = get<float>(u32(right.bits[4 + k / 4] & 0xffffe000u));
-      products[k] = double(x) * double(y);
-    }
-    d.d[i] = weir::cut_sum<4>(weir::cut_sum<4>(c.d[i], products), products + 4);
+    double products[DEPTHS];
+    for (u32 k = 0; k < DEPTHS; k++) products[k] = factors(all + row % 8 * 4, row / 8, all + column * 4, k);
+    d.d[i] = weir::cut_sum<DEPTHS / 2>(weir::cut_sum<DEPTHS / 2>(c.d[i], products), products + DEPTHS / 2);
   }
   return d;
 }
-// `mma.m16n8k16` of halves, two in a register.
+static Tile product(u32 line, Left a, Right b, Tile c) {
+  return tile_product<8>(line, a, b, c, [](const Met *left, u32 lower, const Met *right, u32 k) {
+    // The place in the group is the depth.
+    u32 x = left[k % 4].bits[lower + k / 4 * 2], y = right[k % 4].bits[4 + k / 4];
+    float p = get<float>(x), q = get<float>(y);
+    return double(p == p ? get<float>(x & 0xffffe000u) : p) * double(q == q ? get<float>(y & 0xffffe000u) : q);
+  });
+}
+// `mma.m16n8k16` of halves, two in a register: of eight depths a lane has two that follow each other, the next eight are in the next register.
 static Tile product_of_halves(u32 line, Left a, Right b, Tile c) {
-  u32 bits[6] = {a.a[0], a.a[1], a.a[2], a.a[3], b.b[0], b.b[1]};
-  const Met *all = meet(line, bits, 6, WAVE);
-  u32 lane = state.thread % 32;
-  Tile d;
-  for (u32 i = 0; i < 4; i++) {
-    u32 row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
-    double products[16];
-    for (u32 k = 0; k < 16; k++) {
-      // As above, but of eight depths a lane has two that follow each other, in one register; the next eight are in the next register.
-      const Met &left = all[row % 8 * 4 + k % 8 / 2], &right = all[column * 4 + k % 8 / 2];
-      u32 x = left.bits[row / 8 + k / 8 * 2] >> k % 2 * 16, y = right.bits[4 + k / 8] >> k % 2 * 16;
-      products[k] = weir::half(x & 0xffff) * weir::half(y & 0xffff);
-    }
-    d.d[i] = weir::cut_sum<8>(weir::cut_sum<8>(c.d[i], products), products + 8);
-  }
-  return d;
+  return tile_product<16>(line, a, b, c, [](const Met *left, u32 lower, const Met *right, u32 k) {
+    u32 x = left[k % 8 / 2].bits[lower + k / 8 * 2] >> k % 2 * 16, y = right[k % 8 / 2].bits[4 + k / 8] >> k % 2 * 16;
+    return weir::half(x & 0xffff) * weir::half(y & 0xffff);
+  });
 }
 // The nearest half of a number, ties to even; two of them, the second in the lower bits.
 static inline u32 half_of(float x) {
