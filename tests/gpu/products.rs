@@ -17,6 +17,10 @@ fn device(products: Products) -> EmulatedOptions {
     EmulatedOptions { wave, watch: Watch::Nothing, ..Default::default() }
 }
 
+fn dense() -> Case {
+    Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]])
+}
+
 fn with(products: Products) -> GpuOptions {
     GpuOptions { products, ..options(PrecisionChoice::F32) }
 }
@@ -28,7 +32,7 @@ fn largest(a: &Results, b: &Results) -> f64 {
 
 #[test]
 fn matrix_units_are_as_exact_as_they_claim() {
-    let case = Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]]);
+    let case = dense();
     let run = |options: &GpuOptions| case.run(&mut case.calculator(device(options.products), options)).unwrap();
     let exact = run(&options(PrecisionChoice::F64));
     let scale = exact.forces.as_flattened().iter().fold(0.0, |m: f64, f| m.max(f.abs()));
@@ -49,7 +53,7 @@ fn matrix_units_are_as_exact_as_they_claim() {
 
 #[test]
 fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
-    let case = Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]]);
+    let case = dense();
     for products in [Products::Tf32x3, Products::F16x3, Products::Tf32, Products::Mfma] {
         let (base, d) = (with(products), device(products));
         let run = |d: EmulatedOptions, o: &GpuOptions| bits(&case.run(&mut case.calculator(d, o)).unwrap());
@@ -64,23 +68,20 @@ fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
 /// A feature, an adjoint or a weight that no half holds is never a wrong result: TF32, which has f32's range, goes on.
 #[test]
 fn numbers_beyond_halves_are_told_of() {
-    let case = Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]]);
     let changed = |change: &dyn Fn(&mut Model)| {
-        let mut model = (*case.model).clone();
-        change(&mut model);
-        Case { model: Arc::new(model), cell: case.cell, x: case.x.clone(), types: case.types.clone() }
+        let mut case = dense();
+        change(Arc::make_mut(&mut case.model));
+        case
     };
-    let made = |case: &Case, products| {
-        create(Arc::new(Emulated::new(device(products))), case.model.clone(), &case.types, &with(products))
-    };
+    let run = |case: &Case, products| case.run(&mut case.calculator(device(products), &with(products)));
     let last = |m: &mut Model, by: f64| {
         m.fitting.layers.last_mut().unwrap().linear.weight.iter_mut().for_each(|w| *w *= by);
     };
     let told = |case: &Case, of: &str| {
-        let error = case.run(&mut made(case, Products::F16x3).unwrap()).unwrap_err();
+        let error = run(case, Products::F16x3).unwrap_err();
         let whole = ["beyond 65504", "WEIR_PRECISION=tf32x3"].iter().all(|word| error.contains(word));
         assert!(whole && error.starts_with(of), "{error}");
-        let other = case.run(&mut made(case, Products::Tf32x3).unwrap());
+        let other = run(case, Products::Tf32x3);
         assert!(other.is_ok(), "{}", other.unwrap_err());
     };
     // Adjoints a million times as large.
@@ -103,10 +104,11 @@ fn numbers_beyond_halves_are_told_of() {
         told(&large, "the energy of atom");
     }
     let heavy = changed(&|m| m.descriptor.layers[1].edge_self_linear.weight[3] = -300.0);
-    let error = made(&heavy, Products::F16x3).err().unwrap();
+    let driver = Arc::new(Emulated::new(device(Products::F16x3)));
+    let error = create(driver, heavy.model.clone(), &heavy.types, &with(Products::F16x3)).err().unwrap();
     assert!(matches!(error, GpuError::Weight { largest } if largest == 300.0), "{error}");
     assert!(error.to_string().contains("3e2") && error.to_string().contains("255.875"), "{error}");
-    assert!(case.run(&mut made(&heavy, Products::Tf32x3).unwrap()).is_ok());
+    assert!(run(&heavy, Products::Tf32x3).is_ok());
 }
 
 #[test]

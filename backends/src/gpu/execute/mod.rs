@@ -136,8 +136,14 @@ impl Executor {
         let double = model.descriptor.options.sequential_update || !options.precision.is_single(&model);
         let number = if double { 8 } else { 4 };
         let shapes = Shapes::of(&model);
-        let (store, products) = (options.store.of(number), options.products);
+        let store = options.store.of(number);
         let shape = shape_on(driver.as_ref(), &model, &options)?;
+        let (products, halves) = (shape.products, shape.products == Products::F16x3);
+        let mut count = Writer::new(0, double, products);
+        ModelArrays::new(&mut count, &model, &shapes);
+        if halves && count.largest > LARGEST_WEIGHT_OF_HALVES {
+            return Err(GpuError::Weight { largest: count.largest });
+        }
         let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
         let image = Loaded { driver: driver.clone(), module: driver.load(&image)? };
         let kernels = Kernels::of(driver.as_ref(), image.module)?;
@@ -147,11 +153,6 @@ impl Executor {
             true => Lanes::two(&driver)?,
             false => Lanes::default(),
         };
-        let mut count = Writer::new(0, double, products);
-        ModelArrays::new(&mut count, &model, &shapes);
-        if products == Products::F16x3 && count.largest > LARGEST_WEIGHT_OF_HALVES {
-            return Err(GpuError::Weight { largest: count.largest });
-        }
         let weight_memory = Held::new(&driver, Where::Device, count.bytes.len() as u64)?;
         let mut writer = Writer::new(weight_memory.array.at, double, products);
         let weights = ModelArrays::new(&mut writer, &model, &shapes);
@@ -178,7 +179,7 @@ impl Executor {
             weights,
             weight_memory,
             store,
-            halves: shape.products == Products::F16x3 && !double,
+            halves,
             layout: Layout::default(),
             buffers: Buffers::default(),
             buffer_memory: None,
