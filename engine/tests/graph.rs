@@ -179,6 +179,45 @@ fn a_list_with_skin_stays_exact_until_it_is_stale() {
 }
 
 #[test]
+fn a_list_outlives_changes_of_the_cell_exactly() {
+    let mut r = Numbers(11);
+    let (mut checked, mut lists) = (0, 0);
+    for _ in 0..60 {
+        let mut case = case(&mut r);
+        let Some(mut cell) = case.cell else { continue };
+        lists += 1;
+        let order = summation_order(&case.positions, Some(&cell)).unwrap();
+        let cutoff = case.options.edge_cutoff;
+        let build = |x: &[[f64; 3]], cell: &[[f64; 3]; 3], skin| {
+            NeighbourList::build(x, Some(cell), &case.types, &order, cutoff, skin).unwrap()
+        };
+        let list = build(&case.positions, &cell, 1.0);
+        let mut moved = case.positions.clone();
+        // Atoms follow the cell, as barostats have it, and go ways of their own. It is squeezed: nothing else brings pairs nearer.
+        while !list.is_stale(&moved, Some(&cell)) {
+            case.cell = Some(cell);
+            let old = graph(&case, &moved, &list);
+            let new = graph(&case, &moved, &build(&moved, &cell, 0.0));
+            assert_eq!(old.neighbour, new.neighbour);
+            assert_eq!(old.vector, new.vector);
+            assert_eq!(old.angle_edges, new.angle_edges);
+            let strain: [[f64; 3]; 3] = std::array::from_fn(|i| {
+                std::array::from_fn(|k| if i == k { r.between(-0.012, 0.004) } else { r.between(-0.002, 0.002) })
+            });
+            let follow = |v: &mut [f64; 3]| {
+                let old = *v;
+                v.iter_mut().enumerate().for_each(|(k, x)| *x += (0..3).map(|i| old[i] * strain[i][k]).sum::<f64>());
+            };
+            cell.iter_mut().for_each(follow);
+            moved.iter_mut().for_each(follow);
+            moved.iter_mut().flatten().for_each(|x| *x += r.between(-0.02, 0.02));
+            checked += 1;
+        }
+    }
+    assert!(lists > 20 && checked > 5 * lists, "{checked} steps of {lists} lists");
+}
+
+#[test]
 fn edges_of_both_directions_are_exact_negatives_and_threads_change_nothing() {
     let mut r = Numbers(3);
     let positions: Vec<[f64; 3]> = (0..3000).map(|_| std::array::from_fn(|_| r.between(0.0, 33.0))).collect();

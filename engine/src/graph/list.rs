@@ -1,6 +1,7 @@
 //! The skin list: all pairs within cutoff + skin, found in linear time with cells, rebuilt rarely.
 
-use super::{check_positions, curve_order, Cell, GraphError};
+use super::grid::{fold, Grid, Space};
+use super::{check_positions, curve_order, GraphError, Reach};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -22,14 +23,10 @@ pub struct NeighbourList {
     pub first: Vec<u32>,
     /// Pairs, centre-major.
     pub pairs: Vec<Pair>,
-    /// Edge cutoff, A.
-    cutoff: f64,
-    /// Skin, A.
-    skin: f64,
+    /// What it was built for.
+    reach: Reach,
     /// Positions at the build, input order.
     reference: Vec<[f64; 3]>,
-    /// Cell at the build.
-    cell: Option<[[f64; 3]; 3]>,
     /// Lowest and highest first number of an image, of a given list.
     pub(super) images: [i32; 2],
 }
@@ -42,59 +39,6 @@ pub fn summation_order(positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> 
     check_positions(positions)?;
     let space = Space::new(positions, cell)?;
     Ok(curve_order(&positions.iter().map(|&x| space.fraction(x)).collect::<Vec<_>>()))
-}
-
-/// The region that cells divide: the periodic cell, or the bounding box of an isolated system.
-struct Space {
-    cell: Option<Cell>,
-    low: [f64; 3],
-    extent: [f64; 3],
-}
-
-impl Space {
-    fn new(positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Self, GraphError> {
-        if let Some(rows) = cell {
-            let cell = Cell::new(rows)?;
-            return Ok(Self { extent: cell.heights, cell: Some(cell), low: [0.0; 3] });
-        }
-        let mut low = [f64::INFINITY; 3];
-        let mut high = [f64::NEG_INFINITY; 3];
-        for p in positions {
-            for k in 0..3 {
-                low[k] = low[k].min(p[k]);
-                high[k] = high[k].max(p[k]);
-            }
-        }
-        let extent = std::array::from_fn(|k| (high[k] - low[k]).max(1e-3) * (1.0 + 1e-9));
-        Ok(Self { cell: None, low: low.map(|v| if v.is_finite() { v } else { 0.0 }), extent })
-    }
-
-    /// Fractional coordinates in [0, 1).
-    fn fraction(&self, x: [f64; 3]) -> [f64; 3] {
-        match &self.cell {
-            Some(cell) => cell.fractional(x).map(|f| f - f.floor()),
-            None => std::array::from_fn(|k| (x[k] - self.low[k]) / self.extent[k]),
-        }
-    }
-}
-
-/// Number of cells along each direction, and how many to look through on each side. Cells are half as wide as the reach where there is room:
-/// 125 of them hold half of what 27 cells of the reach's width hold.
-fn divide(space: &Space, reach: f64, atoms: usize) -> Result<([usize; 3], [i64; 3]), GraphError> {
-    // More cells than atoms only cost memory: the cap keeps a huge empty box from asking for billions of cells.
-    let cap = (atoms as f64).cbrt().ceil().max(1.0) * 4.0;
-    let mut count = [1usize; 3];
-    let mut look = [1i64; 3];
-    for k in 0..3 {
-        count[k] = (2.0 * space.extent[k] / reach).floor().clamp(1.0, cap) as usize;
-        let images = (reach / (space.extent[k] / count[k] as f64)).ceil();
-        if images > 1000.0 && space.cell.is_some() {
-            return Err(GraphError::TooManyImages { vector: k, height: space.extent[k], cutoff: reach, images });
-        }
-        // An isolated system never needs to look beyond its own cells.
-        look[k] = if space.cell.is_some() { images as i64 } else { (images as i64).min(count[k] as i64) };
-    }
-    Ok((count, look))
 }
 
 /// Atoms by cell: those of a cell, and of cells that follow each other along the third direction, stand together.
@@ -184,9 +128,8 @@ impl NeighbourList {
         if atoms >= u32::MAX as usize {
             return Err(GraphError::TooMany { what: "atoms", count: atoms as u64 });
         }
-        let reach = cutoff + skin;
-        let space = Space::new(positions, cell)?;
-        let (count, look) = divide(&space, reach, atoms)?;
+        let reach = Reach { cutoff, skin, cell: cell.copied() };
+        let Grid { space, count, look, reach2 } = Grid::new(positions, &reach)?;
         // Wrapped position, image and cell of each sorted atom.
         let place = |&input: &u32| {
             let x = positions[input as usize];
@@ -194,16 +137,12 @@ impl NeighbourList {
                 Some(c) => c.wrap(x),
                 None => (x, [0; 3]),
             };
-            let f = space.fraction(x);
-            let bin: [usize; 3] = std::array::from_fn(|k| ((f[k] * count[k] as f64) as usize).min(count[k] - 1));
-            (wrapped, image, bin)
+            (wrapped, image, space.bin(x, count))
         };
         let placed: Vec<_> = order.par_iter().map(place).collect();
         let seen = |s: usize| types[order[s] as usize] >= 0;
         let bins = Bins::new(count, &placed, seen);
         let periodic = space.cell.is_some();
-        // A hair more than asked: rounding here must not lose a pair that the exact cutoff keeps.
-        let reach2 = reach * reach * (1.0 + 1e-12);
         let pairs_of = |s: usize, near: &mut Vec<u32>, out: &mut Vec<Pair>| {
             if !seen(s) {
                 return;
@@ -280,16 +219,7 @@ impl NeighbourList {
             }
             pairs.extend_from_slice(&chunk);
         }
-        Ok(Self {
-            order: order.to_vec(),
-            first,
-            pairs,
-            cutoff,
-            skin,
-            reference: positions.to_vec(),
-            cell: cell.copied(),
-            images: [0; 2],
-        })
+        Ok(Self { order: order.to_vec(), first, pairs, reach, reference: positions.to_vec(), images: [0; 2] })
     }
 
     /// A list from its parts; it has no skin of its own and is never found stale by its maker.
@@ -300,7 +230,8 @@ impl NeighbourList {
         cutoff: f64,
         reference: Vec<[f64; 3]>,
     ) -> Self {
-        Self { order, first, pairs, cutoff, skin: 0.0, reference, cell: None, images: [0; 2] }
+        let reach = Reach { cutoff, skin: 0.0, cell: None };
+        Self { order, first, pairs, reach, reference, images: [0; 2] }
     }
 
     /// Bytes held.
@@ -309,31 +240,19 @@ impl NeighbourList {
         (pairs + (self.order.capacity() + self.first.capacity()) * 4 + self.reference.capacity() * 24) as u64
     }
 
-    /// Edge cutoff the list was built for, A.
-    pub fn cutoff(&self) -> f64 {
-        self.cutoff
+    /// What the list was built for.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
-    /// True when a pair within the cutoff could be missing: an atom moved by more than half the skin, or the cell changed.
+    /// True when a pair within the cutoff could be missing: an atom moved too far ([`Reach::under`]), or the cell changed too much.
     pub fn is_stale(&self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> bool {
-        if positions.len() != self.reference.len() || cell.copied() != self.cell || self.order.is_empty() {
+        if positions.len() != self.reference.len() || self.order.is_empty() {
             return true;
         }
-        // A hair below half, so that rounding in the sums cannot hide a pair.
-        let limit = (0.5 * self.skin * (1.0 - 1e-9)).powi(2);
-        positions.iter().zip(&self.reference).any(|(a, b)| {
-            let d2: f64 = (0..3).map(|k| (a[k] - b[k]) * (a[k] - b[k])).sum();
-            d2 > limit || !d2.is_finite()
-        })
-    }
-}
-
-/// Cell number and image of an unfolded cell number; `None` outside an isolated system.
-fn fold(bin: i64, count: usize, periodic: bool) -> Option<(usize, i32)> {
-    let n = count as i64;
-    if periodic {
-        Some((bin.rem_euclid(n) as usize, bin.div_euclid(n) as i32))
-    } else {
-        (0..n).contains(&bin).then_some((bin as usize, 0))
+        match self.reach.under(cell) {
+            Some(drift) => positions.iter().zip(&self.reference).any(|(&x, &from)| drift.too_far(from, x)),
+            None => true,
+        }
     }
 }

@@ -7,14 +7,18 @@ mod cell;
 mod curve;
 mod filter;
 mod given;
+mod grid;
 mod list;
+mod reach;
 
 pub use cell::{cross, dot, Cell};
 pub use curve::curve_order;
 pub use filter::Graph;
 pub use given::{GivenList, Images};
+pub use grid::{Grid, Space};
 pub(crate) use list::misplaced;
 pub use list::{by_centre, summation_order, NeighbourList, Pair};
+pub use reach::{Drift, Reach};
 
 use crate::model::Model;
 use thiserror::Error;
