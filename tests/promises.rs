@@ -58,6 +58,11 @@ fn same_bits_under_every_size_of_work_items() {
 }
 
 #[test]
+fn a_list_outlives_changes_of_the_cell() {
+    bodies::a_list_outlives_changes_of_the_cell::<Cpu>(60);
+}
+
+#[test]
 fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one() {
     bodies::repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one::<Cpu>(60);
 }

@@ -17,12 +17,11 @@ pub(crate) fn take(
     positions: &[[f64; 3]],
     cell: Option<&[[f64; 3]; 3]>,
     types: &[i32],
-    cutoff: f64,
     into: &mut NeighbourList,
 ) -> Result<Vec<u32>, ComputeError> {
     check_count(positions, types.len())?;
     let order = summation_order(positions, cell)?;
-    into.take_over(given, positions, types, &order, cutoff)?;
+    into.take_over(given, positions, types, &order)?;
     Ok(order)
 }
 

@@ -15,7 +15,7 @@ pub struct Source {
 }
 
 /// The parts of the text, in order.
-const PARTS: [(&str, &str); 19] = [
+const PARTS: [(&str, &str); 20] = [
     ("host.h", include_str!("../text/host.h")),
     ("lanes.h", include_str!("../text/lanes.h")),
     ("watch.h", include_str!("../text/watch.h")),
@@ -28,6 +28,7 @@ const PARTS: [(&str, &str); 19] = [
     ("product.h", include_str!("../text/product.h")),
     ("state.h", include_str!("../text/state.h")),
     ("shape.h", include_str!("../text/shape.h")),
+    ("skin.h", include_str!("../text/skin.h")),
     ("neighbours.h", include_str!("../text/neighbours.h")),
     ("geometry.h", include_str!("../text/geometry.h")),
     ("edge.h", include_str!("../text/edge.h")),

@@ -244,13 +244,6 @@ static double half(u32 h) {
   static const Halves all;
   return all.of[h];
 }
-// The depth k of sixteen that a lane's registers hold two of each, as the manual says of a row of the left factor, and of a column of the right
-// one: lane k / 2 of four, its k / 8-th register for that row or column, the lower half first.
-struct HalfPlace {
-  u32 lane, part, shift;
-};
-static HalfPlace half_place(u32 k) { return {k % 8 / 2, k / 8, k % 2 * 16}; }
-
 // A wave's matrix unit: s += a b, tiles spread over the lanes as the vendors' manuals say (16 x 8 x 8 in TF32 and 16 x 8 x 16 of halves by 32 lanes;
 // 16 x 16 x 4 in f32 by 64).
 enum Unit { TF32_UNIT, F16_UNIT, F32_UNIT };
@@ -274,11 +267,12 @@ template <Unit UNIT, bool LOOSE> static void matrix_multiply(float *s, const flo
     } else if (UNIT == F16_UNIT) {
       double products[16];
       for (u32 k = 0; k < 16; k++) {
-        HalfPlace p = half_place(k);
-        u32 x, y;
-        memcpy(&x, &all[4 * (row % 8) + p.lane].a[row / 8 + 2 * p.part], 4);
-        memcpy(&y, &all[4 * column + p.lane].b[p.part], 4);
-        products[k] = half(x >> p.shift & 0xffff) * half(y >> p.shift & 0xffff);
+        // Two in a register, as the manual says of a row of the left factor, and of a column of the right one: lane k / 2 of four, its
+        // k / 8-th register for that row or column, the lower half first.
+        u32 other = k % 8 / 2, part = k / 8, shift = k % 2 * 16, x, y;
+        memcpy(&x, &all[4 * (row % 8) + other].a[row / 8 + 2 * part], 4);
+        memcpy(&y, &all[4 * column + other].b[part], 4);
+        products[k] = half(x >> shift & 0xffff) * half(y >> shift & 0xffff);
       }
       s[i] = cut_sum<8>(cut_sum<8>(s[i], products), products + 8);
     } else {

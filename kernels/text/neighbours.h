@@ -5,19 +5,25 @@
 // coordinate is not finite.
 enum { MOVED = 0, OVERFLOW = 1, COINCIDENT = 2, BAD = 3 };
 
-// Positions against those of the list's build; a thread an atom. `limit2` is the square of half the skin.
-KERNEL(watch)(u32 atoms, IN(double) positions, IN(double) reference, double limit2, OUT(u16) flags) {
+// Numbers of `cell`: its rows (9); what its deformation since the list was built does to a row vector (9); the square of how far an atom may be
+// from its deformed place (`Reach::under`, engine/src/graph).
+#define DEFORMATION 9
+#define LIMIT2 18
+
+// Positions against those of the list's build; a thread an atom.
+KERNEL(watch)(u32 atoms, IN(double) positions, IN(double) reference, IN(double) cell, OUT(u16) flags) {
   u32 i = block() * THREADS + thread();
   if (i >= atoms) return;
-  double moved = 0.0;
+  double from[3], moved = 0.0;
   bool finite = true;
+  for (int k = 0; k < 3; k++) from[k] = reference[u64(i) * 3 + k];
   for (int k = 0; k < 3; k++) {
-    double x = positions[u64(i) * 3 + k], d = x - reference[u64(i) * 3 + k];
+    double x = positions[u64(i) * 3 + k], d = x - (from[0] * cell[DEFORMATION + k] + from[1] * cell[DEFORMATION + 3 + k] + from[2] * cell[DEFORMATION + 6 + k]);
     finite = finite && x - x == 0.0;
     moved += d * d;
   }
   if (!finite) flags[BAD] = 1;
-  if (!(moved <= limit2)) flags[MOVED] = 1;
+  if (!(moved <= cell[LIMIT2])) flags[MOVED] = 1;
 }
 EXPORT(watch)
 
@@ -278,3 +284,46 @@ KERNEL(sort_incoming)(IN(u32) first_incoming, IN(u32) unsorted, OUT(u32) incomin
   }
 }
 EXPORT(sort_incoming)
+
+// Where a step has several tiles: the parts of owners' incoming edges that lie in one tile each. An owner has parts in the tiles of its neighbours
+// alone, so that gathers cost what edges do, not all atoms for every tile. A part is told by the place of its first edge in `incoming`; those of
+// a tile come in no order, for every owner's sum is its own.
+
+// The tile of an edge, not before tile t.
+DEVICE u32 tile_of(u32 e, u32 t, u32 tiles, IN(u32) tile_centres, IN(u32) first_edge) {
+  u32 behind = tiles;
+  while (t + 1 < behind) {
+    u32 middle = (t + behind) / 2;
+    if (first_edge[tile_centres[middle]] <= e)
+      t = middle;
+    else
+      behind = middle;
+  }
+  return t;
+}
+// Calls found(tile, place) for every part of owner j.
+template <class Found>
+DEVICE void each_part(u32 j, u32 tiles, IN(u32) tile_centres, IN(u32) first_edge, IN(u32) first_incoming, IN(u32) incoming, Found found) {
+  u32 tile = 0, end = 0, to = first_incoming[j + 1];
+  for (u32 k = first_incoming[j]; k < to; k++) {
+    u32 e = incoming[k];
+    if (e < end) continue;
+    tile = tile_of(e, tile, tiles, tile_centres, first_edge);
+    end = first_edge[tile_centres[tile + 1]];
+    found(tile, k);
+  }
+}
+// A thread an owner: counted, then placed.
+KERNEL(count_parts)(u32 atoms, u32 tiles, IN(u32) tile_centres, IN(u32) first_edge, IN(u32) first_incoming, IN(u32) incoming, OUT(u32) part_count) {
+  u32 j = block() * THREADS + thread();
+  if (j >= atoms) return;
+  each_part(j, tiles, tile_centres, first_edge, first_incoming, incoming, LAMBDA(u32 tile, u32) { atomic_add(part_count, tile, 1u); });
+}
+EXPORT(count_parts)
+KERNEL(place_parts)(u32 atoms, u32 tiles, IN(u32) tile_centres, IN(u32) first_edge, IN(u32) first_incoming, IN(u32) incoming, OUT(u32) cursor,
+                    OUT(u32) parts) {
+  u32 j = block() * THREADS + thread();
+  if (j >= atoms) return;
+  each_part(j, tiles, tile_centres, first_edge, first_incoming, incoming, LAMBDA(u32 tile, u32 k) { parts[atomic_add(cursor, tile, 1u)] = k; });
+}
+EXPORT(place_parts)

@@ -128,45 +128,50 @@ DEVICE u32 first_from(IN(u32) incoming, u32 from, u32 to, u32 edge) {
   return from;
 }
 
-// Sums what a tile's edges [tile_edge, tile_end) owe to owner j (a block an owner), continuing the running sums in ascending order of
-// edges (or beginning them: `starts`), so that the borders of tiles leave no trace: adjoints of messages (wd) and, through the moments, of its
-// features (NP). A thread has four columns and asks for the rows of several edges at a time.
-KERNEL(gather)(IN(u32) first_incoming, IN(u32) incoming, IN(u32) edge_centre, IN(u32) first_edge, u32 first_centre, u32 end_centre,
-               u32 starts, IN(real) geometry, IN(real) moment_bar, u32 wd, IN(real) owed, OUT(real) message_sum, OUT(real) node_sum) {
-  u32 j = block();
+// Sums what a tile's edges [tile_edge, tile_end) owe to owners (a block an owner), continuing their running sums in ascending order of
+// edges (or beginning them: `starts`, for all atoms), so that the borders of tiles leave no trace: adjoints of messages (wd) and, through the
+// moments, of features (NP). A thread has four columns and asks for the rows of several edges at a time. `parts`: of a tile of several,
+// those in first_part[tile] .. first_part[tile + 1], by as many blocks as there are; none: of all `atoms`.
+KERNEL(gather)(u32 atoms, IN(u32) first_incoming, IN(u32) incoming, IN(u32) neighbour, IN(u32) edge_centre, IN(u32) first_edge, u32 first_centre,
+               u32 end_centre, u32 tile, IN(u32) first_part, IN(u32) parts, u32 starts, IN(real) geometry, IN(real) moment_bar, u32 wd, IN(real) owed,
+               OUT(real) message_sum, OUT(real) node_sum) {
   u32 tile_edge = first_edge[first_centre], tile_end = first_edge[end_centre];
-  u32 end = first_incoming[j + 1], from = first_from(incoming, first_incoming[j], end, tile_edge), to = first_from(incoming, from, end, tile_end);
-  if (from == to && !starts) return;
-  for (u32 c = thread() * 4; c < wd + NP; c += THREADS * 4) {
-    real sum[4] = {real(0), real(0), real(0), real(0)};
-    if (c < wd) {
-      u64 at = u64(j) * wd + c;
-      if (!starts) load<4>(sum, message_sum, at);
+  u32 part = parts ? first_part[tile] + block() : block(), last = parts ? first_part[tile + 1] : atoms;
+  for (; part < last; part += blocks()) {
+    u32 j = parts ? neighbour[incoming[parts[part]]] : part, end = first_incoming[j + 1];
+    u32 from = parts ? parts[part] : first_from(incoming, first_incoming[j], end, tile_edge), to = first_from(incoming, from, end, tile_end);
+    if (from == to && !starts) continue;
+    for (u32 c = thread() * 4; c < wd + NP; c += THREADS * 4) {
+      real sum[4] = {real(0), real(0), real(0), real(0)};
+      if (c < wd) {
+        u64 at = u64(j) * wd + c;
+        if (!starts) load<4>(sum, message_sum, at);
 UNROLL_SOME
-      for (u32 k = from; k < to; k++) {
-        real x[4];
-        load<4>(x, owed, u64(incoming[k] - tile_edge) * wd + c);
+        for (u32 k = from; k < to; k++) {
+          real x[4];
+          load<4>(x, owed, u64(incoming[k] - tile_edge) * wd + c);
 UNROLL
-        for (int i = 0; i < 4; i++) sum[i] += x[i];
-      }
-      store<4>(message_sum, at, sum);
-    } else {
-      u32 d = c - wd;
-      u64 at = u64(j) * NP + d;
-      if (!starts) load<4>(sum, node_sum, at);
-UNROLL_TWO
-      for (u32 k = from; k < to; k++) {
-        u32 e = incoming[k];
-        u64 h = u64(edge_centre[e]) * MOMENTS + 3 * EP + d;
-UNROLL
-        for (u32 axis = 0; axis < 3; axis++) {
-          real x[4], g = geometry[u64(e) * G + G_H + axis];
-          load<4>(x, moment_bar, h + axis * NP);
-UNROLL
-          for (int i = 0; i < 4; i++) sum[i] = fma_(g, x[i], sum[i]);
+          for (int i = 0; i < 4; i++) sum[i] += x[i];
         }
+        store<4>(message_sum, at, sum);
+      } else {
+        u32 d = c - wd;
+        u64 at = u64(j) * NP + d;
+        if (!starts) load<4>(sum, node_sum, at);
+UNROLL_TWO
+        for (u32 k = from; k < to; k++) {
+          u32 e = incoming[k];
+          u64 h = u64(edge_centre[e]) * MOMENTS + 3 * EP + d;
+UNROLL
+          for (u32 axis = 0; axis < 3; axis++) {
+            real x[4], g = geometry[u64(e) * G + G_H + axis];
+            load<4>(x, moment_bar, h + axis * NP);
+UNROLL
+            for (int i = 0; i < 4; i++) sum[i] = fma_(g, x[i], sum[i]);
+          }
+        }
+        store<4>(node_sum, at, sum);
       }
-      store<4>(node_sum, at, sum);
     }
   }
 }

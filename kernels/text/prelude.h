@@ -1,5 +1,23 @@
 // What every target has, under one set of names. WEIR_CUDA, WEIR_HIP or WEIR_HOST is defined by the compiling side; REAL (float or
 // double), THREADS, WAVE and the widths of a model by the source.
+
+// How matrix products are made (`Products`, kernels/src).
+#define PLAIN 0
+// One product of numbers rounded to TF32 (10 bits behind the point): errors of 1e-3 of a product.
+#define TF32 1
+// hi hi + hi lo + lo hi of numbers cut in two: about f32's own error.
+#define TF32X3 2
+// f32 by AMD's matrix cores.
+#define MFMA 3
+// As TF32X3, of halves: as many bits, half as many instructions of matrix units and half as many bytes of weights, for numbers up to 65504. What
+// is larger becomes no number, and whoever asked for it is told. What a number is short of its half is rounded to 2^-25 where it is small.
+#define F16X3 4
+#if !defined(PRODUCTS)
+#define PRODUCTS PLAIN
+#endif
+// By matrix units of CUDA's chips.
+#define TENSOR_CORES (PRODUCTS == TF32 || PRODUCTS == TF32X3 || PRODUCTS == F16X3)
+
 #if !defined(WEIR_HOST)
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -47,7 +65,7 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 #define UNROLL_TWO _Pragma("unroll 2")
 #define UNROLL_NOT _Pragma("unroll 1")
 // Products of halves (tensor.h) need few enough registers for four.
-#if PRODUCTS == 4
+#if PRODUCTS == F16X3
 #define BLOCKS_OF_UNIT 4
 #else
 #define BLOCKS_OF_UNIT 3

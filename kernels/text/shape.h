@@ -24,7 +24,7 @@
 // R_SUMS receiving edges with R_ANGLE angles forward, R_OWN of which R_SECOND with R_ANGLE_BACK backward, R_NODE nodes (at most a tile of matrix units). They
 // never show in the results.
 // Whether angles of the next receiving edges are on their way while a kernel works on others: into a second place in shared memory.
-#define AHEAD (PRODUCTS != PLAIN && PRODUCTS != MFMA && STORE == 0)
+#define AHEAD (TENSOR_CORES && STORE == 0)
 // Rows of a product in the registers of a thread, of `rows` in shared memory: as many as divide a thread's share of them.
 #if defined(WEIR_HIP)
 // More would not fit the registers of gfx90a and gfx942 (clang 19).

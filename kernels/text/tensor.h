@@ -5,19 +5,6 @@
 // common, and the f32 virial adds it up (DPA-3.1-3M, 64 molecules of water: 3e-5 eV with one chain, 2e-5 with 32, 5e-6 with 16; 2026-11-23).
 #define K_BLOCK 16
 
-#define PLAIN 0
-// One product of numbers rounded to TF32 (10 bits behind the point): errors of 1e-3 of a product.
-#define TF32 1
-// hi hi + hi lo + lo hi of numbers cut in two: about f32's own error.
-#define TF32X3 2
-// f32 by AMD's matrix cores.
-#define MFMA 3
-// As TF32X3, of halves: as many bits, half as many instructions of matrix units and half as many bytes of weights, for numbers up to 65504. What
-// is larger becomes no number, and whoever asked for it is told. What a number is short of its half is rounded to 2^-25 where it is small.
-#define F16X3 4
-#if !defined(PRODUCTS)
-#define PRODUCTS PLAIN
-#endif
 // Factors are cut in two.
 #define CUT (PRODUCTS == TF32X3 || PRODUCTS == F16X3)
 // What all adjoints are multiplied by from the fitting net to the gradients of edges, so that halves are fine enough for them: those of angles are

@@ -11,11 +11,9 @@ use super::outline::Outline;
 use crate::problem::Usage;
 use weir_allocators::policy::Precision;
 use weir_backends::cpu::{Census, Cost};
+use weir_backends::gpu::LAUNCHES;
 use weir_engine::plan::placement::{Rates, Work};
 use weir_kernels::Products;
-
-/// Kernels of a layer and tile: two forward, four backward; a rebuild takes one, a projection one.
-const LAUNCHES: [f64; 4] = [2.0, 1.0, 1.0, 4.0];
 
 /// How a machine computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +90,6 @@ impl Speed {
         let all = census.total();
         let per = |n: u64| n as f64 / all.atoms.max(1) as f64;
         let mean = [1.0, per(all.edges), per(census.angle_edges), per(all.angles)];
-        let a_tile = all.atoms as f64 / census.tiles.len().max(1) as f64;
         let share = census.angle_edges as f64 / all.edges.max(1) as f64;
         let (number, a) = (outline.number() as f64, outline.arithmetic());
         let work = |cost: &Cost, launches: f64| {
@@ -104,7 +101,7 @@ impl Speed {
                 walls.into_iter().max_by(|a, b| sum(a.0, a.1).total_cmp(&sum(b.0, b.1))).expect("there are three");
             // Edges that carry angles are a share of all edges.
             let edge = (c[1] + c[2] * share) / rate;
-            Work { node: c[0] / rate + launches * self.launch / a_tile.max(1.0), edge, angle: c[3] / rate }
+            Work { node: c[0] / rate, edge, angle: c[3] / rate, tile: launches * self.launch }
         };
         let layers = |costs: &[Cost], launches: f64| costs.iter().map(|c| work(c, launches)).collect::<Vec<_>>();
         let project = layers(&a.project, 0.0).iter().map(|w| w.node).sum::<f64>() / a.project.len().max(1) as f64;

@@ -32,7 +32,7 @@ fn measured(problem: &Problem, kept: [u64; 3], share: f64, seconds: f64) -> Vec<
     let byte = saved / (kept[1] + kept[2]).max(1) as f64;
     let of = |(work, bytes): (&Work, &[u64; 3])| {
         let part = |k: usize| if kept[k] > 0 { bytes[k] as f64 * byte / counts[k] } else { 0.0 };
-        Work { node: work.node, edge: part(1), angle: part(2) }
+        Work { node: work.node, edge: part(1), angle: part(2), tile: 0.0 }
     };
     problem.rates.inside.iter().zip(&problem.inside_bytes).map(of).collect()
 }
@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn every_byte_saves_its_part_of_what_was_measured_and_a_loss_is_a_gain_of_nobody() {
-        let inside = vec![Work { node: 1.0, edge: 2.0, angle: -3.0 }, Work { node: 4.0, edge: 5.0, angle: 6.0 }];
+        let work = |node, edge, angle| Work { node, edge, angle, tile: 0.0 };
+        let inside = vec![work(1.0, 2.0, -3.0), work(4.0, 5.0, 6.0)];
         let problem = Problem {
             layers: 2,
             tiles: vec![TileSize { atoms: 1, edges: 3, angles: 7 }, TileSize { atoms: 1, edges: 1, angles: 1 }],

@@ -193,6 +193,47 @@ pub fn repeats_are_bit_identical_and_an_old_list_gives_the_bits_of_a_new_one<B: 
     assert_eq!(kept.list_builds(), 1);
 }
 
+/// On so many atoms, in a cell that changes at every step, as under a barostat.
+pub fn a_list_outlives_changes_of_the_cell<B: Backend>(atoms: usize) {
+    let model = model("tiny");
+    let mut rows = triclinic(scaled(9.5, atoms, 60)).unwrap();
+    let (mut x, types) = system(atoms, scaled(9.0, atoms, 60), 31, model.types());
+    let mut kept = B::make(&model, &types, &Settings { skin: 1.5, ..Default::default() });
+    let mut r = Numbers(6);
+    for at in 0..5 {
+        let got = bits(&step(kept.as_mut(), &x, &Some(rows)));
+        let mut fresh = B::make(&model, &types, &Settings { skin: 0.0, ..Default::default() });
+        fresh.set_order(kept.order());
+        assert_eq!(bits(&step(fresh.as_mut(), &x, &Some(rows))), got, "step {at}");
+        let strain: [[f64; 3]; 3] = [0; 3].map(|_| [0; 3].map(|_| 0.004 * (r.next() - 0.5)));
+        let follow = |v: &mut [f64; 3]| {
+            let old = *v;
+            v.iter_mut().enumerate().for_each(|(k, x)| *x += (0..3).map(|i| old[i] * strain[i][k]).sum::<f64>());
+        };
+        rows.iter_mut().for_each(follow);
+        x.iter_mut().for_each(follow);
+        x.iter_mut().flatten().for_each(|v| *v += 0.05 * (r.next() - 0.5));
+    }
+    // Turned, with all atoms in it.
+    let (s, c) = 0.3f64.sin_cos();
+    let turn = |v: &mut [f64; 3]| (v[0], v[1]) = (c * v[0] - s * v[1], s * v[0] + c * v[1]);
+    rows.iter_mut().for_each(turn);
+    x.iter_mut().for_each(turn);
+    let got = bits(&step(kept.as_mut(), &x, &Some(rows)));
+    let mut fresh = B::make(&model, &types, &Settings { skin: 0.0, ..Default::default() });
+    fresh.set_order(kept.order());
+    assert_eq!(bits(&step(fresh.as_mut(), &x, &Some(rows))), got, "turned");
+    assert_eq!((kept.list_builds(), kept.plans()), (1, 1));
+    // Squeezed further than the skin reaches.
+    let squeeze = |v: &mut [f64; 3]| v.iter_mut().for_each(|c| *c *= 0.7);
+    rows.iter_mut().for_each(squeeze);
+    x.iter_mut().for_each(squeeze);
+    let got = bits(&step(kept.as_mut(), &x, &Some(rows)));
+    let mut fresh = B::make(&model, &types, &Settings::default());
+    fresh.set_order(kept.order());
+    assert_eq!((bits(&step(fresh.as_mut(), &x, &Some(rows))), kept.list_builds()), (got, 2));
+}
+
 /// On so many atoms.
 pub fn an_overflowing_plan_is_laid_out_again_and_repeats_its_step<B: Backend>(atoms: usize) {
     let model = model("tiny");

@@ -10,13 +10,17 @@ use weir_backends::gpu::{create, GpuCalculator, GpuError, GpuOptions};
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
 
 fn step(case: &Case, c: &mut GpuCalculator) -> Result<Vec<u64>, ComputeError> {
-    let mut out = Results::default();
-    let request = Request::default();
-    c.compute(&case.x, Some(&case.cell), &FrameParameters::default(), request, &mut out).map(|()| bits(&out))
+    step_at(case, &case.x, c)
 }
 
-/// Steps of a run: piece by piece, recorded, run again.
-const STEPS: usize = 3;
+fn step_at(case: &Case, x: &[[f64; 3]], c: &mut GpuCalculator) -> Result<Vec<u64>, ComputeError> {
+    let mut out = Results::default();
+    let request = Request::default();
+    c.compute(x, Some(&case.cell), &FrameParameters::default(), request, &mut out).map(|()| bits(&out))
+}
+
+/// Steps of a run: piece by piece, recorded, run again, and where atoms are too far away for the list.
+const STEPS: usize = 4;
 
 #[test]
 fn every_failing_call_is_an_error_that_leaves_nothing_behind() {
@@ -29,7 +33,12 @@ fn every_failing_call_is_an_error_that_leaves_nothing_behind() {
         ..options(PrecisionChoice::F32)
     };
     let options = tight(&case, device, &base);
-    let expected = step(&case, &mut case.calculator(device, &options)).unwrap();
+    let far: Vec<[f64; 3]> = case.x.iter().map(|x| [x[0] + 2.0, x[1], x[2] - 1.5]).collect();
+    let at_step = |at: usize| if at == STEPS - 1 { &far } else { &case.x };
+    let expected: [Vec<u64>; STEPS] = {
+        let mut c = case.calculator(device, &options);
+        std::array::from_fn(|at| step_at(&case, at_step(at), &mut c).unwrap())
+    };
     let (mut refused, mut broken, mut unrecorded) = (0u64, [0u64; STEPS], 0u64);
     let mut n = 0;
     loop {
@@ -42,15 +51,16 @@ fn every_failing_call_is_an_error_that_leaves_nothing_behind() {
             }
             Ok(mut c) => {
                 for at in 0..STEPS {
-                    match step(&case, &mut c) {
-                        Ok(got) => assert_eq!(got, expected, "call {n}, step {at}"),
+                    match step_at(&case, at_step(at), &mut c) {
+                        Ok(got) => assert_eq!(got, expected[at], "call {n}, step {at}"),
                         Err(e) => {
                             assert!(
                                 matches!(e, ComputeError::Memory(_)) && driver.failed(),
                                 "call {n}, step {at}: {e}"
                             );
                             broken[at] += 1;
-                            assert_eq!(step(&case, &mut c).unwrap(), expected, "the step after call {n}");
+                            let again = step_at(&case, at_step(at), &mut c).unwrap();
+                            assert_eq!(again, expected[at], "the step after call {n}");
                             break;
                         }
                     }
@@ -70,9 +80,9 @@ fn every_failing_call_is_an_error_that_leaves_nothing_behind() {
         }
         n += 1;
     }
-    // Weights and kernels; the pieces of a step, once more where it is recorded; almost nothing where it is run again.
+    // Weights and kernels; the pieces of a step, once more where it is recorded; almost nothing where it is run again; twice that and a search.
     assert!(
-        refused >= 30 && broken[0] > 100 && unrecorded > 100 && broken[1] >= 2 && broken[2] >= 2,
+        refused >= 30 && broken[0] > 100 && unrecorded > 100 && broken[1] >= 2 && broken[2] >= 2 && broken[3] > 10,
         "{refused} {broken:?} {unrecorded}"
     );
 }

@@ -14,6 +14,7 @@ mod given;
 mod heavy;
 mod insides;
 mod lanes;
+mod lists;
 mod placed;
 mod products;
 mod ptx;
@@ -153,6 +154,11 @@ fn energy_is_smooth_when_an_atom_crosses_a_cutoff() {
 #[test]
 fn same_bits_under_every_thread_count_tile_checkpoint_and_skin() {
     promises::same_bits_under_every_thread_count_tile_checkpoint_and_skin::<Fast>(24);
+}
+
+#[test]
+fn a_list_outlives_changes_of_the_cell() {
+    promises::a_list_outlives_changes_of_the_cell::<Fast>(20);
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn insides_that_rates_say_save_time_are_kept_without_being_asked_for() {
     let case = Case::new(PrecisionChoice::F32);
     let rates = case.calculator(&case.base).problem(&case.x, Some(&case.cell)).unwrap().unwrap().rates;
     for (saves, expected) in [(1e-9, [6, 6, 5]), (0.0, [6, 0, 0]), (-1e-9, [6, 0, 0])] {
-        let inside = vec![Work { node: 1e-9, edge: saves, angle: saves }; 6];
+        let inside = vec![Work { node: 1e-9, edge: saves, angle: saves, tile: 0.0 }; 6];
         let rates = Some(Rates { inside, ..rates.clone() });
         let mut c = case.calculator(&CpuOptions { inside: Inside::Auto, rates, ..case.base.clone() });
         case.run(&mut c);
@@ -191,7 +191,7 @@ fn a_long_run_finds_out_whether_insides_save_time_and_its_answers_have_the_same_
 fn nothing_is_tried_where_somebody_has_decided_or_measured() {
     let case = case(PrecisionChoice::F32);
     let rates = case.calculator(&case.base).problem(&case.x, Some(&case.cell)).unwrap().unwrap().rates;
-    let known = Rates { inside: vec![Work { node: 1e-9, edge: -1e-9, angle: -1e-9 }; 6], ..rates };
+    let known = Rates { inside: vec![Work { node: 1e-9, edge: -1e-9, angle: -1e-9, tile: 0.0 }; 6], ..rates };
     for (inside, rates, expected) in
         [(Inside::Rebuild, None, [0, 0, 0]), (Inside::Keep, None, [6, 6, 5]), (Inside::Auto, Some(known), [6, 0, 0])]
     {

@@ -313,8 +313,7 @@ impl CpuCalculator {
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<(), ComputeError> {
-        let cutoff = self.options.edge_cutoff;
-        self.order = given::take(list, positions, cell, &self.types, cutoff, &mut self.list)?;
+        self.order = given::take(list, positions, cell, &self.types, &mut self.list)?;
         self.taken = true;
         self.builds += 1;
         self.compute.set_list_bytes(self.list.bytes());

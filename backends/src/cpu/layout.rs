@@ -281,13 +281,14 @@ fn estimate(s: &Shapes, number: u64, threads: u64, set: InstructionSet) -> Rates
         let nodes = Work {
             node: cost(2 * s.np * s.np + 2 * s.gram() * s.np, 2 * s.np),
             edge: cost(2 * s.ep * (wd - own) + 6 * (s.ep + s.np), wd - own),
-            angle: 0.0,
+            ..Work::default()
         };
-        let edges = Work { node: 0.0, edge: cost(2 * s.ep * own + second, own + s.ep), angle: cost(2 * s.ap * wa, wa) };
+        let (edge, angle) = (cost(2 * s.ep * own + second, own + s.ep), cost(2 * s.ap * wa, wa));
+        let edges = Work { edge, angle, ..Work::default() };
         let angles = Work {
-            node: 0.0,
             edge: cost(4 * s.ec * s.ap / 3, 0),
             angle: cost(2 * s.ap * s.ap, if s.updates_angles(l) { s.ap } else { 0 }),
+            ..Work::default()
         };
         (nodes, edges, angles)
     };
@@ -295,6 +296,7 @@ fn estimate(s: &Shapes, number: u64, threads: u64, set: InstructionSet) -> Rates
         node: f * (a.node + b.node),
         edge: f * (a.edge + b.edge),
         angle: f * (a.angle + b.angle),
+        tile: 0.0,
     };
     let parts: Vec<_> = (0..s.layers).map(layer).collect();
     Rates {
@@ -306,7 +308,7 @@ fn estimate(s: &Shapes, number: u64, threads: u64, set: InstructionSet) -> Rates
         inside: (0..s.layers)
             .map(|l| {
                 let [node, edge, angle] = inside::estimate(s, l, number, kept);
-                Work { node, edge, angle }
+                Work { node, edge, angle, tile: 0.0 }
             })
             .collect(),
     }

@@ -17,7 +17,7 @@ fn key(model: &Model, precision: &str, policy: &Policy, topology: &Topology) -> 
 pub(crate) fn good(rates: &Rates, layers: usize) -> bool {
     let all = [&rates.forward, &rates.rebuild, &rates.rebuild_angles, &rates.backward];
     let inside = |w: &Work| [w.node, w.edge, w.angle].iter().all(|x| x.is_finite());
-    let fine = |w: &Work| [w.node, w.edge, w.angle].iter().all(|x| x.is_finite() && *x >= 0.0);
+    let fine = |w: &Work| [w.node, w.edge, w.angle, w.tile].iter().all(|x| x.is_finite() && *x >= 0.0);
     all.iter().all(|list| list.len() == layers && list.iter().all(fine))
         && (rates.inside.is_empty() || rates.inside.len() == layers)
         && rates.inside.iter().all(inside)

@@ -30,6 +30,7 @@ pub struct Buffers {
     pub incoming: Array,
     // What makes the graph.
     pub positions: Array,
+    /// Rows, deformation and limit of the drift since the list was built.
     pub cell: Array,
     pub edge_count: Array,
     pub angle_count: Array,
@@ -37,7 +38,11 @@ pub struct Buffers {
     pub sum_totals: Array,
     pub incoming_count: Array,
     pub cursor: Array,
+    /// Incoming edges of owners in no order; once they are in order, parts of them by tile.
     pub unsorted: Array,
+    pub part_count: Array,
+    pub first_part: Array,
+    pub part_cursor: Array,
     pub tile_centres: Array,
     pub tile_sizes: Array,
     pub flags: Array,
@@ -125,6 +130,9 @@ impl Extent {
     }
 }
 
+/// Numbers of `cell`; twin of `LIMIT2` and what stands before it.
+pub const CELL_NUMBERS: u64 = 19;
+
 /// Rows that one block of `sum_rows` adds.
 pub const SUM_ROWS: u64 = 1024;
 
@@ -169,7 +177,7 @@ impl Buffers {
             first_incoming: b.take(n + 1, 4),
             incoming: b.take(e, 4),
             positions: b.take(3 * n, 8),
-            cell: b.take(9, 8),
+            cell: b.take(CELL_NUMBERS, 8),
             edge_count: b.take(n, 4),
             angle_count: b.take(n, 4),
             sums: b.take(3 * n, 8),
@@ -177,6 +185,9 @@ impl Buffers {
             incoming_count: b.take(n, 4),
             cursor: b.take(n, 4),
             unsorted: b.take(e, 4),
+            part_count: b.take(x.tiles, 4),
+            first_part: b.take(x.tiles + 1, 4),
+            part_cursor: b.take(x.tiles, 4),
             tile_centres: b.take(x.tiles + 1, 4),
             tile_sizes: b.take(3 * x.tiles.max(1), 8),
             flags: b.take(4, 2),

@@ -1,5 +1,7 @@
 //! The GPU implementation of the engine's `Calculator`.
 
+mod lists;
+
 use super::array::Array;
 use super::driver::Driver;
 use super::execute::{Executor, Input};
@@ -14,9 +16,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::borrow::Cow;
 use std::sync::Arc;
 use weir_engine::backend::{Calculator, ComputeError, DeviceMemory, FrameParameters, Request, Results, Totals};
-use weir_engine::graph::{
-    check_positions, summation_order, Cell, GivenList, Graph, GraphOptions, Images, NeighbourList,
-};
+use weir_engine::graph::{check_positions, Cell, GivenList, Graph, GraphOptions, Images, NeighbourList, Pair, Reach};
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
 use weir_engine::plan::profile::Profile;
@@ -38,6 +38,14 @@ impl<'a> Neighbours<'a> {
             Neighbours::Given(images) => images,
         }
     }
+
+    /// Rows of the cell that a list of ours is for.
+    fn rows(self) -> Option<[[f64; 3]; 3]> {
+        match self {
+            Neighbours::Own(cell) => cell.map(|c| c.rows),
+            Neighbours::Given(_) => None,
+        }
+    }
 }
 
 /// A model on a fixed set of atoms on a device.
@@ -49,15 +57,17 @@ pub struct GpuCalculator {
     skin: f64,
     pool: Arc<ThreadPool>,
     executor: Executor,
+    /// A list of the host: somebody else's (`taken`), which the device has too; or one of ours, of which the device may have a younger one.
     list: NeighbourList,
-    /// Whether the list was made by somebody else.
     taken: bool,
+    /// What the device's list was built for, where it is one of ours and in force.
+    reach: Option<Reach>,
     order: Vec<u32>,
-    /// As `fill` made it last; nothing keeps it up with list and positions.
+    /// As `fill` made it last, for those who asked.
     graph: Graph,
-    cell: Option<[[f64; 3]; 3]>,
     peak: Vec<(String, u64)>,
     builds: usize,
+    found: usize,
     graphs: usize,
 }
 
@@ -90,11 +100,12 @@ impl GpuCalculator {
             model,
             list: NeighbourList::default(),
             taken: false,
+            reach: None,
             order: Vec::new(),
             graph: Graph::default(),
-            cell: None,
             peak: Vec::new(),
             builds: 0,
+            found: 0,
             graphs: 0,
         })
     }
@@ -109,9 +120,22 @@ impl GpuCalculator {
         self.graphs
     }
 
-    /// How often the skin list was built.
+    /// How often the device got a skin list.
     pub fn list_builds(&self) -> usize {
         self.builds
+    }
+
+    /// How often it found that by itself: all but the first, and those for which there was no room.
+    pub fn lists_found(&self) -> usize {
+        self.found
+    }
+
+    /// The skin list that the device has: neighbours of every sorted atom, in no order.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn device_pairs(&self) -> Result<Vec<Vec<Pair>>, ComputeError> {
+        self.executor.read_list()
     }
 
     /// Kernel launches of the last step.
@@ -143,77 +167,9 @@ impl GpuCalculator {
     /// What the neighbour search refuses.
     pub fn problem(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Problem, ComputeError> {
         self.prepare(positions, cell)?;
+        let prepared = cell.map(Cell::new).transpose()?;
+        self.fill(positions, Neighbours::Own(prepared.as_ref()))?;
         Ok(self.executor.question(&self.graph).problem)
-    }
-
-    /// Whether the neighbours of these atoms have to be looked for on the host, or a given list may have no plan.
-    fn needs_host(&self, neighbours: Neighbours) -> bool {
-        match neighbours {
-            Neighbours::Own(cell) => {
-                let same = self.cell.as_ref() == cell.map(|c| &c.rows);
-                self.taken || self.order.len() != self.types.len() || self.list.order.is_empty() || !same
-            }
-            Neighbours::Given(_) => !self.executor.in_force(self.types.len()),
-        }
-    }
-
-    /// A list for these positions where there is none or the cell has changed; a plan where none is in force.
-    fn make_ready(&mut self, positions: &[[f64; 3]], neighbours: Neighbours) -> Result<(), ComputeError> {
-        let cell = match neighbours {
-            Neighbours::Own(cell) => {
-                given::check_count(positions, self.types.len())?;
-                check_positions(positions)?;
-                cell
-            }
-            // Looked at by `given::check` already.
-            Neighbours::Given(images) => {
-                if let Images::Table(rows) = images {
-                    self.executor.reserve_table(rows.len())?;
-                }
-                if !self.executor.in_force(positions.len()) {
-                    self.plan_for(positions, images)?;
-                }
-                return Ok(());
-            }
-        };
-        let rows = cell.map(|c| &c.rows);
-        if self.order.len() != positions.len() {
-            self.order = summation_order(positions, rows)?;
-            self.list = NeighbourList::default();
-        }
-        if self.needs_host(neighbours) {
-            self.list = NeighbourList::default();
-            let cutoff = self.graph_options.edge_cutoff;
-            let (types, order, skin, pool) = (&self.types, &self.order, self.skin, self.pool.clone());
-            let list = pool.install(|| NeighbourList::build(positions, rows, types, order, cutoff, skin))?;
-            (self.cell, self.taken) = (rows.copied(), false);
-            if !positions.is_empty() {
-                self.executor.set_list(&list, positions, &self.graph_options, self.skin, &self.pool)?;
-            }
-            if !self.executor.in_force(positions.len()) {
-                self.fill(&list, positions, neighbours.images())?;
-                if !positions.is_empty() {
-                    self.executor.place(&self.graph)?;
-                }
-            }
-            self.list = list;
-            self.builds += 1;
-        }
-        Ok(())
-    }
-
-    /// The graph at these positions on the host, and a plan that holds it.
-    fn plan_for(&mut self, positions: &[[f64; 3]], images: Images) -> Result<(), ComputeError> {
-        let list = std::mem::take(&mut self.list);
-        let mut done = self.fill(&list, positions, images);
-        if done.is_ok() {
-            done = self.executor.place(&self.graph);
-        }
-        // A list that was given has no other copy; one of ours is made anew, with a plan.
-        if self.taken || done.is_ok() {
-            self.list = list;
-        }
-        done
     }
 
     /// Positions of a step where the host needs them.
@@ -228,14 +184,6 @@ impl GpuCalculator {
         }
     }
 
-    /// The graph on the host: for planning, for atomic virials, and for the words of an error.
-    fn fill(&mut self, list: &NeighbourList, positions: &[[f64; 3]], images: Images) -> Result<(), ComputeError> {
-        self.graphs += 1;
-        let (graph, types, options) = (&mut self.graph, &self.types, &self.graph_options);
-        self.pool.install(|| graph.fill(list, positions, images, types, options))?;
-        Ok(())
-    }
-
     /// A step on the device, again from the same positions where list or plan turn out too old.
     fn step(
         &mut self,
@@ -248,22 +196,22 @@ impl GpuCalculator {
         // A list of these very positions and a plan for their counts: the third try cannot need a fourth.
         for _ in 0..3 {
             // Positions on the device are looked at by the device, which finds the same faults.
-            if matches!(input, Input::Host(_)) || self.needs_host(neighbours) {
+            if matches!(input, Input::Host(_)) || !self.is_ready(neighbours) {
                 let positions = self.host_positions(input)?;
-                self.make_ready(&positions, neighbours)?;
+                self.make_ready(input, &positions, neighbours)?;
             }
             let atoms = Atoms { order: &self.order, types: &self.types };
-            let flags = self.executor.step(atoms, input, images, parameters, seeds)?;
+            let drift = self.drift(neighbours).expect("a list in force, which was just made where there was none");
+            let flags = self.executor.step(atoms, input, images, &drift, parameters, seeds)?;
             if flags == Flags::default() {
                 return Ok(());
             }
-            if flags.moved > 0 && !self.taken {
-                self.list = NeighbourList::default();
-            } else {
+            let positions = self.host_positions(input)?;
+            check_positions(&positions)?;
+            match flags.moved > 0 && !self.taken {
+                true => self.renew(input, &positions, neighbours)?,
                 // Errors are worded by the host's filter; an overflow needs its counts.
-                let positions = self.host_positions(input)?;
-                check_positions(&positions)?;
-                self.plan_for(&positions, images)?;
+                false => self.plan_for(&positions, neighbours)?,
             }
         }
         Err(ComputeError::Memory("broken plan: a step overflows the plan made for it".into()))
@@ -290,10 +238,7 @@ impl GpuCalculator {
         self.read(results);
         if request.atomic_virial {
             let wrapped = wrapped();
-            let list = std::mem::take(&mut self.list);
-            let filled = self.fill(&list, positions, neighbours.images());
-            self.list = list;
-            filled?;
+            self.fill(positions, neighbours)?;
             let g = self.gradient()?;
             let mut p: [Vec<[f64; 3]>; 3] = Default::default();
             for (l, p) in p.iter_mut().enumerate() {
@@ -377,13 +322,13 @@ impl Calculator for GpuCalculator {
         positions: &[[f64; 3]],
         cell: Option<&[[f64; 3]; 3]>,
     ) -> Result<(), ComputeError> {
-        let (cutoff, types, into) = (self.graph_options.edge_cutoff, &self.types, &mut self.list);
-        let order = self.pool.install(|| given::take(list, positions, cell, types, cutoff, into))?;
+        let (types, into) = (&self.types, &mut self.list);
+        let order = self.pool.install(|| given::take(list, positions, cell, types, into))?;
         // Only what the device has too is in force.
-        (self.taken, self.order) = (false, order);
+        (self.taken, self.reach, self.order) = (false, None, order);
         if !positions.is_empty() {
             let (options, pool) = (&self.graph_options, &self.pool);
-            if let Err(e) = self.executor.set_list(&self.list, positions, options, f64::INFINITY, pool) {
+            if let Err(e) = self.executor.set_list(&self.list, positions, options, pool) {
                 self.list = NeighbourList::default();
                 return Err(e);
             }
@@ -437,15 +382,15 @@ impl Calculator for GpuCalculator {
 
     fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {
         let prepared = cell.map(Cell::new).transpose()?;
+        let (before, neighbours) = (self.graphs, Neighbours::Own(prepared.as_ref()));
+        // A list of these positions may need more room than the old one has, which a plan has to know.
         if !self.taken && self.list.is_stale(positions, cell) {
-            self.list = NeighbourList::default();
+            self.reach = None;
         }
-        let before = self.graphs;
-        self.make_ready(positions, Neighbours::Own(prepared.as_ref()))?;
-        let in_force = self.graphs == before;
-        match in_force && !positions.is_empty() {
-            // A step would tell that these positions do not fit; it is asked for now.
-            true => self.plan_for(positions, Images::from(prepared.as_ref())),
+        self.make_ready(Input::Host(positions), positions, neighbours)?;
+        match self.graphs == before {
+            // A step would tell that these positions do not fit the plan in force; it is asked for now.
+            true => self.plan_for(positions, neighbours),
             false => Ok(()),
         }
     }
@@ -486,6 +431,7 @@ impl Calculator for GpuCalculator {
 
     fn set_order(&mut self, order: &[u32]) {
         self.order = order.to_vec();
-        (self.list, self.taken) = (NeighbourList::default(), false);
+        self.executor.renumber();
+        (self.list, self.taken, self.reach) = (NeighbourList::default(), false, None);
     }
 }

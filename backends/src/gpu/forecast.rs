@@ -93,7 +93,7 @@ impl GpuOutline {
     }
 }
 
-/// As many tiles as there can be; they take 28 bytes each.
+/// As many tiles as there can be; they take 40 bytes each.
 pub(super) fn most_tiles(edges: u64, tile_edges: u64, atoms: u64) -> u64 {
     (edges / tile_edges.max(1) * 2 + 2).min(atoms)
 }

@@ -87,6 +87,10 @@ macro_rules! kernels {
 }
 
 kernels!(
+    bin_atoms: Element,
+    fill_bins: Element,
+    count_pairs: Element,
+    write_pairs: Element,
     watch: Element,
     measure: Element,
     rank: Element,
@@ -97,6 +101,8 @@ kernels!(
     incoming_offsets: Reduce,
     hand_over: Element,
     sort_incoming: Element,
+    count_parts: Element,
+    place_parts: Element,
     geometry: Element,
     embed_nodes: Element,
     edge_gradients: Element,
@@ -152,8 +158,11 @@ impl Launcher {
         if grid == 0 {
             return Ok(());
         }
-        let grid = u32::try_from(grid)
-            .map_err(|_| DriverError::Call { call: "launch", cause: format!("{grid} blocks are more than 2^32") })?;
+        // CUDA takes 2^31 blocks less one, HIP 2^32 threads less one.
+        let grid = u32::try_from(grid).ok().filter(|&grid| grid < u32::MAX / THREADS).ok_or_else(|| {
+            let cause = format!("{grid} blocks of {THREADS} threads are more than 2^32 threads");
+            DriverError::Call { call: "launch", cause }
+        })?;
         self.launches += 1;
         self.mark()?;
         if self.times.is_some() {

@@ -22,6 +22,7 @@ mod memory;
 mod native;
 mod neighbours;
 mod rates;
+mod search;
 mod second;
 mod shape;
 mod staging;
@@ -34,7 +35,7 @@ pub use compile::image_digest;
 pub use forecast::{tile_sizes, GpuOutline};
 pub use launch::{Class, KernelUse};
 pub use memory::{Refused, TierMemory};
-pub use rates::{estimated_rates, keep_rates, kept_rates};
+pub use rates::{estimated_rates, keep_rates, kept_rates, LAUNCHES};
 pub use shape::{precompiled, room, room_of, room_on, Arithmetic};
 pub use tiers::{open_tiers, GpuTierError, Opened};
 

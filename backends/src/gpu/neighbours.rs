@@ -5,6 +5,7 @@ use super::buffers::Buffers;
 use super::driver::{Driver, DriverError, Memory, Stream};
 use super::launch::{args, Launcher};
 use super::memory::Held;
+use super::search::{most_cells, SearchArrays, GRID_NUMBERS};
 use crate::cpu::layout::Layout;
 use rayon::prelude::*;
 use rayon::ThreadPool;
@@ -13,7 +14,7 @@ use weir_engine::graph::{by_centre, GraphOptions, NeighbourList};
 use weir_kernels::THREADS;
 
 /// Centres that one block of `scan_blocks` takes; twin of `SCAN`.
-const SCAN: u64 = 8 * THREADS as u64;
+pub(super) const SCAN: u64 = 8 * THREADS as u64;
 
 /// What the device says of a step's graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +46,9 @@ struct Room {
 impl Room {
     /// For later lists of the same atoms: their pairs fluctuate by a few per cent.
     fn more(self) -> Self {
-        Self { pairs: self.pairs + self.pairs / 16 + 256, ..self }
+        // All of them have numbers of 32 bits, as threads have that look at them.
+        let most = self.pairs.max(u64::from(u32::MAX - THREADS));
+        Self { pairs: (self.pairs + self.pairs / 16 + 256).min(most), ..self }
     }
 
     fn holds(self, other: Self) -> bool {
@@ -65,6 +68,7 @@ struct Arrays {
     candidates: Array,
     place: Array,
     slots: Array,
+    search: SearchArrays,
 }
 
 impl Arrays {
@@ -81,6 +85,20 @@ impl Arrays {
             candidates: b.take(4 * pairs, 8),
             place: b.take(pairs, 4),
             slots: b.take(pairs, 4),
+            search: SearchArrays {
+                grid: b.take(GRID_NUMBERS, 8),
+                wrapped: b.take(3 * atoms, 8),
+                image: b.take(3 * atoms, 4),
+                bin: b.take(atoms, 4),
+                bin_count: b.take(most_cells(atoms), 4),
+                first_member: b.take(most_cells(atoms) + 1, 4),
+                bin_cursor: b.take(most_cells(atoms), 4),
+                member: b.take(atoms, 4),
+                member_at: b.take(3 * atoms, 8),
+                pair_count: b.take(atoms, 4),
+                pair_cursor: b.take(atoms, 4),
+                odd: b.take(1, 2),
+            },
         };
         (arrays, b.bytes())
     }
@@ -111,12 +129,10 @@ pub struct DeviceList {
     room: Room,
     edge_slots: u32,
     angle_slots: u32,
-    limit2: f64,
 }
 
 impl DeviceList {
-    /// Brings a list to the device; `positions` are those it was built for, `skin` its skin (A), infinite where somebody else answers for
-    /// the list.
+    /// Brings a list to the device; `positions` are those it was built for.
     ///
     /// # Errors
     /// The driver's.
@@ -125,7 +141,6 @@ impl DeviceList {
         list: &NeighbourList,
         positions: &[[f64; 3]],
         options: &GraphOptions,
-        skin: f64,
         pool: &ThreadPool,
     ) -> Result<Self, DriverError> {
         let room = needed(list, options).more();
@@ -137,15 +152,41 @@ impl DeviceList {
             room,
             edge_slots: u32::try_from(options.edge_slots).unwrap_or(u32::MAX),
             angle_slots: u32::try_from(options.angle_slots).unwrap_or(u32::MAX),
-            limit2: limit2(skin),
         };
         new.send(driver, list, positions, options, pool)?;
         Ok(new)
     }
 
     /// Whether [`DeviceList::send`] can take such a list, and a recorded step of this one serves it.
-    pub fn holds(&self, list: &NeighbourList, options: &GraphOptions, skin: f64) -> bool {
-        self.room.holds(needed(list, options)) && self.limit2 == limit2(skin)
+    pub fn holds(&self, list: &NeighbourList, options: &GraphOptions) -> bool {
+        self.room.holds(needed(list, options))
+    }
+
+    /// Whether there is room for so many pairs of the same atoms.
+    pub fn has_room(&self, pairs: u64) -> bool {
+        pairs <= self.room.pairs
+    }
+
+    pub(super) fn atoms(&self) -> u64 {
+        self.room.atoms
+    }
+
+    pub(super) fn types(&self) -> u64 {
+        self.room.types
+    }
+
+    pub(super) fn search(&self) -> SearchArrays {
+        self.arrays.search
+    }
+
+    pub(super) fn reference(&self) -> Array {
+        self.arrays.reference
+    }
+
+    /// Starts of the centres' pairs; their centres, owners and images.
+    pub(super) fn pairs(&self) -> [Array; 4] {
+        let a = &self.arrays;
+        [a.first, a.centre, a.owner, a.image]
     }
 
     /// Brings a list to where this one lies; there is room for it.
@@ -198,7 +239,7 @@ impl DeviceList {
         let blocks = n.div_ceil(SCAN);
         l.driver.fill(Stream::Compute, b.flags.at, 0, b.flags.bytes)?;
         l.driver.fill(Stream::Compute, b.incoming_count.at, 0, b.incoming_count.bytes)?;
-        l.each(k.watch, n, args![n as u32, b.positions, a.reference, self.limit2, b.flags])?;
+        l.each(k.watch, n, args![n as u32, b.positions, a.reference, b.cell, b.flags])?;
         l.each(
             k.measure,
             self.room.pairs,
@@ -257,7 +298,7 @@ impl DeviceList {
                 layout.tiles.len() as u32,
                 b.tile_centres,
                 b.tile_sizes,
-                layout.capacity.edges as u32,
+                u32::try_from(layout.capacity.edges).unwrap_or(u32::MAX),
                 b.first_edge,
                 b.angle_edges,
                 b.first_angle,
@@ -289,7 +330,24 @@ impl DeviceList {
         l.blocks(k.incoming_offsets, 1, 4 * THREADS, args![n as u32, b.incoming_count, b.first_incoming, b.cursor])?;
         let edges = layout.capacity.edges as u64;
         l.each(k.hand_over, edges, args![b.counts, b.neighbour, b.cursor, b.unsorted])?;
-        l.blocks(k.sort_incoming, n, 0, args![b.first_incoming, b.unsorted, b.incoming])
+        l.blocks(k.sort_incoming, n, 0, args![b.first_incoming, b.unsorted, b.incoming])?;
+        let tiles = layout.tiles.len() as u32;
+        if tiles < 2 {
+            return Ok(());
+        }
+        l.driver.fill(Stream::Compute, b.part_count.at, 0, b.part_count.bytes)?;
+        let (n, owners) = (n as u32, n);
+        l.each(
+            k.count_parts,
+            owners,
+            args![n, tiles, b.tile_centres, b.first_edge, b.first_incoming, b.incoming, b.part_count],
+        )?;
+        l.blocks(k.incoming_offsets, 1, 4 * THREADS, args![tiles, b.part_count, b.first_part, b.part_cursor])?;
+        l.each(
+            k.place_parts,
+            owners,
+            args![n, tiles, b.tile_centres, b.first_edge, b.first_incoming, b.incoming, b.part_cursor, b.unsorted],
+        )
     }
 }
 
@@ -300,9 +358,4 @@ pub fn list_bytes(atoms: u64, pairs: u64, types: u64) -> u64 {
 
 fn needed(list: &NeighbourList, options: &GraphOptions) -> Room {
     Room { atoms: list.order.len() as u64, pairs: list.pairs.len() as u64, types: options.types as u64 }
-}
-
-/// Square of how far an atom may go before a pair could be missing, A^2. A hair below half the skin, as on the host.
-fn limit2(skin: f64) -> f64 {
-    (0.5 * skin * (1.0 - 1e-9)).powi(2)
 }

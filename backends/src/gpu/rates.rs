@@ -15,6 +15,11 @@ use weir_kernels::{Chip, Products};
 const UNIT: [f64; 2] = [0.2e12, 5.6e9];
 /// The same of the emulated device as a whole, which runs blocks one after another on one core.
 const EMULATED: [f64; 2] = [1e9, 0.05e9];
+/// Kernels of a layer and a tile: forward, in a rebuild of edges and angles, of angles alone, backward. (Of one with angles, moments kept and
+/// slopes made again or kept; others have a few less, models whose updates follow one another more.)
+pub const LAUNCHES: [f64; 4] = [3.0, 2.0, 2.0, 6.0];
+/// What a kernel takes beside its work, s: an assumption, as in machine files. The emulated device has no such thing.
+const LAUNCH: f64 = 3e-6;
 /// Of all edges, those that carry angles.
 const ANGLE_EDGES: f64 = 1.0 / 3.0;
 
@@ -28,18 +33,20 @@ pub fn estimated_rates(model: &Model, precision: PrecisionChoice, products: Prod
         Chip::Host => EMULATED,
         _ => UNIT.map(|rate| rate * f64::from(facts.units)),
     };
+    let launch = if facts.chip == Chip::Host { 0.0 } else { LAUNCH };
     let flop = flop * faster(products);
-    let work = |cost: &Cost| {
+    let work = |cost: &Cost, launches: f64| {
         let seconds = |k: usize| (cost.flop[k] / flop + cost.activations[k] / activations) / half;
-        Work { node: seconds(0), edge: seconds(1) + seconds(2) * ANGLE_EDGES, angle: seconds(3) }
+        let edge = seconds(1) + seconds(2) * ANGLE_EDGES;
+        Work { node: seconds(0), edge, angle: seconds(3), tile: launches * launch }
     };
-    let layers = |costs: &[Cost]| costs.iter().map(work).collect::<Vec<_>>();
-    let project = layers(&counted.project);
+    let layers = |costs: &[Cost], launches| costs.iter().map(|cost| work(cost, launches)).collect::<Vec<_>>();
+    let project = layers(&counted.project, 0.0);
     Rates {
-        forward: layers(&counted.forward),
-        rebuild: layers(&counted.rebuild),
-        rebuild_angles: layers(&counted.rebuild_angles),
-        backward: layers(&counted.backward),
+        forward: layers(&counted.forward, LAUNCHES[0]),
+        rebuild: layers(&counted.rebuild, LAUNCHES[1]),
+        rebuild_angles: layers(&counted.rebuild_angles, LAUNCHES[2]),
+        backward: layers(&counted.backward, LAUNCHES[3]),
         project: project.iter().map(|w| w.node).sum::<f64>() / project.len().max(1) as f64,
         inside: Vec::new(),
     }
@@ -59,7 +66,7 @@ fn faster(products: Products) -> f64 {
 fn key(model: &Model, precision: &str, facts: &DeviceFacts) -> Option<String> {
     let DeviceFacts { name, chip, driver, .. } = facts;
     let options = &model.descriptor.options;
-    (*chip != Chip::Host).then(|| format!("gpu; {name}; {chip}; driver {driver}; {precision}; {options:?}"))
+    (*chip != Chip::Host).then(|| format!("gpu; 2; {name}; {chip}; driver {driver}; {precision}; {options:?}"))
 }
 
 /// Rates that a profile on such a device has left, with why others were passed over.

@@ -13,7 +13,7 @@ pub struct Staging {
     _memory: Held,
     /// N x 3, input order.
     pub positions: Array,
-    /// Rows.
+    /// See `Buffers`.
     pub cell: Array,
     /// Of atoms, sorted.
     pub energy: Array,

@@ -72,7 +72,6 @@ impl NeighbourList {
         positions: &[[f64; 3]],
         types: &[i32],
         order: &[u32],
-        cutoff: f64,
     ) -> Result<(), GraphError> {
         let atoms = positions.len();
         for got in [given.first.len().wrapping_sub(1), order.len(), types.len()] {
@@ -119,8 +118,7 @@ impl NeighbourList {
         let rows = by_centre(&self.first, &mut self.pairs).into_par_iter().zip(order).with_min_len(256);
         let images = rows.map(sorted).reduce(|| [0; 2], both);
         let (first, pairs) = (std::mem::take(&mut self.first), std::mem::take(&mut self.pairs));
-        *self = NeighbourList::with_parts(order.to_vec(), first, pairs, cutoff, positions.to_vec());
-        self.images = images;
+        *self = NeighbourList::given(order.to_vec(), first, pairs, images);
         Ok(())
     }
 
@@ -148,11 +146,11 @@ mod tests {
         let good = GivenList { first: vec![0, 1, 2, 2], pairs: vec![pair(1), pair(0)] };
         let (x, order) = ([[0.0; 3], [1.0, 0.0, 0.0], [5.0, 0.0, 0.0]], [2, 0, 1]);
         let mut list = NeighbourList::default();
-        list.take_over(&good, &x, &[0, 0, -1], &order, 3.0).unwrap();
+        list.take_over(&good, &x, &[0, 0, -1], &order).unwrap();
         assert_eq!((&list.first[..], &list.pairs[..]), (&[0, 0, 1, 2][..], &[pair(2), pair(1)][..]));
         let mut refused = |first: &[u32], owners: &[u32], types: &[i32]| {
             let given = GivenList { first: first.to_vec(), pairs: owners.iter().map(|&o| pair(o)).collect() };
-            let error = list.take_over(&given, &x, types, &order, 3.0).unwrap_err();
+            let error = list.take_over(&given, &x, types, &order).unwrap_err();
             assert_eq!((&list.first[..], &list.pairs[..]), (&[0, 0, 1, 2][..], &[pair(2), pair(1)][..]), "{error}");
             error
         };

@@ -23,9 +23,9 @@ pub struct NeighbourList {
     pub first: Vec<u32>,
     /// Pairs, centre-major.
     pub pairs: Vec<Pair>,
-    /// What it was built for.
-    reach: Reach,
-    /// Positions at the build, input order.
+    /// What it was built for; none: somebody else answers for it.
+    reach: Option<Reach>,
+    /// Positions at the build, input order; those of a given list are not kept.
     reference: Vec<[f64; 3]>,
     /// Lowest and highest first number of an image, of a given list.
     pub(super) images: [i32; 2],
@@ -85,6 +85,17 @@ impl Bins {
     }
 }
 
+/// Refuses an order of summation that does not have every one of so many atoms once.
+///
+/// # Errors
+/// [`GraphError::Order`]; [`GraphError::Count`].
+pub fn check_order(order: &[u32], atoms: usize) -> Result<(), GraphError> {
+    if order.len() != atoms {
+        return Err(GraphError::Count { got: order.len(), expected: atoms });
+    }
+    misplaced(order, atoms).map_or(Ok(()), |atom| Err(GraphError::Order { atom }))
+}
+
 /// The first index of an order of so many atoms that comes twice or belongs to none of them; none: no atom comes twice.
 pub(crate) fn misplaced(order: &[u32], atoms: usize) -> Option<u32> {
     let mut seen = vec![false; atoms];
@@ -119,12 +130,10 @@ impl NeighbourList {
     ) -> Result<Self, GraphError> {
         check_positions(positions)?;
         let atoms = positions.len();
-        if types.len() != atoms || order.len() != atoms {
-            return Err(GraphError::Count { got: atoms, expected: types.len().max(order.len()) });
+        if types.len() != atoms {
+            return Err(GraphError::Count { got: atoms, expected: types.len() });
         }
-        if let Some(atom) = misplaced(order, atoms) {
-            return Err(GraphError::Order { atom });
-        }
+        check_order(order, atoms)?;
         if atoms >= u32::MAX as usize {
             return Err(GraphError::TooMany { what: "atoms", count: atoms as u64 });
         }
@@ -219,19 +228,13 @@ impl NeighbourList {
             }
             pairs.extend_from_slice(&chunk);
         }
-        Ok(Self { order: order.to_vec(), first, pairs, reach, reference: positions.to_vec(), images: [0; 2] })
+        let (order, reference) = (order.to_vec(), positions.to_vec());
+        Ok(Self { order, first, pairs, reach: Some(reach), reference, images: [0; 2] })
     }
 
-    /// A list from its parts; it has no skin of its own and is never found stale by its maker.
-    pub(super) fn with_parts(
-        order: Vec<u32>,
-        first: Vec<u32>,
-        pairs: Vec<Pair>,
-        cutoff: f64,
-        reference: Vec<[f64; 3]>,
-    ) -> Self {
-        let reach = Reach { cutoff, skin: 0.0, cell: None };
-        Self { order, first, pairs, reach, reference, images: [0; 2] }
+    /// A list that somebody else answers for, with the lowest and highest first number of an image.
+    pub(super) fn given(order: Vec<u32>, first: Vec<u32>, pairs: Vec<Pair>, images: [i32; 2]) -> Self {
+        Self { order, first, pairs, images, ..Self::default() }
     }
 
     /// Bytes held.
@@ -240,17 +243,13 @@ impl NeighbourList {
         (pairs + (self.order.capacity() + self.first.capacity()) * 4 + self.reference.capacity() * 24) as u64
     }
 
-    /// What the list was built for.
-    pub fn reach(&self) -> &Reach {
-        &self.reach
-    }
-
-    /// True when a pair within the cutoff could be missing: an atom moved too far ([`Reach::under`]), or the cell changed too much.
+    /// True when a pair within the cutoff could be missing: an atom moved too far ([`Reach::under`]), or the cell changed too much. Of a list
+    /// that was given nobody here can tell: true.
     pub fn is_stale(&self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> bool {
         if positions.len() != self.reference.len() || self.order.is_empty() {
             return true;
         }
-        match self.reach.under(cell) {
+        match self.reach.as_ref().and_then(|reach| reach.under(cell)) {
             Some(drift) => positions.iter().zip(&self.reference).any(|(&x, &from)| drift.too_far(from, x)),
             None => true,
         }

@@ -17,7 +17,7 @@ pub use filter::Graph;
 pub use given::{GivenList, Images};
 pub use grid::{Grid, Space};
 pub(crate) use list::misplaced;
-pub use list::{by_centre, summation_order, NeighbourList, Pair};
+pub use list::{by_centre, check_order, summation_order, NeighbourList, Pair};
 pub use reach::{Drift, Reach};
 
 use crate::model::Model;

@@ -8,7 +8,7 @@ use super::Cell;
 pub struct Reach {
     /// Edge cutoff, A.
     pub cutoff: f64,
-    /// Skin, A; infinite where somebody else answers for the list.
+    /// Skin, A.
     pub skin: f64,
     /// Rows of the cell, A.
     pub cell: Option<[[f64; 3]; 3]>,
@@ -107,6 +107,14 @@ mod tests {
         let (s, c) = 0.3f64.sin_cos();
         close(limit([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]), 0.5);
         assert_eq!(limit(scaled([0.85; 3])), None);
+        // An atom that turns with the cell has not moved; one that turns the other way has.
+        let turn = [[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]];
+        let turned = |x: [f64; 3], f: [[f64; 3]; 3]| -> [f64; 3] {
+            std::array::from_fn(|k| (0..3).map(|i| x[i] * f[i][k]).sum())
+        };
+        let drift = Reach { cutoff: 6.0, skin: 1.0, cell: Some(OLD) }.under(Some(&deformed(turn))).unwrap();
+        let (x, back) = ([7.0, -4.0, 2.0], [[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]);
+        assert!(!drift.too_far(x, turned(x, turn)) && drift.too_far(x, turned(x, back)) && drift.too_far(x, x));
         let reach = Reach { cutoff: 6.0, skin: 1.0, cell: Some(OLD) };
         assert_eq!(reach.under(None), None);
         assert_eq!(Reach { cell: None, ..reach }.under(Some(&OLD)), None);

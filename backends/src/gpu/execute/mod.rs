@@ -4,6 +4,7 @@ mod backward;
 mod forward;
 mod label;
 mod layer;
+mod list;
 mod record;
 mod sequential;
 mod step;
@@ -27,12 +28,11 @@ use crate::cpu::layout::{pairs_of, Layout};
 use crate::cpu::memory::last_uses;
 use crate::cpu::Store;
 use crate::network::Shapes;
-use rayon::ThreadPool;
 use record::{Key, Recorded};
 use std::sync::Arc;
 use trace::Trace;
 use weir_engine::backend::ComputeError;
-use weir_engine::graph::{Graph, GraphOptions, NeighbourList};
+use weir_engine::graph::Graph;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::SlotId;
 use weir_engine::reference::ResolvedParameters;
@@ -237,40 +237,6 @@ impl Executor {
         Extent::of(&self.model, u64::from(self.launcher.number), tiles, keeps_moments)
     }
 
-    /// A new skin list, built for these positions. Where the old one's memory holds it, its addresses stay, and so does what was recorded.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn set_list(
-        &mut self,
-        list: &NeighbourList,
-        positions: &[[f64; 3]],
-        options: &GraphOptions,
-        skin: f64,
-        pool: &ThreadPool,
-    ) -> Result<(), ComputeError> {
-        // Order and types of the atoms may have changed with it.
-        self.atoms_sent = false;
-        if !self.list.as_ref().is_some_and(|old| old.holds(list, options, skin)) {
-            // The old one goes before the new one comes, and what was recorded before both.
-            self.recorded = None;
-            self.ran = None;
-            self.list = None;
-        }
-        if let Some(old) = self.list.take() {
-            let sent = old.send(&self.launcher.driver, list, positions, options, pool);
-            if sent.is_ok() {
-                self.list = Some(old);
-                return Ok(());
-            }
-            self.forget();
-            return sent.map_err(failed);
-        }
-        let new = DeviceList::new(&self.launcher.driver, list, positions, options, skin, pool);
-        self.list = Some(new.map_err(failed)?);
-        Ok(())
-    }
-
     /// Whether a plan is in force that a list of so many atoms may run under: what it cannot hold is told by the step.
     pub fn in_force(&self, atoms: usize) -> bool {
         // A list or table that has grown takes room which the plan has given away.
@@ -306,7 +272,7 @@ impl Executor {
 
     /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
     fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout, keeps_moments: bool) -> Layout {
-        // As many tiles as there can be: they take 28 bytes each.
+        // As many tiles as there can be: they take 40 bytes each.
         let tiles = most_tiles(graph.edges() as u64, tile_edges as u64, graph.atoms() as u64);
         let (s, x, fit) = (&self.shapes, self.extent(tiles, keeps_moments), &self.weights.fit);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), self.other());

@@ -1,6 +1,7 @@
 //! One step: what it brings, its operations in order, what it is asked.
 
 use super::super::array::Array;
+use super::super::buffers::CELL_NUMBERS;
 use super::super::driver::{DriverError, Stream};
 use super::super::memory::failed;
 use super::super::neighbours::Flags;
@@ -11,14 +12,14 @@ use super::trace::Trace;
 use super::{Ends, Executor, Input};
 use crate::cpu::Store;
 use weir_engine::backend::ComputeError;
-use weir_engine::graph::Images;
+use weir_engine::graph::{Drift, Images};
 use weir_engine::plan::placement::{Op, SlotId};
 use weir_engine::reference::{initial_node_features, ResolvedParameters};
 
 impl Executor {
     /// One step at these positions: results wait in staging and buffers if the flags are clear; else the list or the plan has to be made
-    /// again. `atoms` are those of this list; `images` say what its image numbers mean (for a table, room was reserved).
-    /// `seeds` weigh the atoms' energies, in sorted order.
+    /// again. `atoms` are those of this list; `images` say what its image numbers mean (for a table, room was reserved), `drift` how far
+    /// atoms may be from where it was built. `seeds` weigh the atoms' energies, in sorted order.
     ///
     /// # Errors
     /// [`ComputeError`].
@@ -27,12 +28,13 @@ impl Executor {
         atoms: Atoms,
         input: Input,
         images: Images,
+        drift: &Drift,
         parameters: &ResolvedParameters,
         seeds: Option<&[f64]>,
     ) -> Result<Flags, ComputeError> {
         self.launcher.launches = 0;
         self.arenas.begin();
-        let queued = self.send(atoms, input, images, parameters, seeds);
+        let queued = self.send(atoms, input, images, drift, parameters, seeds);
         // Waited for after an error too: what was queued reads memory of ours.
         let waited = self.driver().synchronise(Stream::Compute);
         if let Err(e) = queued.and(waited) {
@@ -83,15 +85,12 @@ impl Executor {
         atoms: Atoms,
         input: Input,
         images: Images,
+        drift: &Drift,
         parameters: &ResolvedParameters,
         seeds: Option<&[f64]>,
     ) -> Result<(), DriverError> {
         let driver = self.launcher.driver.clone();
-        if !self.atoms_sent {
-            let types = self.model.types() as u32;
-            self.upload.atoms(driver.as_ref(), &self.buffers, &self.layout, atoms, types)?;
-            self.atoms_sent = true;
-        }
+        self.send_atoms(atoms)?;
         if self.parameters.as_ref() != Some(parameters) {
             let z = initial_node_features(&self.model, parameters);
             self.upload.parameters(driver.as_ref(), &self.buffers, &self.model, &self.shapes, parameters, &z)?;
@@ -102,7 +101,11 @@ impl Executor {
             Images::Lattice(cell) => cell.rows,
             Images::None | Images::Table(_) => [[0.0; 3]; 3],
         };
-        staging.write(staging.cell, rows.as_flattened());
+        let mut numbers = [0.0; CELL_NUMBERS as usize];
+        numbers[..9].copy_from_slice(rows.as_flattened());
+        numbers[9..18].copy_from_slice(drift.deformation.as_flattened());
+        numbers[18] = drift.limit2;
+        staging.write(staging.cell, &numbers);
         if let Input::Host(positions) = input {
             staging.write(staging.positions, positions.as_flattened());
         }

@@ -47,7 +47,7 @@ pub struct TierSpec {
     pub overlap: f64,
 }
 
-/// Seconds per atom, edge and angle of an operation.
+/// Seconds per atom, edge and angle of an operation, and for every tile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Work {
     /// s per atom
@@ -56,17 +56,26 @@ pub struct Work {
     pub edge: f64,
     /// s per angle
     pub angle: f64,
+    /// s per tile: launches
+    #[serde(default)]
+    pub tile: f64,
 }
 
 impl Work {
     /// So many times as much.
     pub fn times(&self, factor: f64) -> Self {
-        Self { node: self.node * factor, edge: self.edge * factor, angle: self.angle * factor }
+        Self {
+            node: self.node * factor,
+            edge: self.edge * factor,
+            angle: self.angle * factor,
+            tile: self.tile * factor,
+        }
     }
 
     /// Seconds for a tile.
     pub fn seconds(&self, tile: &TileSize) -> f64 {
-        self.node * tile.atoms as f64 + self.edge * tile.edges as f64 + self.angle * tile.angles as f64
+        let counts = self.node * tile.atoms as f64 + self.edge * tile.edges as f64 + self.angle * tile.angles as f64;
+        counts + self.tile
     }
 }
 

@@ -53,7 +53,7 @@ fn check(p: &Problem) -> Result<(), PlanError> {
         return bad(format!("{}: rates {} and {} B/s, latency {} s", t.name, t.out_rate, t.in_rate, t.latency));
     }
     let works = r.forward.iter().chain(&r.rebuild).chain(&r.rebuild_angles).chain(&r.backward);
-    let seconds = works.flat_map(|w| [w.node, w.edge, w.angle]).chain([r.project]);
+    let seconds = works.flat_map(|w| [w.node, w.edge, w.angle, w.tile]).chain([r.project]);
     if seconds.into_iter().any(|s| !(s >= 0.0 && s.is_finite())) {
         return bad("a compute rate is negative or not finite".into());
     }

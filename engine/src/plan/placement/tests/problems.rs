@@ -30,7 +30,7 @@ pub fn tier(name: &str, capacity: u64, out_rate: f64, in_rate: f64) -> TierSpec 
 
 /// Compute rates in the proportions of DPA3, at so many FLOP/s.
 pub fn rates(layers: usize, flops: f64) -> Rates {
-    let work = |node: f64, edge: f64, angle: f64| Work { node: node / flops, edge: edge / flops, angle: angle / flops };
+    let work = |node: f64, edge: f64, angle: f64| Work { node, edge, angle, tile: 0.0 }.times(1.0 / flops);
     let forward = work(340e3, 46e3, 6.1e3);
     let rebuild = work(60e3, 40e3, 6.1e3);
     let rebuild_angles = work(4e3, 8e3, 3e3);
@@ -89,7 +89,7 @@ pub fn with_insides(problem: &Problem, random: &mut Random, rule: Inside) -> Pro
         p.inside_bytes.push(counts.map(|n| n * random.below(4) * 64));
         let mut part = |of: f64| of * random.between(-0.1, 0.4);
         let w = p.rates.backward[l];
-        p.rates.inside.push(Work { node: part(w.node), edge: part(w.edge), angle: part(w.angle) });
+        p.rates.inside.push(Work { node: part(w.node), edge: part(w.edge), angle: part(w.angle), tile: 0.0 });
     }
     p
 }
@@ -117,7 +117,7 @@ pub fn small(random: &mut Random, tiles: usize, layers: usize, slow: usize) -> P
         for w in
             [&mut p.rates.forward[l], &mut p.rates.rebuild[l], &mut p.rates.backward[l], &mut p.rates.rebuild_angles[l]]
         {
-            *w = Work { node: w.node * f, edge: w.edge * f, angle: w.angle * f };
+            *w = w.times(f);
         }
     }
     (p.stored_edge_bytes, p.stored_angle_bytes) = if half { (128, 64) } else { (256, 128) };
