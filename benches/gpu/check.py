@@ -262,6 +262,10 @@ class Check:
         for name in self.structures:
             if got := self.free(name):
                 out[name] = got[0]
+                # Without a skin the list is too old at every step: a step of no use, a search, the step.
+                run = lambda: self.weir.step(self.folder, self.big, self.structures[name], self.steps, *self.speed, skin=0.0)
+                if seconds := self.part(f"lists {name}", run):
+                    out[name]["ms_of_new_list"] = 1e3 * seconds - out[name]["ms_per_step"]
 
     def profile(self):
         name = list(self.structures)[-1]

@@ -69,15 +69,16 @@ class Weir:
         done = self.good("eval", model, structure, "--json", "-", "-q", *more)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def step(self, folder, model, structure, steps, *more):
-        """Seconds of a step of dynamics: what `steps` steps take beyond the first few, lists and all."""
+    def step(self, folder, model, structure, steps, *more, skin=None):
+        """Seconds of a step of dynamics: what `steps` steps take beyond the first few, lists and all. `skin`: A, of the lists."""
+        compute = "" if skin is None else f"[compute]\nskin_A = {skin}\n"
         walls = []
         for count in (2, 2 + steps):
             config = folder / "run.toml"
             config.write_text(
                 f"[model]\npath = {json.dumps(str(model))}\n[structure]\npath = {json.dumps(str(structure))}\n"
                 f"[md]\nensemble = \"nve\"\ntimestep_fs = 0.01\nsteps = {count}\ntemperature_K = 1\nmax_temperature_K = 1e9\n"
-                f"max_displacement_A = 5.0\n[output]\nprefix = \"run\"\nenergy_every = 1000000\ntrajectory_every = 0\nplot = false\n"
+                f"max_displacement_A = 5.0\n{compute}[output]\nprefix = \"run\"\nenergy_every = 1000000\ntrajectory_every = 0\nplot = false\n"
             )
             done = self.good("md", config, "--overwrite", "--log-format", "json", *more)
             events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]

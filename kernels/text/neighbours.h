@@ -147,7 +147,7 @@ EXPORT(scan_blocks)
 
 // Offsets of all centres; the totals of blocks are few. `tile_sizes` has edges, pairs and angles that each tile has room for. An overflow
 // empties the graph, and so does what `watch` and `measure` have found: the step is of no use, computes next to nothing (nodes, and whatever
-// is copied between tiers), and the host makes list or plan anew.
+// is copied between tiers), and list or plan are made anew.
 KERNEL(offsets)(u32 atoms, u32 blocks, IN(u64) sums, IN(u64) totals, IN(u32) edge_count, IN(u32) angle_count, u32 tiles,
                 IN(u32) tile_centres, IN(u64) tile_sizes, u32 edge_room, HANDED(u32) first_edge, OUT(u32) angle_edges,
                 HANDED(u64) first_angle, HANDED(u32) first_pair, OUT(u32) counts, HANDED(u16) flags) {
@@ -202,20 +202,25 @@ KERNEL(offsets)(u32 atoms, u32 blocks, IN(u64) sums, IN(u64) totals, IN(u32) edg
 }
 EXPORT(offsets)
 
+// The last of the tiles t .. behind that has begun; they begin one after the other, the first has.
+template <class Begun> DEVICE u32 last_begun(u32 t, u32 behind, Begun begun) {
+  while (t + 1 < behind) {
+    u32 middle = (t + behind) / 2;
+    if (begun(middle))
+      t = middle;
+    else
+      behind = middle;
+  }
+  return t;
+}
+
 // Centres of every tile in the order in which blocks take them: within windows of WINDOW, those with most angles first, so that none begins
 // when the others have done. Windows of a tile are equally long; nearby centres stay near each other in caches.
 #define WINDOW 4096
 KERNEL(arrange)(u32 atoms, u32 tiles, IN(u32) tile_centres, IN(u32) angle_edges, OUT(u32) turns) {
   u32 i = block() * THREADS + thread();
   if (i >= atoms) return;
-  u32 tile = 0, behind = tiles;
-  while (tile + 1 < behind) {
-    u32 middle = (tile + behind) / 2;
-    if (tile_centres[middle] <= i)
-      tile = middle;
-    else
-      behind = middle;
-  }
+  u32 tile = last_begun(0, tiles, LAMBDA(u32 t) { return tile_centres[t] <= i; });
   u32 start = tile_centres[tile], end = tile_centres[tile + 1], count = end - start;
   u32 windows = (count + WINDOW - 1) / WINDOW, length = (count + windows - 1) / windows;
   u32 from = start + (i - start) / length * length, to = from + length < end ? from + length : end;
@@ -247,24 +252,24 @@ KERNEL(place_edges)(IN(u32) first_candidate, IN(double) candidates, IN(u32) pair
 }
 EXPORT(place_edges)
 
-// Starts of every owner's incoming edges: one block over all atoms.
-KERNEL(incoming_offsets)(u32 atoms, IN(u32) incoming_count, OUT(u32) first_incoming, OUT(u32) cursor) {
+// Starts of rows from their lengths, with a cursor for each: of owners' incoming edges, of bins, of centres' pairs, of tiles' parts. One block.
+KERNEL(row_starts)(u32 rows, IN(u32) count, OUT(u32) first, OUT(u32) cursor) {
   LOCAL(u32) part = shared_at<u32>(0);
-  u32 each = (atoms + THREADS - 1) / THREADS, from = thread() * each, to = from + each < atoms ? from + each : atoms;
+  u32 each = (rows + THREADS - 1) / THREADS, from = thread() * each, to = from + each < rows ? from + each : rows;
   u32 own = 0;
-  for (u32 i = from; i < to; i++) own += incoming_count[i];
+  for (u32 i = from; i < to; i++) own += count[i];
   part[thread()] = own;
   barrier();
   u32 sum = 0;
   for (u32 t = 0; t < thread(); t++) sum += part[t];
   for (u32 i = from; i < to; i++) {
-    first_incoming[i] = sum;
+    first[i] = sum;
     cursor[i] = sum;
-    sum += incoming_count[i];
+    sum += count[i];
   }
-  if (thread() == THREADS - 1) first_incoming[atoms] = sum;
+  if (thread() == THREADS - 1) first[rows] = sum;
 }
-EXPORT(incoming_offsets)
+EXPORT(row_starts)
 
 // Hands every edge to its owner, in whatever order.
 KERNEL(hand_over)(IN(u32) counts, IN(u32) neighbour, OUT(u32) cursor, OUT(u32) unsorted) {
@@ -289,18 +294,6 @@ EXPORT(sort_incoming)
 // alone, so that gathers cost what edges do, not all atoms for every tile. A part is told by the place of its first edge in `incoming`; those of
 // a tile come in no order, for every owner's sum is its own.
 
-// The tile of an edge, not before tile t.
-DEVICE u32 tile_of(u32 e, u32 t, u32 tiles, IN(u32) tile_centres, IN(u32) first_edge) {
-  u32 behind = tiles;
-  while (t + 1 < behind) {
-    u32 middle = (t + behind) / 2;
-    if (first_edge[tile_centres[middle]] <= e)
-      t = middle;
-    else
-      behind = middle;
-  }
-  return t;
-}
 // Calls found(tile, place) for every part of owner j.
 template <class Found>
 DEVICE void each_part(u32 j, u32 tiles, IN(u32) tile_centres, IN(u32) first_edge, IN(u32) first_incoming, IN(u32) incoming, Found found) {
@@ -308,7 +301,7 @@ DEVICE void each_part(u32 j, u32 tiles, IN(u32) tile_centres, IN(u32) first_edge
   for (u32 k = first_incoming[j]; k < to; k++) {
     u32 e = incoming[k];
     if (e < end) continue;
-    tile = tile_of(e, tile, tiles, tile_centres, first_edge);
+    tile = last_begun(tile, tiles, LAMBDA(u32 t) { return first_edge[tile_centres[t]] <= e; });
     end = first_edge[tile_centres[tile + 1]];
     found(tile, k);
   }

@@ -199,12 +199,17 @@ pub fn a_list_outlives_changes_of_the_cell<B: Backend>(atoms: usize) {
     let mut rows = triclinic(scaled(9.5, atoms, 60)).unwrap();
     let (mut x, types) = system(atoms, scaled(9.0, atoms, 60), 31, model.types());
     let mut kept = B::make(&model, &types, &Settings { skin: 1.5, ..Default::default() });
-    let mut r = Numbers(6);
-    for at in 0..5 {
-        let got = bits(&step(kept.as_mut(), &x, &Some(rows)));
+    // A step of it, and one of a list of these very positions.
+    let mut same = |x: &[[f64; 3]], rows: [[f64; 3]; 3], what: &str| {
+        let got = bits(&step(kept.as_mut(), x, &Some(rows)));
         let mut fresh = B::make(&model, &types, &Settings { skin: 0.0, ..Default::default() });
         fresh.set_order(kept.order());
-        assert_eq!(bits(&step(fresh.as_mut(), &x, &Some(rows))), got, "step {at}");
+        assert_eq!(got, bits(&step(fresh.as_mut(), x, &Some(rows))), "{what}");
+        (kept.list_builds(), kept.plans())
+    };
+    let mut r = Numbers(6);
+    for _ in 0..5 {
+        assert_eq!(same(&x, rows, "strained"), (1, 1));
         let strain: [[f64; 3]; 3] = [0; 3].map(|_| [0; 3].map(|_| 0.004 * (r.next() - 0.5)));
         let follow = |v: &mut [f64; 3]| {
             let old = *v;
@@ -214,24 +219,17 @@ pub fn a_list_outlives_changes_of_the_cell<B: Backend>(atoms: usize) {
         x.iter_mut().for_each(follow);
         x.iter_mut().flatten().for_each(|v| *v += 0.05 * (r.next() - 0.5));
     }
-    // Turned, with all atoms in it.
+    // With all atoms in it.
     let (s, c) = 0.3f64.sin_cos();
     let turn = |v: &mut [f64; 3]| (v[0], v[1]) = (c * v[0] - s * v[1], s * v[0] + c * v[1]);
     rows.iter_mut().for_each(turn);
     x.iter_mut().for_each(turn);
-    let got = bits(&step(kept.as_mut(), &x, &Some(rows)));
-    let mut fresh = B::make(&model, &types, &Settings { skin: 0.0, ..Default::default() });
-    fresh.set_order(kept.order());
-    assert_eq!(bits(&step(fresh.as_mut(), &x, &Some(rows))), got, "turned");
-    assert_eq!((kept.list_builds(), kept.plans()), (1, 1));
-    // Squeezed further than the skin reaches.
+    assert_eq!(same(&x, rows, "turned"), (1, 1));
+    // Further than the skin reaches.
     let squeeze = |v: &mut [f64; 3]| v.iter_mut().for_each(|c| *c *= 0.7);
     rows.iter_mut().for_each(squeeze);
     x.iter_mut().for_each(squeeze);
-    let got = bits(&step(kept.as_mut(), &x, &Some(rows)));
-    let mut fresh = B::make(&model, &types, &Settings::default());
-    fresh.set_order(kept.order());
-    assert_eq!((bits(&step(fresh.as_mut(), &x, &Some(rows))), kept.list_builds()), (got, 2));
+    assert_eq!(same(&x, rows, "squeezed").0, 2);
 }
 
 /// On so many atoms.

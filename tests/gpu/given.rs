@@ -143,7 +143,7 @@ fn a_recording_outlives_lists_that_fit_and_no_more() {
     assert!(recorded.list_builds() > 10, "{} lists", recorded.list_builds());
     let plans = recorded.plans() as u64;
     assert!(recorded.recordings().0 <= plans && plans < 4, "{:?} and {plans} plans", recorded.recordings());
-    // The host looks for pairs, and for no more unless something has to be planned.
+    // The host makes graphs only where something has to be planned.
     assert_eq!(recorded.host_graphs() as u64, plans);
 }
 

@@ -55,7 +55,7 @@ fn positions_and_forces_on_the_device_give_the_bits_of_the_host() {
         assert_eq!(bits(&got), bits(&expected), "step {at}");
         assert_eq!((resident.recordings(), resident.list_builds()), (recordings, host.list_builds()), "step {at}");
     }
-    assert_eq!(host.list_builds(), 2);
+    assert_eq!((host.list_builds(), host.lists_found(), resident.lists_found()), (2, 1, 1));
     // What the host would refuse is refused here too, and the next step is a good one again.
     let good = x.clone();
     x[2][0] = f64::NAN;

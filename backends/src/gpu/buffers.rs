@@ -30,7 +30,7 @@ pub struct Buffers {
     pub incoming: Array,
     // What makes the graph.
     pub positions: Array,
-    /// Rows, deformation and limit of the drift since the list was built.
+    /// 19 numbers: rows (A), deformation since the list was built, square of how far atoms may drift from it (A^2).
     pub cell: Array,
     pub edge_count: Array,
     pub angle_count: Array,

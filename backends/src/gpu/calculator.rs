@@ -125,7 +125,7 @@ impl GpuCalculator {
         self.builds
     }
 
-    /// How often it found that by itself: all but the first, and those for which there was no room.
+    /// How many of those it found by itself: all but those made while no plan was in force, or for which there was no room.
     pub fn lists_found(&self) -> usize {
         self.found
     }

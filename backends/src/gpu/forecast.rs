@@ -3,7 +3,7 @@
 use super::array::Writer;
 use super::buffers::{Buffers, Extent};
 use super::fit::FitArrays;
-use super::neighbours::list_bytes;
+use super::list::list_bytes;
 use super::second;
 use super::weights::ModelArrays;
 use super::{tile_choices, LEAST_TILE};

@@ -98,7 +98,7 @@ kernels!(
     offsets: Reduce,
     arrange: Element,
     place_edges: Element,
-    incoming_offsets: Reduce,
+    row_starts: Reduce,
     hand_over: Element,
     sort_incoming: Element,
     count_parts: Element,

@@ -18,6 +18,7 @@ mod forecast;
 pub mod hip;
 mod lanes;
 mod launch;
+mod list;
 mod memory;
 mod native;
 mod neighbours;
@@ -95,7 +96,7 @@ pub struct GpuOptions {
     pub skin: f64,
     /// Largest number of edges in a tile; 0 = chosen, and smaller where memory is short.
     pub tile_edges: usize,
-    /// Threads of the host's neighbour search; 0 = all that affinity and cgroup allow, or `OMP_NUM_THREADS`.
+    /// Threads of what the host does for lists and plans; 0 = all that affinity and cgroup allow, or `OMP_NUM_THREADS`.
     pub threads: usize,
     /// Whether a step is recorded and run again as a whole (`WEIR_GRAPH`); the bits of results do not depend on it.
     pub graph: bool,

@@ -15,11 +15,13 @@ use weir_kernels::{Chip, Products};
 const UNIT: [f64; 2] = [0.2e12, 5.6e9];
 /// The same of the emulated device as a whole, which runs blocks one after another on one core.
 const EMULATED: [f64; 2] = [1e9, 0.05e9];
-/// Kernels of a layer and a tile: forward, in a rebuild of edges and angles, of angles alone, backward. (Of one with angles, moments kept and
-/// slopes made again or kept; others have a few less, models whose updates follow one another more.)
+/// Kernels of a layer and a tile: forward, in a rebuild of edges and angles, of angles alone, backward. (Of a layer with angles whose moments are
+/// kept and whose slopes are made again; kept, they save the sixth. Others have fewer, models whose updates follow one another more.)
 pub const LAUNCHES: [f64; 4] = [3.0, 2.0, 2.0, 6.0];
-/// What a kernel takes beside its work, s: an assumption, as in machine files. The emulated device has no such thing.
-const LAUNCH: f64 = 3e-6;
+/// What a kernel takes beside its work, s: assumptions, as in machine files. The emulated device has no such thing.
+const CUDA_LAUNCH: f64 = 3e-6;
+/// The same on AMD's devices.
+const HIP_LAUNCH: f64 = 5e-6;
 /// Of all edges, those that carry angles.
 const ANGLE_EDGES: f64 = 1.0 / 3.0;
 
@@ -29,11 +31,12 @@ pub fn estimated_rates(model: &Model, precision: PrecisionChoice, products: Prod
     let fitting: usize = model.fitting.layers.iter().map(|l| l.linear.inputs * l.linear.outputs).sum();
     let counted = Arithmetic::of(&Shapes::of(model), fitting);
     let half = if precision.is_single(model) { 1.0 } else { 0.5 };
-    let [flop, activations] = match facts.chip {
-        Chip::Host => EMULATED,
-        _ => UNIT.map(|rate| rate * f64::from(facts.units)),
+    let device = UNIT.map(|rate| rate * f64::from(facts.units));
+    let ([flop, activations], launch) = match facts.chip {
+        Chip::Host => (EMULATED, 0.0),
+        Chip::Cuda(_) => (device, CUDA_LAUNCH),
+        Chip::Hip(_) => (device, HIP_LAUNCH),
     };
-    let launch = if facts.chip == Chip::Host { 0.0 } else { LAUNCH };
     let flop = flop * faster(products);
     let work = |cost: &Cost, launches: f64| {
         let seconds = |k: usize| (cost.flop[k] / flop + cost.activations[k] / activations) / half;
@@ -66,6 +69,7 @@ fn faster(products: Products) -> f64 {
 fn key(model: &Model, precision: &str, facts: &DeviceFacts) -> Option<String> {
     let DeviceFacts { name, chip, driver, .. } = facts;
     let options = &model.descriptor.options;
+    // 2: with seconds of a tile.
     (*chip != Chip::Host).then(|| format!("gpu; 2; {name}; {chip}; driver {driver}; {precision}; {options:?}"))
 }
 

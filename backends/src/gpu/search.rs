@@ -1,39 +1,15 @@
-//! Finds the pairs of a new skin list on the device, from the positions that the last step brought there.
+//! Finds the pairs of a new skin list on the device, from the positions of a step.
 
 use super::array::Array;
 use super::buffers::Buffers;
-use super::driver::{DriverError, Stream};
+use super::driver::{Arg, DriverError, Stream};
 use super::launch::{args, Launcher};
-use super::neighbours::{DeviceList, SCAN};
+use super::list::{DeviceList, SearchArrays, GRID_NUMBERS};
+use super::neighbours::SCAN;
 use weir_engine::graph::Grid;
 use weir_kernels::THREADS;
 
-/// Cells for so many atoms. In a box that is mostly empty they are wider than they might be.
-pub fn most_cells(atoms: u64) -> u64 {
-    4 * atoms + 64
-}
-
-/// Numbers of a grid; twin of `GRID_EXTENT` and what stands before it.
-pub(super) const GRID_NUMBERS: u64 = 24;
-
-/// Arrays of a search.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SearchArrays {
-    pub grid: Array,
-    pub wrapped: Array,
-    pub image: Array,
-    pub bin: Array,
-    pub bin_count: Array,
-    pub first_member: Array,
-    pub bin_cursor: Array,
-    pub member: Array,
-    pub member_at: Array,
-    pub pair_count: Array,
-    pub pair_cursor: Array,
-    pub odd: Array,
-}
-
-/// A search that has been queued as far as the device can go alone: the pairs are counted.
+/// A search through the bins of a grid: first [`Search::count`], then, where there is room, [`Search::write`].
 pub struct Search {
     numbers: [f64; GRID_NUMBERS as usize],
     counts: [u32; 3],
@@ -43,7 +19,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// Through the cells of a grid, [`most_cells`] at most.
+    /// Through the bins of a grid, [`most_bins`](super::list::most_bins) at most.
     pub fn new(grid: &Grid) -> Self {
         let mut numbers = [0.0; GRID_NUMBERS as usize];
         if let Some(cell) = &grid.space.cell {
@@ -61,8 +37,8 @@ impl Search {
         }
     }
 
-    fn cells(&self) -> u64 {
-        self.counts.iter().map(|&n| u64::from(n)).product()
+    fn bins(&self) -> u32 {
+        self.counts.iter().product()
     }
 
     /// Queues what counts the pairs of every centre, in `b.sum_totals` by blocks of centres. The search lives until the stream has been waited
@@ -71,12 +47,12 @@ impl Search {
     /// # Errors
     /// The driver's.
     pub fn count(&self, l: &mut Launcher, b: &Buffers, list: &DeviceList) -> Result<(), DriverError> {
-        let (k, a, reference, n) = (l.kernels, &list.search(), list.reference(), list.atoms());
-        let ([n0, n1, n2], [l0, l1, l2]) = (self.counts, self.looks);
+        let (k, a, n) = (l.kernels, &list.arrays.search, list.room.atoms);
+        let [n0, n1, n2] = self.counts;
         let (from, bytes) = (self.numbers.as_ptr() as u64, 8 * GRID_NUMBERS);
         // SAFETY: the caller keeps the search until the stream has been waited for.
         unsafe { l.driver.copy(Stream::Compute, a.grid.at, from, bytes)? };
-        for array in [a.bin_count, a.pair_count, a.odd] {
+        for array in [a.bin_count, a.pair_count] {
             l.driver.fill(Stream::Compute, array.at, 0, array.bytes)?;
         }
         l.each(
@@ -86,7 +62,7 @@ impl Search {
                 n as u32,
                 b.order,
                 b.rule,
-                list.types() as u32,
+                list.room.types as u32,
                 b.positions,
                 a.grid,
                 self.periodic,
@@ -97,75 +73,33 @@ impl Search {
                 a.image,
                 a.bin,
                 a.bin_count,
-                reference,
-                a.odd
+                list.arrays.reference
             ],
         )?;
-        let offsets = args![self.cells() as u32, a.bin_count, a.first_member, a.bin_cursor];
-        l.blocks(k.incoming_offsets, 1, 4 * THREADS, offsets)?;
+        let bins = args![self.bins(), a.bin_count, a.first_member, a.bin_cursor];
+        l.blocks(k.row_starts, 1, 4 * THREADS, bins)?;
         l.each(k.fill_bins, n, args![n as u32, a.bin, a.wrapped, a.bin_cursor, a.member, a.member_at])?;
-        l.blocks(
-            k.count_pairs,
-            n,
-            0,
-            args![
-                n0,
-                n1,
-                n2,
-                l0,
-                l1,
-                l2,
-                self.periodic,
-                self.reach2,
-                a.grid,
-                a.wrapped,
-                a.image,
-                a.bin,
-                a.first_member,
-                a.member,
-                a.member_at,
-                a.pair_count
-            ],
-        )?;
+        l.blocks(k.count_pairs, n, 0, &self.walk(a, &[a.pair_count]))?;
         // Sums in 64 bits: what is more than there is room for must not come around.
         let counts = args![n as u32, a.pair_count, a.pair_count, b.sums, b.sum_totals];
         l.blocks(k.scan_blocks, n.div_ceil(SCAN), 24 * THREADS, counts)
     }
 
-    /// Queues what writes them; there is room for all.
+    /// Queues what writes the pairs that were counted; there is room for all.
     ///
     /// # Errors
     /// The driver's.
     pub fn write(&self, l: &mut Launcher, list: &DeviceList) -> Result<(), DriverError> {
-        let (k, a, n) = (l.kernels, &list.search(), list.atoms());
+        let (k, p, a, n) = (l.kernels, &list.arrays, &list.arrays.search, list.room.atoms);
+        l.blocks(k.row_starts, 1, 4 * THREADS, args![n as u32, a.pair_count, p.first, a.pair_cursor])?;
+        l.blocks(k.write_pairs, n, 0, &self.walk(a, &[a.pair_cursor, p.centre, p.owner, p.image]))
+    }
+
+    /// Arguments of the kernels that walk through the bins, with what they leave.
+    fn walk(&self, a: &SearchArrays, left: &[Array]) -> Vec<Arg> {
         let ([n0, n1, n2], [l0, l1, l2]) = (self.counts, self.looks);
-        let [first, centre, owner, image] = list.pairs();
-        l.blocks(k.incoming_offsets, 1, 4 * THREADS, args![n as u32, a.pair_count, first, a.pair_cursor])?;
-        l.blocks(
-            k.write_pairs,
-            n,
-            0,
-            args![
-                n0,
-                n1,
-                n2,
-                l0,
-                l1,
-                l2,
-                self.periodic,
-                self.reach2,
-                a.grid,
-                a.wrapped,
-                a.image,
-                a.bin,
-                a.first_member,
-                a.member,
-                a.member_at,
-                a.pair_cursor,
-                centre,
-                owner,
-                image
-            ],
-        )
+        let bins = args![n0, n1, n2, l0, l1, l2, self.periodic, self.reach2];
+        let atoms = [a.grid, a.wrapped, a.image, a.bin, a.first_member, a.member, a.member_at];
+        bins.iter().copied().chain(atoms.iter().chain(left).map(|&array| array.into())).collect()
     }
 }

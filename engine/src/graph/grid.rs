@@ -1,8 +1,8 @@
-//! Cells that a search for neighbours looks through, on the host and on a device.
+//! Bins that a search for neighbours looks through, on the host and on a device.
 
 use super::{Cell, GraphError, Reach};
 
-/// The region that cells divide: the periodic cell, or the bounding box of an isolated system.
+/// The region that bins divide: the periodic cell, or the bounding box of an isolated system.
 #[derive(Clone, Debug)]
 pub struct Space {
     /// The periodic cell.
@@ -43,75 +43,65 @@ impl Space {
         }
     }
 
-    /// The cell of a position where there are so many along each direction.
+    /// The bin of a position where there are so many along each direction.
     pub fn bin(&self, x: [f64; 3], count: [usize; 3]) -> [usize; 3] {
         let f = self.fraction(x);
         std::array::from_fn(|k| ((f[k] * count[k] as f64) as usize).min(count[k] - 1))
     }
 }
 
-/// A division of space, and how far to look from a cell.
+/// A division of space, and how far to look from a bin.
 #[derive(Clone, Debug)]
 pub struct Grid {
     /// What is divided.
     pub space: Space,
-    /// Cells along each direction.
+    /// Bins along each direction.
     pub count: [usize; 3],
-    /// Cells to look through on each side.
+    /// Bins to look through on each side.
     pub look: [i64; 3],
     /// Square of the reach, A^2: a hair more than asked, because rounding must not lose a pair that the exact cutoff keeps.
     pub reach2: f64,
 }
 
 impl Grid {
-    /// For all pairs within the reach. Cells are half as wide as that where there is room: 125 of them hold half of what 27 cells of the
+    /// For all pairs within the reach. Bins are half as wide as that where there is room: 125 of them hold half of what 27 bins of the
     /// reach's width hold.
     ///
     /// # Errors
     /// Those of [`Cell::new`]; [`GraphError::TooManyImages`].
     pub fn new(positions: &[[f64; 3]], reach: &Reach) -> Result<Self, GraphError> {
-        // More cells than atoms only cost memory: the cap keeps a huge empty box from asking for billions of cells.
-        let cap = (positions.len() as f64).cbrt().ceil().max(1.0) * 4.0;
-        let (space, far) = (Space::new(positions, reach.cell.as_ref())?, reach.far());
-        let count = std::array::from_fn(|k| (2.0 * space.extent[k] / far).floor().clamp(1.0, cap) as usize);
-        let grid = Self { space, count, look: [1; 3], reach2: far * far * (1.0 + 1e-12) };
-        grid.looking(far)
+        Self::in_bins(positions, reach, usize::MAX)
     }
 
-    /// The same in at most so many cells, wider ones where need be.
+    /// The same in at most so many bins, wider ones where need be.
     ///
     /// # Errors
     /// Those of [`Grid::new`].
-    pub fn in_cells(positions: &[[f64; 3]], reach: &Reach, most: usize) -> Result<Self, GraphError> {
-        let mut grid = Self::new(positions, reach)?;
-        while grid.cells() > most.max(1) {
-            let count = &mut grid.count;
+    pub fn in_bins(positions: &[[f64; 3]], reach: &Reach, most: usize) -> Result<Self, GraphError> {
+        // More bins than atoms only cost memory: the cap keeps a huge empty box from asking for billions of them.
+        let cap = (positions.len() as f64).cbrt().ceil().max(1.0) * 4.0;
+        let (space, far) = (Space::new(positions, reach.cell.as_ref())?, reach.far());
+        let mut count: [usize; 3] =
+            std::array::from_fn(|k| (2.0 * space.extent[k] / far).floor().clamp(1.0, cap) as usize);
+        while count.iter().product::<usize>() > most.max(1) {
             let widest = (0..3).max_by_key(|&k| count[k]).expect("three directions");
             count[widest] -= 1;
         }
-        grid.looking(reach.far())
-    }
-
-    /// Cells in all.
-    pub fn cells(&self) -> usize {
-        self.count.iter().product()
-    }
-
-    fn looking(mut self, far: f64) -> Result<Self, GraphError> {
+        let mut look = [1; 3];
         for k in 0..3 {
-            let (height, count) = (self.space.extent[k], self.count[k]);
-            let images = (far / (height / count as f64)).ceil();
-            if images > 1000.0 && self.space.cell.is_some() {
+            let height = space.extent[k];
+            let images = (far / (height / count[k] as f64)).ceil();
+            if images > 1000.0 && space.cell.is_some() {
                 return Err(GraphError::TooManyImages { vector: k, height, cutoff: far, images });
             }
-            // An isolated system never needs to look beyond its own cells.
-            self.look[k] = if self.space.cell.is_some() { images as i64 } else { (images as i64).min(count as i64) };
+            // An isolated system never needs to look beyond its own bins.
+            look[k] = if space.cell.is_some() { images as i64 } else { (images as i64).min(count[k] as i64) };
         }
-        Ok(self)
+        Ok(Self { space, count, look, reach2: far * far * (1.0 + 1e-12) })
     }
 }
 
-/// Cell number and image of an unfolded cell number; `None` outside an isolated system.
+/// Bin number and image of an unfolded bin number; `None` outside an isolated system.
 pub fn fold(bin: i64, count: usize, periodic: bool) -> Option<(usize, i32)> {
     let n = count as i64;
     if periodic {

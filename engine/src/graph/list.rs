@@ -91,7 +91,7 @@ impl Bins {
 /// [`GraphError::Order`]; [`GraphError::Count`].
 pub fn check_order(order: &[u32], atoms: usize) -> Result<(), GraphError> {
     if order.len() != atoms {
-        return Err(GraphError::Count { got: order.len(), expected: atoms });
+        return Err(GraphError::Count { got: atoms, expected: order.len() });
     }
     misplaced(order, atoms).map_or(Ok(()), |atom| Err(GraphError::Order { atom }))
 }

@@ -4,7 +4,7 @@ use super::cell::dot;
 use super::Cell;
 
 /// What a skin list was built for: all pairs within cutoff + skin at the positions and in the cell of its build.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reach {
     /// Edge cutoff, A.
     pub cutoff: f64,
@@ -49,16 +49,16 @@ impl Reach {
     /// With F = h0^-1 h (rows of the old and of the new cell) and u = x - x0 F, a pair that was d0 apart is d0 F + u_j - u_i apart, whatever its
     /// image. So one that is not in the list is farther than s (cutoff + skin) - 2 max |u|, where s is the smallest that F does to the
     /// length of a vector: nothing is missing while |u| is at most half of what s (cutoff + skin) exceeds the cutoff by. (A rotation of the
-    /// cell costs nothing, a compression by a thousandth of 7 A of 1 A of skin 0.007 A.)
+    /// cell costs nothing; a compression by a thousandth costs 0.007 A of a skin of 1 A around a cutoff of 6 A.)
     pub fn under(&self, cell: Option<&[[f64; 3]; 3]>) -> Option<Drift> {
         let deformation = match (&self.cell, cell) {
             (old, new) if old.as_ref() == new => UNITY,
             (Some(old), Some(new)) => deformation(old, new)?,
             _ => return None,
         };
-        let shrinks = if deformation == UNITY { 1.0 } else { least_stretch2(&deformation).sqrt() };
+        let stretch = if deformation == UNITY { 1.0 } else { least_stretch2(&deformation).sqrt() };
         // A hair below, so that rounding in the sums cannot hide a pair.
-        let limit = 0.5 * (shrinks * self.far() - self.cutoff) * (1.0 - 1e-9);
+        let limit = 0.5 * (stretch * self.far() - self.cutoff) * (1.0 - 1e-9);
         // With no skin a list serves its own positions alone.
         (limit >= 0.0).then_some(Drift { deformation, limit2: limit * limit })
     }
@@ -87,37 +87,41 @@ mod tests {
 
     const OLD: [[f64; 3]; 3] = [[12.0, 0.0, 0.0], [3.0, 11.0, 0.0], [-2.0, 1.0, 13.0]];
 
-    fn deformed(f: [[f64; 3]; 3]) -> [[f64; 3]; 3] {
-        OLD.map(|v| std::array::from_fn(|k| (0..3).map(|i| v[i] * f[i][k]).sum()))
+    const REACH: Reach = Reach { cutoff: 6.0, skin: 1.0, cell: Some(OLD) };
+
+    fn times(x: [f64; 3], f: [[f64; 3]; 3]) -> [f64; 3] {
+        std::array::from_fn(|k| (0..3).map(|i| x[i] * f[i][k]).sum())
     }
 
-    fn limit(f: [[f64; 3]; 3]) -> Option<f64> {
-        let reach = Reach { cutoff: 6.0, skin: 1.0, cell: Some(OLD) };
-        reach.under(Some(&deformed(f))).map(|d| d.limit2.sqrt())
+    fn under(f: [[f64; 3]; 3]) -> Option<Drift> {
+        REACH.under(Some(&OLD.map(|v| times(v, f))))
     }
 
     #[test]
     fn a_compressed_cell_leaves_atoms_less_room_and_a_turned_one_as_much() {
-        let close = |a: Option<f64>, b: f64| assert!((a.unwrap() - b).abs() < 1e-7, "{a:?} for {b}");
-        close(limit(UNITY), 0.5);
-        let scaled = |s: [f64; 3]| [[s[0], 0.0, 0.0], [0.0, s[1], 0.0], [0.0, 0.0, s[2]]];
-        close(limit(scaled([0.99; 3])), 0.5 * (0.99 * 7.0 - 6.0));
-        close(limit(scaled([1.02, 0.98, 1.0])), 0.5 * (0.98 * 7.0 - 6.0));
-        close(limit(scaled([1.01; 3])), 0.5 * (1.01 * 7.0 - 6.0));
-        let (s, c) = 0.3f64.sin_cos();
-        close(limit([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]), 0.5);
-        assert_eq!(limit(scaled([0.85; 3])), None);
-        // An atom that turns with the cell has not moved; one that turns the other way has.
-        let turn = [[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]];
-        let turned = |x: [f64; 3], f: [[f64; 3]; 3]| -> [f64; 3] {
-            std::array::from_fn(|k| (0..3).map(|i| x[i] * f[i][k]).sum())
+        let close = |f, limit: f64| {
+            let drift = under(f).unwrap();
+            assert!((drift.limit2.sqrt() - limit).abs() < 1e-7, "{drift:?} for {limit}");
         };
-        let drift = Reach { cutoff: 6.0, skin: 1.0, cell: Some(OLD) }.under(Some(&deformed(turn))).unwrap();
-        let (x, back) = ([7.0, -4.0, 2.0], [[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]);
-        assert!(!drift.too_far(x, turned(x, turn)) && drift.too_far(x, turned(x, back)) && drift.too_far(x, x));
-        let reach = Reach { cutoff: 6.0, skin: 1.0, cell: Some(OLD) };
-        assert_eq!(reach.under(None), None);
-        assert_eq!(Reach { cell: None, ..reach }.under(Some(&OLD)), None);
+        close(UNITY, 0.5);
+        let scaled = |s: [f64; 3]| [[s[0], 0.0, 0.0], [0.0, s[1], 0.0], [0.0, 0.0, s[2]]];
+        close(scaled([0.99; 3]), 0.5 * (0.99 * 7.0 - 6.0));
+        close(scaled([1.02, 0.98, 1.0]), 0.5 * (0.98 * 7.0 - 6.0));
+        close(scaled([1.01; 3]), 0.5 * (1.01 * 7.0 - 6.0));
+        assert_eq!(under(scaled([0.85; 3])), None);
+        let (s, c) = 0.3f64.sin_cos();
+        let (turn, back) = ([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]], [[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]);
+        close(turn, 0.5);
+        // An atom that turns with the cell has not moved; one that stays, or turns the other way, has.
+        let (x, drift) = ([7.0, -4.0, 2.0], under(turn).unwrap());
+        assert!(!drift.too_far(x, times(x, turn)) && drift.too_far(x, x) && drift.too_far(x, times(x, back)));
+    }
+
+    #[test]
+    fn a_cell_that_comes_or_goes_leaves_no_room() {
+        assert_eq!(REACH.under(None), None);
+        assert_eq!(Reach { cell: None, ..REACH }.under(Some(&OLD)), None);
+        assert!(Reach { cell: None, ..REACH }.under(None).is_some());
     }
 
     #[test]
@@ -135,7 +139,7 @@ mod tests {
             let mut least = f64::INFINITY;
             for _ in 0..200 {
                 let d: [f64; 3] = std::array::from_fn(|_| next());
-                let e: [f64; 3] = std::array::from_fn(|k| (0..3).map(|i| d[i] * f[i][k]).sum());
+                let e = times(d, f);
                 least = least.min(dot(e, e) / dot(d, d));
             }
             assert!(bound <= least, "{bound} above {least}");

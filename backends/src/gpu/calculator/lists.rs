@@ -1,11 +1,11 @@
 //! Lists and plans of a calculator: which are in force, and how new ones come.
 
 use super::super::execute::Input;
-use super::super::search::most_cells;
+use super::super::list::most_bins;
 use super::super::upload::Atoms;
 use super::{GpuCalculator, Neighbours};
 use crate::given;
-use weir_engine::backend::ComputeError;
+use weir_engine::backend::{Calculator, ComputeError};
 use weir_engine::graph::{
     check_order, check_positions, summation_order, Drift, Graph, Grid, Images, NeighbourList, Reach,
 };
@@ -44,9 +44,8 @@ impl GpuCalculator {
         given::check_count(positions, self.types.len())?;
         check_positions(positions)?;
         if self.order.len() != positions.len() {
-            self.order = summation_order(positions, neighbours.rows().as_ref())?;
-            self.executor.renumber();
-            (self.list, self.taken, self.reach) = (NeighbourList::default(), false, None);
+            let order = summation_order(positions, neighbours.rows().as_ref())?;
+            self.set_order(&order);
         }
         match self.is_ready(neighbours) {
             true => Ok(()),
@@ -66,8 +65,8 @@ impl GpuCalculator {
         neighbours: Neighbours,
     ) -> Result<(), ComputeError> {
         let reach = self.reach_in(neighbours.rows());
-        if !self.finds(input, positions, &reach)? {
-            self.look_for(positions, &reach)?;
+        if !self.find_on_device(input, positions, &reach)? {
+            self.find_on_host(positions, &reach)?;
         }
         self.builds += 1;
         if !self.executor.in_force(positions.len()) {
@@ -78,7 +77,7 @@ impl GpuCalculator {
     }
 
     /// Whether the device finds a list by itself: it has had one of these atoms, whoever made it, and a plan.
-    fn finds(&mut self, input: Input, positions: &[[f64; 3]], reach: &Reach) -> Result<bool, ComputeError> {
+    fn find_on_device(&mut self, input: Input, positions: &[[f64; 3]], reach: &Reach) -> Result<bool, ComputeError> {
         // What it had is of no use from here on, nor what somebody else gave to the host.
         self.reach = None;
         if std::mem::take(&mut self.taken) {
@@ -88,7 +87,11 @@ impl GpuCalculator {
         if !self.executor.in_force(positions.len()) {
             return Ok(false);
         }
-        let grid = Grid::in_cells(positions, reach, most_cells(positions.len() as u64) as usize)?;
+        let grid = Grid::in_bins(positions, reach, most_bins(positions.len() as u64) as usize)?;
+        // Coordinates reach 1e8 A: in flatter cells numbers of images might not fit 32 bits.
+        if reach.cell.is_some() && grid.space.extent.iter().any(|&height| height < 0.2) {
+            return Ok(false);
+        }
         let atoms = Atoms { order: &self.order, types: &self.types };
         let found = self.executor.find_list(atoms, input, &grid)?;
         self.found += usize::from(found);
@@ -96,8 +99,8 @@ impl GpuCalculator {
     }
 
     /// A list of the host for these positions, for itself and for the device.
-    fn look_for(&mut self, positions: &[[f64; 3]], reach: &Reach) -> Result<(), ComputeError> {
-        self.build(positions, reach)?;
+    fn find_on_host(&mut self, positions: &[[f64; 3]], reach: &Reach) -> Result<(), ComputeError> {
+        self.build_list(positions, reach)?;
         match positions.is_empty() {
             true => Ok(()),
             false => self.executor.set_list(&self.list, positions, &self.graph_options, &self.pool),
@@ -105,7 +108,7 @@ impl GpuCalculator {
     }
 
     /// A list of the host for these positions.
-    fn build(&mut self, positions: &[[f64; 3]], reach: &Reach) -> Result<(), ComputeError> {
+    fn build_list(&mut self, positions: &[[f64; 3]], reach: &Reach) -> Result<(), ComputeError> {
         // The old one goes before the new one comes.
         self.list = NeighbourList::default();
         let (types, order) = (&self.types, &self.order);
@@ -132,7 +135,7 @@ impl GpuCalculator {
         let cell = neighbours.rows();
         // The device may have found younger ones since.
         if matches!(neighbours, Neighbours::Own(_)) && self.list.is_stale(positions, cell.as_ref()) {
-            self.build(positions, &self.reach_in(cell))?;
+            self.build_list(positions, &self.reach_in(cell))?;
         }
         self.graphs += 1;
         let (graph, list, types, options) = (&mut self.graph, &self.list, &self.types, &self.graph_options);

@@ -9,8 +9,8 @@ use super::layer::{AngleBackward, EdgeBackward, Features};
 use super::Executor;
 use weir_engine::plan::placement::State;
 
-/// Blocks that take the parts of a tile in turn: about four times as many as a large device runs together. One that finds nothing to do costs
-/// a few nanoseconds.
+/// Blocks that take the parts of a tile in turn: about four times as many as a large device runs together, but no more than one for eight edges,
+/// which owners have in the smallest tiles (water, 4096 edges). One that finds nothing to do costs a few nanoseconds.
 const PART_BLOCKS: u64 = 4096;
 
 impl Executor {
@@ -116,7 +116,7 @@ impl Executor {
         let (t, atoms) = (&self.layout.tiles[tile], self.layout.capacity.atoms as u64);
         let (parts, blocks) = match starts || self.layout.tiles.len() == 1 {
             true => (Array::NONE, atoms),
-            false => (b.unsorted, atoms.min(self.layout.sizes[tile].edges).min(PART_BLOCKS)),
+            false => (b.unsorted, atoms.min(self.layout.sizes[tile].edges.div_ceil(8)).min(PART_BLOCKS)),
         };
         self.launcher.blocks(
             self.launcher.kernels.gather,

@@ -2,8 +2,9 @@
 
 use super::super::array::Array;
 use super::super::driver::{DriverError, Stream};
+use super::super::list::DeviceList;
 use super::super::memory::failed;
-use super::super::neighbours::{DeviceList, SCAN};
+use super::super::neighbours::SCAN;
 use super::super::search::Search;
 use super::super::upload::Atoms;
 use super::{Executor, Input};
@@ -45,15 +46,12 @@ impl Executor {
         Ok(())
     }
 
-    /// A new skin list of the same atoms, found on the device through the cells of a grid. False where the host has to make it: there is no
-    /// memory for so many pairs, or none yet, or an atom is too far away to be told which image it is in; the list is of no use then.
+    /// A new skin list of the same atoms, found on the device through the bins of a grid, under a plan in force. False where there is no room for
+    /// its pairs and the host has to make it; there is no list of use then.
     ///
     /// # Errors
     /// The driver's.
     pub fn find_list(&mut self, atoms: Atoms, input: Input, grid: &Grid) -> Result<bool, ComputeError> {
-        if self.staging.is_none() {
-            return Ok(false);
-        }
         let Some(list) = self.list.take() else { return Ok(false) };
         let search = Search::new(grid);
         let found = self.find_with(&search, &list, atoms, input);
@@ -76,7 +74,7 @@ impl Executor {
     ) -> Result<bool, ComputeError> {
         self.launcher.begin();
         self.send_atoms(atoms).map_err(failed)?;
-        let staging = self.staging.as_mut().expect("looked at by the caller");
+        let staging = self.staging.as_mut().expect("a plan in force");
         let to = self.buffers.positions;
         let from = match input {
             Input::Host(positions) => {
@@ -90,10 +88,9 @@ impl Executor {
         // waited for.
         unsafe { driver.copy(Stream::Compute, to.at, from.at, to.bytes) }.map_err(failed)?;
         search.count(&mut self.launcher, &self.buffers, list).map_err(failed)?;
-        let totals: Vec<u64> = self.read(self.buffers.sum_totals, 3 * list.atoms().div_ceil(SCAN) as usize)?;
-        let odd: Vec<u16> = self.read(list.search().odd, 1)?;
+        let totals: Vec<u64> = self.read(self.buffers.sum_totals, 3 * list.room.atoms.div_ceil(SCAN) as usize)?;
         let pairs = totals.chunks_exact(3).map(|t| t[0]).sum();
-        if odd[0] > 0 || !list.has_room(pairs) {
+        if !list.has_room(pairs) {
             return Ok(false);
         }
         search.write(&mut self.launcher, list).map_err(failed)?;
@@ -106,10 +103,11 @@ impl Executor {
     /// The driver's.
     pub fn read_list(&self) -> Result<Vec<Vec<Pair>>, ComputeError> {
         let Some(list) = &self.list else { return Ok(Vec::new()) };
-        let [first, _, owner, image] = list.pairs();
-        let first: Vec<u32> = self.read(first, list.atoms() as usize + 1)?;
+        let arrays = &list.arrays;
+        let first: Vec<u32> = self.read(arrays.first, list.room.atoms as usize + 1)?;
         let pairs = first[first.len() - 1] as usize;
-        let (owners, images): (Vec<u32>, Vec<[i32; 3]>) = (self.read(owner, pairs)?, self.read(image, pairs)?);
+        let (owners, images): (Vec<u32>, Vec<[i32; 3]>) =
+            (self.read(arrays.owner, pairs)?, self.read(arrays.image, pairs)?);
         let of =
             |ends: &[u32]| (ends[0] as usize..ends[1] as usize).map(|p| Pair { owner: owners[p], image: images[p] });
         Ok(first.windows(2).map(|ends| of(ends).collect()).collect())

@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::buffers::CELL_NUMBERS;
 use super::super::driver::{DriverError, Stream};
 use super::super::memory::failed;
-use super::super::neighbours::Flags;
+use super::super::neighbours::{self, Flags};
 use super::super::upload::Atoms;
 use super::label::Label;
 use super::record::Key;
@@ -150,7 +150,7 @@ impl Executor {
         self.launcher.begin();
         let list = self.list.as_ref().expect("a step comes after its list");
         let table = self.table.as_ref().filter(|_| key.table).map_or(Array::NONE, |t| t.array);
-        list.fill(&mut self.launcher, &self.buffers, &self.layout, table)?;
+        neighbours::fill(list, &mut self.launcher, &self.buffers, &self.layout, table)?;
         driver.fill(Stream::Compute, self.buffers.too_large.at, 0, self.buffers.too_large.bytes)?;
         if self.options.poison {
             for k in 0..self.layout.plan.program.slots.len() {
