@@ -34,7 +34,7 @@ pub struct NeighbourList {
 /// The order in which atoms are stored and summed: the curve through these positions.
 ///
 /// # Errors
-/// Those of [`check_positions`] and [`Cell::new`].
+/// Those of [`check_positions`] and [`Cell::new`](super::Cell::new).
 pub fn summation_order(positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<Vec<u32>, GraphError> {
     check_positions(positions)?;
     let space = Space::new(positions, cell)?;
