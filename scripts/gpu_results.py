@@ -41,8 +41,9 @@ def steps(data):
     for protein, r in (data.get("proteins") or {}).items():
         memory, peer = r["device_memory"] or {}, peers.get(protein)
         rows.append([protein, r["natoms"], f"{r['ms_per_step']:.2f}", digits(targets.per_atom(r)), per_day(r["ms_per_step"] / 1e3), r["launches"],
-                     gb(r["peak_bytes"]["hbm"]), *(gb(memory[k]) if memory.get(k) is not None else "" for k in ("held_bytes", "used_bytes")), f"{peer:.0f}" if peer else ""])
-    return table(["structure", "atoms", "ms a step", "us/atom", "ns/day at 1 fs", "launches", "planner GB", "driver GB", "device GB", "times DeePMD-kit"], rows) if rows else ""
+                     gb(r["peak_bytes"]["hbm"]), *(gb(memory[k]) if memory.get(k) is not None else "" for k in ("held_bytes", "used_bytes")), f"{peer:.0f}" if peer else "",
+                     f"{r['ms_of_new_list']:.2f}" if "ms_of_new_list" in r else ""])
+    return table(["structure", "atoms", "ms a step", "us/atom", "ns/day at 1 fs", "launches", "planner GB", "driver GB", "device GB", "times DeePMD-kit", "ms of a new list"], rows) if rows else ""
 
 
 def arithmetics(data):

@@ -173,8 +173,8 @@ pub trait Calculator: Send {
     }
 
     /// As [`Calculator::compute`] with positions (A) and forces (eV/A) in the device's memory, N x 3 doubles each in input order; energy
-    /// and virial are returned. The host sees positions only when a list or a plan is made, and for the words of an
-    /// error. The step is over when this returns.
+    /// and virial are returned. The host sees positions only when a list or a plan is made, and for the words of an error. The step is
+    /// over when this returns.
     ///
     /// # Safety
     /// Both addresses hold 24 N bytes on the calculator's device until this returns, apart from each other; everything that writes the

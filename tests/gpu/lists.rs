@@ -154,6 +154,21 @@ fn a_list_that_the_device_has_no_room_for_comes_from_the_host() {
 }
 
 #[test]
+fn a_flat_cell_is_searched_by_the_host() {
+    // Atoms may be 1e8 A away, more of its heights than numbers of images hold.
+    let rows = [[0.15, 0.0, 0.0], [0.02, 7.0, 0.0], [0.0, 0.3, 6.5]];
+    let case = Case::with(2, 1, 1.0, rows);
+    let base = GpuOptions { skin: 0.3, ..options(PrecisionChoice::F32) };
+    let mut c = case.calculator(EmulatedOptions::default(), &base);
+    for at in 0..2 {
+        let x: Vec<[f64; 3]> = case.x.iter().map(|x| x.map(|v| v + f64::from(at))).collect();
+        let got = step(&mut c, &x, Some(rows));
+        assert_eq!(got, expected(&case, &base, c.order(), &x, Some(rows)));
+        assert_eq!((c.list_builds(), c.lists_found()), (at as usize + 1, 0));
+    }
+}
+
+#[test]
 fn gathers_of_many_tiles_cost_what_edges_do() {
     // A chain, so that few atoms are neighbours of a tile's.
     let mut case = Case::with(2, 400, 9.0, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);

@@ -30,8 +30,8 @@ impl From<[u16; 4]> for Flags {
     }
 }
 
-/// Queues the graph of a step: from positions in `b` to edges, angles' offsets and incoming edges, and their parts in tiles. `table` has the translations that
-/// images number; none: they are multiples of lattice vectors.
+/// Queues the graph of a step: from positions in `b` to edges, angles' offsets and incoming edges, and their parts in tiles. `table` has the
+/// translations that images number; none: they are multiples of lattice vectors.
 ///
 /// # Errors
 /// The driver's.

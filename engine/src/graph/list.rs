@@ -1,4 +1,4 @@
-//! The skin list: all pairs within cutoff + skin, found in linear time with cells, rebuilt rarely.
+//! The skin list: all pairs within cutoff + skin, found in linear time by bins, rebuilt rarely.
 
 use super::grid::{fold, Grid, Space};
 use super::{check_positions, curve_order, GraphError, Reach};
@@ -41,10 +41,10 @@ pub fn summation_order(positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> 
     Ok(curve_order(&positions.iter().map(|&x| space.fraction(x)).collect::<Vec<_>>()))
 }
 
-/// Atoms by cell: those of a cell, and of cells that follow each other along the third direction, stand together.
+/// Atoms by bin: those of a bin, and of bins that follow each other along the third direction, stand together.
 struct Bins {
     count: [usize; 3],
-    /// Start of each cell's atoms.
+    /// Start of each bin's atoms.
     start: Vec<u32>,
     /// Wrapped positions, A.
     x: Vec<[f64; 3]>,
@@ -52,7 +52,7 @@ struct Bins {
     member: Vec<(u32, [i32; 3])>,
 }
 
-/// A sorted atom's wrapped position, image and cell.
+/// A sorted atom's wrapped position, image and bin.
 type Placed = ([f64; 3], [i32; 3], [usize; 3]);
 
 impl Bins {
@@ -78,7 +78,7 @@ impl Bins {
         Self { count, start, x, member }
     }
 
-    /// Atoms of the cells `b2` of a column.
+    /// Atoms of the bins `b2` of a column.
     fn range(&self, b0: usize, b1: usize, b2: Range<usize>) -> Range<usize> {
         let column = (b0 * self.count[1] + b1) * self.count[2];
         self.start[column + b2.start] as usize..self.start[column + b2.end] as usize
@@ -139,7 +139,7 @@ impl NeighbourList {
         }
         let reach = Reach { cutoff, skin, cell: cell.copied() };
         let Grid { space, count, look, reach2 } = Grid::new(positions, &reach)?;
-        // Wrapped position, image and cell of each sorted atom.
+        // Wrapped position, image and bin of each sorted atom.
         let place = |&input: &u32| {
             let x = positions[input as usize];
             let (wrapped, image) = match &space.cell {
@@ -161,19 +161,19 @@ impl NeighbourList {
                 let Some((b0, i0)) = fold(bin[0] as i64 + o0, count[0], periodic) else { continue };
                 for o1 in -look[1]..=look[1] {
                     let Some((b1, i1)) = fold(bin[1] as i64 + o1, count[1], periodic) else { continue };
-                    // Along the third direction cells follow each other in memory, up to the wall of the box.
+                    // Along the third direction bins follow each other in memory, up to the wall of the cell.
                     let (mut next, last) = (bin[2] as i64 - look[2], bin[2] as i64 + look[2]);
                     while next <= last {
                         let Some((b2, i2)) = fold(next, count[2], periodic) else {
                             next += 1;
                             continue;
                         };
-                        let cells = (count[2] - b2).min((last - next) as usize + 1);
-                        next += cells as i64;
+                        let some = (count[2] - b2).min((last - next) as usize + 1);
+                        next += some as i64;
                         let shift = [i0, i1, i2];
                         let t = space.cell.as_ref().map_or([0.0; 3], |c| c.translation(shift));
                         let from: [f64; 3] = std::array::from_fn(|k| x[k] - t[k]);
-                        let range = bins.range(b0, b1, b2..b2 + cells);
+                        let range = bins.range(b0, b1, b2..b2 + some);
                         // Without a branch: one atom in four is near, in no order.
                         if near.len() < range.len() {
                             near.resize(range.len(), 0);

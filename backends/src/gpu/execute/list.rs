@@ -47,7 +47,7 @@ impl Executor {
     }
 
     /// A new skin list of the same atoms, found on the device through the bins of a grid, under a plan in force. False where there is no room for
-    /// its pairs and the host has to make it; there is no list of use then.
+    /// its pairs and the host has to make it; there is no list in force then.
     ///
     /// # Errors
     /// The driver's.
