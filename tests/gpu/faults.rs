@@ -9,11 +9,7 @@ use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Live, Watch};
 use weir_backends::gpu::{create, GpuCalculator, GpuError, GpuOptions};
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
 
-fn step(case: &Case, c: &mut GpuCalculator) -> Result<Vec<u64>, ComputeError> {
-    step_at(case, &case.x, c)
-}
-
-fn step_at(case: &Case, x: &[[f64; 3]], c: &mut GpuCalculator) -> Result<Vec<u64>, ComputeError> {
+fn step(case: &Case, x: &[[f64; 3]], c: &mut GpuCalculator) -> Result<Vec<u64>, ComputeError> {
     let mut out = Results::default();
     let request = Request::default();
     c.compute(x, Some(&case.cell), &FrameParameters::default(), request, &mut out).map(|()| bits(&out))
@@ -37,7 +33,7 @@ fn every_failing_call_is_an_error_that_leaves_nothing_behind() {
     let at_step = |at: usize| if at == STEPS - 1 { &far } else { &case.x };
     let expected: [Vec<u64>; STEPS] = {
         let mut c = case.calculator(device, &options);
-        std::array::from_fn(|at| step_at(&case, at_step(at), &mut c).unwrap())
+        std::array::from_fn(|at| step(&case, at_step(at), &mut c).unwrap())
     };
     let (mut refused, mut broken, mut unrecorded) = (0u64, [0u64; STEPS], 0u64);
     let mut n = 0;
@@ -51,7 +47,7 @@ fn every_failing_call_is_an_error_that_leaves_nothing_behind() {
             }
             Ok(mut c) => {
                 for at in 0..STEPS {
-                    match step_at(&case, at_step(at), &mut c) {
+                    match step(&case, at_step(at), &mut c) {
                         Ok(got) => assert_eq!(got, expected[at], "call {n}, step {at}"),
                         Err(e) => {
                             assert!(
@@ -59,7 +55,7 @@ fn every_failing_call_is_an_error_that_leaves_nothing_behind() {
                                 "call {n}, step {at}: {e}"
                             );
                             broken[at] += 1;
-                            let again = step_at(&case, at_step(at), &mut c).unwrap();
+                            let again = step(&case, at_step(at), &mut c).unwrap();
                             assert_eq!(again, expected[at], "the step after call {n}");
                             break;
                         }
