@@ -4,6 +4,7 @@ use crate::image::keep;
 use crate::machine::Vendor;
 use libloading::{Library, Symbol};
 use std::ffi::{c_char, c_int, c_void};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 type Program = *mut c_void;
@@ -13,7 +14,7 @@ type Told = unsafe extern "C" fn(Program, *mut c_void) -> c_int;
 const INTERNAL: c_int = 11;
 
 static REAL: LazyLock<Option<Library>> = LazyLock::new(|| {
-    let path = std::env::var_os("STAND_IN_NVRTC")?;
+    let path = PathBuf::from(std::env::var_os("STAND_IN_NVRTC")?);
     // SAFETY: a vendor's compiler, whose initialisers have no preconditions; never unloaded.
     let opened = unsafe { Library::new(&path) };
     opened.inspect_err(|error| eprintln!("stand-in: {}: {error}", path.display())).ok()
