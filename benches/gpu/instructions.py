@@ -166,8 +166,16 @@ def beyond(i):
     return any(f == "math.h" and a < n < b for f, n in i.chain)
 
 
+@functools.cache
+def of_parts():
+    return ("angle.h", line_of("angle.h", "DEVICE u32 inverse_of")), ("angle.h", line_of("angle.h", "span == m \\?"))
+
+
 def share(i):
     """How often an instruction runs where its statement does."""
+    if all(line in i.chain for line in of_parts()):
+        # Of centres whose angles do not fit together, which are not described here.
+        return 0
     if first_layer(i):
         return 1 / 15
     return BEYOND if beyond(i) else 1

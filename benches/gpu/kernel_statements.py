@@ -119,7 +119,7 @@ def edge_backward(t, rows, r, some, shared):
         ("edge.h", L("edge.h", r"const u32 LR = THREADS / ROW_SHARE", first), Warps("FFMA", 4 * 3 * 12 * tr_share, every=True)),
         ("edge.h", L("edge.h", r"c < MP; c \+= ROW_SHARE", first), Warps("FADD", 4 * 2 * 4 * tr_share)),
         ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", first), Warps("FADD", 4 * 16)),
-        ("edge.h", third, Product(t, WD, EP, r, tr)),
+        ("edge.h", third, Product(t, WD, EP, r, tr, tall=1)),
         ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), only(some, Loop("", 0))),
         ("edge.h", L("edge.h", r"if \(t.m >= SHARED_FROM\)", third), only(shared, Loop("STG", some * WA))),
         ("edge.h", L("edge.h", r"product_seen<1, 8, false>", third), Product(t, WA, EC, some, 2 if t else 1, 8)),
@@ -131,8 +131,8 @@ def edge_backward(t, rows, r, some, shared):
 def angles(t, how, g, m, own, sums=True):
     """What both angle kernels share: `g` receiving edges of m (or none), and `own` receiving edges projected together (or none; `how`: rows of a
     thread, groups of columns); `sums`: whether messages are summed."""
-    names = ("project_own", "stage_others", "stage_angles", "stage_ahead", "take_rows", "sum_messages")
-    project, others, stage, ahead, take, add = (line_of("angle.h", f"DEVICE void {w}") for w in names)
+    names = ("project_own", "stage_others", "stage_angles", "stage_ahead", "take_rows", "sum_messages", "join_messages")
+    project, others, stage, ahead, take, add, join = (line_of("angle.h", f"DEVICE void {w}") for w in names)
     r = g * m
     return [
         ("angle.h", project, only(own, Loop("STS", own * EC))),
@@ -142,7 +142,8 @@ def angles(t, how, g, m, own, sums=True):
         # Where tensor cores are, copies ahead take the place of that in all layers but the first.
         ("angle.h", ahead, only(g and t, Loop("LDGSTS", r * AP))),
         ("angle.h", take, only(g, Loop("", 0))),
-        ("angle.h", add, only(g and sums, Warps("FFMA", math.ceil(g * EP / 128) * m * 4))),
+        ("angle.h", add, only(g and sums, Warps("FFMA", 2 * g * math.ceil(m / 4) * 4, busy=2 * g))),
+        ("angle.h", join, only(g and sums, Warps("FADD", math.ceil(g * EP / 128) * 4 * 4, busy=math.ceil(g * EP / 128)))),
         ("angle.h", line_of("angle.h", "DEVICE u32 second_before"), only(own, Loop("", 0))),
     ]
 
@@ -170,25 +171,28 @@ def angle_backward(t, rows, g, m, own):
         return line_of(file, pattern, after)
 
     wide_rows, dots = rows_of_thread(rows["R_ANGLE_BACK"] // 2), EP // 8 if t else EP // 4
-    again, bars, k = L("^DEVICE void adjoints"), L("DEVICE void sum_bars"), L(r"^KERNEL\w*\(angle_backward\)")
+    again, some, bars, k = L("^DEVICE void adjoints"), L("DEVICE void sum_some"), L("DEVICE void sum_bars"), L(r"^KERNEL\w*\(angle_backward\)")
     group, own_rows = L("u32 g = uniform", k), 1 if rows["R_OWN"] < 16 else 2
     ends = L("adjoints of those that were projected together", group)
     return [
         *angles(t, (1 if rows["R_OWN"] < 8 else 2, 32), g, m, own, sums=False),
         ("angle.h", line_of("angle.h", "^KERNEL\\(angle_forward"), None),
-        *two_uses(file, L("product_of_two", again), Product(t, AP, WA, r, tr, tall=4), (EP, AP), (wide_rows, 8)),
+        *two_uses(file, L("product_of_two", again), Product(t, AP, WA, r, tr, tall=3), (EP, AP), (wide_rows, 8)),
         # Five parts of the other edges, two receiving edges at a time (or one that is left), 24 threads each.
-        (file, bars, only(g, Warps("FADD", 4 * math.ceil(m / 5) * math.ceil(g / 2) * 16))),
-        (file, L("DEVICE void join_dots", bars), only(g, Warps("FADD", math.ceil(r / 32) * dots))),
+        (file, some, only(g, Warps("FADD", 4 * math.ceil(m / 5) * math.ceil(g / 2) * 16))),
+        (file, bars, only(g, Loop("", 0))),
+        (file, L("DEVICE void join_dots", bars), only(g, Warps("FADD", math.ceil(r / 32) * dots, busy=math.ceil(r / 32)))),
+        # A line for each row, of 46 on average.
+        (file, L("DEVICE void ask_for_rows", bars), only(g, Loop("", 0))),
         (file, L("DEVICE void adjoint_of_sums", bars), only(own, Loop("STS", own * EP))),
         (file, L("Adjoint of a tile's angles", bars), None),
         (file, k, only(own, Loop("", 0))),
         (file, L("product_of_few<R_OWN", k), only(own, Product(t, EP, EP, own, 1 if t else own_rows))),
         (file, group, only(g, Loop("", 0))),
-        (file, L("v of the other edges, a", group), only(g, Warps("DFMA", math.ceil(m / 32) * g))),
-        (file, L("at < g \\* 8", group), only(g, Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8)))),
+        (file, L("v of the other edges, a", group), only(g, Warps("DFMA", math.ceil(m / 32) * g, busy=math.ceil(m / 32)))),
+        (file, L("at < g \\* 8", group), only(g, Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8), busy=math.ceil(g / 4)))),
         (file, L("at < g \\* wa; at", group), only(g, Loop("LDS", 5 * g * WA))),
-        (file, L("product<TR", group), only(g, Product(t, WA, AP, r, wide_rows, 8))),
+        (file, L("product<TR", group), only(g, Product(t, WA, AP, r, wide_rows, 8, tall=1))),
         (file, L("e < g; e \\+= THREADS", group), only(g, Warps("DADD", 8))),
         (file, ends, only(own, Loop("FADD", own * WA))),
         (file, L("own_adjoint, EC", ends) - 1, only(own, Product(t, WA, EC, own, 1 if t else rows_of_thread(rows["R_OWN"] // 2), 8))),
@@ -222,9 +226,9 @@ def only(what, statement):
 class Warps(Loop):
     """A loop of which few warps have a part: how often they run its marker, all together; `every` loop of the statement is one of its own."""
 
-    def __init__(self, marker, runs, every=False):
+    def __init__(self, marker, runs, every=False, busy=4):
         super().__init__(marker, 32 * runs)
-        self.every = every
+        self.every, self.busy = every, busy
 
 
 class Scaled:

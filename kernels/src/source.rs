@@ -364,7 +364,8 @@ impl SharedNumbers {
             edge_forward: r.edge * (es + ms) + sums * mp + moments * 3 * (ep + np) + ep,
             edge_projections: r.edge * es,
             edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es)) + bars * (mp + ep) + mp,
-            angle_forward: r.angle * (places * aps + es + 2) + r.sums * (es + ws),
+            // `MESSAGE_PARTS` of angle.h.
+            angle_forward: r.angle * (places * aps + es + 2) + r.sums * (es + ws) + 4 * ep,
             angle_backward: r.angle_back * (places * aps + ws + dots + PAD + 1)
                 // Two numbers of 8 bytes for each row.
                 + r.angle_back * if shape.double { 2 } else { 4 }

@@ -99,6 +99,15 @@ template <class F> struct Alone {
 };
 template <class F> DEVICE Alone<F> alone(F f) { return {f}; }
 
+// Numbers from k on to where all multiprocessors find them sooner than in device memory (a line of the cache of as many as LINE has), while the thread
+// goes on. No more than advice.
+#define LINE (128 / sizeof(real))
+#if defined(WEIR_CUDA)
+template <class T> DEVICE void ask_ahead(T *from, u64 k) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from + k)); }
+#else
+template <class A> DEVICE void ask_ahead(const A &, u64) {}
+#endif
+
 // 16 bytes from device memory to shared memory, at multiples of 16 bytes both. Tensor cores' chips make such a copy while the thread goes on
 // (AHEAD, shape.h); elsewhere it is made at once. `copies_done` waits for the thread's own; others see them behind a barrier.
 #if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 800

@@ -34,8 +34,17 @@ DEVICE AngleCentre angle_centre_of(u32 first_centre, IN(u32) turns, IN(u32) firs
 struct AngleRows {
   u32 k, edges, f0, span, inverse;
 };
-// `inverse`: r / span is (r * inverse) / 65536, for r * span < 65536 (64 rows at most). Whole numbers are divided slowly.
-DEVICE AngleRows angle_rows(u32 k, u32 edges, u32 f0, u32 span) { return {k, edges, f0, span, (65535 + span) / span}; }
+// How centres with m angle edges go through so many rows: receiving edges that fit together, and the inverse of m. Once for a block, because whole
+// numbers are divided slowly.
+struct Fit {
+  u32 edges, inverse;
+};
+// r / span is (r * inverse) / 65536, for r * span < 65536 (64 rows at most).
+DEVICE u32 inverse_of(u32 span) { return (65535 + span) / span; }
+DEVICE Fit fit_of(u32 most, u32 m) { return {m > most || !m ? 1 : most / m, m ? inverse_of(m) : 0}; }
+DEVICE AngleRows angle_rows(u32 k, u32 edges, u32 f0, u32 span, u32 m, const Fit &fit) {
+  return {k, edges, f0, span, span == m ? fit.inverse : inverse_of(span)};
+}
 DEVICE u32 rows_of(const AngleRows &q) { return q.edges * q.span; }
 // Of the receiving edges of the rows, and of the other ones.
 DEVICE u32 edge_in(const AngleRows &q, u32 r) { return (r * q.inverse) >> 16; }
@@ -44,11 +53,11 @@ DEVICE u32 edge_of(const AngleRows &q, u32 r) { return q.k + edge_in(q, r); }
 DEVICE u32 other_of(const AngleRows &q, u32 r) { return q.f0 + other_in(q, r); }
 // Row of the element `at` of rows that are EP or EP + AP wide: divided by constants.
 DEVICE u32 row_at(u32 at, u32 wa) { return wa == EP ? at / EP : at / (EP + AP); }
-// Receiving edges from k on that fit together into `most` rows, none of them beyond the next multiple of `own`; `together` at most.
-DEVICE u32 group_at(u32 k, u32 most, u32 m, u32 own, u32 together) {
-  u32 g = m > most ? 1 : most / m, rest = receiving(m) - k, left = rest < own - k % own ? rest : own - k % own;
+// Receiving edges from k on that go together, none of them beyond the next multiple of `own`; `together` at most.
+DEVICE u32 group_at(u32 k, const Fit &fit, u32 m, u32 own, u32 together) {
+  u32 rest = receiving(m) - k, left = rest < own - k % own ? rest : own - k % own;
   if (left > together) left = together;
-  return g < left ? g : left;
+  return fit.edges < left ? fit.edges : left;
 }
 
 // v of the other edges of those rows into shared memory.
@@ -95,7 +104,7 @@ UNROLL_NOT
 // behind them are asked for, into `next`; what it held nobody reads any more, for there was a barrier since (v of the other edges is the same
 // for all groups).
 template <class Y>
-DEVICE void take_rows(bool ahead, u32 most, u32 own, u32 together, LOCAL(real) here, LOCAL(real) next, Y y, LOCAL(real) others,
+DEVICE void take_rows(bool ahead, const Fit &fit, u32 own, u32 together, LOCAL(real) here, LOCAL(real) next, Y y, LOCAL(real) others,
                       AngleRows q, u32 from, u64 angle, u32 m, u32 first, IN(stored) state, IN(real) geometry, IN(double) vector,
                       IN(double) distance, IN(real) weight) {
   if (ahead) {
@@ -106,20 +115,49 @@ DEVICE void take_rows(bool ahead, u32 most, u32 own, u32 together, LOCAL(real) h
   }
   barrier();
   u32 k = q.k + q.edges;
-  if (ahead && k < receiving(m)) stage_ahead(next, k, group_at(k, most, m, own, together), angle, m, state);
+  if (ahead && k < receiving(m)) stage_ahead(next, k, group_at(k, fit, m, own, together), angle, m, state);
 }
 
-// Adds the messages of the rows to S of their receiving edges, whose rows begin at `s`: S += v_e v_f B in the order of f.
-DEVICE void sum_messages(LOCAL(real) s, AngleRows q, u32 from, IN(real) geometry, LOCAL(real) others, LOCAL(real) message) {
-  for (u32 at = thread_anew() * 4; at < q.edges * EP; at += THREADS * 4) {
-    u32 e = at / EP, c = at % EP, row = e * q.span * EPS + c;
-    real v = geometry[u64(from + q.k + e) * G + G_V], x[4];
-    load<4>(x, s, e * EPS + c);
-    for (u32 f = 0; f < q.span; f++) {
+// Other edges go to so many threads in turn, whose sums are joined in order: a wave would otherwise go through all of them while the others wait.
+// Divides every number of rows.
+#define MESSAGE_PARTS 4
+// Sums of v_e v_f B over the other edges of each part, in the order of f: in place of the messages of the part's first row, or where more rows of the
+// same receiving edge follow, in `carried` (part, EP wide).
+DEVICE void sum_messages(AngleRows q, u32 from, u32 m, IN(real) geometry, LOCAL(real) others, LOCAL(real) message, LOCAL(real) carried) {
+  for (u32 at = thread_anew() * 4; at < q.edges * MESSAGE_PARTS * EP; at += THREADS * 4) {
+    u32 e = at / (MESSAGE_PARTS * EP), part = at / EP % MESSAGE_PARTS, c = at % EP;
+    real v = geometry[u64(from + q.k + e) * G + G_V], x[4] = {real(0), real(0), real(0), real(0)};
+    if (q.f0) load<4>(x, carried, part * EP + c);
+    LOCAL(real) rows = message + e * q.span * EPS + c;
+UNROLL_TWO
+    for (u32 f = part; f < q.span; f += MESSAGE_PARTS) {
       real b[4], both = v * others[f];
-      load<4>(b, message, row + f * EPS);
+      load<4>(b, rows, f * EPS);
 UNROLL
       for (int j = 0; j < 4; j++) x[j] = fma_(both, b[j], x[j]);
+    }
+    if (q.f0 + q.span < m)
+      store<4>(carried, part * EP + c, x);
+    else if (q.f0 || part < q.span)
+      store<4>(rows, part * EPS, x);
+  }
+}
+
+// Adds those sums to S of the receiving edges, whose rows begin at `s`, once all other edges are in them.
+DEVICE void join_messages(LOCAL(real) s, AngleRows q, u32 m, LOCAL(real) message) {
+  if (q.f0 + q.span < m) return;
+  u32 parts = q.f0 || q.span > MESSAGE_PARTS ? MESSAGE_PARTS : q.span;
+  for (u32 at = thread_anew() * 4; at < q.edges * EP; at += THREADS * 4) {
+    u32 e = at / EP, c = at % EP;
+    real x[4];
+    load<4>(x, s, e * EPS + c);
+UNROLL
+    for (u32 part = 0; part < MESSAGE_PARTS; part++) {
+      real z[4];
+      if (part >= parts) continue;
+      load<4>(z, message, (e * q.span + part) * EPS + c);
+UNROLL
+      for (int j = 0; j < 4; j++) x[j] += z[j];
     }
     store<4>(s, e * EPS + c, x);
   }
@@ -193,11 +231,14 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
   LOCAL(real) own = s + R_SUMS * EPS;
   LOCAL(real) y = own + R_SUMS * WAS;
   LOCAL(real) others_v = y + R_ANGLE;
+  LOCAL(real) carried = others_v + R_ANGLE;
   // Edges outside the angle set have the same message, or one that their own feature makes.
   u32 last = part != ALL_PARTS || SMOOTH || first_receiving(m) + receiving(m) < m ? mine : t.ne;
   // Angles of the first group are asked for at once, those of each other one when work on the one before it begins.
   bool ahead = AHEAD && !first && m <= R_ANGLE;
-  if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE, m, R_SUMS, m), angle, m, state);
+  Fit fit = fit_of(R_ANGLE, m);
+  fit = {GROUP(fit.edges), GROUP(fit.inverse)};
+  if (ahead && m) stage_ahead(places, 0, group_at(0, fit, m, R_SUMS, m), angle, m, state);
   u32 place = 0;
   for (u32 k0 = 0, k = 0; k0 < last; k0 += R_SUMS) {
     u32 some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
@@ -217,11 +258,11 @@ KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
     barrier();
     // From k0 on, where there are angles, to the next multiple of R_SUMS.
     while (k0 < mine) {
-      u32 g = GROUP(group_at(k, R_ANGLE, m, R_SUMS, m));
+      u32 g = GROUP(group_at(k, fit, m, R_SUMS, m));
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
-        AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE);
+        AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE, m, fit);
         LOCAL(real) a = places + place;
-        take_rows(ahead, R_ANGLE, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
+        take_rows(ahead, fit, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
                   vector, distance, angle_weight);
         product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, TILES_OF(R_ANGLE), true>(
               rows_of(q), AP, part == ONLY_ANGLES ? EP : 0, EP, part == ONLY_SLOPES ? EP : wa, weight, WA, FactorsOf<R_ANGLE>{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
@@ -245,8 +286,10 @@ UNROLL
               });
         barrier();
         if (part != ONLY_ANGLES) {
-          sum_messages(s + k % R_SUMS * EPS, q, from, geometry, others_v, message);
+          sum_messages(q, from, m, geometry, others_v, message, carried);
           barrier();
+          // Before anybody reads S or writes messages there is another barrier.
+          join_messages(s + k % R_SUMS * EPS, q, m, message);
         }
       }
       if (ahead) place = R_ANGLE * APS - place;
@@ -259,6 +302,7 @@ UNROLL
     some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
 #endif
     if (part != ONLY_ANGLES) {
+      barrier();
       u32 tile_edge = read_anew(first_edge, first_centre), before = pair + first_receiving(m) + second_before(where, first_pair, first_centre);
       product_of_few<TR_OF(R_SUMS)>(
           some, EP, 0, EP, linear2, EP, FactorsOf<R_SUMS>{s, EPS},

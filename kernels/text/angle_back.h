@@ -13,11 +13,12 @@
 #define DOTSS (DOTS + PAD)
 // Rows of a thread; lanes of matrix units always have DOT columns.
 #define TR_BACK (PRODUCTS == PLAIN || TR_OF(R_ANGLE_BACK) > 1 ? TR_OF(R_ANGLE_BACK) : 2)
-// Tiles below each other: two on sm_100a, where a third would put a register into memory (NVRTC 12.8).
+// Tiles below each other: two on sm_100a, where a third would put a register into memory (NVRTC 12.8), else three, which centres with 23 angle
+// edges fill.
 #if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 1000
 #define TILES_BACK 2
 #else
-#define TILES_BACK TILES_OF(R_ANGLE_BACK)
+#define TILES_BACK (TILES_OF(R_ANGLE_BACK) < 3 ? TILES_OF(R_ANGLE_BACK) : 3)
 #endif
 
 // Adjoints of the rows' pre-activations into `bars`, from the messages made again, the adjoint `s` of S and that of the angles; of B . S_bar of
@@ -72,43 +73,64 @@ DEVICE constexpr u32 larger_of(u32 a, u32 b) { return a > b ? a : b; }
 // The thread's number where thread `first` is number 0.
 DEVICE u32 thread_from(u32 first) { return (thread_anew() + THREADS - first) % THREADS; }
 
+// Other edges whose rows are asked for together. Two would not leave registers for as many waves of plain products, nor on gfx90a and gfx942.
+#define ASKED (TENSOR_CORES ? 2 : 1)
+// Adjoints of N receiving edges (`rows`, `span` rows each) in four columns: over a part's other edges from `first` on into `sum`; over the receiving
+// edges into the adjoints of the other edges' projections (`all_bars`), which go on or begin.
+template <int N> DEVICE void sum_some(real (*sum)[4], u32 first, u32 span, bool goes_on, LOCAL(real) rows, OUT(real) all_bars, u32 wa) {
+UNROLL_NOT
+  for (u32 f = first; f < span; f += ASKED * PARTS_OF_F) {
+    real all[ASKED][4], z[ASKED][N][4];
+UNROLL
+    for (u32 g = 0; g < ASKED; g++) {
+      u32 at = f + g * PARTS_OF_F;
+      if (g && at >= span) continue;
+UNROLL
+      for (int j = 0; j < 4; j++) all[g][j] = real(0);
+      if (goes_on) load<4>(all[g], all_bars, at * wa);
+UNROLL
+      for (u32 i = 0; i < N; i++) load<4>(z[g][i], rows, (i * span + at) * WAS);
+    }
+UNROLL
+    for (u32 g = 0; g < ASKED; g++) {
+      u32 at = f + g * PARTS_OF_F;
+      if (g && at >= span) continue;
+UNROLL
+      for (u32 i = 0; i < N; i++)
+UNROLL
+        for (int j = 0; j < 4; j++) {
+          sum[i][j] += z[g][i][j];
+          all[g][j] += z[g][i][j];
+        }
+      store<4>(all_bars, at * wa, all[g]);
+    }
+  }
+}
+
 // Sums of the rows' adjoints: over receiving edges into those of the other edges' projections (`other_bar`, from the block's first receiving
 // edge on), over f into `parts` (part, receiving edge, column; they go on where f0).
 DEVICE void sum_bars(AngleRows q, u32 wa, u32 pair, LOCAL(real) bars, LOCAL(real) parts, OUT(real) other_bar) {
   const u32 PARTS = PARTS_OF_F;
   for (u32 at = thread_anew() * 4; at < PARTS * wa; at += THREADS * 4) {
     u32 part = row_at(at, wa), c = at - part * wa, first = (part + PARTS - q.f0 % PARTS) % PARTS;
+    OUT(real) all_bars = other_bar + (u64(pair + q.f0) * wa + c);
     for (u32 e = 0; e < q.edges; e += 2) {
-      u32 two = e + 1 < q.edges ? 2 : 1;
+      bool two = e + 1 < q.edges, goes_on = q.k + e;
       real sum[2][4];
 UNROLL
       for (u32 i = 0; i < 2; i++) {
 UNROLL
         for (int j = 0; j < 4; j++) sum[i][j] = real(0);
-        if (q.f0 && i < two) load<4>(sum[i], parts, (part * q.edges + e + i) * wa + c);
+        if (q.f0 && (!i || two)) load<4>(sum[i], parts, (part * q.edges + e + i) * wa + c);
       }
       LOCAL(real) rows = bars + e * q.span * WAS + c;
-      OUT(real) all_bars = other_bar + (u64(pair + q.f0) * wa + c);
-UNROLL_NOT
-      for (u32 f = first; f < q.span; f += PARTS) {
-        real all[4] = {real(0), real(0), real(0), real(0)};
-        if (q.k + e) load<4>(all, all_bars, f * wa);
-UNROLL
-        for (u32 i = 0; i < 2; i++) {
-          if (i >= two) continue;
-          real z[4];
-          load<4>(z, rows, (i * q.span + f) * WAS);
-UNROLL
-          for (int j = 0; j < 4; j++) {
-            sum[i][j] += z[j];
-            all[j] += z[j];
-          }
-        }
-        store<4>(all_bars, f * wa, all);
-      }
+      if (two)
+        sum_some<2>(sum, first, q.span, goes_on, rows, all_bars, wa);
+      else
+        sum_some<1>(sum, first, q.span, goes_on, rows, all_bars, wa);
 UNROLL
       for (u32 i = 0; i < 2; i++)
-        if (i < two) store<4>(parts, (part * q.edges + e + i) * wa + c, sum[i]);
+        if (!i || two) store<4>(parts, (part * q.edges + e + i) * wa + c, sum[i]);
     }
   }
 }
@@ -127,6 +149,12 @@ UNROLL
     }
     y[r] = double(x) * ANGLE_ROOT;
   }
+}
+
+// Asks for what the angles of the receiving edges from k on are owed, as many as may go together: a line by each thread, more need not be.
+DEVICE void ask_for_rows(HANDED(const real) a_bar, u64 angle, u32 k, const Fit &fit, u32 m) {
+  u32 left = receiving(m) - k, at = thread_anew() * LINE;
+  if (at < (left < fit.edges ? left : fit.edges) * m * AP) ask_ahead(a_bar, (angle + u64(k) * m) * AP + at);
 }
 
 // Adjoints of the second map's pre-activations for `some` receiving edges; `second` (slopes of the map) and `e_bar` begin with the first of them.
@@ -180,8 +208,11 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   IN(real) others = other + u64(pair) * OTHERS;
   for (u32 c = thread_anew(); c < wa; c += THREADS) sum[c] = real(0);
   bool ahead = AHEAD && !first && m <= R_ANGLE_BACK;
-  if (ahead && m) stage_ahead(places, 0, group_at(0, R_ANGLE_BACK, m, R_OWN, R_SECOND), angle, m, state);
+  Fit fit = fit_of(R_ANGLE_BACK, m);
+  fit = {uniform(fit.edges), uniform(fit.inverse)};
+  if (ahead && m) stage_ahead(places, 0, group_at(0, fit, m, R_OWN, R_SECOND), angle, m, state);
   u32 place = 0;
+  if (updates) ask_for_rows(a_bar, angle, 0, fit, m);
   for (u32 k = 0; k < receiving(m);) {
     if (k % R_OWN == 0) {
       u32 some = receiving(m) - k < R_OWN ? receiving(m) - k : R_OWN, tile_edge = read_anew(first_edge, first_centre);
@@ -195,11 +226,12 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
           some, EP, 0, EP, linear2_adjoint, EP, Factors{staged, EPS},
           LAMBDA(u32 r, u32 c, auto x) { store<x.N>(s, r * EPS + c, x.v); });
     }
-    u32 g = uniform(group_at(k, R_ANGLE_BACK, m, R_OWN, R_SECOND));
+    u32 g = uniform(group_at(k, fit, m, R_OWN, R_SECOND));
+    if (updates) ask_for_rows(a_bar, angle, k + g, fit, m);
     for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
-      AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK);
+      AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK, m, fit);
       LOCAL(real) a = places + place;
-      take_rows(ahead, R_ANGLE_BACK, R_OWN, R_SECOND, a, places + (R_ANGLE_BACK * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
+      take_rows(ahead, fit, R_OWN, R_SECOND, a, places + (R_ANGLE_BACK * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
                 vector, distance, angle_weight);
       adjoints(q, wa, m, angle, weight, FactorsOf<R_ANGLE_BACK>{a, APS}, own + k % R_OWN * WAS, others, s + k % R_OWN * EPS, own_v + k % R_OWN, others_v, r_angle,
                a_bar, dots, bars);
@@ -234,7 +266,7 @@ UNROLL
           }
           store<4>(bar, (k % R_OWN + e) * WAS + c, x);
         }
-      product<TR_WIDE(R_ANGLE_BACK), 8>(
+      product<TR_WIDE(R_ANGLE_BACK), 8, 1>(
           rows_of(q), wa, 0, AP, adjoint, AP, FactorsOf<R_ANGLE_BACK>{bars, WAS},
           LAMBDA(u32 r, u32 c, auto x) {
             u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;

@@ -343,7 +343,7 @@ UNROLL
       geometry_bar[b] += double(y[3]) + w_bar;
     }
     // All that the layer adds to an edge's adjoint is summed apart and joins it in one rounding.
-    product<TR_OF(R_EDGE_BACK)>(
+    product<TR_OF(R_EDGE_BACK), LANES_C, 1>(
         rows, wd, 0, EP, adjoint, EP, FactorsOf<R_EDGE_BACK>{d, WDS},
         LAMBDA(u32 r, u32 c, auto x) {
           for (int a = 0; a < 3; a++) {

@@ -144,14 +144,19 @@ DEVICE Both<real> act(real x) {
   return activation<real>(ACTIVATION, ACTIVATION_THRESHOLD, x);
 #endif
 }
-// Of N pre-activations: values in place, and slopes. Most are below silut's threshold, where it is silu, with half of the instructions: a thread
+// Of N pre-activations (a power of two): values in place, and slopes. Most are below silut's threshold, where it is silu, with half of the instructions: a thread
 // takes the long way only where one of its numbers is not. Same bits either way.
 template <int N> DEVICE void activate(real *x, real *slope) {
 #if ACTIVATION == 8
-  real most = x[0];
+  // By pairs: one after the other they would wait for each other.
+  real most[N];
 UNROLL
-  for (int j = 1; j < N; j++) most = larger(most, x[j]);
-  if (!(most >= real(ACTIVATION_THRESHOLD))) {
+  for (int j = 0; j < N; j++) most[j] = x[j];
+UNROLL
+  for (int n = N / 2; n > 0; n /= 2)
+UNROLL
+    for (int j = 0; j < n; j++) most[j] = larger(most[j], most[j + n]);
+  if (!(most[0] >= real(ACTIVATION_THRESHOLD))) {
 UNROLL
     for (int j = 0; j < N; j++) {
       COUNT_ACTIVATION();

@@ -64,12 +64,7 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 // Loops whose bodies fill the registers.
 #define UNROLL_TWO _Pragma("unroll 2")
 #define UNROLL_NOT _Pragma("unroll 1")
-// Products of halves (tensor.h) need few enough registers for four.
-#if PRODUCTS == F16X3
-#define BLOCKS_OF_UNIT 4
-#else
 #define BLOCKS_OF_UNIT 3
-#endif
 #define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, BLOCKS_OF_UNIT) name
 // Before sm_90 shared memory holds two blocks of this kernel in f64, not three: then registers need not do for three (one was spilt on sm_80).
 #define KERNEL_OF_WIDE_ROWS(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, sizeof(REAL) == 8 && __CUDA_ARCH__ < 900 ? 2 : BLOCKS_OF_UNIT) name
@@ -87,9 +82,13 @@ template <class T> DEVICE T *shared_at(u32 bytes) { return (T *)((char *)shared_
 // `thread`, asked anew: what follows from it is worked out where it is used and waits in no register until the next round of a loop around it
 // (where registers are short, compilers keep it in memory).
 static __device__ __forceinline__ u32 thread_anew() {
+#if PRODUCTS == F16X3
+  return threadIdx.x;
+#else
   u32 t;
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
   return t;
+#endif
 }
 static __device__ __forceinline__ u32 block_anew() {
   u32 b;

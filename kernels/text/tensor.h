@@ -154,10 +154,17 @@ DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stri
   // These units cut what they add to a sum, towards zero: a sum that went on through them would shrink by a share of its last bit with every step, all
   // of them by the same share, which shows in virials. So a step begins anew, its small terms first, and is added by an addition that rounds.
   const bool ANEW = CUT;
+  // Products of halves leave registers for what is asked for ahead of its use: both chains of 32 depths in one go, and the rows of the next tile.
+  const bool PAIRS = PRODUCTS == F16X3, EARLY = PAIRS && !ROWS_ANEW;
   u32 columns = (c1 - c0 + WIDE - 1) / WIDE, units = (rows + BELOW * M_ROWS - 1) / (BELOW * M_ROWS) * columns;
   for (u32 unit = (thread_anew() / M_LANES + turn_of_waves() + (TALL == 2)) % M_WAVES; unit < units; unit += M_WAVES) {
     u32 lane = thread_anew() % M_LANES;
-    u32 r0 = unit / columns * BELOW * M_ROWS, cb = c0 + unit % columns * WIDE, left = rows - r0;
+    // By subtraction: hardly ever more than once, and a division is 25 instructions one after the other.
+    u32 r0 = 0, cb = unit;
+UNROLL_NOT
+    for (; cb >= columns; cb -= columns) r0 += BELOW * M_ROWS;
+    u32 left = rows - r0;
+    cb = c0 + cb * WIDE;
     u32 column = cb + right_column(lane) * TILES;
     if (column >= c1) column = c1 - TILES;
 #if PRODUCTS != MFMA
@@ -170,13 +177,18 @@ UNROLL
       for (u32 j = 0; j < TILES; j++)
 UNROLL
         for (int i = 0; i < 4; i++) sum[t][j][i] = 0.0f;
-    // Chains of K_BLOCK products, as in plain products: weights first, then a tile of rows after the other.
-UNROLL_NOT
-    for (u32 kb = 0; kb < inputs; kb += K_BLOCK) {
-      // Of 32 depths a lane has eight that stand together, four in each chain: rows of shared memory lie four numbers apart from a multiple of
-      // 32, so eight lanes that read together find eight times four banks.
-      // Rows of the left factor wait in registers, or are found anew where that would put others into memory.
-      u32 here = ROWS_ANEW ? thread_anew() % M_LANES : lane, pair = kb / 32 * 32, k = pair + 32 <= inputs ? pair + kb % 32 / 4 + depths(here) * 8 : kb + depths(here) * 4;
+    // Chains of K_BLOCK products, as in plain products: weights first, then a tile of rows after the other. Two of them are of 32 depths, of which
+    // a lane has eight that stand together, four in each chain: rows of shared memory lie four numbers apart from a multiple of 32, so eight lanes that
+    // read together find eight times four banks.
+    auto chain = LAMBDA(u32 here, u32 kb, u32 k) {
+      float x[M_LEFT][4];
+      auto read = LAMBDA(u32 t) {
+UNROLL
+        for (u32 i = 0; i < M_LEFT; i++) {
+          u32 r = r0 + t * M_ROWS + left_row(here, i);
+          load<4>(x[i], a.at, (A::WHOLE || r < rows - 1 ? r : rows - 1) * a.stride + k);
+        }
+      };
       float right[STEPS][TILES * M_B], rest[STEPS][TILES * M_B];
 UNROLL
       for (u32 s = 0; s < STEPS; s++) {
@@ -192,15 +204,12 @@ UNROLL
         }
 #endif
       }
+      if (EARLY) read(0);
 UNROLL
       for (u32 t = 0; t < BELOW; t++) {
         if (t && t * M_ROWS >= left) continue;
-        float x[M_LEFT][4], part[TILES][4];
-UNROLL
-        for (u32 i = 0; i < M_LEFT; i++) {
-          u32 r = r0 + t * M_ROWS + left_row(here, i);
-          load<4>(x[i], a.at, (A::WHOLE || r < rows - 1 ? r : rows - 1) * a.stride + k);
-        }
+        float part[TILES][4];
+        if (!EARLY) read(t);
 UNROLL
         for (u32 s = 0; s < STEPS; s++) {
           const u32 TAKES = M_LEFT * M_TAKES;
@@ -209,6 +218,7 @@ UNROLL
 UNROLL
           for (u32 i = 0; i < TAKES; i++) numbers[i] = x[i % M_LEFT][s * M_TAKES + i / M_LEFT];
           split<M_A>(y, numbers);
+          if (EARLY && t + 1 < BELOW && (t + 1) * M_ROWS < left) read(t + 1);
 UNROLL
           for (u32 j = 0; j < TILES; j++) {
             const float *b = right[s] + M_B * j;
@@ -230,7 +240,25 @@ UNROLL
             for (int i = 0; i < 4; i++) sum[t][j][i] = PRODUCTS == F16X3 ? fma_(part[j][i], 1.0f / WEIGHT_UNIT, sum[t][j][i]) : sum[t][j][i] + part[j][i];
         }
       }
+    };
+    // Rows of the left factor wait in registers, or are found anew where that would put others into memory.
+#define HERE (ROWS_ANEW ? thread_anew() % M_LANES : lane)
+    if (PAIRS) {
+UNROLL_NOT
+      for (u32 pair = 0; pair < inputs; pair += 2 * K_BLOCK) {
+        u32 here = HERE;
+        bool both = pair + 2 * K_BLOCK <= inputs;
+        chain(here, pair, pair + depths(here) * (both ? 8 : 4));
+        if (both) chain(here, pair + K_BLOCK, pair + 4 + depths(here) * 8);
+      }
+    } else {
+UNROLL_NOT
+      for (u32 kb = 0; kb < inputs; kb += K_BLOCK) {
+        u32 here = HERE, pair = kb / 32 * 32;
+        chain(here, kb, pair + 32 <= inputs ? pair + kb % 32 / 4 + depths(here) * 8 : kb + depths(here) * 4);
+      }
     }
+#undef HERE
     u32 c = cb + sum_column(lane) * TILES;
 UNROLL
     for (u32 t = 0; t < BELOW; t++)

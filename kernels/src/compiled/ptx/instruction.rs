@@ -62,6 +62,11 @@ fn memory(op: &[&str], i: &Instruction, names: &Names) -> Option<String> {
             let [to, from, Operand::Whole(16)] = o else { return None };
             Some(format!("copy_later({}, {}, {});", i.line, names.address(to)?, names.address(from)?))
         }
+        // Advice, which leaves no trace.
+        ["prefetch", "global", "L2"] => {
+            let [at] = o else { return None };
+            Some(format!("(void)({});", names.address(at)?))
+        }
         ["cp", "async", "wait_all"] if o.is_empty() => Some(format!("copies_arrive({});", i.line)),
         _ => None,
     }
