@@ -145,13 +145,15 @@ pub fn virial(graph: &Graph, gradient: &[[f64; 3]], per_atom: &mut [[f64; 9]]) -
 /// Atomic virial of specification section 12, input order. `p[l]` are the gradients seeded with coordinate l of the centres.
 pub fn atomic_virial(graph: &Graph, wrapped: &[[f64; 3]], g: &[[f64; 3]], p: &[Vec<[f64; 3]>; 3]) -> Vec<[f64; 9]> {
     let mut out = vec![[0.0; 9]; graph.atoms()];
-    for i in 0..graph.atoms() {
-        let input = graph.order[i] as usize;
-        let centre = wrapped[input];
+    let rows = Shared::new(&mut out);
+    graph.order.par_iter().enumerate().with_min_len(64).for_each(|(i, &input)| {
+        let centre = wrapped[input as usize];
+        // SAFETY: the row of this atom: every input index stands in an order once (`NeighbourList::build` looks).
+        let sum = &mut unsafe { rows.piece(input as usize, 1) }[0];
         for e in graph.edges_of(i) {
             for k in 0..9 {
                 let (a, l) = (k / 3, k % 3);
-                out[input][k] += g[e][a] * centre[l] - p[l][e][a];
+                sum[k] += g[e][a] * centre[l] - p[l][e][a];
             }
         }
         for &e in &graph.incoming[graph.first_incoming[i] as usize..graph.first_incoming[i + 1] as usize] {
@@ -160,10 +162,10 @@ pub fn atomic_virial(graph: &Graph, wrapped: &[[f64; 3]], g: &[[f64; 3]], p: &[V
             let start = wrapped[graph.order[from] as usize];
             for k in 0..9 {
                 let (a, l) = (k / 3, k % 3);
-                out[input][k] -= g[e][a] * (start[l] + graph.vector[e][l]) - p[l][e][a];
+                sum[k] -= g[e][a] * (start[l] + graph.vector[e][l]) - p[l][e][a];
             }
         }
-    }
+    });
     out
 }
 

@@ -252,7 +252,8 @@ impl GpuCalculator {
                 *p = self.gradient()?;
                 p.as_flattened_mut().iter_mut().for_each(|g| *g *= unit);
             }
-            results.atomic_virial = Some(atomic_virial(&self.graph, &wrapped, &g, &p));
+            let graph = &self.graph;
+            results.atomic_virial = Some(self.pool.install(|| atomic_virial(graph, &wrapped, &g, &p)));
         }
         self.note_peak();
         self.check_finite(results)

@@ -138,7 +138,9 @@ impl NeighbourList {
             return Err(GraphError::TooMany { what: "atoms", count: atoms as u64 });
         }
         let reach = Reach { cutoff, skin, cell: cell.copied() };
-        let Grid { space, count, look, reach2 } = Grid::new(positions, &reach)?;
+        let grid = Grid::new(positions, &reach)?;
+        let Grid { space, count, look, reach2, .. } = &grid;
+        let (count, look, reach2) = (*count, *look, *reach2);
         // Wrapped position, image and bin of each sorted atom.
         let place = |&input: &u32| {
             let x = positions[input as usize];
@@ -146,7 +148,7 @@ impl NeighbourList {
                 Some(c) => c.wrap(x),
                 None => (x, [0; 3]),
             };
-            (wrapped, image, space.bin(x, count))
+            (wrapped, image, grid.bin(x))
         };
         let placed: Vec<_> = order.par_iter().map(place).collect();
         let seen = |s: usize| types[order[s] as usize] >= 0;

@@ -89,7 +89,8 @@ impl GpuCalculator {
         }
         let grid = Grid::in_bins(positions, reach, most_bins(positions.len() as u64) as usize)?;
         // Coordinates reach 1e8 A: in flatter cells numbers of images might not fit 32 bits.
-        if reach.cell.is_some() && grid.space.extent.iter().any(|&height| height < 0.2) {
+        let flat = reach.cell.is_some() && grid.space.extent.iter().any(|&height| height < 0.2);
+        if flat || !grid.is_even() {
             return Ok(false);
         }
         let atoms = Atoms { order: &self.order, types: &self.types };
