@@ -78,7 +78,8 @@ double requireSumOverAllPairs(WeirFarPairs* pairs, const matrix& box, PbcType pb
     std::vector<real> q;
     for (int i = 0; i < atoms; i++)
     {
-        const real f[3] = { next(), next(), next() };
+        // Some of them outside of the box, as atoms may be.
+        const real f[3] = { next() + real(0.4), next() - real(0.3), next() };
         RVec       r(0, 0, 0);
         for (int k = 0; k < 3; k++)
         {
@@ -208,7 +209,7 @@ int main()
     pairs.compute(line, two, box, PbcType::Xyz);
     require(near(pairs.energy(), c_factor * (k * c_cutoff * c_cutoff - c), 1e-3) && pairs.forces()[0] == 0 && !pairs.ofReciprocalSum(), "reaction field");
     const double constant = c_factor * (real(k) * real(c_cutoff) * real(c_cutoff) - real(c));
-    const matrix tilted = { { 3, 0, 0 }, { 1.1F, 2.9F, 0 }, { -1.2F, 0.9F, 3.1F } }, flat = { { 9, 0, 0 }, { 0, 8, 0 }, { 0, 0, 0.6F } };
+    const matrix tilted = { { 6, 0, 0 }, { 2.2F, 5.8F, 0 }, { -1.5F, 1.8F, 6.2F } }, flat = { { 9, 0, 0 }, { 0, 8, 0 }, { 0, 0, 0.6F } };
     const matrix narrow = { { 1.6F, 0, 0 }, { 0, 5, 0 }, { 0, 0, 2.2F } }, small = { { 0.3F, 0, 0 }, { 0, 0.3F, 0 }, { 0, 0, 0.3F } };
     require(requireSumOverAllPairs(&pairs, box, PbcType::Xyz, constant, 400) > 0.9, "most pairs are far");
     for (const matrix* vectors : { &tilted, &narrow, &flat })
