@@ -93,12 +93,15 @@ def edits(form):
         (
             "src/gromacs/mdrun/runner.cpp",
             '#include "runner.h"\n',
-            '+#include "gromacs/applied_forces/nnpot/weirfarpairs.h"\n#include "gromacs/applied_forces/nnpot/weirlibrary.h"\n',
+            '+#include "gromacs/applied_forces/nnpot/weirfarpairs.h"\n#include "gromacs/applied_forces/nnpot/weirlibrary.h"\n#include "gromacs/nbnxm/nbnxm.h"\n',
         ),
         (
             "src/gromacs/mdrun/runner.cpp",
             "        // Dirty hack, for fixing disres and orires should be made mdmodules\n",
-            "        gmx::weirSetInteractions(fr->ic.get(), inputrec->rlist);\n",
+            # The pair list is made later. With dynamic pruning kernels run on the inner one, without it that has the outer one's radius.
+            "        gmx::weirSetInteractions(fr->ic.get(),\n"
+            "                                 [forcerec = &*fr, outer = inputrec->rlist]() -> real\n"
+            "                                 { return forcerec->nbv ? forcerec->nbv->pairlistInnerRadius() : outer; });\n",
         ),
     ]
     release = " " * (12 if form == 2025 else 16) + "releaseDevice();\n"

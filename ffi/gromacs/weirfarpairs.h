@@ -2,6 +2,8 @@
 #ifndef GMX_APPLIED_FORCES_WEIRFARPAIRS_H
 #define GMX_APPLIED_FORCES_WEIRFARPAIRS_H
 
+#include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,12 +25,12 @@ enum class PbcType;
 namespace gmx
 {
 
-/*! Says which interaction constants hold for force providers of the calling thread, and how far its pair list reaches (nm); runner.cpp does, once
- * for each rank.
+/*! Says which interaction constants hold for force providers of the calling thread, and tells when asked how far the pair list reaches that its
+ * kernels run on (nm; with dynamic pruning, the inner one); runner.cpp does, once for each rank.
  *
- * They must outlive the run. PME tuning changes them in place (cutoff and list together), so they are read anew at every step.
+ * They must outlive the run. PME tuning changes them in place (cutoff and lists together), so they are read anew at every step.
  */
-void weirSetInteractions(const interaction_const_t* interactions, real pairListReach);
+void weirSetInteractions(const interaction_const_t* interactions, std::function<real()> pairListReach);
 
 /*! The classical Coulomb energy of excluded pairs of the group beyond the cutoff.
  *
@@ -40,6 +42,9 @@ void weirSetInteractions(const interaction_const_t* interactions, real pairListR
  * - Reaction field, and a plain cutoff with shifted potential: an excluded pair keeps q q (k r^2 - c) inside and nothing outside. The force is
  *   GROMACS' own and stays; the energy goes on outside with the constant that it has at the cutoff.
  * - A plain cutoff without shift leaves nothing.
+ *
+ * The first looks at all pairs of charged atoms. The second needs no more than the pairs nearer than the cutoff, found by cells: what is far is all
+ * less those.
  */
 class WeirFarPairs
 {
@@ -71,6 +76,12 @@ public:
      */
     std::string warning() const;
 
+    //! For the user, after compute(): empty where it takes little time.
+    std::string costWarning() const;
+
+    //! What so many charged atoms take with PME, where that is worth a warning; else empty.
+    static std::string costOf(std::size_t charged, int threads);
+
     //! What follows is of the last compute(). Whether the energy belongs to the reciprocal sum, rather than to reaction field.
     bool ofReciprocalSum() const { return ewald_; }
     //! kJ/mol
@@ -91,12 +102,25 @@ private:
         double              pairs     = 0;
     };
     struct Law;
+    struct Nearest;
+    class Cells;
+
+    //! PME and Ewald: energy, forces and virial of far pairs.
+    void takeOut(const Law& law, const Nearest& nearest, ArrayRef<const RVec> positions, ArrayRef<const real> charges);
+    //! Others: the energy of far pairs, which is the same for all but for their charges.
+    void addConstant(const Law&           law,
+                     const Nearest&       nearest,
+                     ArrayRef<const RVec> positions,
+                     ArrayRef<const real> charges,
+                     const matrix&        box,
+                     PbcType              pbcType);
 
     bool              active_    = true;
     bool              perturbed_ = false;
     bool              ewald_     = false;
     real              cutoff_    = 0;
     real              buffer_    = 0;
+    int               threads_   = 1;
     std::vector<int>  charged_;
     std::vector<Sums> ofThread_;
     Sums              total_;

@@ -247,6 +247,10 @@ void WeirModel::evaluate(ArrayRef<const RVec> positions, ArrayRef<const int> ato
             {
                 GMX_LOG(logger_->warning).asParagraph().appendText(warning);
             }
+            if (const std::string cost = farPairs_.costWarning(); !cost.empty())
+            {
+                GMX_LOG(logger_->warning).asParagraph().appendText(cost);
+            }
             logger_ = nullptr;
         }
     }

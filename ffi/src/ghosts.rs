@@ -58,6 +58,8 @@ pub struct GhostList {
     types: Vec<i32>,
     local: usize,
     owner: Vec<u32>,
+    /// Owned atoms that the list has a row for.
+    centre: Vec<bool>,
     /// CSR by owned atom: start, neighbour (owned or ghost).
     first: Vec<u32>,
     neighbours: Vec<u32>,
@@ -213,6 +215,7 @@ impl GhostList {
             types: types.to_vec(),
             local,
             owner,
+            centre,
             first,
             neighbours,
             mode: Mode::Table,
@@ -224,6 +227,26 @@ impl GhostList {
     /// Owned atoms.
     pub fn local(&self) -> usize {
         self.local
+    }
+
+    /// Who owns an atom, ghost or not.
+    pub fn owner(&self, atom: usize) -> usize {
+        self.owner[atom] as usize
+    }
+
+    /// Whether the list has a row for an owned atom.
+    pub fn is_centre(&self, atom: usize) -> bool {
+        self.centre[atom]
+    }
+
+    /// Neighbours of an owned atom.
+    pub fn row(&self, atom: usize) -> &[u32] {
+        &self.neighbours[self.first[atom] as usize..self.first[atom + 1] as usize]
+    }
+
+    /// Types of all atoms, as the list was made with them.
+    pub fn types(&self) -> &[i32] {
+        &self.types
     }
 
     /// Owned atoms and ghosts.

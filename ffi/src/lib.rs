@@ -4,6 +4,7 @@ pub mod affinity;
 pub mod catch;
 pub mod error;
 pub mod ghosts;
+pub mod missing;
 pub mod options;
 pub mod potential;
 pub mod text;

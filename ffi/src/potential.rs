@@ -91,10 +91,16 @@ impl Potential {
         Ok(potential)
     }
 
-    fn tell(&mut self, remarks: Vec<String>) {
+    /// Tells what was not told before.
+    pub(crate) fn tell(&mut self, remarks: Vec<String>) {
         for remark in remarks.into_iter().filter(|_| self.warns) {
             tell_once(&mut self.told, "warning: ", &remark);
         }
+    }
+
+    /// Whether warnings are told at all.
+    pub fn warns(&self) -> bool {
+        self.warns
     }
 
     /// The model.

@@ -111,6 +111,7 @@ impl<T: Real> Call<T> {
         };
         let request = Request { atomic_virial: !self.atomic_virial.is_null() };
         let charge_spin = state.charge_spin;
+        let compared = &mut state.compared;
         for (m, model) in state.models.iter_mut().enumerate() {
             for frame in 0..frames {
                 // SAFETY: as above.
@@ -129,7 +130,9 @@ impl<T: Real> Call<T> {
                     // SAFETY: as above.
                     Some(list) => unsafe {
                         let fresh = frame == 0 && list.2 == 0;
-                        step::<T>(model, list, fresh, own, local, &x, cell.as_ref(), &parameters, request)?;
+                        let compare = (fresh && !*compared).then_some(facts.cutoff);
+                        step::<T>(model, list, fresh, compare, own, local, &x, cell.as_ref(), &parameters, request)?;
+                        *compared |= fresh;
                     },
                 }
                 // SAFETY: as above.
@@ -155,7 +158,8 @@ impl<T: Real> Call<T> {
     }
 }
 
-/// A step with a list; a new one (`fresh`) is copied first.
+/// A step with a list; a new one (`fresh`), or one whose atoms have other types by now, is copied first, and looked through for
+/// what it lacks within `compare`.
 ///
 /// # Safety
 /// The list's arrays are as long as it says.
@@ -163,6 +167,7 @@ unsafe fn step<T: Real>(
     model: &mut Loaded,
     &(_, nlist, ago): &(c_int, *const Nlist, c_int),
     fresh: bool,
+    compare: Option<f64>,
     types: &[i32],
     local: usize,
     x: &[[f64; 3]],
@@ -177,13 +182,18 @@ unsafe fn step<T: Real>(
     let largest = x.iter().flatten().fold(0.0f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { m });
     // A few roundings of the client's arithmetic; beyond that, its coordinates are taken literally.
     let error = 1e-9 + 8.0 * T::EPSILON * largest;
-    if fresh {
+    // Types that changed (a client's Monte Carlo moves) change ghosts' and virtual atoms' parts of the list, too.
+    let changed = |l: &GhostList| (l.local(), l.all()) == (local, types.len()) && l.types() != types;
+    if fresh || model.list.as_ref().is_some_and(changed) {
         model.list = None;
         // SAFETY: as promised.
         let (raw, owners) = unsafe { (nlist.read()?, nlist.owners(types.len() as c_int)?) };
         let strict = matches!(owners, weir_ffi::ghosts::Owners::Swaps(_));
         let mut list = GhostList::new(types, local, &raw, &owners)?;
         list.hand_over(&mut model.potential, x, cell, error, strict)?;
+        if let Some(cutoff) = compare {
+            list.tell_missing(&mut model.potential, x, cutoff, error);
+        }
         model.list = Some(list);
     }
     let Some(list) = &mut model.list else {

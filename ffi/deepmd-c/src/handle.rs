@@ -30,6 +30,8 @@ pub struct Loaded {
 #[derive(Default)]
 pub struct State {
     pub models: Vec<Loaded>,
+    /// Whether a list was compared with a search of our own: once, for it takes as long as making a list.
+    pub compared: bool,
     /// Charge and spin for calls that give none.
     pub charge_spin: Option<[f64; 2]>,
     /// Why nothing can be computed.

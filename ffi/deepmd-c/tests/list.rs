@@ -113,6 +113,95 @@ fn lists_are_copied_when_they_are_new_and_reused_after() {
 }
 
 #[test]
+fn types_that_change_between_lists_are_not_ignored() {
+    let dp = open(&tiny());
+    let mut s = system(24, 7.0, 5);
+    let mut g = ghosts(&s, 5.5, ALL, 0);
+    let list = mapped(&g);
+    let cell = s.cell;
+    let cell = cell.as_flattened().as_ptr();
+    let before = listed(dp, &g, list, cell, 0, false);
+    let follow = |g: &mut Ghosts, s: &System| (0..g.all()).for_each(|k| g.types[k] = s.types[g.owner[k] as usize]);
+    // Two atoms swap their types; later an atom becomes another element.
+    let other = (1..24).find(|&k| s.types[k] != s.types[0]).unwrap();
+    s.types.swap(0, other);
+    follow(&mut g, &s);
+    let swapped = listed(dp, &g, list, cell, 1, false);
+    assert_eq!(ok(dp), "");
+    assert_same(&swapped, &direct(&s, Some(&s.cell), false), "swapped");
+    assert!((swapped.energy - before.energy).abs() > 1e-6);
+    s.types[0] = (s.types[0] + 1) % 5;
+    follow(&mut g, &s);
+    assert_same(&listed(dp, &g, list, cell, 2, false), &direct(&s, Some(&s.cell), false), "another element");
+    // Ghosts that did not follow are refused, not computed.
+    s.types[0] = (s.types[0] + 1) % 5;
+    g.types[0] = s.types[0];
+    listed(dp, &g, list, cell, 3, false);
+    assert!(ok(dp).contains("but its owner"));
+    unsafe {
+        DP_DeleteNlist(list);
+        DP_DeleteDeepPot(dp);
+    }
+}
+
+/// Runs one test of this program again; its standard error.
+fn again(test: &str, log: &str) -> String {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let done = command.args(["--exact", test, "--nocapture"]).envs([("LIST_CHILD", "1"), ("WEIR_LOG", log)]);
+    let done = done.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{out}{err}");
+    err.into_owned()
+}
+
+#[test]
+fn a_list_without_bonded_pairs_is_told_of() {
+    if std::env::var_os("LIST_CHILD").is_none() {
+        let test = "a_list_without_bonded_pairs_is_told_of";
+        let told = again(test, "warn");
+        assert_eq!(told.matches("special_bonds").count(), 1, "{told}");
+        assert!(told.contains("lacks 2 pairs of atoms") && told.contains("neigh_modify exclude"), "{told}");
+        assert!(!again(test, "error").contains("special_bonds"));
+        return;
+    }
+    let s = system(24, 7.0, 3);
+    // Whole lists, and virtual atoms, are nothing to talk of.
+    let mut some = s.clone();
+    some.types[3] = -1;
+    for s in [&s, &some] {
+        let (whole, g) = (open(&tiny()), ghosts(s, 5.5, ALL, 0));
+        let list = mapped(&g);
+        listed(whole, &g, list, s.cell.as_flattened().as_ptr(), 0, false);
+        unsafe {
+            DP_DeleteNlist(list);
+            DP_DeleteDeepPot(whole);
+        }
+    }
+    // As special_bonds takes them out: two pairs, one of them through the wall of the cell.
+    let mut g = ghosts(&s, 5.5, ALL, 0);
+    let far = |i: usize, j: usize| (0..3).map(|k| (g.x[3 * i + k] - g.x[3 * j + k]).powi(2)).sum::<f64>().sqrt();
+    let ghost = (24..g.all()).find(|&j| g.owner[j] != 0 && far(0, j) < 4.0).unwrap();
+    let (o, n) = (g.owner[ghost] as usize, g.images[ghost]);
+    let back = (24..g.all()).find(|&j| g.owner[j] == 0 && g.images[j] == n.map(|k| -k)).unwrap();
+    let near = (1..24).find(|&j| j != o && far(0, j) < 4.0).unwrap();
+    for (i, j) in [(0, near), (near, 0), (0, ghost), (o, back)] {
+        let at = g.rows[i].iter().position(|&k| k as usize == j).unwrap();
+        g.rows[i].remove(at);
+        g.numneigh[i] -= 1;
+    }
+    let list = mapped(&g);
+    let dp = open(&tiny());
+    for ago in [0, 1, 0] {
+        listed(dp, &g, list, s.cell.as_flattened().as_ptr(), ago, false);
+        assert_eq!(ok(dp), "");
+    }
+    unsafe {
+        DP_DeleteNlist(list);
+        DP_DeleteDeepPot(dp);
+    }
+}
+
+#[test]
 fn masked_bits_of_neighbours_are_not_part_of_their_index() {
     let dp = open(&tiny());
     let s = system(24, 7.0, 3);

@@ -70,9 +70,8 @@ pub unsafe extern "C" fn weir_compute(
             }
             Some(given) => {
                 let prepared = cell.as_ref().map(Cell::new).transpose().map_err(|e| Error::Compute(e.into()))?;
-                if given.first.is_null() || given.neighbour.is_null() {
-                    return Err(Error::Argument("first or neighbour of the neighbour list is null".into()));
-                }
+                // SAFETY: the caller's promise.
+                unsafe { given.check(system.atoms) }?;
                 let periodic = prepared.is_some();
                 // Until the step has gone well nothing is kept: after an error the list is taken over anew.
                 let mut taken = state.taken.take();

@@ -172,6 +172,9 @@ fn the_script_adds_once_says_so_and_takes_everything_out_again() {
             provider.contains("std::make_shared<WeirModel>") && provider.contains("WeirModel::passStep"),
             "{provider}"
         );
+        // Kernels run on the inner list, which is made after the lines that ask for it.
+        let runner = fs::read_to_string(root.join("src/gromacs/mdrun/runner.cpp")).unwrap();
+        assert!(runner.contains("nbv->pairlistInnerRadius()") && runner.contains("gromacs/nbnxm/nbnxm.h"), "{runner}");
         assert_eq!(provider.matches("#if GMX_TORCH").count(), provider.matches("#endif").count());
         let header = fs::read_to_string(root.join(NNPOT).join("weirinterface.h")).unwrap();
         assert!(header.contains(&format!("GMX_WEIR_INTERFACE {form}")), "{header}");

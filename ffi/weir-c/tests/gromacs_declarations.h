@@ -273,22 +273,32 @@ inline void calc_shifts(const matrix& box, gmx::ArrayRef<gmx::RVec> shifts)
 {
     for (int i = 0; i < 27; i++)
     {
-        shifts[i] = { (i % 3 - 1) * box[0][0], (i / 3 % 3 - 1) * box[1][1], (i / 9 - 1) * box[2][2] };
+        for (int k = 0; k < 3; k++)
+        {
+            shifts[i][k] = (i % 3 - 1) * box[0][k] + (i / 3 % 3 - 1) * box[1][k] + (i / 9 - 1) * box[2][k];
+        }
     }
 }
-//! Of rectangular boxes, atoms at most a box apart.
+//! The nearest of all images one box around, of atoms within the box.
 inline int pbc_dx_aiuc(const t_pbc* pbc, const gmx::RVec& a, const gmx::RVec& b, gmx::RVec& d)
 {
-    int shift = gmx::c_centralShiftIndex;
-    for (int k = 2, weight = 9; k >= 0; k--, weight /= 3)
+    std::array<gmx::RVec, 27> shifts;
+    calc_shifts(pbc->box, shifts);
+    int  nearest = gmx::c_centralShiftIndex;
+    real least   = -1;
+    for (int i = 0; i < 27; i++)
     {
-        const real length = pbc->type == PbcType::Xyz ? pbc->box[k][k] : 0;
-        d[k]              = a[k] - b[k];
-        const int n       = length > 0 ? -static_cast<int>(std::lround(d[k] / length)) : 0;
-        d[k] += n * length;
-        shift += n * weight;
+        const gmx::RVec& by = shifts[i];
+        const gmx::RVec  e  = { a[0] - b[0] + by[0], a[1] - b[1] + by[1], a[2] - b[2] + by[2] };
+        const real       r2 = e[0] * e[0] + e[1] * e[1] + e[2] * e[2];
+        if ((least < 0 || r2 < least) && (pbc->type == PbcType::Xyz || i == gmx::c_centralShiftIndex))
+        {
+            nearest = i;
+            least   = r2;
+            d       = e;
+        }
     }
-    return shift;
+    return nearest;
 }
 
 #define GMX_TORCH 0

@@ -66,6 +66,51 @@ bool near(double a, double b, double within)
     return std::abs(a - b) < within;
 }
 
+/*! Reaction field among many atoms of which few pairs are near, in boxes of several cells: against a sum over all pairs.
+ *
+ * Says how many of the pairs are far.
+ */
+double requireSumOverAllPairs(WeirFarPairs* pairs, const matrix& box, PbcType pbcType, double constant, int atoms)
+{
+    unsigned   seed = 7;
+    const auto next = [&seed] { return real((seed = seed * 1664525U + 1013904223U) >> 8) / (1 << 24); };
+    std::vector<RVec> x;
+    std::vector<real> q;
+    for (int i = 0; i < atoms; i++)
+    {
+        // Some of them outside of the box, as atoms may be.
+        const real f[3] = { next() + real(0.4), next() - real(0.3), next() };
+        RVec       r(0, 0, 0);
+        for (int k = 0; k < 3; k++)
+        {
+            r += RVec(f[k] * box[k][0], f[k] * box[k][1], f[k] * box[k][2]);
+        }
+        x.push_back(r);
+        q.push_back(i % 7 == 0 ? 0 : next() - real(0.3));
+    }
+    t_pbc pbc;
+    set_pbc(&pbc, pbcType, box);
+    double expected = 0, far = 0, all = 0;
+    for (int i = 0; i < atoms; i++)
+    {
+        for (int j = 0; j < i; j++)
+        {
+            RVec d(0, 0, 0);
+            pbc_dx_aiuc(&pbc, x[i], x[j], d);
+            const bool isFar = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]) >= real(c_cutoff);
+            const bool charged = q[i] != 0 && q[j] != 0;
+            all += charged;
+            far += isFar && charged;
+            expected += isFar ? constant * q[i] * q[j] : 0;
+        }
+    }
+    pairs->compute(x, q, box, pbcType);
+    require(near(pairs->energy(), expected, 1e-9 * std::abs(constant) * all), "the energy is not that of a sum over all pairs");
+    require(pairs->summary().find(formatString("now %.0f of charged atoms", far)) != std::string::npos, "number of far pairs");
+    require(pairs->forces()[0] == 0, "reaction field changes forces");
+    return far / all;
+}
+
 } // namespace
 
 int main()
@@ -79,11 +124,13 @@ int main()
     WeirFarPairs            pairs;
     require(!refusal([&] { pairs.compute(x, q, box, PbcType::Xyz); }).empty(), "constants are not asked for");
     constants(&ic, CoulombInteractionType::Pme, 0, 0);
-    weirSetInteractions(&ic, 0.71F);
+    real reach = 0.71F;
+    weirSetInteractions(&ic, [&reach] { return reach; });
     pairs.compute(x, q, box, PbcType::Xyz);
     const std::string thin = pairs.warning();
     require(thin.find("0.010 nm") != std::string::npos && thin.find("rlist = 0.9 ") != std::string::npos, "a pair list without a buffer");
-    weirSetInteractions(&ic, 0.9F);
+    // PME tuning, or a list that is made later: what the list reaches is asked at each step.
+    reach = 0.9F;
     pairs.compute(x, q, box, PbcType::Xyz);
     require(pairs.warning().empty(), "a pair list with a buffer");
     const double energy = pairs.energy();
@@ -150,7 +197,7 @@ int main()
     require(near(pairs.energy(), -c_factor * std::erf(c_beta * c_cutoff) / c_cutoff, 1e-3), "at the cutoff");
     line[1][0] = std::nextafter(line[1][0], real(0));
     pairs.compute(line, two, box, PbcType::Xyz);
-    weirSetInteractions(&ic, 0.71F);
+    reach = 0.71F;
     pairs.compute(line, two, box, PbcType::Xyz);
     require(pairs.energy() == 0 && pairs.summary().empty() && pairs.warning().empty(), "within the cutoff");
     require(std::all_of(pairs.forces().begin(), pairs.forces().end(), [](double f) { return f == 0; }), "forces within the cutoff");
@@ -161,6 +208,22 @@ int main()
     line[1][0] = 1;
     pairs.compute(line, two, box, PbcType::Xyz);
     require(near(pairs.energy(), c_factor * (k * c_cutoff * c_cutoff - c), 1e-3) && pairs.forces()[0] == 0 && !pairs.ofReciprocalSum(), "reaction field");
+    const double constant = c_factor * (real(k) * real(c_cutoff) * real(c_cutoff) - real(c));
+    const matrix tilted = { { 6, 0, 0 }, { 2.2F, 5.8F, 0 }, { -1.5F, 1.8F, 6.2F } }, flat = { { 9, 0, 0 }, { 0, 8, 0 }, { 0, 0, 0.6F } };
+    const matrix narrow = { { 1.6F, 0, 0 }, { 0, 5, 0 }, { 0, 0, 2.2F } }, small = { { 0.3F, 0, 0 }, { 0, 0.3F, 0 }, { 0, 0, 0.3F } };
+    require(requireSumOverAllPairs(&pairs, box, PbcType::Xyz, constant, 400) > 0.9, "most pairs are far");
+    for (const matrix* vectors : { &tilted, &narrow, &flat })
+    {
+        requireSumOverAllPairs(&pairs, *vectors, PbcType::Xyz, constant, 300);
+        requireSumOverAllPairs(&pairs, *vectors, PbcType::No, constant, 300);
+    }
+    std::vector<RVec> close;
+    for (int i = 0; i < 20; i++)
+    {
+        close.push_back({ small[0][0] * real(i % 5) / 5, small[1][1] * real(i / 5) / 4, 0 });
+    }
+    pairs.compute(close, std::vector<real>(20, 0.1F), box, PbcType::Xyz);
+    require(pairs.energy() == 0 && pairs.summary().empty(), "reaction field of a narrow group");
     constants(&ic, CoulombInteractionType::Cut, 0, 0);
     pairs.compute(line, two, box, PbcType::Xyz);
     require(pairs.energy() == 0, "plain cutoff");
@@ -177,6 +240,10 @@ int main()
     ic.softCoreParameters = std::make_unique<int>(0);
     require(refusal([&] { WeirFarPairs().refusePerturbed({ atoms }, both); }).find("Atom 2") != std::string::npos, "a perturbed atom");
     pairs.refusePerturbed({ atoms }, first);
+
+    require(WeirFarPairs::costOf(20000, 1).empty(), "what takes little is not warned of");
+    const std::string cost = WeirFarPairs::costOf(100000, 10);
+    require(cost.find("100000 charged atoms") != std::string::npos && cost.find("about 26.0 s") != std::string::npos, "what takes long is");
 
     setenv("GMX_WEIR_FAR_PAIRS", "off", 1);
     require(refusal([] { WeirFarPairs(); }).find("can only be keep") != std::string::npos, "a value that it does not know");
