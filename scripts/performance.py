@@ -271,15 +271,16 @@ def instructions():
     text = ""
     for products, kernels in data["kernels"].items():
         pipes = ["issue", "fp32", "integer", "memory", "special", "tensor"]
-        rows, total = [], 0.0
+        rows, total, together = [], 0.0, 0.0
         for kernel, k in kernels.items():
-            ms = k["milliseconds"]
+            ms, waits = k["milliseconds"], k["waits"]
             bound = max(ms.values())
             total += max(bound, moved[kernel])
-            rows.append([f"`{kernel}`", k["registers"], *(f"{ms[p]:.1f}" for p in pipes), f"{moved[kernel]:.1f}"])
-        rows.append(["**sum of the largest**", "", *[""] * len(pipes), f"**{total:.1f}**"])
-        text += f"`{products}`, 2PTC on an H100 SXM, ms a step that each unit alone would be busy:\n\n"
-        text += table(["kernel", "registers", "issue", "FP32", "integer", "L1 and shared", "special", "tensor", "device memory"], rows) + "\n"
+            together += max(waits["together_ms"], moved[kernel])
+            rows.append([f"`{kernel}`", k["registers"], *(f"{ms[p]:.1f}" for p in pipes), f"{moved[kernel]:.1f}", f"{waits['slowest_ms']:.1f}", waits["blocks"], f"{waits['together_ms']:.1f}"])
+        rows.append(["**sum of the largest**", "", *[""] * len(pipes), f"**{total:.1f}**", "", "", f"**{together:.1f}**"])
+        text += f"`{products}`, 2PTC on an H100 SXM, ms a step that each unit alone would be busy, and with what waves wait for:\n\n"
+        text += table(["kernel", "registers", "issue", "FP32", "integer", "L1 and shared", "special", "tensor", "device memory", "slowest waves, alone", "blocks", "together"], rows) + "\n"
     return text + f"[{name}](../benches/results/{name}), `benches/gpu/instructions.py`, {data['date']}, {data['compiler']}; no kernel has run.\n"
 
 
@@ -293,9 +294,9 @@ def whole_steps():
             least, most = (max(f[side] for f in s["scheduling"].values()) for side in (0, 1))
             span = lambda low, high: f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
             rows.append([f"`{products}`", protein, s["atoms"], f"{least:.2f} to {most:.2f}", span(s["least_four_ms"], s["four_ms"]),
-                         span(s["least_others_ms"], s["others_ms"]), f"{s['launches_ms']:.1f}", span(s["least_ms"], s["ms"]), f"**{span(s['least_two_streams_ms'], s['two_streams_ms'])}**", s["target_ms"]])
+                         span(s["least_others_ms"], s["others_ms"]), f"{s['launches_ms']:.1f}", span(s["least_ms"], s["ms"]), span(s["least_two_streams_ms"], s["two_streams_ms"]), f"**{span(s['waited_least_ms'], s['waited_ms'])}**", s["target_ms"]])
     first = next(iter(next(iter(whole["steps"].values())).values()))
-    head = ["products", "structure", "atoms", "largest factor of scheduling", "the four, ms", "other kernels", "launches", "in one stream, ms", "in two, ms", "target"]
+    head = ["products", "structure", "atoms", "largest factor of scheduling", "the four, ms", "other kernels", "launches", "in one stream, ms", "in two, ms", "with waits, ms", "target"]
     return "Predicted:\n\n" + table(head, rows) + (
         f"\n{first['launches']:.0f} launches a step ({first['launches_beside']:.0f} of them beside kernels of angles where there are two streams) at {1e6 * whole['launch_s']:g} us ([h100-80-pcie-host](../hardware-notes/machines/h100-80-pcie-host.toml): {whole['launch_source']}); bytes, FLOP and launches from "
         f"[{first['traffic']}](../benches/results/{first['traffic']}), the rest from [{name}](../benches/results/{name}).\n")

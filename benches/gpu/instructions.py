@@ -8,8 +8,9 @@ instruction to a statement of the text: to the inner loop of a product (so many 
 tile of the result), or to a loop over elements. How often statements run in a step follows from the edges and angle edges of every atom of the
 protein, which its positions tell, and from the rows in shared memory; each kernel's time is then bounded by the busiest of its pipes.
 
-What is assumed is in ASSUMED below and in the comments of kernel_statements.py; latencies, barriers and the caches' misses are left out, so a kernel
-with too few waves will be slower than this says. The sums of the four are of 2PTC; the whole steps behind them, of all four proteins of
+What is assumed is in ASSUMED below and in the comments of kernel_statements.py. Beside the busiest pipe stands what waves wait for (waits.py): how long the
+slowest wave of every block would take if alone, over the blocks of a multiprocessor, and what those take together; barriers and the caches' misses
+are left out. The sums of the four are of 2PTC; the whole steps behind them, of all four proteins of
 examples/proteins, add device memory, the tails of launches and all other kernels (whole_step.py).
 """
 
@@ -23,6 +24,7 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import waits
 import whole_step
 from kernel_statements import AP, EC, EP, NP, Product, Scaled, statements
 from machine_code import ROOT, TEXT, compiled, disassembled, kind, lanes, line_of, pipe, version, wavefronts, wide
@@ -44,8 +46,8 @@ BEYOND = 0.1
 # Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, and blocks of a multiprocessor that it leaves room for, by products.
 UNIT_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
 UNITS = ("tf32", "tf32x3", "f16x3")
-ROWS = {"plain": {**UNIT_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, **dict.fromkeys(UNITS, UNIT_ROWS)}
-BLOCKS = {"plain": 4, **dict.fromkeys(UNITS, 3)}
+ROWS = {"plain": {**UNIT_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, **dict.fromkeys(UNITS, UNIT_ROWS), "f16x3": {**UNIT_ROWS, "R_SUMS": 16}}
+BLOCKS = {"plain": 4, **dict.fromkeys(UNITS, 3), "f16x3": 4}
 # Numbers of the text (`Products::number`; 3 are AMD's units).
 NUMBERS = {"plain": 0, "tf32": 1, "tf32x3": 2, "f16x3": 4}
 
@@ -211,18 +213,22 @@ def counted(products, kernel, code, kinds):
             raise SystemExit(f"{file}:{line}: no multiplication comes from this product; move its call by a line")
     words = [k for k, s in enumerate(table) if s[0] != "product.h" and getattr(s[2], "all", None)]
     powers = sum(i.op.startswith("MUFU.EX2") and not beyond(i) for k in words for i in parts[k])
-    out = []
+    out, alone = [], waits.alone(code)
     for k, some in sorted(parts.items()):
-        w = [0.0] * len(some)
+        w, slowest = [0.0] * len(some), [0.0] * len(some)
         for runs, table in kinds:
             if k in words:
                 product = table[k][2].all
                 table[k][2].share = 4 * product.tiles() * product.below() / max(1, powers)
-            for at, times in enumerate(weights(some, table[k][2])):
-                w[at] += runs * times
+            run = weights(some, table[k][2])
+            for at, (mean, longest) in enumerate(zip(run, waits.scaled(some, table[k][2], run))):
+                w[at] += runs * mean
+                slowest[at] += runs * longest
         counts, pipes, opcodes = Counter(), Counter(), Counter()
-        for i, times in zip(some, w):
+        for i, times, longest in zip(some, w, slowest):
             times *= share(i)
+            pipes["alone"] += times * alone[i.at]
+            pipes["slowest"] += longest * share(i) * alone[i.at]
             counts[kind(i.op)] += times
             cycles, known = wavefronts(products, kernel, i) if pipe(i.op) == "memory" else (1, True)
             pipes[pipe(i.op)] += times * cycles
@@ -240,19 +246,31 @@ def milliseconds(pipes):
     return of
 
 
+def waiting(pipes, kernel, products, rows, registers):
+    """Milliseconds of a step if every scheduler had one wave: the mean wave's and the slowest one's of every block; blocks of a multiprocessor, and what
+    those take together."""
+    hertz = ASSUMED["GHz"] * 1e9 * ASSUMED["multiprocessors"]
+    alone, slowest = (pipes[k] / ASSUMED["issue"] / hertz * 1e3 for k in ("alone", "slowest"))
+    ms = milliseconds(pipes)
+    blocks = waits.resident(registers, waits.shared_bytes(kernel, rows, products != "plain"))
+    together = max(waits.together(ms["issue"], slowest, blocks), *ms.values())
+    return dict(alone_ms=alone, slowest_ms=slowest, blocks=blocks, together_ms=together)
+
+
 def commit():
     return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def hot_milliseconds(kernels, products, rows, centres):
-    """Kernel -> milliseconds of its busiest pipe in a step of these centres."""
-    out = {}
+def hot_milliseconds(kernels, products, rows, registers, centres):
+    """Kernel -> milliseconds of its busiest pipe in a step of these centres; and of its waves together."""
+    busiest, together = {}, {}
     for kernel, kinds in statements(products, rows, centres).items():
         pipes = Counter()
         for _, _, p, _ in counted(products, kernel, kernels[kernel], kinds):
             pipes.update(p)
-        out[kernel] = max(milliseconds(pipes).values())
-    return out
+        busiest[kernel] = max(milliseconds(pipes).values())
+        together[kernel] = waiting(pipes, kernel, products, rows, registers[kernel])["together_ms"]
+    return busiest, together
 
 
 def steps(kernels, products, rows, registers, proteins):
@@ -264,9 +282,10 @@ def steps(kernels, products, rows, registers, proteins):
     out = {}
     for name, centres in proteins.items():
         scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])
-        step = whole_step.predicted(centres, hot_milliseconds(kernels, products, rows, centres), scheduling, products, rates, rows["R_NODE"])
-        out[name] = step | dict(target_ms=MILLISECONDS[name])
-        print(f"{products:7} {name} ({step['atoms']} atoms): {step['least_two_streams_ms']:.1f} to {step['two_streams_ms']:.1f} ms a step (in one stream {step['least_ms']:.1f} to {step['ms']:.1f}; target {MILLISECONDS[name]}): the four "
+        busiest, together = hot_milliseconds(kernels, products, rows, registers, centres)
+        step, waited = (whole_step.predicted(centres, hot, scheduling, products, rates, rows["R_NODE"]) for hot in (busiest, together))
+        out[name] = step | dict(target_ms=MILLISECONDS[name], waited_least_ms=waited["least_two_streams_ms"], waited_ms=waited["two_streams_ms"])
+        print(f"{products:7} {name} ({step['atoms']} atoms): {step['least_two_streams_ms']:.1f} to {step['two_streams_ms']:.1f} ms a step, with waits {waited['least_two_streams_ms']:.1f} to {waited['two_streams_ms']:.1f} (in one stream {step['least_ms']:.1f} to {step['ms']:.1f}; target {MILLISECONDS[name]}): the four "
               f"with their tails and device memory {step['least_four_ms']:.1f} to {step['four_ms']:.1f}, others {step['least_others_ms']:.1f} to {step['others_ms']:.1f}, "
               f"{step['launches']:.0f} launches {step['launches_ms']:.2f}; scheduling " + " ".join(f"{k} {a:.2f}-{b:.2f}" for k, (a, b) in step["scheduling"].items()))
     return out
@@ -302,20 +321,22 @@ def main():
                 counts.update(c)
                 if args.statements:
                     ms = milliseconds(p)
-                    print(f"    {kernel} {line}: " + " ".join(f"{k} {v:.2f}" for k, v in ms.items() if v > 0.005))
+                    slowest = p["slowest"] / ASSUMED["issue"] / (ASSUMED["GHz"] * 1e6 * ASSUMED["multiprocessors"])
+                    print(f"    {kernel} {line}: " + " ".join(f"{k} {v:.2f}" for k, v in ms.items() if v > 0.005) + f" slowest wave alone {slowest:.2f}")
                     if args.opcodes:
                         print("      " + " ".join(f"{k} {v / max(1, p['all']):.3f}" for k, v in o.most_common(args.opcodes)))
             ms = milliseconds(pipes)
-            used = re.search(rf"entry function '{kernel}'.*?(\d+) bytes spill stores.*?Used (\d+) registers", log, re.S)
+            registers, spills = waits.registers_of(log, kernel)
+            waited = waiting(pipes, kernel, products, rows, registers)
             result.setdefault(products, {})[kernel] = dict(
-                static=len(kernels[kernel]), registers=int(used[2]), spills=int(used[1]), milliseconds=ms,
+                static=len(kernels[kernel]), registers=registers, spills=spills, milliseconds=ms, waits=waited,
                 counts={k: v for k, v in counts.items()})
             unknown = pipes["unknown"] / pipes["memory"]
             worst = max(ms, key=ms.get)
-            print(f"{products:7} {kernel:15} {len(kernels[kernel]):5} instructions, {used[2]} registers, {used[1]} spilled: "
-                  f"{ms[worst]:.2f} ms by {worst}; " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(ms.items(), key=lambda kv: -kv[1]) if v > 0.05) + f"; {unknown:.1%} of memory not counted by lanes")
+            print(f"{products:7} {kernel:15} {len(kernels[kernel]):5} instructions, {registers} registers, {spills} spilled: "
+                  f"{ms[worst]:.2f} ms by {worst}, {waited['together_ms']:.2f} with waits ({waited['slowest_ms']:.2f} over {waited['blocks']} blocks); " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(ms.items(), key=lambda kv: -kv[1]) if v > 0.05) + f"; {unknown:.1%} of memory not counted by lanes")
         total = sum(max(k["milliseconds"].values()) for k in result[products].values())
-        print(f"{products:7} sum of the four {total:.1f} ms")
+        print(f"{products:7} sum of the four {total:.1f} ms, with waits {sum(k['waits']['together_ms'] for k in result[products].values()):.1f}")
         registers = {kernel: k["registers"] for kernel, k in result[products].items()}
         whole[products] = steps(kernels, products, rows, registers, proteins)
     if args.json:

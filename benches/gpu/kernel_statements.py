@@ -150,7 +150,7 @@ def angles(t, how, g, m, own, sums=True):
 
 def angle_forward(t, rows, g, m, own):
     L, tr = line_of, rows_of_thread(rows["R_ANGLE"])
-    k = L("angle.h", r"^KERNEL\(angle_forward\)")
+    k = L("angle.h", r"^KERNEL\w*\(angle_forward\)")
     main = L("angle.h", "product(_\\w+)?<", k)
     last = L("angle.h", "product(_\\w+)?<", main)
     return [
@@ -176,7 +176,7 @@ def angle_backward(t, rows, g, m, own):
     ends = L("adjoints of those that were projected together", group)
     return [
         *angles(t, (1 if rows["R_OWN"] < 8 else 2, 32), g, m, own, sums=False),
-        ("angle.h", line_of("angle.h", "^KERNEL\\(angle_forward"), None),
+        ("angle.h", line_of("angle.h", "^KERNEL\\w*\\(angle_forward"), None),
         *two_uses(file, L("product_of_two", again), Product(t, AP, WA, r, tr, tall=3), (EP, AP), (wide_rows, 8)),
         # Five parts of the other edges, two receiving edges at a time (or one that is left), 24 threads each.
         (file, some, only(g, Warps("FADD", 4 * math.ceil(m / 5) * math.ceil(g / 2) * 16))),
@@ -224,7 +224,8 @@ def only(what, statement):
 
 
 class Warps(Loop):
-    """A loop of which few warps have a part: how often they run its marker, all together; `every` loop of the statement is one of its own."""
+    """A loop of which few warps have a part: how often they run its marker, all together; `every` loop of the statement is one of its own; `busy`:
+    warps of a block that have a part."""
 
     def __init__(self, marker, runs, every=False, busy=4):
         super().__init__(marker, 32 * runs)

@@ -53,15 +53,15 @@ def version(nvrtc):
 
 
 class Instruction:
-    __slots__ = ("at", "op", "text", "chain", "target", "loop", "inner", "shared")
+    __slots__ = ("at", "op", "text", "chain", "target", "loop", "inner", "shared", "word")
 
 
 def disassembled(nvdisasm, image):
-    """Kernel -> instructions, with the chain of (file, line) they come from, innermost first, and the innermost loop they are in."""
+    """Kernel -> instructions, with the chain of (file, line) they come from, innermost first, the innermost loop they are in, and their upper 64 bits."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(image)
         file.flush()
-        out = subprocess.run([nvdisasm, "-c", "-gi", file.name], check=True, capture_output=True, text=True).stdout
+        out = subprocess.run([nvdisasm, "-c", "-gi", "-hex", file.name], check=True, capture_output=True, text=True).stdout
     kernels, code, labels, chain, fresh = {}, None, {}, [], False
     for line in out.splitlines():
         if m := re.match(r"\s*\.section\s+\.text\.(\w+)", line):
@@ -80,12 +80,15 @@ def disassembled(nvdisasm, image):
             fresh = True
         elif m := re.match(r"\s*/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)(.*);", line):
             i = Instruction()
-            i.shared = False
+            i.shared, i.word = False, None
             i.at, i.op, i.text, i.chain, i.target, i.loop, i.inner = len(code), m[2], m[3], tuple(chain), None, None, False
             if i.op.startswith(("BRA", "BRX")) and (t := re.search(r"\((\.L_\w+)\)", m[3])):
                 i.target = t[1]
             code.append(i)
             fresh = False
+        elif code and code[-1].word is None and (m := re.match(r"\s*/\* (0x[0-9a-f]+) \*/", line)):
+            # The upper half of the instruction before it.
+            code[-1].word = int(m[1], 16)
     for code, labels in kernels.values():
         loops = []
         for i in code:

@@ -48,9 +48,9 @@ pub const ROW_LANES: u32 = THREADS / 16;
 /// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
 /// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
 pub const BLOCKS: u32 = 4;
-/// The same for tensor cores, whose tiles fill the registers: 140 to 168 of a thread with TF32 (sm_90a, NVRTC 12.8). f16x3 takes 128 at most, so
-/// registers would let in four blocks, but those have room for 48 rows of angles instead of 64: predicted to cost two milliseconds of twenty (2PTC,
-/// 2026-11-30).
+/// The same for tensor cores, whose tiles fill the registers: 115 to 168 of a thread (sm_90a, NVRTC 12.8). In f16x3 `angle_forward` does with 128
+/// and goes by [`BLOCKS`]; `angle_backward` would have 48 rows of angles instead of 64 then and take a third more instructions, which eats what a
+/// fourth block wins (predicted, 2PTC, 2026-12-01).
 pub const BLOCKS_OF_TENSOR_CORES: u32 = 3;
 /// Numbers between the end of a row and the next, in shared memory and where lanes of a wave read pieces of two rows together (`product.h`).
 pub const PAD: u32 = 4;
@@ -240,7 +240,11 @@ impl Room {
 
     /// Bytes that a block should not exceed, so that several are on a multiprocessor together.
     pub fn wanted(&self, products: Products) -> u32 {
-        let usual = if products.by_tensor_cores() { BLOCKS_OF_TENSOR_CORES } else { BLOCKS };
+        self.among(if products.by_tensor_cores() { BLOCKS_OF_TENSOR_CORES } else { BLOCKS })
+    }
+
+    /// The same where a kernel usually shares a multiprocessor with so many blocks.
+    fn among(&self, usual: u32) -> u32 {
         let blocks = self.blocks.unwrap_or(usual);
         self.unit.map_or(self.most, |(unit, reserved)| (unit / blocks).saturating_sub(reserved).min(self.most))
     }
@@ -385,7 +389,7 @@ impl SharedNumbers {
 /// Backward an eighth of the angles' rows go together as receiving edges: more would be of use only to centres with fewer than eight angle
 /// edges. Beside the rows is how many of them are projected together.
 const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
-const ANGLES: [(u32, u32); 8] = [(64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
+const ANGLES: [(u32, u32); 9] = [(64, 32), (64, 16), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
 const ANGLES_BACK: [(u32, u32); 10] =
     [(64, 16), (64, 8), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
 /// Nodes fill a tile of matrix units; plain products have a thread for every row of eight. (Sixteen nodes of DPA-3.1-3M want 512 bytes more than
@@ -403,10 +407,13 @@ impl Shape {
         let number = if self.double { 8 } else { 4 };
         let plain = self.products == Products::Plain;
         let wanted = room.wanted(self.products);
+        // `KERNEL_OF_FOUR` of the text.
+        let of_four = if self.products == Products::F16x3 { room.among(BLOCKS) } else { wanted };
         // `dear` rows may take the room of two blocks.
         let mut choose = |list: &[(u32, u32)],
                           set: fn(&mut Rows, u32, u32),
                           dear: fn(u32) -> bool,
+                          wanted: u32,
                           numbers: fn(&SharedNumbers) -> u32| {
             // A tile of a matrix unit that is half full costs as much as a full one. Lists below a tile are not multiplied by one.
             let tiles = !plain && list[0].0 >= TILE_ROWS;
@@ -424,19 +431,21 @@ impl Shape {
             bytes <= room.most
         };
         let never = |_: u32| false;
-        let fits = choose(&EDGES, |r, n, _| r.edge = n, never, |n| n.edge_forward.max(n.edge_projections))
-            && choose(&EDGES, |r, n, _| r.edge_back = n, never, |n| n.edge_backward)
-            && choose(&ANGLES, |r, n, k| (r.angle, r.sums) = (n, k), never, |n| n.angle_forward)
+        let fits = choose(&EDGES, |r, n, _| r.edge = n, never, wanted, |n| n.edge_forward.max(n.edge_projections))
+            && choose(&EDGES, |r, n, _| r.edge_back = n, never, wanted, |n| n.edge_backward)
+            && choose(&ANGLES, |r, n, k| (r.angle, r.sums) = (n, k), never, of_four, |n| n.angle_forward)
             && choose(
                 &ANGLES_BACK,
                 |r, n, k| (r.angle_back, r.second, r.own) = (n, n / 8, k),
                 |rows| rows == WHOLE,
+                wanted,
                 |n| n.angle_backward,
             )
             && choose(
                 if plain { &NODES[1..] } else { &NODES },
                 |r, n, _| r.node = n,
                 |_| true,
+                wanted,
                 |n| n.project.max(n.node_update).max(n.node_backward).max(n.finish),
             );
         fits.then_some(self)

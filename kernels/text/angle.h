@@ -214,7 +214,7 @@ DEVICE u32 second_before(u32 where, IN(u32) first_pair, u32 first_centre) {
 
 // Angles of a tile forward: S, the second message of every edge, the angles' own update. `rest`: edges outside the angle set are still to be
 // finished too.
-KERNEL(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
+KERNEL_OF_FOUR(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) first_pair,
                       IN(real) geometry, IN(double) vector, IN(double) distance, u32 first, IN(stored) state, u32 first_edges, IN(stored) edges, IN(real) edge_weight, IN(real) edge_bias, IN(real) angle_weight,
                       IN(real) centre, u32 wc, u32 wd, IN(real) weight, u32 wa, IN(real) own_weight, IN(real) other, IN(real) r_angle,
                       double keep, IN(real) linear2, IN(real) bias2, IN(real) r_second, u32 part, u32 rest, IN(real) partial,

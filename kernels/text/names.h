@@ -20,6 +20,7 @@
 #define UNROLL_NOT
 #define KERNEL(name) static void name
 #define KERNEL_OF_WIDE_ROWS KERNEL
+#define KERNEL_OF_FOUR KERNEL
 #define EXPORT(name)                                                                                                                       \
   extern "C" void weir_kernel_##name(const weir::Raw *a) { weir::call(name, a); }                                                          \
   extern "C" u32 weir_arity_##name() { return weir::arity(name); }                                                                         \

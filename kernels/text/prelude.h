@@ -64,7 +64,10 @@ static __device__ __forceinline__ void barrier() { __syncthreads(); }
 // Loops whose bodies fill the registers.
 #define UNROLL_TWO _Pragma("unroll 2")
 #define UNROLL_NOT _Pragma("unroll 1")
+// With four, kernels by products of halves could not ask for anything ahead of its use.
 #define BLOCKS_OF_UNIT 3
+// Four for a kernel that does with fewer in those on sm_90 (on sm_80 and sm_100a four would put registers into memory, NVRTC 12.8).
+#define KERNEL_OF_FOUR(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, PRODUCTS == F16X3 && __CUDA_ARCH__ / 100 == 9 ? 4 : BLOCKS_OF_UNIT) name
 #define KERNEL(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, BLOCKS_OF_UNIT) name
 // Before sm_90 shared memory holds two blocks of this kernel in f64, not three: then registers need not do for three (one was spilt on sm_80).
 #define KERNEL_OF_WIDE_ROWS(name) extern "C" __global__ void WEIR_BOUNDS(THREADS, sizeof(REAL) == 8 && __CUDA_ARCH__ < 900 ? 2 : BLOCKS_OF_UNIT) name
@@ -80,7 +83,8 @@ extern __shared__ double shared_memory[];
 template <class T> DEVICE T *shared_at(u32 bytes) { return (T *)((char *)shared_memory + bytes); }
 #if defined(WEIR_CUDA)
 // `thread`, asked anew: what follows from it is worked out where it is used and waits in no register until the next round of a loop around it
-// (where registers are short, compilers keep it in memory).
+// (where registers are short, compilers keep it in memory). Products of halves leave
+// registers enough to know it all along.
 static __device__ __forceinline__ u32 thread_anew() {
 #if PRODUCTS == F16X3
   return threadIdx.x;
