@@ -45,6 +45,11 @@ fn gh(free: u64) -> Device {
     Device::Discrete { name: "GH200".into(), free, tasks: 1, node: Some(0), coherent: true }
 }
 
+/// A task of a step of four on this machine.
+fn step_of_four(rank: &str) -> [(&str, &str); 4] {
+    [("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", rank)]
+}
+
 fn close(bytes: u64, share: f64, of: u64) {
     assert!((bytes as f64 - share * of as f64).abs() < 1024.0, "{bytes} is not {share} of {of}");
 }
@@ -212,7 +217,7 @@ fn a_coherent_device_overflows_into_its_own_node_and_hbm_nodes_never_count() {
 
 #[test]
 fn tasks_divide_the_host_share_and_bound_tasks_share_only_their_own_node() {
-    let four = [("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", "2")];
+    let four = step_of_four("2");
     let tree = quad_gh200();
     let device = || Device::Discrete { name: "GH200".into(), free: 90 * GIB, tasks: 1, node: Some(2), coherent: true };
     let loose = ask(&tree.read(65_536, &four), device(), &[], false).unwrap();
@@ -270,7 +275,7 @@ fn tasks_share_a_device_only_where_there_are_more_of_them_than_devices() {
             &format!("cpu_cores_count 1\nsimd_count {simds}\n"),
         );
     }
-    let four = [("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", "1")];
+    let four = step_of_four("1");
     let topology = tree.read(4096, &four);
     assert_eq!((topology.devices.nvidia, topology.devices.amd), (4, 3));
     assert_eq!(topology.tasks_on_device(1, topology.devices.nvidia, false), 1, "bound, one each");
