@@ -230,6 +230,22 @@ fn tasks_divide_the_host_share_and_bound_tasks_share_only_their_own_node() {
 }
 
 #[test]
+fn host_memory_is_bound_wherever_linux_could_take_it_from_another_node() {
+    let bound = |tree: &Tree, device: Device, pairs: &[(&str, &str)]| {
+        let topology = tree.read(4096, &[]);
+        ask(&topology, device, pairs, false).unwrap().bound(&topology)
+    };
+    // One node has cores, the other is HBM.
+    assert_eq!(bound(&gh200(), gh(90 * GIB), &[]), Some(0));
+    assert_eq!(bound(&gh200(), Device::Cpu, &[]), Some(0));
+    // HBM is no node there; the empty ones of MIG give nothing either.
+    assert_eq!(bound(&gh200_driver_mode(), gh(90 * GIB), &[]), None);
+    assert_eq!(bound(&gb10(), Device::Cpu, &[]), None);
+    assert_eq!(bound(&server(), Device::Cpu, &[("WEIR_NUMA_NODE", "1")]), Some(1));
+    assert_eq!(bound(&server(), Device::Cpu, &[]), None, "a process on both sockets uses both");
+}
+
+#[test]
 fn tasks_that_share_a_device_divide_what_it_has_free_and_say_so() {
     let tree = server();
     let card = |tasks| Device::Discrete { name: "H100".into(), free: 80 * GIB, tasks, node: Some(1), coherent: false };
