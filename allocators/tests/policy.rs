@@ -246,6 +246,21 @@ fn host_memory_is_bound_wherever_linux_could_take_it_from_another_node() {
 }
 
 #[test]
+fn tasks_divide_the_disk_that_all_of_them_write_to() {
+    let pairs = [("WEIR_PLACEMENT", "hbm,file"), ("WEIR_SCRATCH_DIR", "/nvme")];
+    let of = |tasks: &[(&str, &str)], budget: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().chain(budget).copied().collect();
+        ask(&server().read(4096, tasks), Device::Cpu, &pairs, false)
+    };
+    let four = step_of_four("1");
+    close(of(&[], &[]).unwrap().bytes(Tier::File), 0.8, 1000 * GIB);
+    close(of(&four, &[]).unwrap().bytes(Tier::File), 0.8, 250 * GIB);
+    close(of(&four, &[("WEIR_FILE_BUDGET", "50%")]).unwrap().bytes(Tier::File), 0.5, 250 * GIB);
+    let message = of(&four, &[("WEIR_FILE_BUDGET", "251GiB")]).unwrap_err().to_string();
+    assert!(message.contains("/nvme, free / 4 tasks") && message.contains("250.00 GiB"), "{message}");
+}
+
+#[test]
 fn tasks_that_share_a_device_divide_what_it_has_free_and_say_so() {
     let tree = server();
     let card = |tasks| Device::Discrete { name: "H100".into(), free: 80 * GIB, tasks, node: Some(1), coherent: false };
