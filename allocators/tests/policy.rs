@@ -45,6 +45,11 @@ fn gh(free: u64) -> Device {
     Device::Discrete { name: "GH200".into(), free, tasks: 1, node: Some(0), coherent: true }
 }
 
+/// A task of a step of four on this machine.
+fn step_of_four(rank: &str) -> [(&str, &str); 4] {
+    [("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", rank)]
+}
+
 fn close(bytes: u64, share: f64, of: u64) {
     assert!((bytes as f64 - share * of as f64).abs() < 1024.0, "{bytes} is not {share} of {of}");
 }
@@ -212,7 +217,7 @@ fn a_coherent_device_overflows_into_its_own_node_and_hbm_nodes_never_count() {
 
 #[test]
 fn tasks_divide_the_host_share_and_bound_tasks_share_only_their_own_node() {
-    let four = [("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", "2")];
+    let four = step_of_four("2");
     let tree = quad_gh200();
     let device = || Device::Discrete { name: "GH200".into(), free: 90 * GIB, tasks: 1, node: Some(2), coherent: true };
     let loose = ask(&tree.read(65_536, &four), device(), &[], false).unwrap();
@@ -222,6 +227,37 @@ fn tasks_divide_the_host_share_and_bound_tasks_share_only_their_own_node() {
     tree.file("proc/self/status", "Cpus_allowed_list:\t144-215\nMems_allowed_list:\t0-3\n");
     let bound = ask(&tree.read(65_536, &four), device(), &[], false).unwrap();
     assert_eq!(bound.shares.host, 108 * GIB);
+}
+
+#[test]
+fn host_memory_is_bound_wherever_linux_could_take_it_from_another_node() {
+    let bound = |tree: &Tree, device: Device, pairs: &[(&str, &str)]| {
+        let topology = tree.read(4096, &[]);
+        ask(&topology, device, pairs, false).unwrap().bound(&topology)
+    };
+    // One node has cores, the other is HBM.
+    assert_eq!(bound(&gh200(), gh(90 * GIB), &[]), Some(0));
+    assert_eq!(bound(&gh200(), Device::Cpu, &[]), Some(0));
+    // HBM is no node there; the empty ones of MIG give nothing either.
+    assert_eq!(bound(&gh200_driver_mode(), gh(90 * GIB), &[]), None);
+    assert_eq!(bound(&gb10(), Device::Cpu, &[]), None);
+    assert_eq!(bound(&server(), Device::Cpu, &[("WEIR_NUMA_NODE", "1")]), Some(1));
+    assert_eq!(bound(&server(), Device::Cpu, &[]), None, "a process on both sockets uses both");
+}
+
+#[test]
+fn tasks_divide_the_disk_that_all_of_them_write_to() {
+    let pairs = [("WEIR_PLACEMENT", "hbm,file"), ("WEIR_SCRATCH_DIR", "/nvme")];
+    let of = |tasks: &[(&str, &str)], budget: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().chain(budget).copied().collect();
+        ask(&server().read(4096, tasks), Device::Cpu, &pairs, false)
+    };
+    let four = step_of_four("1");
+    close(of(&[], &[]).unwrap().bytes(Tier::File), 0.8, 1000 * GIB);
+    close(of(&four, &[]).unwrap().bytes(Tier::File), 0.8, 250 * GIB);
+    close(of(&four, &[("WEIR_FILE_BUDGET", "50%")]).unwrap().bytes(Tier::File), 0.5, 250 * GIB);
+    let message = of(&four, &[("WEIR_FILE_BUDGET", "251GiB")]).unwrap_err().to_string();
+    assert!(message.contains("/nvme, free / 4 tasks") && message.contains("250.00 GiB"), "{message}");
 }
 
 #[test]
@@ -270,7 +306,7 @@ fn tasks_share_a_device_only_where_there_are_more_of_them_than_devices() {
             &format!("cpu_cores_count 1\nsimd_count {simds}\n"),
         );
     }
-    let four = [("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", "1")];
+    let four = step_of_four("1");
     let topology = tree.read(4096, &four);
     assert_eq!((topology.devices.nvidia, topology.devices.amd), (4, 3));
     assert_eq!(topology.tasks_on_device(1, topology.devices.nvidia, false), 1, "bound, one each");

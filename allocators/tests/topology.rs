@@ -72,6 +72,11 @@ fn limits_of_both_cgroup_versions_are_found_also_one_level_up() {
     assert_eq!(old.threads(), 4);
 }
 
+/// Variables of a step, with two more.
+fn step<'a>(name: &'a str, value: &'a str, other: &'a str, text: &'a str) -> [(&'a str, &'a str); 4] {
+    [("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "8"), (name, value), (other, text)]
+}
+
 #[test]
 fn launchers_say_how_many_tasks_share_the_node() {
     let tasks = |pairs: &[(&str, &str)]| {
@@ -80,15 +85,36 @@ fn launchers_say_how_many_tasks_share_the_node() {
         (tasks.value, tasks.origin, local_rank(&find).map(|r| r.value))
     };
     assert_eq!(tasks(&[]), (1, "automatic", None));
-    assert_eq!(tasks(&[("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_LOCALID", "3")]), (4, "SLURM_NTASKS_PER_NODE", Some(3)));
-    let list = [("SLURM_TASKS_PER_NODE", "4(x2),3"), ("SLURM_NODEID", "2")];
+    let four = step("SLURM_NTASKS_PER_NODE", "4", "SLURM_LOCALID", "3");
+    assert_eq!(tasks(&four), (4, "SLURM_NTASKS_PER_NODE", Some(3)));
+    let list = step("SLURM_TASKS_PER_NODE", "4(x2),3", "SLURM_NODEID", "2");
     assert_eq!(tasks(&list).0, 3);
-    assert_eq!(tasks(&list[..1]).0, 4);
+    assert_eq!(tasks(&list[..3]).0, 4);
     assert_eq!(tasks(&[("SLURM_TASKS_PER_NODE", "72"), ("OMPI_COMM_WORLD_LOCAL_SIZE", "2")]).0, 2);
     assert_eq!(tasks(&[("MPI_LOCALNRANKS", "8"), ("MPI_LOCALRANKID", "5")]), (8, "MPI_LOCALNRANKS", Some(5)));
     assert_eq!(tasks(&[("PMI_LOCAL_SIZE", "6")]).0, 6);
     for broken in ["", "0", "x", "(x2)", "4(x", "-1"] {
-        assert_eq!(tasks(&[("SLURM_TASKS_PER_NODE", broken)]).0, 1, "{broken}");
+        assert_eq!(tasks(&step("SLURM_TASKS_PER_NODE", broken, "SLURM_NODEID", "0")).0, 1, "{broken}");
+    }
+}
+
+#[test]
+fn a_process_outside_a_step_has_the_whole_machine() {
+    let tasks = |pairs: &[(&str, &str)]| {
+        let tasks = tasks_on_node(&|n| pairs.iter().find(|(k, _)| *k == n).map(|(_, v)| v.to_string()));
+        (tasks.value, tasks.origin)
+    };
+    for job in ["SLURM_NTASKS_PER_NODE", "SLURM_TASKS_PER_NODE"] {
+        let inside = step(job, "72", "SLURM_LOCALID", "0");
+        assert_eq!(tasks(&inside), (72, job));
+        // As `salloc -n 72` leaves it, and with one of the two alone, which some sites export.
+        assert_eq!(tasks(&[(job, "72")]), (1, "automatic"));
+        for one in 0..2 {
+            assert_eq!(tasks(&[(job, "72"), inside[one]]), (1, "automatic"), "{inside:?}");
+        }
+        // The step's own count, and launchers', need no such witness.
+        assert_eq!(tasks(&[(job, "72"), ("SLURM_STEP_TASKS_PER_NODE", "2")]).0, 2);
+        assert_eq!(tasks(&[(job, "72"), ("PMIX_LOCAL_SIZE", "3")]).0, 3);
     }
 }
 

@@ -182,7 +182,38 @@ fn a_budget_below_the_smallest_is_an_error_before_any_work() {
     let weights = 1 << 20;
     let device = EmulatedOptions { memory: weights + (least - weights) / 2, ..Default::default() };
     let e = case.run(&mut case.calculator(device, &base)).unwrap_err();
-    assert!(e.contains("device memory"), "{e}");
+    assert!(e.contains("tier hbm lacks") && e.contains("of the budget of 1.00 GiB only"), "{e}");
+}
+
+#[test]
+fn a_second_calculator_gets_what_the_first_has_left_of_the_device() {
+    let case = Case::new();
+    let wider = |row: [f64; 3]| row.map(|v| 1.06 * v);
+    let (x, cell) = (case.x.iter().copied().map(wider).collect(), case.cell.map(wider));
+    let loose = Case { model: case.model.clone(), types: case.types.clone(), x, cell };
+    let base = GpuOptions { poison: false, ..options(PrecisionChoice::F32) };
+    let large = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
+    let planned = |c: &GpuCalculator| c.device_memory().unwrap().planned;
+    let mut lone = case.calculator(large, &base);
+    let expected = bits(&case.run(&mut lone).unwrap());
+    let wanted = planned(&lone);
+    let least = smallest_feasible(&lone.problem(&case.x, Some(&case.cell)).unwrap()).unwrap();
+    // Room for what the first wants, and for a second that rebuilds.
+    let memory = wanted + least + least / 5;
+    assert!(memory < 2 * wanted, "{wanted} {least}");
+    let driver = Arc::new(Emulated::new(EmulatedOptions { memory, ..large }));
+    let make = || create(driver.clone(), case.model.clone(), &case.types, &base).unwrap();
+    let (mut first, mut second) = (make(), make());
+    assert_eq!(bits(&case.run(&mut first).unwrap()), expected);
+    assert_eq!(planned(&first), wanted, "the plan of a lone one");
+    // More neighbours are a new plan, into the place of the old one, whose memory comes back.
+    loose.run(&mut second).unwrap();
+    for step in 0..3 {
+        assert_eq!(bits(&case.run(&mut second).unwrap()), expected, "step {step}");
+        assert_eq!(bits(&case.run(&mut first).unwrap()), expected, "step {step}");
+    }
+    assert_eq!((first.plans(), second.plans()), (1, 2));
+    assert!(second.plan().unwrap().prediction.rebuild > 0.0 && planned(&second) <= memory - wanted);
 }
 
 #[test]

@@ -97,18 +97,22 @@ impl Policy {
         self.tiers.iter().map(|t| (t.tier, ledger(t.tier, t.bytes))).collect()
     }
 
+    /// Node that host memory must be bound to. Where one node has all memory it needs no binding; but beside the only node with cores there
+    /// may be one of a device's memory (GH200 in NUMA mode), which Linux falls back to.
+    pub fn bound(&self, topology: &Topology) -> Option<usize> {
+        self.shares.node.value.filter(|_| topology.has_several_memories())
+    }
+
     /// The kinds of the CPU backend, in the order of the tiers. A GPU backend makes `hbm`, `managed` and `pinned` itself,
     /// from [`Policy::ledgers`].
     ///
     /// # Errors
     /// The scratch folder takes no file.
     pub fn open(&self, topology: &Topology, faults: &Faults) -> Result<Vec<Box<dyn Kind>>, AllocError> {
-        let many = topology.host_nodes().count() > 1;
-        let node = self.shares.node.value;
         let mine = |cpus: &[usize]| cpus.iter().copied().filter(|c| topology.allowed_cpus.contains(c)).collect();
-        let cpus: Vec<usize> = node.and_then(|n| topology.node(n)).map(|n| mine(&n.cpus)).unwrap_or_default();
-        // One node needs no binding.
-        let node = node.filter(|_| many);
+        let own = self.shares.node.value.and_then(|n| topology.node(n));
+        let cpus: Vec<usize> = own.map(|n| mine(&n.cpus)).unwrap_or_default();
+        let node = self.bound(topology);
         let open = |(tier, ledger)| -> Result<Box<dyn Kind>, AllocError> {
             let (cpus, faults) = (cpus.clone(), faults.clone());
             Ok(match tier {

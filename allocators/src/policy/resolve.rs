@@ -275,7 +275,11 @@ impl Asked {
                             variable("scratch_dir")
                         ));
                     }
-                    budget(tier, &self.file, 0.8, facts.free, format!("disk at {}", folder.display()))
+                    // Every task of the machine writes a file of its own there.
+                    let tasks = around.topology.tasks.value.max(1);
+                    let part = if tasks > 1 { format!(", free / {tasks} tasks") } else { String::new() };
+                    let what = format!("disk at {}{part}", folder.display());
+                    budget(tier, &self.file, 0.8, facts.free / tasks as u64, what)
                 }
                 _ => budget(tier, &self.host, 0.7, shares.host, format!("host memory ({})", shares.host_why)),
             })

@@ -28,8 +28,8 @@ pub enum Device {
     Shared {
         /// For people.
         name: String,
-        /// Limit on its own allocations (TTM pages on MI300A), bytes. The driver's "free" must not stand here: on GB10
-        /// it counts the page cache as used.
+        /// What is left of the limit on its own allocations (TTM pages on MI300A), bytes; all of it where the driver cannot tell: on GB10
+        /// its "free" counts the page cache as used and must not stand here.
         cap: Option<u64>,
         /// Its own NUMA node.
         node: Option<usize>,

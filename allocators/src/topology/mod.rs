@@ -111,6 +111,11 @@ impl Topology {
         self.nodes.iter().filter(|n| n.is_host())
     }
 
+    /// Whether memory that nobody binds may come from more nodes than one, those of a device among them.
+    pub fn has_several_memories(&self) -> bool {
+        self.nodes.iter().filter(|n| n.total > 0).count() > 1
+    }
+
     /// Threads worth starting: allowed cores, or fewer where the cgroup gives less time.
     pub fn threads(&self) -> usize {
         let cores = self.allowed_cpus.len().max(1);

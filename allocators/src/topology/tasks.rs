@@ -9,8 +9,8 @@ pub struct Launcher {
     pub origin: &'static str,
 }
 
-/// Launchers' own counts come before Slurm's, which may describe the job and not the step.
-const SIZES: [&str; 9] = [
+/// Counts of the tasks that were started with this one.
+const SIZES: [&str; 7] = [
     "OMPI_COMM_WORLD_LOCAL_SIZE",
     "MV2_COMM_WORLD_LOCAL_SIZE",
     "MPI_LOCALNRANKS",
@@ -18,9 +18,14 @@ const SIZES: [&str; 9] = [
     "PMIX_LOCAL_SIZE",
     "PALS_LOCAL_SIZE",
     "SLURM_STEP_TASKS_PER_NODE",
-    "SLURM_NTASKS_PER_NODE",
-    "SLURM_TASKS_PER_NODE",
 ];
+
+/// Slurm's counts of what a job asked for. In a step they come after all others; outside of any (`salloc -n 72`, then a plain command) they
+/// count tasks that nobody has started.
+const JOB_SIZES: [&str; 2] = ["SLURM_NTASKS_PER_NODE", "SLURM_TASKS_PER_NODE"];
+
+/// What Slurm sets in every task of a step and nowhere else.
+const STEP: [&str; 2] = ["SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS"];
 
 const RANKS: [&str; 8] = [
     "OMPI_COMM_WORLD_LOCAL_RANK",
@@ -36,7 +41,8 @@ const RANKS: [&str; 8] = [
 /// Processes on this node, at least 1.
 pub fn tasks_on_node(environment: &dyn Fn(&str) -> Option<String>) -> Launcher {
     let node = environment("SLURM_NODEID").and_then(|t| t.trim().parse().ok()).unwrap_or(0);
-    let said = SIZES.into_iter().find_map(|origin| {
+    let in_step = STEP.into_iter().all(|name| environment(name).is_some());
+    let said = SIZES.into_iter().chain(JOB_SIZES.into_iter().filter(|_| in_step)).find_map(|origin| {
         let text = environment(origin)?;
         let value = per_node(&text, node).filter(|&n| n > 0)?;
         Some(Launcher { value, origin })

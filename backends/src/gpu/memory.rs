@@ -199,6 +199,14 @@ impl Arenas {
         })
     }
 
+    /// Bytes of the device's own memory.
+    pub fn on_device(&self) -> u64 {
+        match self.arenas.first() {
+            Some(Arena::Driver(held)) => held.array.bytes,
+            _ => 0,
+        }
+    }
+
     fn array(&self, id: SlotId) -> Array {
         let slot = self.slots[id.0 as usize];
         Array { at: self.arenas[usize::from(slot.tier)].base() + slot.offset, bytes: slot.bytes }

@@ -67,10 +67,11 @@ fn faster(products: Products) -> f64 {
 
 /// What rates hold for. The emulated device has none: what it takes says nothing of later runs.
 fn key(model: &Model, precision: &str, facts: &DeviceFacts) -> Option<String> {
-    let DeviceFacts { name, chip, driver, .. } = facts;
+    let DeviceFacts { name, chip, driver, units, .. } = facts;
     let options = &model.descriptor.options;
-    // 2: with seconds of a tile.
-    (*chip != Chip::Host).then(|| format!("gpu; 2; {name}; {chip}; driver {driver}; {precision}; {options:?}"))
+    // 2: with seconds of a tile. 3: with units, for a chip's partitions have one name (MI300A in SPX and CPX mode).
+    (*chip != Chip::Host)
+        .then(|| format!("gpu; 3; {name}; {chip}; {units} units; driver {driver}; {precision}; {options:?}"))
 }
 
 /// Rates that a profile on such a device has left, with why others were passed over.
@@ -101,4 +102,44 @@ pub fn keep_rates(
     rates: &Rates,
 ) -> Result<(), String> {
     key(model, precision, facts).map_or(Ok(()), |key| keep(&key, policy, rates))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_allocators::policy::{resolve_here, Layer};
+    use weir_engine::model::new_model;
+
+    fn apu(units: u32) -> DeviceFacts {
+        DeviceFacts {
+            name: "AMD Instinct MI300A".into(),
+            chip: Chip::Hip("gfx942".into()),
+            driver: "6.3".into(),
+            wave: 64,
+            units,
+            shared: 65_536,
+            unit_shared: 65_536,
+            reserved_shared: 0,
+            memory: 96 << 30,
+            pageable: true,
+            host_page_tables: false,
+            concurrent_managed: true,
+            integrated: true,
+            host_node: Some(0),
+        }
+    }
+
+    #[test]
+    fn rates_of_a_whole_chip_are_not_taken_for_those_of_its_partition() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut layer = Layer::default();
+        layer.set("cache_dir", "test", folder.path().to_str().unwrap()).unwrap();
+        let (policy, _) = resolve_here(&[layer], false).unwrap();
+        let model = new_model("tiny", 5).unwrap();
+        let (whole, part) = (apu(228), apu(38));
+        let rates = estimated_rates(&model, PrecisionChoice::F32, Products::Plain, &whole);
+        keep_rates(&model, "f32", &policy, &whole, &rates).unwrap();
+        assert!(kept_rates(&model, "f32", &policy, &whole).0.is_some());
+        assert!(kept_rates(&model, "f32", &policy, &part).0.is_none());
+    }
 }

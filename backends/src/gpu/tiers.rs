@@ -157,7 +157,7 @@ fn memory(policy: &Policy, topology: &Topology, tier: Tier, capacity: u64) -> Ti
     match tier {
         Tier::Managed => TierMemory::Driver(Memory::Managed),
         Tier::System => {
-            let node = policy.shares.node.value.filter(|_| topology.host_nodes().count() > 1);
+            let node = policy.bound(topology);
             let cpus = node
                 .and_then(|n| topology.node(n))
                 .map_or(Vec::new(), |n| n.cpus.iter().copied().filter(|c| topology.allowed_cpus.contains(c)).collect());

@@ -64,21 +64,36 @@ impl Device {
     /// As the placement policy sees it.
     fn memory(&self, topology: &Topology, index: &Setting<usize>) -> Result<Memory, DriverError> {
         let (free, all) = self.driver.memory()?;
-        let there = match self.driver.name() {
-            "cuda" => topology.devices.nvidia,
-            "hip" => topology.devices.amd,
-            _ => 0,
-        };
+        let visible = self.driver.devices() as usize;
         let by_rank = topology.rank.as_ref().is_some_and(|r| r.origin == index.origin);
-        let tasks = topology.tasks_on_device(self.driver.devices() as usize, there, !by_rank);
-        let f = self.facts();
-        let (name, node) = (f.name.clone(), f.host_node.map(|n| n as usize));
-        Ok(match f.integrated {
-            // Its driver counts the page cache as used; what it has in all is the limit.
-            true => Memory::Shared { name, cap: Some(all / tasks as u64), node },
-            false => Memory::Discrete { name, free, tasks, node, coherent: f.host_page_tables },
-        })
+        let tasks = sharers(self.facts(), self.driver.name(), visible, topology, !by_rank);
+        Ok(memory(self.facts(), free, all, tasks))
     }
+}
+
+/// Tasks of the job that share a device of so many `visible` ones. A slice of a device (MIG) that is all a task sees was given to it alone:
+/// files and launchers count whole devices, by which it would be divided once more.
+fn sharers(f: &DeviceFacts, driver: &str, visible: usize, topology: &Topology, chosen: bool) -> usize {
+    if visible == 1 && f.name.contains(" MIG ") {
+        return 1;
+    }
+    let there = match driver {
+        "cuda" => topology.devices.nvidia,
+        "hip" => topology.devices.amd,
+        _ => 0,
+    };
+    topology.tasks_on_device(visible, there, chosen)
+}
+
+/// What the policy is told of a device of which so many bytes are free, and which so many tasks share.
+fn memory(f: &DeviceFacts, free: u64, all: u64, tasks: usize) -> Memory {
+    let (name, node) = (f.name.clone(), f.host_node.map(|n| n as usize));
+    if !f.integrated {
+        return Memory::Discrete { name, free, tasks, node, coherent: f.host_page_tables };
+    }
+    // What others have taken of the limit is gone, as far as the driver can tell.
+    let left = if f.free_is_exact() { free } else { all };
+    Memory::Shared { name, cap: Some(left.min(all / tasks.max(1) as u64)), node }
 }
 
 fn title(f: &DeviceFacts, driver: &str) -> String {
@@ -198,4 +213,67 @@ pub fn settle(layers: &[Layer], in_client: bool) -> Result<(Policy, Topology, Op
     };
     let policy = resolve(layers, &around)?;
     Ok((policy, topology, device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_allocators::topology::{Devices, Launcher};
+
+    const GIB: u64 = 1 << 30;
+
+    fn facts(name: &str, chip: Chip, integrated: bool) -> DeviceFacts {
+        DeviceFacts {
+            name: name.into(),
+            chip,
+            driver: "12.4".into(),
+            wave: 32,
+            units: 98,
+            shared: 65_536,
+            unit_shared: 65_536,
+            reserved_shared: 0,
+            memory: 96 * GIB,
+            pageable: false,
+            host_page_tables: false,
+            concurrent_managed: true,
+            integrated,
+            host_node: Some(1),
+        }
+    }
+
+    fn cap(memory: Memory) -> u64 {
+        match memory {
+            Memory::Shared { cap: Some(cap), .. } => cap,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_others_have_taken_of_an_apu_is_no_budget_of_ours() {
+        let apu = facts("AMD Instinct MI300A", Chip::Hip("gfx942".into()), true);
+        let of = |free, tasks| cap(memory(&apu, free * GIB, 96 * GIB, tasks));
+        assert_eq!(of(96, 1), 96 * GIB);
+        assert_eq!(of(30, 1), 30 * GIB);
+        // Each of two has a part of its own; the first to start leaves the second its part, and no more than is free.
+        assert_eq!([of(96, 2), of(50, 2), of(20, 2)], [48 * GIB, 48 * GIB, 20 * GIB]);
+        // The page cache is no other's memory.
+        let spark = facts("NVIDIA GB10", Chip::Cuda("sm_121".into()), true);
+        assert_eq!(cap(memory(&spark, 30 * GIB, 119 * GIB, 1)), 119 * GIB);
+    }
+
+    #[test]
+    fn a_task_has_all_of_the_slice_that_it_was_given() {
+        let mut topology = Topology::here();
+        topology.tasks = Launcher { value: 4, origin: "OMPI_COMM_WORLD_LOCAL_SIZE" };
+        topology.rank = Some(Launcher { value: 2, origin: "OMPI_COMM_WORLD_LOCAL_RANK" });
+        topology.job_devices = None;
+        topology.devices = Devices { nvidia: 1, amd: 0 };
+        let of = |name: &str, visible| {
+            sharers(&facts(name, Chip::Cuda("sm_90a".into()), false), "cuda", visible, &topology, false)
+        };
+        assert_eq!(of("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 1), 1);
+        assert_eq!(of("NVIDIA H100 80GB HBM3", 1), 4);
+        // Where a process sees several, tasks choose among them by rank, as always.
+        assert_eq!(of("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 2), 2);
+    }
 }

@@ -148,6 +148,13 @@ pub struct DeviceFacts {
     pub host_node: Option<u32>,
 }
 
+impl DeviceFacts {
+    /// Whether what the driver calls free is to be had and no more: where CUDA shares the host's memory it counts the page cache as used (GB10).
+    pub fn free_is_exact(&self) -> bool {
+        !(self.integrated && matches!(self.chip, Chip::Cuda(_)))
+    }
+}
+
 /// A device and its queues. Every call may fail, none panics; teardown tolerates a device that the host program has reset.
 ///
 /// Addresses are unified: device, pinned, managed and ordinary host memory can stand at either end of a copy.

@@ -1,6 +1,7 @@
 //! Interprets the step program on a device: every operation is a few launches on the compute stream, or a copy beside it.
 
 mod backward;
+mod budget;
 mod forward;
 mod label;
 mod layer;
@@ -26,7 +27,7 @@ use super::weights::ModelArrays;
 use super::{GpuError, GpuOptions};
 use crate::cpu::layout::{pairs_of, Layout};
 use crate::cpu::memory::last_uses;
-use crate::cpu::Store;
+use crate::cpu::{Store, Terms};
 use crate::network::Shapes;
 use record::{Key, Recorded};
 use std::sync::Arc;
@@ -259,9 +260,9 @@ impl Executor {
         Ok(())
     }
 
-    /// What the planner is asked for a graph: in tiles of the size in force (at first the largest), moments made again.
+    /// What the planner is asked for a graph under the whole budget: in tiles of the size in force (at first the largest), moments made again.
     pub fn question(&self, graph: &Graph) -> Layout {
-        self.question_in(graph, self.tile_edges, &self.layout, false)
+        self.question_in(graph, self.tile_edges, &self.layout, false, &self.options.terms())
     }
 
     /// Memory of the first tier that no plan places: weights, list, table.
@@ -271,21 +272,37 @@ impl Executor {
     }
 
     /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
-    fn question_in(&self, graph: &Graph, tile_edges: usize, before: &Layout, keeps_moments: bool) -> Layout {
+    fn question_in(
+        &self,
+        graph: &Graph,
+        tile_edges: usize,
+        before: &Layout,
+        keeps_moments: bool,
+        terms: &Terms,
+    ) -> Layout {
         // As many tiles as there can be: they take 40 bytes each.
         let tiles = most_tiles(graph.edges() as u64, tile_edges as u64, graph.atoms() as u64);
         let (s, x, fit) = (&self.shapes, self.extent(tiles, keeps_moments), &self.weights.fit);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), self.other());
-        let layout = Layout::new(s, x.number, tile_edges, &self.options.terms(), graph, before, held, 1);
+        let layout = Layout::new(s, x.number, tile_edges, terms, graph, before, held, 1);
         let problem = second::asked(layout.problem, s, x.number, layout.capacity.tile_pairs);
         Layout { problem, ..layout }
     }
 
     /// A plan for the graph, and whether moments are kept.
     fn planned(&mut self, graph: &Graph) -> Result<(Layout, bool), ComputeError> {
+        let room = self.room()?;
+        let mut terms = self.options.terms();
+        if let Some(first) = terms.tiers.first_mut() {
+            first.capacity = room.bytes;
+        }
+        self.planned_under(graph, &terms).map_err(|e| room.explain(e))
+    }
+
+    fn planned_under(&mut self, graph: &Graph, terms: &Terms) -> Result<(Layout, bool), ComputeError> {
         if !self.layout.tiles.is_empty() {
             // The tiles in force first: with them addresses may stay.
-            let ask = |keeps: bool| self.question_in(graph, self.tile_edges, &self.layout, keeps).planned();
+            let ask = |keeps: bool| self.question_in(graph, self.tile_edges, &self.layout, keeps, terms).planned();
             if let Ok(answer) = choose_moments(ask, |l| (&l.problem, &l.plan)) {
                 return Ok(answer);
             }
@@ -294,7 +311,8 @@ impl Executor {
             0 => tile_sizes(graph.edges()).collect(),
             edges => vec![edges],
         };
-        let ask = |edges: usize, keeps: bool| self.question_in(graph, edges, &Layout::default(), keeps).planned();
+        let ask =
+            |edges: usize, keeps: bool| self.question_in(graph, edges, &Layout::default(), keeps, terms).planned();
         let (edges, layout, keeps) = choose(sizes, ask, |l| (&l.problem, &l.plan))?;
         self.tile_edges = edges;
         Ok((layout, keeps))
