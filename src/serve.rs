@@ -51,7 +51,11 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
             log.warn(&format!("{address}: {} headers that mean nothing were passed over", wire.garbage - seen));
         }
         match message {
-            Message::Status => wire.state(state)?,
+            Message::Status => {
+                if !wire.state(state)? {
+                    break;
+                }
+            }
             Message::Init { bead } => log.say(Level::Debug, &format!("INIT for replica {bead}")),
             Message::Positions => {
                 let cell = periodic.then_some(&wire.cell);
@@ -85,7 +89,9 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
                 if state != State::HaveData {
                     return Err(protocol::ProtocolError::NoPositions).with_context(|| address.to_string());
                 }
-                wire.forces(results.energy, &results.forces, &results.virial)?;
+                if !wire.forces(results.energy, &results.forces, &results.virial)? {
+                    break;
+                }
                 state = State::Ready;
             }
             Message::Exit => break,
