@@ -9,7 +9,7 @@ use crate::log::{Level, Log};
 use crate::problem::print;
 use crate::report;
 use crate::structures::Reader;
-use crate::trace::Trace;
+use crate::trace::{self, Trace};
 use address::Address;
 use anyhow::{Context, Result};
 use protocol::{Message, State, Wire};
@@ -97,7 +97,7 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
             Message::Exit => break,
         }
     }
-    trace.map_or(Ok(()), |t| t.finish(log))?;
+    trace::finish(trace, log);
     report::remarks(log, calculator.as_ref());
     let (all, busy) = (began.elapsed().as_secs_f64(), busy.as_secs_f64());
     let peak = calculator.peak_bytes();
