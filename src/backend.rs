@@ -14,6 +14,7 @@ use weir_backends::gpu::{GpuCalculator, GpuOptions};
 use weir_backends::session::{Device, Session, SessionError};
 use weir_engine::backend::{Calculator, FrameParameters};
 use weir_engine::model::{self, LoadOptions, Model};
+use weir_engine::reference::{ParameterError, ResolvedParameters};
 use weir_engine::structure::Structure;
 
 /// A model with its file, ready to compute.
@@ -158,8 +159,9 @@ impl Engine {
     /// Parameters of a frame: from the command line, else from the structure.
     ///
     /// # Errors
-    /// Unreadable files, wrong counts.
+    /// Parameters given by hand that the model does not take, missing ones, wrong counts.
     pub fn parameters(&self, given: &Given, structure: &Structure) -> Result<FrameParameters> {
+        ParameterError::refuse_unknown(&self.model, &given.as_frame())?;
         let aparam = given.aparam.clone().or_else(|| structure.aparam.clone());
         if let (Some(values), true) = (&given.aparam, self.model.fitting.numb_aparam > 0) {
             let expected = structure.len() * self.model.fitting.numb_aparam;
@@ -172,11 +174,14 @@ impl Engine {
                 );
             }
         }
-        Ok(FrameParameters {
+        let parameters = FrameParameters {
             fparam: given.fparam.clone().or_else(|| structure.fparam.clone()),
             aparam,
             charge_spin: given.charge_spin.or(structure.charge_spin),
-        })
+        };
+        // What is missing is found here, before any output is opened, not by the first step.
+        ResolvedParameters::new(&self.model, structure.len(), &parameters)?;
+        Ok(parameters)
     }
 }
 
@@ -192,6 +197,10 @@ pub struct Given {
 }
 
 impl Given {
+    fn as_frame(&self) -> FrameParameters {
+        FrameParameters { fparam: self.fparam.clone(), aparam: self.aparam.clone(), charge_spin: self.charge_spin }
+    }
+
     /// From flags; reads the file of atomic parameters.
     ///
     /// # Errors

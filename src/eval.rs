@@ -63,8 +63,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
     let reader = Reader::new(&args.read)?;
     report::header(log, engine, "eval");
     let wanted = args.frames.unwrap_or(if args.compare { FrameSlice::ALL } else { FrameSlice::FIRST });
-    let mut json = Json::open(args.json.as_deref())?;
-    let mut trace = Trace::new(&engine.policy)?;
+    let (mut json, mut trace) = (Json::None, None);
     let mut errors = Errors::default();
     // A calculator serves all frames with the same atoms.
     let mut current: Option<(Vec<i32>, Box<dyn Calculator>)> = None;
@@ -85,6 +84,11 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         let place = || format!("{}, frame {number}", args.structure.display());
         let types = engine.types(&frame).with_context(place)?;
         let parameters = engine.parameters(&given, &frame).with_context(place)?;
+        if done == 0 {
+            // Not before it is known that there is something to compute: opening empties what lies there.
+            json = Json::open(args.json.as_deref())?;
+            trace = Trace::new(&engine.policy)?;
+        }
         if current.as_ref().is_none_or(|(t, _)| *t != types) {
             // The old one's memory goes before the new one's comes.
             if let Some((_, calculator)) = current.take() {

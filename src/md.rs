@@ -10,10 +10,10 @@ pub mod signals;
 use crate::backend::Engine;
 use crate::cli::MdArgs;
 use crate::log::{Level, Log};
-use crate::problem::Usage;
+use crate::problem::{one_line, Usage};
 use crate::report::{self, duration, Speed};
 use crate::settings::{flags, Sources};
-use crate::trace::Trace;
+use crate::trace;
 use anyhow::{Context, Result};
 use config::Config;
 use serde_json::json;
@@ -43,12 +43,12 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     engine.session.skin = config.content.compute.skin_A;
     report::header(log, &engine, "md");
 
-    let mut trace = Trace::new(&engine.policy)?;
     let files = Files::new(&config);
     let restart = setup::choose(args, &config, &files, log)?;
     let resumed = restart.is_some();
     let ready = setup::prepare(&config, &engine, &files, restart, log)?;
-    let (mut simulation, mut outputs, settings) = (ready.simulation, ready.outputs, ready.settings);
+    let (mut simulation, mut outputs, settings, mut trace) =
+        (ready.simulation, ready.outputs, ready.settings, ready.trace);
     let schedule = Schedule {
         steps: config.steps(),
         energy_every: config.content.output.energy_every,
@@ -74,11 +74,15 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
         }
     });
     let wall = shown.finish();
-    trace.map_or(Ok(()), |t| t.finish(log))?;
-    let outcome = match result {
-        Ok(outcome) => outcome,
-        Err(error) => return Err(failure(error, &simulation, &config, &files)),
+    // What the run left is made safe first.
+    let ended = result.map_err(|error| failure(error, &simulation, &files));
+    let kept = match ended {
+        Ok(Outcome::Finished) => write_frame(&simulation, &files.last),
+        _ => Ok(()),
     };
+    trace::finish(trace, log);
+    let outcome = ended?;
+    kept?;
     finish(&config, &simulation, &files, outcome, first, wall, log)
 }
 
@@ -114,13 +118,13 @@ fn tell_start(config: &Config, simulation: &Simulation, schedule: &Schedule, res
 }
 
 /// The error of a run, with what is left of it.
-fn failure(error: RunError, simulation: &Simulation, config: &Config, files: &Files) -> anyhow::Error {
+fn failure(error: RunError, simulation: &Simulation, files: &Files) -> anyhow::Error {
     let apart = matches!(error, RunError::Md(_)) && simulation.state().computed;
     let step = simulation.state().step;
     let mut text = format!("the run stopped after step {step}");
     if apart {
-        let path = config.output(".last-good.extxyz");
-        match write_frame(simulation, &path) {
+        let path = &files.last_good;
+        match write_frame(simulation, path) {
             Ok(()) => text += &format!("; the last good frame is in {}", path.display()),
             Err(e) => text += &format!("; the last good frame could not be written ({e:#})"),
         }
@@ -138,6 +142,20 @@ fn write_frame(simulation: &Simulation, path: &Path) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Draws the plot; whether there is one now. The run is good without.
+fn plotted(config: &Config, series: &plot::Series, files: &Files, atoms: usize, log: &Log) -> bool {
+    if !config.content.output.plot || series.time.len() < 2 {
+        return false;
+    }
+    let title = files.energies.file_stem().map_or(String::new(), |s| s.to_string_lossy().into_owned());
+    let target = config.content.md.temperature_K.filter(|_| config.content.md.thermostat.is_some());
+    let drawn = plot::draw(series, &plot::Labels { title: &title, atoms, target }, &files.plot);
+    if let Err(error) = &drawn {
+        log.warn(&format!("no plot: {}", one_line(error)));
+    }
+    drawn.is_ok()
+}
+
 fn finish(
     config: &Config,
     simulation: &Simulation,
@@ -149,16 +167,11 @@ fn finish(
 ) -> Result<()> {
     let (system, step) = (simulation.system(), simulation.state().step);
     let speed = Speed::new(step - first, system.len(), simulation.settings().timestep, wall);
-    let series = plot::Series::read(&files.energies)?;
-    let plotted = config.content.output.plot && series.time.len() > 1;
-    if plotted {
-        let title = files.energies.file_stem().map_or(String::new(), |s| s.to_string_lossy().into_owned());
-        let target = config.content.md.temperature_K.filter(|_| config.content.md.thermostat.is_some());
-        plot::draw(&series, &plot::Labels { title: &title, atoms: system.len(), target }, &files.plot)?;
-    }
-    if outcome == Outcome::Finished {
-        write_frame(simulation, &files.last)?;
-    }
+    let series = plot::Series::read(&files.energies).unwrap_or_else(|error| {
+        log.warn(&format!("no plot, drift and mean temperature: {}", one_line(&error)));
+        plot::Series::default()
+    });
+    let plotted = plotted(config, &series, files, system.len(), log);
     report::remarks(log, simulation.calculator());
     let peak = simulation.calculator().peak_bytes();
     let drift = series.drift().map(|d| d / system.len() as f64);

@@ -4,15 +4,16 @@ use crate::backend::{Engine, Given};
 use crate::cli::{AlgorithmName, MinimizeArgs};
 use crate::log::{Level, Log};
 use crate::md::{frozen, signals};
-use crate::problem::{print, Usage};
+use crate::problem::{print, writable, Usage};
 use crate::report;
 use crate::structures::Reader;
-use crate::trace::Trace;
-use anyhow::{Context, Result};
+use crate::trace::{self, Trace};
+use anyhow::{Context, Error, Result};
 use serde_json::json;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use weir_engine::backend::Results;
-use weir_engine::minimize::{minimize, Algorithm, Ending, Options, Status};
+use weir_engine::backend::{Calculator, FrameParameters, Results};
+use weir_engine::minimize::{minimize, Algorithm, Ending, MinimizeError, Options, Status};
 use weir_engine::structure::{write_extxyz, Structure};
 
 /// Time between lines.
@@ -28,10 +29,11 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
         return Err(Usage(format!("--out {}: structures are written as .extxyz (or .xyz)", args.out.display())).into());
     }
     let given = Given::read(&args.parameters)?;
-    let mut structure = Reader::new(&args.read)?.first(&args.structure, log)?;
+    let structure = Reader::new(&args.read)?.first(&args.structure, log)?;
     let types = engine.types(&structure).with_context(|| args.structure.display().to_string())?;
     let parameters = engine.parameters(&given, &structure)?;
     let frozen = frozen(args.freeze.as_deref(), "--freeze", &args.structure, &args.read, &structure)?;
+    writable(&args.out)?;
     report::header(log, engine, "minimize");
     let mut trace = Trace::new(&engine.policy)?;
     let mut calculator = engine.calculator(&types, log)?;
@@ -58,38 +60,14 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
         }
         stop.asked().is_none()
     };
-    let result = minimize(
-        &mut structure.positions,
-        structure.cell.as_ref(),
-        &frozen,
-        calculator.as_mut(),
-        &parameters,
-        &options,
-        &mut watch,
-    );
-    let (ending, status) = result.with_context(|| args.structure.display().to_string())?;
-    if let Some(mut trace) = trace.take() {
+    let relaxed = relax(structure, &frozen, calculator.as_mut(), &parameters, &options, &mut watch, &args.out);
+    if let Some(trace) = &mut trace {
         trace.step(calculator.as_ref());
-        trace.finish(log)?;
     }
+    trace::finish(trace, log);
+    let (ending, status) = relaxed.with_context(|| args.structure.display().to_string())?;
     report::remarks(log, calculator.as_ref());
     report::settled(calculator.as_ref(), 0, |r| log.info(r));
-    // Labels of the input belong to other positions.
-    let mut results = Results::default();
-    calculator.compute(&structure.positions, structure.cell.as_ref(), &parameters, Default::default(), &mut results)?;
-    let relaxed = Structure {
-        energy: Some(results.energy),
-        forces: Some(results.forces),
-        virial: structure.cell.map(|_| results.virial),
-        velocities: None,
-        step: None,
-        time: None,
-        remarks: Vec::new(),
-        ..structure
-    };
-    let mut bytes = Vec::new();
-    write_extxyz(&mut bytes, &relaxed)?;
-    std::fs::write(&args.out, bytes).with_context(|| format!("cannot write {}", args.out.display()))?;
     let (word, warn) = match ending {
         Ending::Converged => ("converged", false),
         Ending::StepLimit => ("not converged: the step limit (--steps) is reached", true),
@@ -118,4 +96,105 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
     });
     log.event(Level::Debug, "summary", fields, "");
     print(&text)
+}
+
+/// Relaxes a structure and writes it to `out`; where a later step fails, what is there until then.
+fn relax(
+    mut structure: Structure,
+    frozen: &[bool],
+    calculator: &mut dyn Calculator,
+    parameters: &FrameParameters,
+    options: &Options,
+    watch: &mut dyn FnMut(&Status) -> bool,
+    out: &Path,
+) -> Result<(Ending, Status)> {
+    // Labels of the input belong to other positions, its parameters perhaps to another system.
+    structure = Structure {
+        energy: None,
+        forces: None,
+        virial: None,
+        velocities: None,
+        step: None,
+        time: None,
+        remarks: Vec::new(),
+        ..structure
+    };
+    parameters.mark(&mut structure);
+    let cell = structure.cell;
+    let made = minimize(&mut structure.positions, cell.as_ref(), frozen, calculator, parameters, options, watch);
+    let ended = match made {
+        // Without a step there is nothing that the input does not have.
+        Err(error @ MinimizeError::Compute { step: 1.., .. }) => return Err(rescue(error.into(), &structure, out)),
+        other => other?,
+    };
+    let mut results = Results::default();
+    calculator
+        .compute(&structure.positions, cell.as_ref(), parameters, Default::default(), &mut results)
+        .map_err(|error| rescue(error.into(), &structure, out))?;
+    structure.energy = Some(results.energy);
+    structure.forces = Some(results.forces);
+    structure.virial = cell.map(|_| results.virial);
+    write(&structure, out)?;
+    Ok(ended)
+}
+
+/// The error of a relaxation, with what is left of it.
+fn rescue(error: Error, structure: &Structure, out: &Path) -> Error {
+    match write(structure, out) {
+        Ok(()) => error.context(format!("not converged; the last good positions are in {}", out.display())),
+        Err(e) => error.context(format!("not converged; the last good positions could not be written ({e:#})")),
+    }
+}
+
+fn write(structure: &Structure, out: &Path) -> Result<()> {
+    let mut bytes = Vec::new();
+    write_extxyz(&mut bytes, structure)?;
+    std::fs::write(out, bytes).with_context(|| format!("cannot write {}", out.display()))
+}
+
+#[cfg(test)]
+#[path = "../engine/tests/toy/mod.rs"]
+mod toy;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_engine::structure::{read, ReadOptions};
+
+    fn relaxed(fails_at_call: usize, out: &Path) -> Error {
+        let positions = vec![[0.5, 0.0, 0.0], [3.0, 0.4, 0.0]];
+        let mut wells = toy::Wells::new(2.0, vec![[0.0; 3], [3.0, 0.0, 0.0]]);
+        wells.fails_at_call = Some(fails_at_call);
+        let structure = Structure {
+            symbols: vec!["Ar".into(); 2],
+            positions,
+            original: vec![0, 1],
+            energy: Some(1.0),
+            charge_spin: Some([0.0, 1.0]),
+            ..Structure::default()
+        };
+        let parameters = FrameParameters { charge_spin: Some([-1.0, 2.0]), ..FrameParameters::default() };
+        let options = Options { fmax: 1e-9, max_step: 0.05, ..Options::default() };
+        relax(structure, &[false; 2], &mut wells, &parameters, &options, &mut |_| true, out).unwrap_err()
+    }
+
+    #[test]
+    fn a_relaxation_that_fails_late_leaves_its_last_good_positions() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("relaxed.extxyz");
+        let text = format!("{:#}", relaxed(4, &out));
+        assert!(text.contains("relaxed.extxyz") && text.contains("step 3") && text.contains("NaN"), "{text}");
+        let left = read(&out, &ReadOptions::default()).unwrap();
+        let x = left.positions[0][0];
+        assert!(x < 0.45 && x > 0.3, "two steps of 0.05 A at most were good: {x}");
+        assert_eq!((left.energy, left.charge_spin), (None, Some([-1.0, 2.0])));
+    }
+
+    #[test]
+    fn a_relaxation_that_cannot_begin_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("relaxed.extxyz");
+        relaxed(1, &out);
+        assert!(!out.exists());
+    }
 }

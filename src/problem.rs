@@ -1,6 +1,8 @@
 //! Errors as the user sees them: one line on standard error.
 
+use anyhow::Context;
 use std::fmt;
+use std::path::Path;
 
 /// Wrong command line, environment or configuration: exit code 2.
 #[derive(Debug)]
@@ -55,10 +57,27 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Finds out now, not after the work, whether a file can be written. What lies there stays, and nothing is left where nothing was.
+///
+/// # Errors
+/// What the system says.
+pub fn writable(path: &Path) -> anyhow::Result<()> {
+    let new = path.symlink_metadata().is_err();
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    if new {
+        // One that cannot be taken away again does no harm: it is empty.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::Context;
 
     #[test]
     fn a_chain_is_told_once_and_in_one_line() {

@@ -12,7 +12,7 @@ use crate::backend::{Engine, Given};
 use crate::cli::ProfileArgs;
 use crate::hardware::machine_json;
 use crate::log::Log;
-use crate::problem::{print, Usage};
+use crate::problem::{print, writable, Usage};
 use crate::report::{self, bytes};
 use crate::settings::{flags, Sources};
 use crate::structures::Reader;
@@ -85,12 +85,7 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
     report::header(log, engine, "profile");
     let outputs: Vec<PathBuf> = [".json", ".svg", ".html"].iter().map(|s| file(&args.out, s)).collect();
     for path in &outputs {
-        // Found now, not after the measurement.
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        writable(path)?;
     }
     let (mut lines, mut links) = (Vec::new(), String::new());
     for name in &args.placements {

@@ -9,7 +9,7 @@ use crate::log::{Level, Log};
 use crate::problem::print;
 use crate::report;
 use crate::structures::Reader;
-use crate::trace::Trace;
+use crate::trace::{self, Trace};
 use address::Address;
 use anyhow::{Context, Result};
 use protocol::{Message, State, Wire};
@@ -51,7 +51,11 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
             log.warn(&format!("{address}: {} headers that mean nothing were passed over", wire.garbage - seen));
         }
         match message {
-            Message::Status => wire.state(state)?,
+            Message::Status => {
+                if !wire.state(state)? {
+                    break;
+                }
+            }
             Message::Init { bead } => log.say(Level::Debug, &format!("INIT for replica {bead}")),
             Message::Positions => {
                 let cell = periodic.then_some(&wire.cell);
@@ -85,13 +89,15 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
                 if state != State::HaveData {
                     return Err(protocol::ProtocolError::NoPositions).with_context(|| address.to_string());
                 }
-                wire.forces(results.energy, &results.forces, &results.virial)?;
+                if !wire.forces(results.energy, &results.forces, &results.virial)? {
+                    break;
+                }
                 state = State::Ready;
             }
             Message::Exit => break,
         }
     }
-    trace.map_or(Ok(()), |t| t.finish(log))?;
+    trace::finish(trace, log);
     report::remarks(log, calculator.as_ref());
     let (all, busy) = (began.elapsed().as_secs_f64(), busy.as_secs_f64());
     let peak = calculator.peak_bytes();

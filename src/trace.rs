@@ -2,6 +2,7 @@
 //! of the step program with its bytes, a memory counter per tier.
 
 use crate::log::Log;
+use crate::problem::one_line;
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
 use std::path::PathBuf;
@@ -77,6 +78,13 @@ impl Trace {
             .with_context(|| format!("cannot write {}", self.path.display()))?;
         log.info(&format!("trace of {} of {} steps in {}", self.steps, self.seen, self.path.display()));
         Ok(())
+    }
+}
+
+/// Writes the trace, if there is one. What was computed matters more: a trace that cannot be written is a warning.
+pub fn finish(trace: Option<Trace>, log: &Log) {
+    if let Some(Err(error)) = trace.map(|t| t.finish(log)) {
+        log.warn(&format!("no trace: {}", one_line(&error)));
     }
 }
 

@@ -173,6 +173,25 @@ fn served_forces_are_those_of_eval_and_exit_ends_cleanly() {
 }
 
 #[test]
+fn a_server_that_leaves_while_it_is_answered_has_left() {
+    for (ask, calls) in [("GETFORCE", 1), ("STATUS", 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let child = serve(&format!("unix:{}", path.display()), Path::new(WATER));
+        let (mut server, s) = (Server { stream: listener.accept().unwrap().0 }, water());
+        // Deaf before it asks: the answer meets a broken pipe whenever it comes.
+        server.stream.shutdown(std::net::Shutdown::Read).unwrap();
+        if calls > 0 {
+            server.positions(&s);
+        }
+        server.say(ask);
+        let (code, text) = end(child);
+        assert!(code == Some(0) && text.contains(&format!("{calls} force calls")), "{ask}: {text}");
+    }
+}
+
+#[test]
 fn a_unix_socket_serves_too_and_a_server_that_comes_late_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");

@@ -3,6 +3,7 @@
 use crate::graph::{GivenList, Images};
 use crate::plan::placement::Plan;
 use crate::plan::profile::Profile;
+use crate::structure::Structure;
 use thiserror::Error;
 
 /// Inputs besides the positions that some models take (specification sections 10 and 11).
@@ -14,6 +15,15 @@ pub struct FrameParameters {
     pub aparam: Option<Vec<f64>>,
     /// Charge and spin.
     pub charge_spin: Option<[f64; 2]>,
+}
+
+impl FrameParameters {
+    /// Writes them into a frame, so that it describes the system that was computed.
+    pub fn mark(&self, frame: &mut Structure) {
+        frame.fparam.clone_from(&self.fparam);
+        frame.aparam.clone_from(&self.aparam);
+        frame.charge_spin = self.charge_spin;
+    }
 }
 
 /// What to compute beyond energy, forces and virial.

@@ -356,6 +356,40 @@ fn a_longer_run_continues_a_finished_one() {
 }
 
 #[test]
+fn a_step_that_cannot_be_computed_leaves_a_restart_file_of_the_state_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = [folder.path().join(KEYS[0]), folder.path().join(KEYS[1])];
+    let (s, mut calculator) = wells(5);
+    calculator.fails_at_call = Some(4);
+    let system = System::new(&s, &BTreeMap::new(), vec![false; 5]).unwrap();
+    let velocities = system.maxwell(300.0, 7, false);
+    let state = State { positions: s.positions.clone(), velocities, ..State::default() };
+    let parameters = FrameParameters { charge_spin: Some([-1.0, 2.0]), ..FrameParameters::default() };
+    let mut md =
+        Simulation::new(system, state, settings(0.001, Thermostat::None), calculator, parameters, &[]).unwrap();
+    let mut outputs = Outputs {
+        energies: EnergyLog::open(&paths[0], 0).unwrap(),
+        trajectories: vec![FrameFile::open(&paths[1], TrajectoryFormat::Extxyz, 0).unwrap()],
+    };
+    let schedule = Schedule {
+        steps: 100,
+        energy_every: 1,
+        trajectory_every: 1,
+        restart_every: Duration::from_secs(900),
+        restart: folder.path().join(KEYS[2]),
+        settings: vec![],
+        deadline: None,
+    };
+    let error = run(&mut md, &mut outputs, &schedule, &|| None, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().starts_with("step 3"), "{error}");
+    let restart = Restart::read(&schedule.restart).unwrap();
+    assert_eq!((restart.state.step, &restart.state), (2, md.state()));
+    // Outputs reach as far as the file says, so that a resumed run goes on from there.
+    assert_eq!(output::lengths(&paths, &restart.outputs).unwrap()[0], std::fs::metadata(&paths[0]).unwrap().len());
+    assert_eq!(md.frame().charge_spin, Some([-1.0, 2.0]));
+}
+
+#[test]
 fn a_full_disk_stops_the_run_and_keeps_what_was_written() {
     if !Path::new("/dev/full").exists() {
         eprintln!("skipped: no /dev/full here");

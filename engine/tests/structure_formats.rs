@@ -96,7 +96,7 @@ fn trajectories_take_their_atoms_from_a_structure() {
         }
     }
     let none = message(read(data("water.xtc"), &ReadOptions::default()));
-    assert!(none.contains("--structure"), "{none}");
+    assert!(none.contains("--atoms"), "{none}");
 }
 
 #[test]

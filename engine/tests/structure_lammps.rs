@@ -120,7 +120,7 @@ fn bad_dumps_are_named() {
     let flat = "pp pp pp\n0 4\n0 4\n0 4";
     let bad = |bounds: &str, columns: &str, rows: &str| message(from(Format::LammpsDump, &dump(bounds, columns, rows)));
     assert!(bad(flat, "id type x y z", "1 1 0 0 0\n").contains("--types"));
-    assert!(bad(flat, "id x y z", "1 0 0 0\n").contains("--structure"));
+    assert!(bad(flat, "id x y z", "1 0 0 0\n").contains("--atoms"));
     assert!(bad(flat, "id element x y z", "1 H 0 0 0\n1 H 0 0 1\n").contains("twice"));
     assert!(bad(flat, "id element x y", "1 H 0 0\n").contains("xu yu zu"));
     assert!(bad(flat, "id element x y z", "1 H 0 0\n").contains("5 columns"));

@@ -386,6 +386,16 @@ mod tests {
     }
 
     #[test]
+    fn text_that_looks_like_a_number_stays_text() {
+        let sets = ["compute.file_budget=0", "output.prefix=310", "structure.path=1e3", "model.head=\"true\""];
+        let config = parse(GOOD, &sets).unwrap();
+        assert_eq!(config.content.compute.file_budget.as_deref(), Some("0"));
+        assert_eq!(config.output(".csv"), Path::new("runs/310.csv"));
+        assert_eq!(config.content.structure.path, Path::new("runs/1e3"));
+        assert_eq!(config.content.model.head.as_deref(), Some("true"));
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         for (sets, word) in [
             (&["md.thermostat=rescale", "md.friction_per_ps=1"][..], "friction"),

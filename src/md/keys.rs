@@ -51,6 +51,29 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Keys whose values are text or paths: `--set` takes what stands there as it is, also where it could be a number.
+const TEXT: &[(&str, &[&str])] = &[
+    ("model", &["path", "head", "aparam"]),
+    ("structure", &["path", "format", "select", "elements", "topology", "index", "atoms"]),
+    (
+        "compute",
+        &[
+            "backend",
+            "precision",
+            "checkpoint",
+            "inside",
+            "placement",
+            "hbm_budget",
+            "host_budget",
+            "file_budget",
+            "store",
+            "scratch_dir",
+        ],
+    ),
+    ("md", &["ensemble", "thermostat", "initial_velocities", "frozen"]),
+    ("output", &["prefix"]),
+];
+
 const NPT: &str = "constant pressure is not in this version: run NPT with LAMMPS (fix npt) or i-PI (barostat), with a DeePMD-kit model as the force field, and continue here at constant volume";
 
 /// Refuses unknown sections and keys.
@@ -103,7 +126,16 @@ fn barostat(key: &str) -> bool {
     ["barostat", "pressure", "stress", "npt"].iter().any(|word| key.contains(word))
 }
 
-/// Applies `section.key=value`; a value that is not TOML is text. Returns the key.
+/// What a value of `--set` means to a key.
+fn read(section: &str, name: &str, text: &str) -> Value {
+    let parsed =
+        format!("v = {text}").parse::<Table>().ok().and_then(|mut t| if t.len() == 1 { t.remove("v") } else { None });
+    let textual = TEXT.iter().any(|(s, keys)| *s == section && keys.contains(&name));
+    // `--set output.prefix=310` names a file, `'"310"'` in quotes names the same.
+    parsed.filter(|v| v.is_str() || !textual).unwrap_or_else(|| Value::String(text.to_string()))
+}
+
+/// Applies `section.key=value`; a value that is not TOML, or belongs to a key of text, is text. Returns the key.
 ///
 /// # Errors
 /// A sentence saying what is wrong with it.
@@ -111,9 +143,7 @@ pub fn apply(table: &mut Table, text: &str) -> Result<String, String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     let (key, value) = (key.trim(), value.trim());
     let (section, name) = key.split_once('.').ok_or("the key needs its section, as in md.steps=1000")?;
-    let parsed =
-        format!("v = {value}").parse::<Table>().ok().and_then(|mut t| if t.len() == 1 { t.remove("v") } else { None });
-    let value = parsed.unwrap_or_else(|| Value::String(value.to_string()));
+    let value = read(section, name, value);
     match table.entry(section).or_insert_with(|| Value::Table(Table::new())) {
         Value::Table(entries) => entries.insert(name.to_string(), value),
         _ => return Err(format!("{section} is not a section")),

@@ -3,9 +3,10 @@
 use super::config::{Config, Ensemble, FormatName, InitialVelocities, ThermostatName};
 use crate::backend::{Engine, Given};
 use crate::cli::{MdArgs, StructureArgs};
-use crate::log::Log;
+use crate::log::{Level, Log};
 use crate::report;
 use crate::structures::Reader;
+use crate::trace::Trace;
 use anyhow::{bail, Context, Result};
 use std::path::{Path, PathBuf};
 use weir_allocators::policy::Precision;
@@ -29,6 +30,8 @@ pub struct Files {
     pub plot: PathBuf,
     /// The frame after the last step.
     pub last: PathBuf,
+    /// The last frame of a run that failed.
+    pub last_good: PathBuf,
 }
 
 impl Files {
@@ -48,6 +51,7 @@ impl Files {
             restart: config.output(".restart"),
             plot: config.output(".svg"),
             last: config.output(".final.extxyz"),
+            last_good: config.output(".last-good.extxyz"),
         }
     }
 
@@ -62,9 +66,9 @@ impl Files {
 /// # Errors
 /// Outputs that would be written over, outputs without a restart file, an unreadable restart file.
 pub fn choose(args: &MdArgs, config: &Config, files: &Files, log: &Log) -> Result<Option<Restart>> {
-    let inputs = [&config.content.model.path, &config.content.structure.path];
-    for file in files.growing().iter().chain([&files.restart, &files.last, &files.plot]) {
-        if inputs.into_iter().any(|input| same(input, file)) {
+    let inputs = inputs(config);
+    for file in files.growing().iter().chain([&files.restart, &files.last, &files.last_good, &files.plot]) {
+        if inputs.iter().any(|input| same(input, file)) {
             bail!("{} is both read and written: choose another output.prefix", file.display());
         }
     }
@@ -92,6 +96,13 @@ pub fn choose(args: &MdArgs, config: &Config, files: &Files, log: &Log) -> Resul
     Ok(None)
 }
 
+/// Every file that a configuration reads.
+fn inputs(config: &Config) -> Vec<&Path> {
+    let (m, s) = (&config.content.model, &config.content.structure);
+    let optional = [&m.aparam, &s.elements, &s.topology, &s.index, &s.atoms].into_iter().flatten();
+    [&m.path, &s.path, &config.path].into_iter().chain(optional).map(PathBuf::as_path).collect()
+}
+
 fn same(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
@@ -107,6 +118,8 @@ pub struct Ready {
     pub outputs: Outputs,
     /// Settings its bits depend on.
     pub settings: Vec<(String, String)>,
+    /// Its trace, where one is asked for.
+    pub trace: Option<Trace>,
 }
 
 fn structure_args(config: &Config) -> StructureArgs {
@@ -189,6 +202,7 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     let positions = restart.as_ref().map_or(&structure.positions, |r| &r.state.positions);
     calculator.prepare(positions, system.cell.as_ref())?;
     report::plan(log, calculator.as_ref(), engine.rates_measured());
+    let trace = Trace::new(&engine.policy)?;
     let growing = files.growing();
     let (simulation, keep) = match restart {
         Some(restart) => {
@@ -197,12 +211,13 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
             (simulation, keep)
         }
         None => {
-            let mut velocities = velocities(config, &structure, &system, path)?;
+            let (mut velocities, origin) = velocities(config, &structure, &system, path)?;
             if system.momentum_removed {
                 system.remove_momentum(&mut velocities);
             }
             let state = State { positions: structure.positions.clone(), velocities, ..State::default() };
             let simulation = Simulation::new(system, state, settings, calculator, parameters, &[])?;
+            tell_velocities(config, origin, simulation.sample().temperature, log);
             if let Some(folder) = files.restart.parent().filter(|p| !p.as_os_str().is_empty()) {
                 std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
             }
@@ -214,7 +229,7 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     let energies = EnergyLog::open(&files.energies, keep[0])?;
     let open = |((path, format), keep): (&(PathBuf, TrajectoryFormat), &u64)| FrameFile::open(path, *format, *keep);
     let trajectories = files.trajectories.iter().zip(&keep[1..]).map(open).collect::<Result<_, _>>()?;
-    Ok(Ready { simulation, outputs: Outputs { energies, trajectories }, settings: identity })
+    Ok(Ready { simulation, outputs: Outputs { energies, trajectories }, settings: identity, trace })
 }
 
 fn settings(config: &Config, system: &System) -> Settings {
@@ -248,23 +263,54 @@ fn settings(config: &Config, system: &System) -> Settings {
     }
 }
 
-fn velocities(config: &Config, structure: &Structure, system: &System, path: &Path) -> Result<Vec<[f64; 3]>> {
+/// Where the velocities of a new run come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Origin {
+    File,
+    Maxwell,
+    Zero,
+}
+
+/// Says where the first velocities come from, and what was asked for in vain.
+fn tell_velocities(config: &Config, origin: Origin, temperature: f64, log: &Log) {
+    let from = match origin {
+        Origin::File => "of the structure file",
+        Origin::Maxwell => "drawn (Maxwell)",
+        Origin::Zero => "zero",
+    };
+    let fields = serde_json::json!({ "velocities": from, "temperature_K": temperature });
+    log.event(Level::Info, "velocities", fields, &format!("  velocities {from}, {temperature:.1} K"));
     let md = &config.content.md;
-    let from_file = structure.velocities.as_ref();
+    if let (Ensemble::Nve, Origin::File, Some(asked)) = (md.ensemble, origin, md.temperature_K) {
+        log.warn(&format!(
+            "md.temperature_K = {asked} sets no velocities: the structure file has some, of {temperature:.1} K, and \"nve\" leaves them alone \
+             (md.initial_velocities = \"maxwell\" draws new ones)"
+        ));
+    }
+}
+
+fn velocities(config: &Config, structure: &Structure, system: &System, path: &Path) -> Result<(Vec<[f64; 3]>, Origin)> {
+    let md = &config.content.md;
+    let moving = |v: &&Vec<[f64; 3]>| v.iter().flatten().any(|x| *x != 0.0);
+    // Many programs write columns of zeros where there are no velocities.
+    let from_file = match md.initial_velocities {
+        InitialVelocities::Auto => structure.velocities.as_ref().filter(moving),
+        _ => structure.velocities.as_ref(),
+    };
     let maxwell = |t: f64| system.maxwell(t, md.seed, true);
-    let mut velocities = match (md.initial_velocities, from_file, md.temperature_K) {
-        (InitialVelocities::Zero, ..) => vec![[0.0; 3]; system.len()],
+    let (mut velocities, origin) = match (md.initial_velocities, from_file, md.temperature_K) {
+        (InitialVelocities::Zero, ..) => (vec![[0.0; 3]; system.len()], Origin::Zero),
         (InitialVelocities::File, None, _) => {
             bail!("md.initial_velocities = \"file\", but {} has no velocities", path.display())
         }
-        (InitialVelocities::File | InitialVelocities::Auto, Some(v), _) => v.clone(),
-        (InitialVelocities::Maxwell | InitialVelocities::Auto, _, Some(t)) => maxwell(t),
+        (InitialVelocities::File | InitialVelocities::Auto, Some(v), _) => (v.clone(), Origin::File),
+        (InitialVelocities::Maxwell | InitialVelocities::Auto, _, Some(t)) => (maxwell(t), Origin::Maxwell),
         _ => bail!("no velocities to start from: give md.temperature_K, or md.initial_velocities = \"zero\""),
     };
     for (v, _) in velocities.iter_mut().zip(&system.frozen).filter(|(_, f)| **f) {
         *v = [0.0; 3];
     }
-    Ok(velocities)
+    Ok((velocities, origin))
 }
 
 /// What a key has.

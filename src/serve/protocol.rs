@@ -111,11 +111,11 @@ impl<S: Read + Write> Wire<S> {
         Err(ProtocolError::Garbage(self.bytes.escape_ascii().to_string()))
     }
 
-    /// Answers STATUS.
+    /// Answers STATUS. False where the server has left.
     ///
     /// # Errors
     /// A broken connection.
-    pub fn state(&mut self, state: State) -> Result<(), ProtocolError> {
+    pub fn state(&mut self, state: State) -> Result<bool, ProtocolError> {
         self.bytes.clear();
         self.head(match state {
             State::Ready => b"READY       ",
@@ -124,11 +124,11 @@ impl<S: Read + Write> Wire<S> {
         self.flush()
     }
 
-    /// Answers GETFORCE: energy (eV), forces (eV/A) and virial (eV, sum of r x F).
+    /// Answers GETFORCE: energy (eV), forces (eV/A) and virial (eV, sum of r x F). False where the server has left.
     ///
     /// # Errors
     /// A broken connection.
-    pub fn forces(&mut self, energy: f64, forces: &[[f64; 3]], virial: &[[f64; 3]; 3]) -> Result<(), ProtocolError> {
+    pub fn forces(&mut self, energy: f64, forces: &[[f64; 3]], virial: &[[f64; 3]; 3]) -> Result<bool, ProtocolError> {
         self.bytes.clear();
         self.head(b"FORCEREADY  ");
         let mut number = |x: f64| self.bytes.extend(x.to_ne_bytes());
@@ -152,9 +152,14 @@ impl<S: Read + Write> Wire<S> {
         self.bytes.extend(header);
     }
 
-    fn flush(&mut self) -> Result<(), ProtocolError> {
-        self.stream.write_all(&self.bytes)?;
-        Ok(self.stream.flush()?)
+    /// False where nobody is there to hear: a server may leave, or be killed, while we compute.
+    fn flush(&mut self) -> Result<bool, ProtocolError> {
+        let sent = self.stream.write_all(&self.bytes).and_then(|()| self.stream.flush());
+        match sent {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// False at the end of the stream.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use weir_engine::backend::{FrameParameters, Request, Results};
-use weir_engine::model::{load, LoadOptions};
+use weir_engine::model::{load, save, LoadOptions};
 use weir_engine::structure::{read, ReadOptions};
 
 const WATER: &str =
@@ -323,12 +323,105 @@ fn minimize_lowers_the_forces_and_keeps_frozen_atoms() {
 }
 
 #[test]
+fn a_relaxation_survives_a_full_disk_of_its_trace() {
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let folder = folder();
+    let mut command =
+        program(folder.path(), &["minimize", "model.dp", "water.extxyz", "--out", "r.extxyz", "--steps", "2"]);
+    let output = command.env("WEIR_PROFILE", "/dev/full").output().unwrap();
+    assert!(output.status.success() && err(&output).contains("/dev/full"), "{}", err(&output));
+    assert!(read(folder.path().join("r.extxyz"), &ReadOptions::default()).unwrap().forces.is_some());
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_found_before_a_relaxation() {
+    let folder = folder();
+    let output = run(folder.path(), &["minimize", "model.dp", "water.extxyz", "--out", "none/r.extxyz"]);
+    let text = err(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("cannot write none/r.extxyz") && !text.contains("largest force"), "{text}");
+}
+
+#[test]
 fn charge_and_frame_parameters_may_be_negative() {
     let folder = folder();
     let arguments = ["eval", "model.dp", "water.extxyz", "-q", "--charge-spin", "-1,1", "--fparam", "-0.5"];
     // This model takes neither; what matters here is that the command line is understood.
     let output = run(folder.path(), &arguments);
     assert_ne!(output.status.code(), Some(2), "{}", err(&output));
+}
+
+#[test]
+fn parameters_that_the_model_does_not_take_are_refused_by_name() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("rows"), "1\n2\n3\n").unwrap();
+    fs::write(path.join("kept"), "old\n").unwrap();
+    for (option, value) in [("--fparam", "-0.5"), ("--aparam", "rows"), ("--charge-spin", "-1,1")] {
+        let json = ["eval", "model.dp", "water.extxyz", "-q", option, value, "--json", "kept"];
+        fails(path, &json, 1, &[option, "takes no"]);
+        assert_eq!(fs::read_to_string(path.join("kept")).unwrap(), "old\n", "{option}: nothing was computed");
+    }
+    fails(path, &["md", "run.toml", "-q", "--set", "model.charge_spin=[0, 1]"], 1, &["model.charge_spin"]);
+    assert!(!path.join("out").exists());
+    // What merely stands in the file is nobody's wish.
+    fs::write(path.join("water.extxyz"), WATER.replace("pbc=", "charge_spin=\"1 2\" pbc=")).unwrap();
+    assert!(run(path, &["eval", "model.dp", "water.extxyz", "-q"]).status.success());
+}
+
+/// The folder's model, made to take one frame parameter.
+fn with_frame_parameter(folder: &Path) {
+    let mut model = load(&model(), &LoadOptions::default()).unwrap();
+    let fitting = &mut model.fitting;
+    (fitting.numb_fparam, fitting.fparam_avg, fitting.fparam_inv_std) = (1, vec![0.0], vec![1.0]);
+    let first = &mut fitting.layers[0].linear;
+    first.weight.extend(vec![0.3; first.outputs]);
+    first.inputs += 1;
+    save(&model, &folder.join("model.dp")).unwrap();
+}
+
+#[test]
+fn a_missing_parameter_is_noticed_before_any_output_is_touched() {
+    let folder = folder();
+    let path = folder.path();
+    with_frame_parameter(path);
+    fs::create_dir(path.join("out")).unwrap();
+    let files = ["kept", "trace", "out/run.csv", "out/run.restart"];
+    files.iter().for_each(|f| fs::write(path.join(f), "old\n").unwrap());
+    for arguments in [
+        &["eval", "model.dp", "water.extxyz", "-q", "--json", "kept"][..],
+        &["minimize", "model.dp", "water.extxyz", "-q", "--out", "kept.xyz"],
+        &["md", "run.toml", "-q", "--overwrite"],
+    ] {
+        let output = program(path, arguments).env("WEIR_PROFILE", "trace").output().unwrap();
+        refused(&output, 1, &["1 frame parameters", "--fparam"]);
+        for file in files {
+            assert_eq!(fs::read_to_string(path.join(file)).unwrap(), "old\n", "{arguments:?}: {file}");
+        }
+        assert!(!path.join("kept.xyz").exists());
+    }
+}
+
+#[test]
+fn a_written_frame_is_the_system_that_was_computed() {
+    let folder = folder();
+    let path = folder.path();
+    with_frame_parameter(path);
+    let arguments =
+        ["minimize", "model.dp", "water.extxyz", "-q", "--out", "r.extxyz", "--steps", "2", "--fparam", "0.7"];
+    let output = run(path, &arguments);
+    assert!(output.status.success(), "{}", err(&output));
+    let output = run(path, &["md", "run.toml", "--set", "md.steps=4", "--set", "model.fparam=[0.7]"]);
+    assert!(output.status.success(), "{}", err(&output));
+    for name in ["r.extxyz", "out/run.final.extxyz"] {
+        let output = run(path, &["eval", "model.dp", name, "--json", "-", "-q"]);
+        let line: serde_json::Value =
+            serde_json::from_str(out(&output).trim()).unwrap_or_else(|e| panic!("{e}: {}", err(&output)));
+        let frame = read(path.join(name), &ReadOptions::default()).unwrap();
+        assert!((line["energy"].as_f64().unwrap() - frame.energy.unwrap()).abs() < 1e-9, "{name}");
+    }
 }
 
 #[test]

@@ -189,3 +189,79 @@ fn a_run_that_flies_apart_keeps_the_last_good_frame() {
     let frame = read(path.join("out/run.last-good.extxyz"), &ReadOptions::default()).unwrap();
     assert!(frame.positions.iter().flatten().all(|x| x.is_finite()));
 }
+
+#[test]
+fn frames_carry_the_parameters_of_the_run() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("water.extxyz"), super::WATER.replace("pbc=", "charge_spin=\"1 2\" fparam=\"0.5\" pbc="))
+        .unwrap();
+    finished(path, &["md", "run.toml", "--set", "md.steps=2"]);
+    for name in ["out/run.extxyz", "out/run.final.extxyz"] {
+        let frame = read(path.join(name), &ReadOptions::default()).unwrap();
+        assert_eq!((frame.charge_spin, frame.fparam), (Some([1.0, 2.0]), Some(vec![0.5])), "{name}");
+    }
+}
+
+#[test]
+fn a_run_whose_trace_or_plot_cannot_be_written_is_finished_all_the_same() {
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let folder = folder();
+    let path = folder.path();
+    // A folder stands where the plot would.
+    fs::create_dir_all(path.join("out/run.svg")).unwrap();
+    let mut command = program(path, &["md", "run.toml", "--set", "md.steps=21", "--set", "output.plot=true"]);
+    let output = command.env("WEIR_PROFILE", "/dev/full").output().unwrap();
+    let text = err(&output);
+    assert!(output.status.success() && text.contains("finished 21 steps"), "{text}");
+    assert!(text.contains("/dev/full") && text.contains("no plot: cannot write out/run.svg"), "{text}");
+    assert_eq!(read(path.join("out/run.final.extxyz"), &ReadOptions::default()).unwrap().step, Some(21));
+}
+
+#[test]
+fn no_output_of_a_run_is_one_of_its_inputs() {
+    let folder = folder();
+    let path = folder.path();
+    fs::create_dir(path.join("out")).unwrap();
+    for name in ["run.last-good.extxyz", "run.final.extxyz"] {
+        let key = format!("structure.atoms=out/{name}");
+        fs::write(path.join("out").join(name), super::WATER).unwrap();
+        fails(path, &["md", "run.toml", "-q", "--set", &key], 1, &[name, "both read and written", "output.prefix"]);
+    }
+    let elements = path.join("out/run.csv");
+    fs::write(&elements, "O O\n").unwrap();
+    let key = "structure.elements=out/run.csv";
+    fails(path, &["md", "run.toml", "-q", "--overwrite", "--set", key], 1, &["both read and written"]);
+    assert_eq!(fs::read_to_string(elements).unwrap(), "O O\n");
+}
+
+#[test]
+fn velocities_are_told_and_zeros_are_none() {
+    let folder = folder();
+    let path = folder.path();
+    let with = |speed: &str, set: &[&str]| {
+        let mut lines: Vec<String> = super::WATER.lines().map(str::to_string).collect();
+        lines[1] = lines[1].replace("pos:R:3", "pos:R:3:vel:R:3") + " vel_unit=A/ps";
+        lines[2..]
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, l)| *l += &format!(" 0 0 {}", if i == 1 { speed } else { "0" }));
+        fs::write(path.join("water.extxyz"), lines.join("\n") + "\n").unwrap();
+        let mut arguments = vec!["md", "run.toml", "--overwrite", "--set", "md.steps=0"];
+        set.iter().for_each(|s| arguments.extend(["--set", s]));
+        err(&run(path, &arguments))
+    };
+    let text = with("0", &[]);
+    assert!(text.contains("velocities drawn (Maxwell), 300.0 K"), "{text}");
+    let text = with("9", &[]);
+    assert!(text.contains("velocities of the structure file") && !text.contains("sets no velocities"), "{text}");
+    let config = fs::read_to_string(path.join("run.toml")).unwrap();
+    fs::write(path.join("run.toml"), config.replace("\"nvt\"", "\"nve\"").replace("thermostat = \"langevin\"", ""))
+        .unwrap();
+    let text = with("9", &[]);
+    assert!(text.contains("md.temperature_K = 300 sets no velocities"), "{text}");
+    let text = with("9", &["md.initial_velocities=maxwell"]);
+    assert!(text.contains("velocities drawn") && !text.contains("sets no velocities"), "{text}");
+}

@@ -69,10 +69,10 @@ pub struct Progress<'a> {
 }
 
 impl Simulation {
-    /// The present frame with velocities and forces.
+    /// The present frame with velocities, forces and the parameters that entered the model.
     pub fn frame(&self) -> Structure {
         let (system, state) = (self.system(), self.state());
-        Structure {
+        let mut frame = Structure {
             symbols: system.symbols.clone(),
             positions: state.positions.clone(),
             cell: system.cell,
@@ -84,7 +84,9 @@ impl Simulation {
             time: Some(self.sample().time),
             step: Some(state.step),
             ..Structure::default()
-        }
+        };
+        self.parameters().mark(&mut frame);
+        frame
     }
 
     /// What a restart file of this moment holds.
@@ -121,7 +123,8 @@ fn save(simulation: &Simulation, outputs: &mut Outputs, schedule: &Schedule) -> 
 /// Runs until the last step, a stop request, the deadline or an error.
 ///
 /// `stop` is asked before every step. After an error of the simulation itself the outputs are synchronised and `simulation` holds the last
-/// good state; the restart file is the last one written.
+/// good state. Where a backend failed, that state is saved, so that a resumed run loses nothing; where the system itself flew apart, the
+/// restart file is the last one written, from before it did.
 ///
 /// # Errors
 /// [`RunError`].
@@ -133,9 +136,15 @@ pub fn run(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Outcome, RunError> {
     let result = steps(simulation, outputs, schedule, stop, progress);
-    if matches!(result, Err(RunError::Md(_))) {
-        // The error that ended the run is the one to tell.
-        let _ = outputs.sync();
+    // The error that ended the run is the one to tell.
+    match &result {
+        Err(RunError::Md(MdError::Compute { .. })) if simulation.state().computed => {
+            let _ = save(simulation, outputs, schedule);
+        }
+        Err(RunError::Md(_)) => {
+            let _ = outputs.sync();
+        }
+        _ => {}
     }
     result
 }

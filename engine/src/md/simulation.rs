@@ -191,6 +191,11 @@ impl Simulation {
         &self.state
     }
 
+    /// What enters the model besides positions.
+    pub fn parameters(&self) -> &FrameParameters {
+        &self.parameters
+    }
+
     /// How it is integrated.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -32,6 +32,14 @@ pub enum ParameterError {
         /// What came.
         got: String,
     },
+    /// A parameter was asked for that the model does not know.
+    #[error("{option} is given, but the model takes no {what}: leave it out")]
+    NotTaken {
+        /// How it is given.
+        option: &'static str,
+        /// What it is.
+        what: &'static str,
+    },
     /// A parameter is not a number.
     #[error("{what} {index} is {value}")]
     NotFinite {
@@ -53,6 +61,30 @@ pub struct ResolvedParameters {
     pub aparam: Vec<f64>,
     /// Added to the type embedding of every atom, Dn values; empty without charge/spin embedding.
     pub charge_spin: Vec<f64>,
+}
+
+impl ParameterError {
+    /// Refuses parameters that somebody gave by hand (not those that merely stand in a structure file) and the model does not take: they
+    /// would be left out in silence.
+    ///
+    /// # Errors
+    /// [`ParameterError::NotTaken`].
+    pub fn refuse_unknown(model: &Model, given: &FrameParameters) -> Result<(), Self> {
+        let fit = &model.fitting;
+        let asked = [
+            (given.fparam.is_some() && fit.numb_fparam == 0, "--fparam (or model.fparam)", "frame parameters"),
+            (given.aparam.is_some() && fit.numb_aparam == 0, "--aparam (or model.aparam)", "atomic parameters"),
+            (
+                given.charge_spin.is_some() && model.descriptor.charge_spin.is_none(),
+                "--charge-spin (or model.charge_spin)",
+                "charge and spin",
+            ),
+        ];
+        match asked.into_iter().find(|(unknown, ..)| *unknown) {
+            Some((_, option, what)) => Err(ParameterError::NotTaken { option, what }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl ResolvedParameters {

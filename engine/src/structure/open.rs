@@ -109,7 +109,7 @@ fn frames_from(input: Input, path: &str, format: Format, options: &ReadOptions) 
         None => Err(StructureError::Needs {
             path: path.to_string(),
             what: format!("{} holds coordinates without atoms", format.name()),
-            advice: "give a file that names them: --structure FILE".to_string(),
+            advice: "give a file that names them: --atoms FILE".to_string(),
         }),
     };
     let raw: Frames = match format {

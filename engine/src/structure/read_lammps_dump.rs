@@ -181,7 +181,7 @@ impl DumpFrames {
             (None, Some(k)) => {
                 symbol(fields[k]).map(Some).ok_or_else(|| unknown(&format!("type {}", fields[k]), advice))
             }
-            (None, None) => Err(unknown("neither element nor type column", "; give the atoms with --structure FILE")),
+            (None, None) => Err(unknown("neither element nor type column", "; give the atoms with --atoms FILE")),
         }
     }
 }
