@@ -3,7 +3,7 @@
 A kernel takes the longest of its busiest unit, its bytes at the rate of device memory and, for those whose machine code is not counted, its
 FLOP; what a launch costs is added. Bytes, FLOP and launches are those that the emulated device counted on 192 atoms of water
 (benches/results/*traffic.json), per atom, edge, angle edge or angle; the launches of a step are taken for the same in every structure (one tile).
-Left out: latencies, barriers, what caches of multiprocessors fetch from L2. The tail of a launch is bounded from both sides: as if one block had
+Left out here: latencies (waits.py), barriers, what caches of multiprocessors fetch from L2. The tail of a launch is bounded from both sides: as if one block had
 all of its multiprocessor's rate, and as if it ran no faster when the others have done. What a launch costs is too much for recorded steps.
 """
 
