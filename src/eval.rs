@@ -9,7 +9,7 @@ use crate::report;
 use crate::slice::FrameSlice;
 use crate::structures::Reader;
 use crate::table;
-use crate::trace::Trace;
+use crate::trace::{self, Trace};
 use anyhow::{bail, Context, Result};
 use serde_json::{json, Map, Value};
 use std::fs::File;
@@ -135,7 +135,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         }
     }
     json.finish()?;
-    trace.map_or(Ok(()), |t| t.finish(log))?;
+    trace::finish(trace, log);
     if let Some((types, calculator)) = &current {
         report::remarks(log, calculator.as_ref());
         report::settled(calculator.as_ref(), 0, |r| log.info(r));

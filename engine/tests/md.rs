@@ -357,10 +357,17 @@ fn a_longer_run_continues_a_finished_one() {
 
 #[test]
 fn a_step_that_cannot_be_computed_leaves_a_restart_file_of_the_state_before_it() {
+    for lost in [true, false] {
+        a_fourth_call_fails(lost);
+    }
+}
+
+/// Of a device that is lost, or with a number that is none, as where a system flies apart: there the older restart file is the better one.
+fn a_fourth_call_fails(lost: bool) {
     let folder = tempfile::tempdir().unwrap();
     let paths = [folder.path().join(KEYS[0]), folder.path().join(KEYS[1])];
     let (s, mut calculator) = wells(5);
-    calculator.fails_at_call = Some(4);
+    (calculator.fails_at_call, calculator.lost) = (Some(4), lost);
     let system = System::new(&s, &BTreeMap::new(), vec![false; 5]).unwrap();
     let velocities = system.maxwell(300.0, 7, false);
     let state = State { positions: s.positions.clone(), velocities, ..State::default() };
@@ -382,6 +389,10 @@ fn a_step_that_cannot_be_computed_leaves_a_restart_file_of_the_state_before_it()
     };
     let error = run(&mut md, &mut outputs, &schedule, &|| None, &mut |_| {}).unwrap_err();
     assert!(error.to_string().starts_with("step 3"), "{error}");
+    if !lost {
+        assert!(Restart::read(&schedule.restart).unwrap().state.step < 2);
+        return;
+    }
     let restart = Restart::read(&schedule.restart).unwrap();
     assert_eq!((restart.state.step, &restart.state), (2, md.state()));
     // Outputs reach as far as the file says, so that a resumed run goes on from there.

@@ -82,7 +82,7 @@ int weir_set_parameters(weir_potential* p, const double* fparam, size_t fparam_c
 /* A full neighbour list: every pair within weir_cutoff in both directions; farther pairs are passed over. */
 typedef struct weir_neighbours {
   size_t atoms;             /* of the system */
-  const uint64_t* first;    /* atoms + 1: where the neighbours of each atom begin in the next arrays */
+  const uint64_t* first;    /* atoms + 1: where the neighbours of each atom begin in the next arrays; never goes down */
   const int32_t* neighbour; /* index of an atom; NULL where there are no pairs */
   const int32_t* shift;     /* three numbers a pair: multiples of the box vectors, to be added to the neighbour's position; NULL: all zero */
 } weir_neighbours;

@@ -78,7 +78,9 @@ impl GhostList {
         }
         let options = GraphOptions::of(potential.model());
         let absent = |a: i32, b: i32| options.excluded[a as usize * options.types + b as usize];
-        if let Some(missing) = self.missing(positions, cutoff, error, absent) {
+        // Threads of our own for a moment: those of everybody (rayon's) would stay with the client. Where there can be none, nothing is compared.
+        let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(potential.threads()).build() else { return };
+        if let Some(missing) = pool.install(|| self.missing(positions, cutoff, error, absent)) {
             potential.tell(vec![missing.to_string()]);
         }
     }

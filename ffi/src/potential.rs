@@ -98,6 +98,11 @@ impl Potential {
         }
     }
 
+    /// Threads that it computes with.
+    pub fn threads(&self) -> usize {
+        self.session.policy.threads.value
+    }
+
     /// Whether warnings are told at all.
     pub fn warns(&self) -> bool {
         self.warns

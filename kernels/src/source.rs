@@ -218,6 +218,8 @@ pub struct Room {
     unit: Option<(u32, u32)>,
     /// Blocks of a multiprocessor, where that was asked for.
     blocks: Option<u32>,
+    /// Whether kernels of four blocks (`KERNEL_OF_FOUR` of the text) are compiled for as many there.
+    four: bool,
     /// Bytes that a block cannot exceed.
     pub most: u32,
 }
@@ -225,17 +227,22 @@ pub struct Room {
 impl Room {
     /// All that a block can have.
     pub fn all(bytes: u32) -> Self {
-        Self { unit: None, blocks: None, most: bytes }
+        Self { unit: None, blocks: None, four: false, most: bytes }
     }
 
     /// Where a multiprocessor has `unit` bytes, of which every block costs `reserved` beside its own, and a block at most `most`.
     pub fn of_unit(unit: u32, reserved: u32, most: u32) -> Self {
-        Self { unit: Some((unit, reserved)), blocks: None, most }
+        Self { unit: Some((unit, reserved)), blocks: None, four: false, most }
     }
 
     /// The same, for so many blocks on a multiprocessor instead of what the products suggest.
     pub fn holding(self, blocks: Option<u32>) -> Self {
         Self { blocks, ..self }
+    }
+
+    /// The same, of a chip.
+    pub fn of_chip(self, chip: &Chip) -> Self {
+        Self { four: matches!(chip, Chip::Cuda(arch) if arch.starts_with("sm_90")), ..self }
     }
 
     /// Bytes that a block should not exceed, so that several are on a multiprocessor together.
@@ -387,9 +394,9 @@ impl SharedNumbers {
 
 /// Numbers of rows that a kernel may have, most first: edges; angles with the receiving edges beside them, forward and backward; nodes.
 /// Backward an eighth of the angles' rows go together as receiving edges: more would be of use only to centres with fewer than eight angle
-/// edges. Beside the rows is how many of them are projected together.
+/// edges. Beside the rows is how many of them are projected together. The first of the forward ones is for four blocks.
 const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
-const ANGLES: [(u32, u32); 9] = [(64, 32), (64, 16), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
+const ANGLES: [(u32, u32); 9] = [(64, 16), (64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
 const ANGLES_BACK: [(u32, u32); 10] =
     [(64, 16), (64, 8), (48, 16), (48, 8), (32, 16), (32, 8), (32, 4), (16, 8), (16, 2), (8, 1)];
 /// Nodes fill a tile of matrix units; plain products have a thread for every row of eight. (Sixteen nodes of DPA-3.1-3M want 512 bytes more than
@@ -407,8 +414,8 @@ impl Shape {
         let number = if self.double { 8 } else { 4 };
         let plain = self.products == Products::Plain;
         let wanted = room.wanted(self.products);
-        // `KERNEL_OF_FOUR` of the text.
-        let of_four = if self.products == Products::F16x3 { room.among(BLOCKS) } else { wanted };
+        let four = room.four && self.products == Products::F16x3;
+        let (angles, of_four) = if four { (&ANGLES[..], room.among(BLOCKS)) } else { (&ANGLES[1..], wanted) };
         // `dear` rows may take the room of two blocks.
         let mut choose = |list: &[(u32, u32)],
                           set: fn(&mut Rows, u32, u32),
@@ -433,7 +440,7 @@ impl Shape {
         let never = |_: u32| false;
         let fits = choose(&EDGES, |r, n, _| r.edge = n, never, wanted, |n| n.edge_forward.max(n.edge_projections))
             && choose(&EDGES, |r, n, _| r.edge_back = n, never, wanted, |n| n.edge_backward)
-            && choose(&ANGLES, |r, n, k| (r.angle, r.sums) = (n, k), never, of_four, |n| n.angle_forward)
+            && choose(angles, |r, n, k| (r.angle, r.sums) = (n, k), never, of_four, |n| n.angle_forward)
             && choose(
                 &ANGLES_BACK,
                 |r, n, k| (r.angle_back, r.second, r.own) = (n, n / 8, k),

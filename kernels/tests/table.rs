@@ -50,7 +50,9 @@ fn no_kernel_spills_or_needs_more_than_the_table_says() {
             scope.spawn(move || {
                 let room = |unit: u32, kept: u32| Room::of_unit(unit << 10, kept << 10, (unit - kept) << 10);
                 part.into_iter()
-                    .filter_map(|(_, (chip, unit, kept))| compiled(chip, room(unit, kept)))
+                    .filter_map(|(_, (chip, unit, kept))| {
+                        compiled(chip, room(unit, kept).of_chip(&chip.parse().unwrap()))
+                    })
                     .collect::<Vec<_>>()
             })
         };

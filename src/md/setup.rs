@@ -281,7 +281,8 @@ fn tell_velocities(config: &Config, origin: Origin, temperature: f64, log: &Log)
     let fields = serde_json::json!({ "velocities": from, "temperature_K": temperature });
     log.event(Level::Info, "velocities", fields, &format!("  velocities {from}, {temperature:.1} K"));
     let md = &config.content.md;
-    if let (Ensemble::Nve, Origin::File, Some(asked)) = (md.ensemble, origin, md.temperature_K) {
+    let unused = md.ensemble == Ensemble::Nve && md.initial_velocities == InitialVelocities::Auto;
+    if let (true, Origin::File, Some(asked)) = (unused, origin, md.temperature_K) {
         log.warn(&format!(
             "md.temperature_K = {asked} sets no velocities: the structure file has some, of {temperature:.1} K, and \"nve\" leaves them alone \
              (md.initial_velocities = \"maxwell\" draws new ones)"
@@ -305,6 +306,8 @@ fn velocities(config: &Config, structure: &Structure, system: &System, path: &Pa
         }
         (InitialVelocities::File | InitialVelocities::Auto, Some(v), _) => (v.clone(), Origin::File),
         (InitialVelocities::Maxwell | InitialVelocities::Auto, _, Some(t)) => (maxwell(t), Origin::Maxwell),
+        // Columns of zeros, and no temperature to draw others for: at rest, as they say.
+        (InitialVelocities::Auto, ..) if structure.velocities.is_some() => (vec![[0.0; 3]; system.len()], Origin::Zero),
         _ => bail!("no velocities to start from: give md.temperature_K, or md.initial_velocities = \"zero\""),
     };
     for (v, _) in velocities.iter_mut().zip(&system.frozen).filter(|(_, f)| **f) {

@@ -278,8 +278,10 @@ impl Asked {
                     // Every task of the machine writes a file of its own there.
                     let tasks = around.topology.tasks.value.max(1);
                     let part = if tasks > 1 { format!(", free / {tasks} tasks") } else { String::new() };
-                    let what = format!("disk at {}{part}", folder.display());
-                    budget(tier, &self.file, 0.8, facts.free / tasks as u64, what)
+                    // Bytes that somebody has written are for whoever finds room: another task may have a disk of its own, or have taken its part.
+                    let written = matches!(&self.file, Some(Setting { value: Budget::Bytes(..), .. }));
+                    let (of, part) = if written { (facts.free, "") } else { (facts.free / tasks as u64, &*part) };
+                    budget(tier, &self.file, 0.8, of, format!("disk at {}{part}", folder.display()))
                 }
                 _ => budget(tier, &self.host, 0.7, shares.host, format!("host memory ({})", shares.host_why)),
             })

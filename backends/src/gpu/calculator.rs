@@ -125,8 +125,8 @@ impl GpuCalculator {
         self.builds
     }
 
-    /// How many of those it found by itself: all but those of clients, those made while no plan was in force, those for which there was no room, and
-    /// those in cells flatter than 0.2 A.
+    /// How many of those it found by itself: all but those of clients, those made while no plan was in force, those for which there was no room,
+    /// those in cells flatter than 0.2 A and those of isolated systems scattered over empty space.
     pub fn lists_found(&self) -> usize {
         self.found
     }

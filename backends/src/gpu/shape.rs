@@ -33,14 +33,13 @@ pub fn room(chip: &Chip) -> Option<Room> {
 /// As [`room`], where a block may have so many bytes at most.
 pub fn room_of(chip: &Chip, most: u32) -> Room {
     let reserved = if matches!(chip, Chip::Cuda(_)) { 1 << 10 } else { 0 };
-    Room::of_unit(most + reserved, reserved, most)
+    Room::of_unit(most + reserved, reserved, most).of_chip(chip)
 }
 
 /// What a device tells, unless a limit was set.
 pub fn room_on(facts: &DeviceFacts, limit: Option<u32>) -> Room {
-    limit.map_or(Room::of_unit(facts.unit_shared, facts.reserved_shared, facts.shared), |l| {
-        Room::all(l.min(facts.shared))
-    })
+    let whole = Room::of_unit(facts.unit_shared, facts.reserved_shared, facts.shared).of_chip(&facts.chip);
+    limit.map_or(whole, |l| Room::all(l.min(facts.shared)))
 }
 
 /// The text of a model's kernels for blocks with so much shared memory, as a calculator asks for it.

@@ -66,15 +66,21 @@ impl Device {
         let (free, all) = self.driver.memory()?;
         let visible = self.driver.devices() as usize;
         let by_rank = topology.rank.as_ref().is_some_and(|r| r.origin == index.origin);
-        let tasks = sharers(self.facts(), self.driver.name(), visible, topology, !by_rank);
+        let slice = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|v| names_a_slice(&v));
+        let tasks = sharers(self.facts(), self.driver.name(), visible, topology, !by_rank, slice);
         Ok(memory(self.facts(), free, all, tasks))
     }
 }
 
-/// Tasks of the job that share a device of so many `visible` ones. A slice of a device (MIG) that is all a task sees was given to it alone:
-/// files and launchers count whole devices, by which it would be divided once more.
-fn sharers(f: &DeviceFacts, driver: &str, visible: usize, topology: &Topology, chosen: bool) -> usize {
-    if visible == 1 && f.name.contains(" MIG ") {
+/// Whether a list of visible devices names one slice of a device (MIG) and nothing else.
+fn names_a_slice(list: &str) -> bool {
+    list.starts_with("MIG-") && !list.contains(',')
+}
+
+/// Tasks of the job that share a device of so many `visible` ones. A slice of a device that somebody has named for this very task was given to
+/// it alone: files count whole devices, by which it would be divided once more. (That a task sees but one slice says nothing: of several, CUDA shows one.)
+fn sharers(f: &DeviceFacts, driver: &str, visible: usize, topology: &Topology, chosen: bool, slice: bool) -> usize {
+    if slice && f.name.contains(" MIG ") && topology.job_devices.is_none() {
         return 1;
     }
     let there = match driver {
@@ -268,12 +274,17 @@ mod tests {
         topology.rank = Some(Launcher { value: 2, origin: "OMPI_COMM_WORLD_LOCAL_RANK" });
         topology.job_devices = None;
         topology.devices = Devices { nvidia: 1, amd: 0 };
-        let of = |name: &str, visible| {
-            sharers(&facts(name, Chip::Cuda("sm_90a".into()), false), "cuda", visible, &topology, false)
+        let of = |name: &str, slice| {
+            sharers(&facts(name, Chip::Cuda("sm_90a".into()), false), "cuda", 1, &topology, false, slice)
         };
-        assert_eq!(of("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 1), 1);
-        assert_eq!(of("NVIDIA H100 80GB HBM3", 1), 4);
-        // Where a process sees several, tasks choose among them by rank, as always.
-        assert_eq!(of("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 2), 2);
+        assert_eq!(of("NVIDIA H100 80GB HBM3 MIG 1g.10gb", true), 1);
+        assert_eq!(of("NVIDIA H100 80GB HBM3", true), 4);
+        // The first slice, which all see who were told of none.
+        assert_eq!(of("NVIDIA H100 80GB HBM3 MIG 1g.10gb", false), 4);
+        assert!(
+            names_a_slice("MIG-41b35014-942c-5b9c-b0ab-ac2d2e8c2c2f")
+                && !names_a_slice("MIG-a,MIG-b")
+                && !names_a_slice("0")
+        );
     }
 }

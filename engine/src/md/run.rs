@@ -4,6 +4,7 @@ use super::output::{OutputError, Outputs};
 use super::restart::{Restart, RestartError};
 use super::simulation::Simulation;
 use super::MdError;
+use crate::backend::ComputeError;
 use crate::structure::Structure;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -123,8 +124,8 @@ fn save(simulation: &Simulation, outputs: &mut Outputs, schedule: &Schedule) -> 
 /// Runs until the last step, a stop request, the deadline or an error.
 ///
 /// `stop` is asked before every step. After an error of the simulation itself the outputs are synchronised and `simulation` holds the last
-/// good state. Where a backend failed, that state is saved, so that a resumed run loses nothing; where the system itself flew apart, the
-/// restart file is the last one written, from before it did.
+/// good state. Where a backend failed, that state is saved, so that a resumed run loses nothing; where the system itself flew apart, to numbers
+/// that are none too, the restart file is the last one written, from before it did.
 ///
 /// # Errors
 /// [`RunError`].
@@ -138,7 +139,10 @@ pub fn run(
     let result = steps(simulation, outputs, schedule, stop, progress);
     // The error that ended the run is the one to tell.
     match &result {
-        Err(RunError::Md(MdError::Compute { .. })) if simulation.state().computed => {
+        Err(RunError::Md(MdError::Compute { source, .. }))
+            if simulation.state().computed
+                && !matches!(source, ComputeError::NotFinite { .. } | ComputeError::Graph(_)) =>
+        {
             let _ = save(simulation, outputs, schedule);
         }
         Err(RunError::Md(_)) => {

@@ -25,12 +25,14 @@ pub struct Wells {
     pub order: Order,
     /// Energy becomes NaN at this call.
     pub fails_at_call: Option<usize>,
+    /// The device is lost at that call instead.
+    pub lost: bool,
     pub calls: usize,
 }
 
 impl Wells {
     pub fn new(k: f64, centres: Vec<[f64; 3]>) -> Self {
-        Wells { k, centres, order: Order::default(), fails_at_call: None, calls: 0 }
+        Wells { k, centres, order: Order::default(), fails_at_call: None, lost: false, calls: 0 }
     }
 }
 
@@ -45,6 +47,9 @@ impl Calculator for Wells {
     ) -> Result<(), ComputeError> {
         self.calls += 1;
         if self.fails_at_call == Some(self.calls) {
+            if self.lost {
+                return Err(ComputeError::Memory("the device is lost".into()));
+            }
             return Err(ComputeError::NotFinite { quantity: "energy", atom: 2, value: f64::NAN });
         }
         results.energy = 0.0;

@@ -15,13 +15,12 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// The budget, or where less than that can be had nine tenths of what is free, beside what the planner's own executor holds. More
-    /// free memory changes nothing, so that plans of whoever is alone on a device do not depend on how much there is.
+    /// The budget, or where less than that can be had nine tenths of what is free and of what the planner's own executor holds, but no less than
+    /// that: the same at every new plan. More free memory changes nothing, so that plans of whoever is alone on a device do not depend on how
+    /// much there is.
     pub fn new(budget: u64, free: u64, held: u64) -> Self {
-        let bytes = match free.saturating_add(held) < budget {
-            true => held + free / 10 * 9,
-            false => budget,
-        };
+        let left = free.saturating_add(held);
+        let bytes = if left < budget { held.max(left / 10 * 9) } else { budget };
         Self { bytes, budget }
     }
 
@@ -31,7 +30,7 @@ impl Room {
             ComputeError::Memory(words) if self.bytes < self.budget => {
                 let (left, budget) = (show_bytes(self.bytes), show_bytes(self.budget));
                 let others =
-                    "other calculators of this process, or other programs, have the rest of the device's memory";
+                    "what else there is of the device's memory is in use, by other calculators of this process or by other programs";
                 ComputeError::Memory(format!("{words}; of the budget of {budget} only {left} are left: {others}"))
             }
             other => other,
@@ -46,7 +45,9 @@ impl Executor {
     /// The driver's.
     pub(super) fn room(&self) -> Result<Room, ComputeError> {
         let budget = self.options.tiers.first().map_or(u64::MAX, |t| t.spec.capacity);
-        if !self.driver().facts().free_is_exact() {
+        // Where device and host share page tables or memory, the page cache may stand in what is not free, and what was given back may be missing.
+        let facts = self.driver().facts();
+        if facts.integrated || facts.host_page_tables {
             return Ok(Room::new(budget, u64::MAX, 0));
         }
         let (free, _) = self.driver().memory().map_err(failed)?;
