@@ -27,7 +27,7 @@ from pathlib import Path
 import waits
 import whole_step
 from kernel_statements import AP, EC, EP, NP, Product, Scaled, statements
-from machine_code import ROOT, TEXT, compiled, disassembled, kind, lanes, line_of, pipe, version, wavefronts, wide
+from machine_code import ROOT, TEXT, compiled, disassembled, kind, lanes, line_of, pipe, registers_of, version, wavefronts, wide
 from targets import MILLISECONDS
 
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
@@ -43,11 +43,10 @@ SIGMOID = 1 / (1 + math.exp(-3.0))
 # Share of waves in which an activation goes the long way, beyond silut's threshold: none in this shape with random weights and in a trained
 # model of water, 0.10 to 0.23 in small fixtures (four columns to a thread, counted on the emulated device, 2026-11-29).
 BEYOND = 0.1
-# Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, and blocks of a multiprocessor that it leaves room for, by products.
+# Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, by products.
 UNIT_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
 UNITS = ("tf32", "tf32x3", "f16x3")
 ROWS = {"plain": {**UNIT_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, **dict.fromkeys(UNITS, UNIT_ROWS), "f16x3": {**UNIT_ROWS, "R_SUMS": 16}}
-BLOCKS = {"plain": 4, **dict.fromkeys(UNITS, 3), "f16x3": 4}
 # Numbers of the text (`Products::number`; 3 are AMD's units).
 NUMBERS = {"plain": 0, "tf32": 1, "tf32x3": 2, "f16x3": 4}
 
@@ -281,7 +280,8 @@ def steps(kernels, products, rows, registers, proteins):
     rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * multiply_adds * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"], cycles=ASSUMED["memory"] * hertz, block_cycles=lanes(products)[1])
     out = {}
     for name, centres in proteins.items():
-        scheduling = whole_step.factors(centres, registers, BLOCKS[products], ASSUMED["multiprocessors"])
+        blocks = {k: waits.resident(r, waits.shared_bytes(k, rows, products != "plain")) for k, r in registers.items()}
+        scheduling = whole_step.factors(centres, blocks, ASSUMED["multiprocessors"])
         busiest, together = hot_milliseconds(kernels, products, rows, registers, centres)
         step, waited = (whole_step.predicted(centres, hot, scheduling, products, rates, rows["R_NODE"]) for hot in (busiest, together))
         out[name] = step | dict(target_ms=MILLISECONDS[name], waited_least_ms=waited["least_two_streams_ms"], waited_ms=waited["two_streams_ms"])
@@ -326,7 +326,7 @@ def main():
                     if args.opcodes:
                         print("      " + " ".join(f"{k} {v / max(1, p['all']):.3f}" for k, v in o.most_common(args.opcodes)))
             ms = milliseconds(pipes)
-            registers, spills = waits.registers_of(log, kernel)
+            registers, spills = registers_of(log, kernel)
             waited = waiting(pipes, kernel, products, rows, registers)
             result.setdefault(products, {})[kernel] = dict(
                 static=len(kernels[kernel]), registers=registers, spills=spills, milliseconds=ms, waits=waited,

@@ -46,6 +46,12 @@ def compiled(nvrtc, macros, keep):
     return image.raw[: size.value], log.value.decode()
 
 
+def registers_of(log, kernel):
+    """Registers of a kernel and bytes spilled, as ptxas tells."""
+    used = re.search(rf"entry function '{kernel}'.*?(\d+) bytes spill stores.*?Used (\d+) registers", log, re.S)
+    return int(used[2]), int(used[1])
+
+
 def version(nvrtc):
     major, minor = ctypes.c_int(), ctypes.c_int()
     ctypes.CDLL(nvrtc).nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))

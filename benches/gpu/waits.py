@@ -7,15 +7,16 @@ scheduler has as many waves, which wait for each other's turns as well (`togethe
 """
 
 import math
-import re
 
 from kernel_statements import AP, EP, NP, WA, Loop, Product, Scaled
+from whole_step import blocks_of
 
 # Cycles until what is asked for is there: H100, by published microbenchmarks (shared memory 29, first cache about 40) or of their order; others 15.
 LATENCY = {"LDS": 30, "LDG": 40, "LD": 40, "LDC": 35, "ULDC": 35, "S2R": 25, "S2UR": 25, "MUFU": 22, "F2F": 22, "F2I": 22, "I2F": 22, "ATOM": 400}
 # More for 16 bytes; and until what an instruction reads may be written again.
 WIDE, READ = 6, 12
-MULTIPROCESSOR = dict(registers=65536, shared_bytes=228 * 1024, block_bytes=1024)
+# Shared memory of a multiprocessor, and what every block takes beside its own.
+SHARED_BYTES, BLOCK_BYTES = 228 * 1024, 1024
 
 
 def schedule(word):
@@ -88,8 +89,7 @@ def shared_bytes(kernel, rows, units):
 
 def resident(registers, shared):
     """Blocks of 128 threads on a multiprocessor."""
-    m = MULTIPROCESSOR
-    return min(m["registers"] // (1024 * math.ceil(registers / 8)), m["shared_bytes"] // (shared + m["block_bytes"]))
+    return blocks_of(registers, SHARED_BYTES // (shared + BLOCK_BYTES))
 
 
 def together(issue, wave, waves):
@@ -101,9 +101,3 @@ def together(issue, wave, waves):
         rate = n / (wave - issue + turn)
         queue = rate * turn
     return 1 / rate
-
-
-def registers_of(log, kernel):
-    """Registers and bytes spilled, as ptxas tells."""
-    used = re.search(rf"entry function '{kernel}'.*?(\d+) bytes spill stores.*?Used (\d+) registers", log, re.S)
-    return int(used[2]), int(used[1])

@@ -91,17 +91,17 @@ def factor_of_scheduling(costs, places):
 
 
 def blocks_of(registers, most):
-    """Blocks of 128 threads on a multiprocessor, by their registers (handed out by eight) and what shared memory is laid out for."""
+    """Blocks of 128 threads on a multiprocessor, by their registers (handed out by eight); `most` that shared memory has room for."""
     return min(most, 65536 // (128 * 8 * math.ceil(registers / 8)))
 
 
-def factors(centres, registers, most, multiprocessors):
+def factors(centres, blocks, multiprocessors):
     """Kernel -> least and largest factor of scheduling: a block at the rate of its multiprocessor, or at its share of it. A block of the edge
     kernels costs as its edges, one of the angle kernels as its angles."""
     order = in_turn(centres)
     costs = {"edge": [n for n, _ in order], "angle": [m * part for k in (1, 0) for _, m in order for part in parts_of(m)[k:k + 1]]}
-    return {kernel: [factor_of_scheduling(costs[kernel.split("_")[0]], multiprocessors * b) for b in (1, blocks_of(r, most))]
-            for kernel, r in registers.items()}
+    return {kernel: [factor_of_scheduling(costs[kernel.split("_")[0]], multiprocessors * b) for b in (1, most)]
+            for kernel, most in blocks.items()}
 
 
 def predicted(centres, hot, scheduling, products, rates, node_rows):

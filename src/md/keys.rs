@@ -3,17 +3,40 @@
 use crate::settings::hint;
 use toml::{Table, Value};
 
-/// Sections and their keys. `masses` takes element symbols.
-pub const KEYS: &[(&str, &[&str])] = &[
-    ("model", &["path", "head", "allow_unknown", "fparam", "aparam", "charge_spin"]),
-    ("structure", &["path", "format", "select", "elements", "topology", "index", "types", "atoms"]),
-    (
-        "compute",
-        &[
+/// A section and its keys.
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// Keys whose values are text or paths: `--set` takes what stands there as it is, also where it could be a number.
+    text: &'static [&'static str],
+    /// All others.
+    other: &'static [&'static str],
+}
+
+impl Section {
+    /// Names of its keys.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.text.iter().chain(self.other).copied()
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.keys().any(|k| k == key)
+    }
+}
+
+/// All of them. `masses` takes element symbols.
+pub const SECTIONS: &[Section] = &[
+    Section { name: "model", text: &["path", "head", "aparam"], other: &["allow_unknown", "fparam", "charge_spin"] },
+    Section {
+        name: "structure",
+        text: &["path", "format", "select", "elements", "topology", "index", "atoms"],
+        other: &["types"],
+    },
+    Section {
+        name: "compute",
+        text: &[
             "backend",
-            "device",
             "precision",
-            "threads",
             "checkpoint",
             "inside",
             "placement",
@@ -22,15 +45,14 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "file_budget",
             "store",
             "scratch_dir",
-            "skin_A",
         ],
-    ),
-    ("masses", &[]),
-    (
-        "md",
-        &[
-            "ensemble",
-            "thermostat",
+        other: &["device", "threads", "skin_A"],
+    },
+    Section { name: "masses", text: &[], other: &[] },
+    Section {
+        name: "md",
+        text: &["ensemble", "thermostat", "initial_velocities", "frozen"],
+        other: &[
             "timestep_fs",
             "steps",
             "time_ps",
@@ -38,40 +60,16 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "friction_per_ps",
             "coupling_time_ps",
             "seed",
-            "initial_velocities",
             "remove_com_every",
-            "frozen",
             "max_temperature_K",
             "max_displacement_A",
         ],
-    ),
-    (
-        "output",
-        &["prefix", "energy_every", "trajectory_every", "trajectory_format", "restart_minutes", "plot", "overwrite"],
-    ),
-];
-
-/// Keys whose values are text or paths: `--set` takes what stands there as it is, also where it could be a number.
-const TEXT: &[(&str, &[&str])] = &[
-    ("model", &["path", "head", "aparam"]),
-    ("structure", &["path", "format", "select", "elements", "topology", "index", "atoms"]),
-    (
-        "compute",
-        &[
-            "backend",
-            "precision",
-            "checkpoint",
-            "inside",
-            "placement",
-            "hbm_budget",
-            "host_budget",
-            "file_budget",
-            "store",
-            "scratch_dir",
-        ],
-    ),
-    ("md", &["ensemble", "thermostat", "initial_velocities", "frozen"]),
-    ("output", &["prefix"]),
+    },
+    Section {
+        name: "output",
+        text: &["prefix"],
+        other: &["energy_every", "trajectory_every", "trajectory_format", "restart_minutes", "plot", "overwrite"],
+    },
 ];
 
 const NPT: &str = "constant pressure is not in this version: run NPT with LAMMPS (fix npt) or i-PI (barostat), with a DeePMD-kit model as the force field, and continue here at constant volume";
@@ -82,14 +80,13 @@ const NPT: &str = "constant pressure is not in this version: run NPT with LAMMPS
 /// A sentence with the nearest valid name.
 pub fn check_keys(table: &Table) -> Result<(), String> {
     for (section, value) in table {
-        let Some((_, keys)) = KEYS.iter().find(|(s, _)| s == section) else {
+        let Some(known) = SECTIONS.iter().find(|s| s.name == section) else {
             if barostat(section) {
                 return Err(format!("{section}: {NPT}"));
             }
-            let near = hint(section, KEYS.iter().map(|(s, _)| *s));
-            let inside: Vec<&str> =
-                KEYS.iter().filter(|(_, k)| k.contains(&section.as_str())).map(|(s, _)| *s).collect();
-            let inside = inside.first().map_or(String::new(), |s| format!("; the key {section} belongs under [{s}]"));
+            let near = hint(section, SECTIONS.iter().map(|s| s.name));
+            let inside = SECTIONS.iter().find(|s| s.has(section));
+            let inside = inside.map_or(String::new(), |s| format!("; the key {section} belongs under [{}]", s.name));
             return Err(format!("unknown section or key {section}{}", if inside.is_empty() { near } else { inside }));
         };
         let Value::Table(entries) = value else {
@@ -99,15 +96,13 @@ pub fn check_keys(table: &Table) -> Result<(), String> {
             continue;
         }
         for (key, value) in entries {
-            if !keys.contains(&key.as_str()) {
+            if !known.has(key) {
                 if barostat(key) {
                     return Err(format!("{section}.{key}: {NPT}"));
                 }
-                let others = KEYS.iter().flat_map(|(s, k)| k.iter().map(move |k| (*s, *k)));
-                let elsewhere = others.clone().find(|(s, k)| s != section && k == key);
-                let near = match elsewhere {
-                    Some((s, k)) => format!("; did you mean {s}.{k}?"),
-                    None => hint(key, keys.iter().copied()),
+                let near = match SECTIONS.iter().find(|s| s.has(key)) {
+                    Some(other) => format!("; did you mean {}.{key}?", other.name),
+                    None => hint(key, known.keys()),
                 };
                 return Err(format!("unknown key {section}.{key}{near}"));
             }
@@ -130,7 +125,7 @@ fn barostat(key: &str) -> bool {
 fn read(section: &str, name: &str, text: &str) -> Value {
     let parsed =
         format!("v = {text}").parse::<Table>().ok().and_then(|mut t| if t.len() == 1 { t.remove("v") } else { None });
-    let textual = TEXT.iter().any(|(s, keys)| *s == section && keys.contains(&name));
+    let textual = SECTIONS.iter().any(|s| s.name == section && s.text.contains(&name));
     // `--set output.prefix=310` names a file, `'"310"'` in quotes names the same.
     parsed.filter(|v| v.is_str() || !textual).unwrap_or_else(|| Value::String(text.to_string()))
 }
