@@ -55,9 +55,10 @@ pub fn build_all(args: &KernelsBuildArgs, log: &Log) -> Result<()> {
         for &precision in &choices {
             for &blocks in &blocks {
                 let room = room.holding(blocks);
-                // Multiply-adds too where `model` means matrix units: a device on which those come out wrong falls back to them.
+                // Multiply-adds too where `model` means matrix units: a device on which those come out wrong falls back to them. And what computes
+                // steps beyond the range of what was chosen.
                 let chosen = Arithmetic::on(&chip, room, &model, precision, store);
-                let all = [chosen, Arithmetic::of(precision)];
+                let all = [chosen, chosen.and_then(Arithmetic::wider), Arithmetic::of(precision)];
                 for arithmetic in all.into_iter().flatten().filter(|a| a.products.on(&chip)) {
                     let source = precompiled(&model, arithmetic, store, room)?;
                     if !sources.contains(&source) {

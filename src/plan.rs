@@ -178,7 +178,7 @@ fn tables(args: &PlanArgs, system: &System, targets: &[Target], counts: &Neighbo
         let setup = system.setup(target)?;
         match setup.planned(counts) {
             Ok((tile_edges, problem, plan)) => {
-                let units = system.outlines.on(target.kind, Products::Tf32x3).ok();
+                let units = system.outlines.on(target.kind, Products::F16x3).ok();
                 let seconds = plan.prediction.seconds;
                 let (smallest, helps) = rayon::join(
                     || setup.smallest(counts).ok(),

@@ -95,19 +95,9 @@ pub enum ComputeError {
         /// The form.
         store: String,
     },
-    /// A result of a GPU's products of halves is not a number.
-    #[error(
-        "{quantity} of atom {atom} is {value}: with precision f16x3 no feature may be beyond 65504, and no derivative of the energy by one beyond 64 eV \
-         (8 with atomic virials); set WEIR_PRECISION=tf32x3 or model"
-    )]
-    Halves {
-        /// Which result.
-        quantity: &'static str,
-        /// Input index of the first such atom.
-        atom: usize,
-        /// The value.
-        value: f64,
-    },
+    /// A step is beyond the range of a GPU's products of halves, and the kernels that compute such a step cannot be had.
+    #[error("this step is beyond the range of precision f16x3, and the kernels of tf32x3, which such steps are computed by, cannot be had: {0}; set WEIR_PRECISION=tf32x3 or f32")]
+    Wider(String),
     /// A result is not a number.
     #[error("{quantity} of atom {atom} is {value}: the configuration is outside what the model can describe, or its weights are not finite")]
     NotFinite {

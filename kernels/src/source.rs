@@ -88,13 +88,18 @@ impl Products {
         }
     }
 
-    /// The fastest on a chip whose results are as exact as those of f32's multiply-adds: what an f32 model is computed with where nobody says
+    /// Those whose results are as exact as those of f32's multiply-adds, the fastest first: what an f32 model is computed with where nobody says
     /// otherwise. AMD's matrix cores have not been weighed against its multiply-adds yet.
+    pub const SINGLE: [Products; 3] = [Products::F16x3, Products::Tf32x3, Products::Plain];
+
+    /// The first of them that a chip has.
     pub fn of_single(chip: &Chip) -> Products {
-        match Products::Tf32x3.on(chip) {
-            true => Products::Tf32x3,
-            false => Products::Plain,
-        }
+        Self::SINGLE.into_iter().find(|p| p.on(chip)).unwrap_or_default()
+    }
+
+    /// What computes a step beyond the range of these; none for those that have f32's.
+    pub fn wider(self) -> Option<Products> {
+        (self == Products::F16x3).then_some(Products::Tf32x3)
     }
 
     /// Whether tensor cores of NVIDIA's make them.

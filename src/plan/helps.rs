@@ -81,19 +81,22 @@ fn trials<'a>(setup: &Setup<'a>, units: Option<&'a Outline>, precision: Precisio
     }
     if let Some(target) = three_passes(setup, precision, number) {
         let outline = units.unwrap_or(setup.outline);
-        attempt("--precision tf32x3", target, Setup { outline, ..setup.clone() });
+        attempt("--precision f16x3", target, Setup { outline, ..setup.clone() });
     }
     trials
 }
 
-/// The machine with three passes of TF32, where it has them and does not make them anyhow.
+/// The machine with three passes of halves, where it has them and does not make them anyhow.
 fn three_passes(setup: &Setup, precision: Precision, number: u64) -> Option<Target> {
     let machine = setup.target.machine.as_ref()?;
-    let plain = precision == Precision::F32
-        || (precision == Precision::Model && machine.compute.products() != Products::Tf32x3);
-    if number != 4 || !plain {
+    let slower = match precision {
+        Precision::F32 | Precision::Tf32x3 => true,
+        Precision::Model => machine.compute.products() != Products::F16x3,
+        _ => false,
+    };
+    if number != 4 || !slower {
         return None;
     }
-    let speed = Speed::of(machine, Precision::Tf32x3, number).ok()?;
+    let speed = Speed::of(machine, Precision::F16x3, number).ok()?;
     Some(Target { speed: Some(speed), ..setup.target.clone() })
 }

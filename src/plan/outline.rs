@@ -55,8 +55,8 @@ impl Outline {
 #[derive(Debug)]
 pub struct Outlines {
     cpu: Result<Outline, CpuError>,
-    /// With plain products, and with those of matrix units, whose weights are cut in halves.
-    gpu: [Outline; 2],
+    /// With plain products; with those of TF32, whose weights are cut in two; with those of halves, where both kinds of weights are there.
+    gpu: [Outline; 3],
     /// Its layers.
     pub layers: usize,
 }
@@ -64,7 +64,8 @@ pub struct Outlines {
 impl Outlines {
     /// Of a model in a precision.
     pub fn of(model: &Model, precision: PrecisionChoice) -> Self {
-        let gpu = [Products::Plain, Products::Tf32x3].map(|products| GpuOutline::of(model, precision, products));
+        let gpu = [Products::Plain, Products::Tf32x3, Products::F16x3]
+            .map(|products| GpuOutline::of(model, precision, products));
         Outlines {
             layers: gpu[0].layers(),
             cpu: cpu::Outline::of(model, precision).map(Outline::Cpu),
@@ -85,8 +86,8 @@ impl Outlines {
         match (kind, products) {
             (Kind::Cpu, _) => self.cpu.as_ref(),
             (Kind::Gpu, Products::Tf32 | Products::Tf32x3) => Ok(&self.gpu[1]),
-            // A weight as two halves takes the four bytes of an f32.
-            (Kind::Gpu, Products::Plain | Products::Mfma | Products::F16x3) => Ok(&self.gpu[0]),
+            (Kind::Gpu, Products::F16x3) => Ok(&self.gpu[2]),
+            (Kind::Gpu, Products::Plain | Products::Mfma) => Ok(&self.gpu[0]),
         }
     }
 }

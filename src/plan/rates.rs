@@ -33,14 +33,18 @@ pub struct Speed {
 impl Speed {
     /// Of a machine in a precision. `number` are the bytes of a number.
     ///
-    /// `model` of an f32 model is what a run on that chip would choose. Without a figure for three passes of TF32 it is taken for plain f32.
+    /// `model` of an f32 model is what a run on that chip would choose. Without a figure for those products the next slower one is taken.
     ///
     /// # Errors
     /// [`Usage`] where the machine file has no rate for a precision, or its chip no kernels.
     pub fn of(machine: &Machine, precision: Precision, number: u64) -> Result<Self, Usage> {
         let c = &machine.compute;
-        let units = precision == Precision::Model && number == 4 && c.products() == Products::Tf32x3;
-        let precision = if units && c.tf32x3_tflops.is_some() { Precision::Tf32x3 } else { precision };
+        let units = precision == Precision::Model && number == 4 && c.products().by_tensor_cores();
+        let precision = match (&c.f16x3_tflops, &c.tf32x3_tflops) {
+            (Some(_), _) if units && c.products() == Products::F16x3 => Precision::F16x3,
+            (_, Some(_)) if units => Precision::Tf32x3,
+            _ => precision,
+        };
         let three_passes = |products: Products| {
             let refused =
                 |why: String| Usage(format!("precision {products}: {why}: choose model, f32 or another machine"));
@@ -59,7 +63,7 @@ impl Speed {
                 )))
             }
             _ if number == 8 => (&c.f32_tflops, 0.5, "f64 at half the f32 rate (assumption)"),
-            _ if units => (&c.f32_tflops, 1.0, "plain f32 (the machine file has no tf32x3_tflops)"),
+            _ if units => (&c.f32_tflops, 1.0, "plain f32 (the machine file has no f16x3_tflops or tf32x3_tflops)"),
             _ => (&c.f32_tflops, 1.0, "plain f32"),
         };
         let flop = peak.rate() * factor;

@@ -67,7 +67,7 @@ pub fn check(name: &str, model: &[u8], reference: &[u8], settings: &Settings, lo
     let mut arithmetics =
         vec![("f64", PrecisionChoice::F64, Products::Plain), ("f32", PrecisionChoice::F32, Products::Plain)];
     // What an f32 model is computed with by itself, and what is to be had instead.
-    if engine.device().is_some_and(|d| Products::of_single(&d.facts().chip) == Products::Tf32x3) {
+    if engine.device().is_some_and(|d| Products::of_single(&d.facts().chip).by_tensor_cores()) {
         arithmetics.push(("tf32x3", PrecisionChoice::F32, Products::Tf32x3));
         arithmetics.push(("f16x3", PrecisionChoice::F32, Products::F16x3));
     }

@@ -3,11 +3,13 @@
 use super::common::bits;
 use super::placed::{options, tight, Case};
 use std::sync::Arc;
-use weir_backends::cpu::PrecisionChoice;
+use weir_allocators::policy::Precision;
+use weir_backends::cpu::{PrecisionChoice, Store};
 use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
-use weir_backends::gpu::{create, GpuError, GpuOptions};
+use weir_backends::gpu::{create, room, Arithmetic, GpuCalculator, GpuError, GpuOptions};
 use weir_engine::activation::Activation;
-use weir_engine::backend::Results;
+use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
+use weir_engine::graph::summation_order;
 use weir_engine::model::Model;
 use weir_kernels::{Chip, Products};
 
@@ -18,7 +20,11 @@ fn device(products: Products) -> EmulatedOptions {
 }
 
 fn dense() -> Case {
-    Case::of(16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]])
+    of_layers(6)
+}
+
+fn of_layers(layers: usize) -> Case {
+    Case::with(layers, 16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]])
 }
 
 fn with(products: Products) -> GpuOptions {
@@ -65,33 +71,26 @@ fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
     }
 }
 
-/// A feature, an adjoint or a weight that no half holds is never a wrong result: TF32, which has f32's range, goes on.
-#[test]
-fn numbers_beyond_halves_are_told_of() {
-    let changed = |change: &dyn Fn(&mut Model)| {
-        let mut case = dense();
-        change(Arc::make_mut(&mut case.model));
-        case
-    };
-    let run = |case: &Case, products| case.run(&mut case.calculator(device(products), &with(products)));
-    let last = |m: &mut Model, by: f64| {
-        m.fitting.layers.last_mut().unwrap().linear.weight.iter_mut().for_each(|w| *w *= by);
-    };
-    let told = |case: &Case, of: &str| {
-        let error = run(case, Products::F16x3).unwrap_err();
-        let whole = ["beyond 65504", "WEIR_PRECISION=tf32x3"].iter().all(|word| error.contains(word));
-        assert!(whole && error.starts_with(of), "{error}");
-        let other = run(case, Products::Tf32x3);
-        assert!(other.is_ok(), "{}", other.unwrap_err());
-    };
+fn changed(change: &dyn Fn(&mut Model)) -> Case {
+    let mut case = dense();
+    change(Arc::make_mut(&mut case.model));
+    case
+}
+
+fn last(m: &mut Model, by: f64) {
+    m.fitting.layers.last_mut().unwrap().linear.weight.iter_mut().for_each(|w| *w *= by);
+}
+
+/// Systems with a feature or an adjoint that no half holds.
+fn beyond_halves() -> Vec<Case> {
     // Adjoints a million times as large.
-    told(&changed(&|m| last(m, 1e6)), "the force of atom");
+    let mut cases = vec![changed(&|m| last(m, 1e6))];
     // Features of edges a million times as large in the last layer, by the residuals of the one before. Activations that end at a number let what is none pass.
     let tanh = Activation::Tanh;
     for (of_layers, of_fitting) in
         [(None, None), (Some(tanh), None), (None, Some(tanh)), (Some(Activation::Relu), Some(Activation::Relu))]
     {
-        let large = changed(&|m| {
+        cases.push(changed(&|m| {
             m.descriptor.layers[4].e_residual.iter_mut().flatten().for_each(|r| *r *= 1e6);
             if let Some(activation) = of_layers {
                 m.descriptor.options.activation = activation;
@@ -100,15 +99,95 @@ fn numbers_beyond_halves_are_told_of() {
                 m.fitting.layers.iter_mut().for_each(|l| l.activation = activation);
             }
             last(m, 1e-6);
-        });
-        told(&large, "the energy of atom");
+        }));
     }
+    cases
+}
+
+/// What no half holds is never a wrong result: TF32, which has f32's range, computes the step, and leaves no trace of the attempt.
+#[test]
+fn a_step_beyond_halves_is_that_of_tf32x3() {
+    for (number, case) in beyond_halves().into_iter().enumerate() {
+        let made = |products| case.calculator(device(products), &with(products));
+        let (mut halves, expected) = (made(Products::F16x3), bits(&case.run(&mut made(Products::Tf32x3)).unwrap()));
+        let steps = if number == 0 { 3 } else { 1 };
+        for step in 1..=steps {
+            assert_eq!(bits(&case.run(&mut halves).unwrap()), expected, "system {number}, step {step}");
+            assert_eq!(halves.widened(), step);
+        }
+        let told = halves.came_up();
+        assert!(told.len() == 1 && told[0].contains("WEIR_PRECISION=tf32x3"), "{told:?}");
+        // The attempt and the step itself are recorded apart, and both recordings are run again.
+        assert_eq!(halves.recordings(), if number == 0 { (2, 4) } else { (0, 0) });
+    }
+}
+
+/// Each step is computed by the products that serve it, whatever those before it were computed by.
+#[test]
+fn steps_beyond_halves_leave_no_trace_in_others() {
+    let far = of_layers(2);
+    // Two atoms so near that the inverse distance is beyond halves.
+    let mut x = far.x.clone();
+    x[1] = [x[0][0] + 8e-6, x[0][1] + 5e-6, x[0][2]];
+    let near = Case { x, model: far.model.clone(), cell: far.cell, types: far.types.clone() };
+    let order = summation_order(&far.x, Some(&far.cell)).unwrap();
+    let made = |products| {
+        let mut calculator = far.calculator(device(products), &with(products));
+        calculator.set_order(&order);
+        calculator
+    };
+    let run = |case: &Case, c: &mut GpuCalculator, atomic_virial: bool| {
+        let (mut out, parameters) = (Results::default(), FrameParameters::default());
+        c.compute(&case.x, Some(&case.cell), &parameters, Request { atomic_virial }, &mut out).unwrap();
+        let virials = out.atomic_virial.take().into_iter().flatten().flatten().map(f64::to_bits);
+        (virials.collect::<Vec<_>>(), bits(&out))
+    };
+    let [three, halves] = [Products::Tf32x3, Products::F16x3].map(|products| {
+        let alone = |case| run(case, &mut made(products), true);
+        (alone(&far), alone(&near))
+    });
+    assert!(halves.0 != three.0 && halves.1 == three.1);
+    let mut calculator = made(Products::F16x3);
+    for (near_now, virials) in [(false, false), (true, true), (false, true), (true, false), (false, false)] {
+        let (case, expected) = if near_now { (&near, &halves.1) } else { (&far, &halves.0) };
+        let got = run(case, &mut calculator, virials);
+        assert!(got.1 == expected.1 && (!virials || got.0 == expected.0), "near: {near_now}, virials: {virials}");
+    }
+    assert_eq!(calculator.widened(), 2);
+}
+
+#[test]
+fn a_weight_beyond_halves_is_refused() {
     let heavy = changed(&|m| m.descriptor.layers[1].edge_self_linear.weight[3] = -300.0);
     let driver = Arc::new(Emulated::new(device(Products::F16x3)));
     let error = create(driver, heavy.model.clone(), &heavy.types, &with(Products::F16x3)).err().unwrap();
     assert!(matches!(error, GpuError::Weight { largest } if largest == 300.0), "{error}");
     assert!(error.to_string().contains("3e2") && error.to_string().contains("255.875"), "{error}");
-    assert!(run(&heavy, Products::Tf32x3).is_ok());
+    let three = with(Products::Tf32x3);
+    assert!(heavy.run(&mut heavy.calculator(device(three.products), &three)).is_ok());
+}
+
+#[test]
+fn f32_models_get_the_fastest_products_that_hold_their_weights() {
+    let single = |m: &mut Model| m.descriptor.options.precision = weir_engine::model::Precision::F32;
+    let heavy = changed(&|m| {
+        single(m);
+        m.descriptor.layers[1].edge_self_linear.weight[3] = -300.0;
+    });
+    let chosen = |case: &Case, chip: &str| {
+        let chip: Chip = chip.parse().unwrap();
+        let arithmetic = Arithmetic::on(&chip, room(&chip).unwrap(), &case.model, Precision::Model, Store::Exact);
+        arithmetic.unwrap().products
+    };
+    for (chip, usual, of_heavy) in [
+        ("sm_90a", Products::F16x3, Products::Tf32x3),
+        ("sm_80", Products::F16x3, Products::Tf32x3),
+        ("gfx942", Products::Plain, Products::Plain),
+    ] {
+        assert_eq!((chosen(&changed(&single), chip), chosen(&heavy, chip)), (usual, of_heavy), "{chip}");
+    }
+    let double = changed(&|m| m.descriptor.options.precision = weir_engine::model::Precision::F64);
+    assert_eq!(chosen(&double, "sm_90a"), Products::Plain);
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub fn dynamics_resume_with_the_bits_of_a_run_in_one_go_and_minimise_lowers_the_
     good(weir(path, &begin));
     let moved = ["md", "run.toml", "--set", "output.prefix=\"moved\"", "--resume"];
     fails(weir(path, &[&moved[..], &["--precision", "tf32x3"]].concat()), 1, &["precision was f32, is now tf32x3"]);
-    assert!(told(&good(weir(path, &moved))).contains("products were made in f32, from here on in tf32x3"));
+    assert!(told(&good(weir(path, &moved))).contains("products were made in f32, from here on in f16x3"));
     let tiny = parity("tiny");
     let arguments = ["minimize", &tiny, "water.extxyz", "--out", "relaxed.extxyz", "--steps", "5", "-q"];
     let text = String::from_utf8_lossy(&good(weir(path, &arguments)).stdout).into_owned();

@@ -10,6 +10,7 @@ use super::neighbours::Flags;
 use super::upload::Atoms;
 use super::{GpuError, GpuOptions};
 use crate::cpu::assemble::atomic_virial;
+use crate::cpu::calculator::check_finite;
 use crate::cpu::default_threads;
 use crate::given;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -21,6 +22,9 @@ use weir_engine::model::Model;
 use weir_engine::plan::placement::{Plan, Problem};
 use weir_engine::plan::profile::Profile;
 use weir_engine::reference::ResolvedParameters;
+
+/// Told once.
+const WIDENED: &str = "a step was beyond the range of products of halves (features up to 65504, derivatives of the energy by one up to 64 eV) and was computed again by three passes of TF32; where many are, WEIR_PRECISION=tf32x3 is faster";
 
 /// Where the neighbours of a step come from.
 #[derive(Clone, Copy)]
@@ -69,6 +73,7 @@ pub struct GpuCalculator {
     builds: usize,
     found: usize,
     graphs: usize,
+    widened: usize,
 }
 
 impl GpuCalculator {
@@ -107,6 +112,7 @@ impl GpuCalculator {
             builds: 0,
             found: 0,
             graphs: 0,
+            widened: 0,
         })
     }
 
@@ -137,6 +143,11 @@ impl GpuCalculator {
     /// The driver's.
     pub fn device_pairs(&self) -> Result<Vec<Vec<Pair>>, ComputeError> {
         self.executor.read_list()
+    }
+
+    /// How many steps were beyond the range of their products and were computed again by those of a wider one.
+    pub fn widened(&self) -> usize {
+        self.widened
     }
 
     /// Kernel launches of the last step.
@@ -218,8 +229,26 @@ impl GpuCalculator {
         Err(ComputeError::Memory("broken plan: a step overflows the plan made for it".into()))
     }
 
-    /// A step with results on the host. Atomic virials refer to `wrapped`.
+    /// A step with results on the host: beyond the range of its products, again by those of a wider one. Atomic virials refer to `wrapped`.
     fn step_on_host(
+        &mut self,
+        positions: &[[f64; 3]],
+        neighbours: Neighbours,
+        wrapped: &dyn Fn() -> Vec<[f64; 3]>,
+        parameters: &FrameParameters,
+        request: Request,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        self.executor.widen(false)?;
+        let done = self.step_in(positions, neighbours, wrapped, parameters, request, results);
+        match self.widens(&done)? {
+            true => self.step_in(positions, neighbours, wrapped, parameters, request, results),
+            false => done,
+        }
+    }
+
+    /// The same by the products in force.
+    fn step_in(
         &mut self,
         positions: &[[f64; 3]],
         neighbours: Neighbours,
@@ -246,7 +275,7 @@ impl GpuCalculator {
                 let mut seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
                 // Eight at most, so that adjoints stay in the range of halves.
                 let largest = seeds.iter().fold(8.0f64, |most, s| most.max(s.abs()));
-                let unit = if self.executor.halves { (largest / 8.0).log2().ceil().exp2() } else { 1.0 };
+                let unit = if self.executor.may_widen() { (largest / 8.0).log2().ceil().exp2() } else { 1.0 };
                 seeds.iter_mut().for_each(|s| *s /= unit);
                 self.step(Input::Host(positions), neighbours, &resolved, Some(&seeds))?;
                 *p = self.gradient()?;
@@ -256,16 +285,45 @@ impl GpuCalculator {
             results.atomic_virial = Some(self.pool.install(|| atomic_virial(graph, &wrapped, &g, &p)));
         }
         self.note_peak();
-        self.check_finite(results)
+        check_finite(results)
     }
 
-    fn check_finite(&self, results: &Results) -> Result<(), ComputeError> {
-        crate::cpu::calculator::check_finite(results).map_err(|e| match e {
-            ComputeError::NotFinite { quantity, atom, value } if self.executor.halves => {
-                ComputeError::Halves { quantity, atom, value }
-            }
-            e => e,
-        })
+    /// Whether a step that ended like this is beyond the range of its products and is computed again by those of a wider one, which are in force then.
+    ///
+    /// # Errors
+    /// [`ComputeError::Wider`].
+    fn widens<T>(&mut self, done: &Result<T, ComputeError>) -> Result<bool, ComputeError> {
+        // Too large a number ends as none, or is found where a state is stored.
+        let beyond = matches!(done, Err(ComputeError::NotFinite { .. } | ComputeError::Stored { .. }));
+        if !beyond || !self.executor.may_widen() {
+            return Ok(false);
+        }
+        self.executor.widen(true)?;
+        if self.widened == 0 {
+            self.executor.came_up.push(WIDENED.into());
+        }
+        self.widened += 1;
+        Ok(true)
+    }
+
+    /// A step whose forces stay on the device.
+    fn step_on_device(
+        &mut self,
+        input: Input,
+        neighbours: Neighbours,
+        parameters: &ResolvedParameters,
+    ) -> Result<Totals, ComputeError> {
+        self.step(input, neighbours, parameters, None)?;
+        self.note_peak();
+        let totals = self.read_totals();
+        // A force that is not a number comes of an edge's gradient, which the virial has too.
+        if !totals.energy.is_finite() || totals.virial.iter().flatten().any(|v| !v.is_finite()) {
+            let mut results = Results::default();
+            self.read(&mut results);
+            results.forces = self.executor.read(self.executor.buffers().forces, self.types.len())?;
+            check_finite(&results)?;
+        }
+        Ok(totals)
     }
 
     fn note_peak(&mut self) {
@@ -367,19 +425,13 @@ impl Calculator for GpuCalculator {
             return Ok(Totals::default());
         }
         let prepared = cell.map(Cell::new).transpose()?;
-        let neighbours = Neighbours::Own(prepared.as_ref());
-        self.step(Input::Device { positions, forces }, neighbours, &resolved, None)?;
-        self.note_peak();
-        let totals = self.read_totals();
-        // A force that is not a number comes of an edge's gradient, which the virial has too.
-        if !totals.energy.is_finite() || totals.virial.iter().flatten().any(|v| !v.is_finite()) {
-            let mut results = Results::default();
-            self.read(&mut results);
-            let n = self.types.len();
-            results.forces = self.executor.read(self.executor.buffers().forces, n)?;
-            self.check_finite(&results)?;
+        let (input, neighbours) = (Input::Device { positions, forces }, Neighbours::Own(prepared.as_ref()));
+        self.executor.widen(false)?;
+        let done = self.step_on_device(input, neighbours, &resolved);
+        match self.widens(&done)? {
+            true => self.step_on_device(input, neighbours, &resolved),
+            false => done,
         }
-        Ok(totals)
     }
 
     fn prepare(&mut self, positions: &[[f64; 3]], cell: Option<&[[f64; 3]; 3]>) -> Result<(), ComputeError> {

@@ -13,8 +13,10 @@ use weir_kernels::{Chip, Source};
 type Asked = (Source, Chip, String, [Option<PathBuf>; 2]);
 /// The bytes of an image, and what did not go as it should.
 type Had = (Vec<u8>, Vec<String>);
-/// The last one.
-static LAST: Mutex<Option<(Asked, Had)>> = Mutex::new(None);
+/// The last ones, the youngest first: a calculator may have two.
+static LAST: Mutex<Vec<(Asked, Had)>> = Mutex::new(Vec::new());
+/// Images kept in memory.
+const KEPT: usize = 2;
 
 /// The image of a source for a device, and what did not go as it should though it was had.
 ///
@@ -39,7 +41,7 @@ pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Resu
     let folders = [&options.kernel_dir, &options.cache_dir].map(Clone::clone);
     let asked = (source.clone(), facts.chip.clone(), facts.driver.clone(), folders);
     let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let (true, Some((_, had))) = (keeps, last().as_ref().filter(|l| l.0 == asked)) {
+    if let (true, Some((_, had))) = (keeps, last().iter().find(|l| l.0 == asked)) {
         return Ok(had.clone());
     }
     // Tests ask for the same image at the same time: one compiles it, the others find it.
@@ -50,7 +52,9 @@ pub fn image(source: &Source, driver: &dyn Driver, options: &GpuOptions) -> Resu
     let obtained = cache.obtain(source, &facts.chip, &how).map_err(|e| GpuError::Compile(e.to_string()))?;
     let had = (obtained.image.bytes, obtained.warnings);
     if keeps {
-        *last() = Some((asked, had.clone()));
+        let mut last = last();
+        last.insert(0, (asked, had.clone()));
+        last.truncate(KEPT);
     }
     Ok(had)
 }

@@ -29,14 +29,20 @@ impl GpuOutline {
     pub fn of(model: &Model, precision: PrecisionChoice, products: Products) -> Self {
         let double = model.descriptor.options.sequential_update || !precision.is_single(model);
         let shapes = Shapes::of(model);
-        let mut writer = Writer::new(0, double, products);
-        let weights = ModelArrays::new(&mut writer, model, &shapes);
+        let laid_out = |products| {
+            let mut writer = Writer::new(0, double, products);
+            let weights = ModelArrays::new(&mut writer, model, &shapes);
+            (weights, writer.bytes.len() as u64)
+        };
+        let (weights, bytes) = laid_out(products);
+        // Those of a step beyond the range of halves are there too.
+        let others = products.wider().filter(|_| !double).map_or(0, |wider| laid_out(wider).1);
         let fitting: usize = model.fitting.layers.iter().map(|l| l.linear.inputs * l.linear.outputs).sum();
         Self {
             arithmetic: Arithmetic::of(&shapes, fitting),
             extent: Extent::of(model, if double { 8 } else { 4 }, 0, false),
             fit: weights.fit,
-            weight_bytes: writer.bytes.len() as u64,
+            weight_bytes: bytes + others,
             shapes,
         }
     }

@@ -154,6 +154,11 @@ impl Default for GpuOptions {
 }
 
 impl GpuOptions {
+    /// The same with products whose range is f32's, where these have a smaller one: what computes steps beyond it.
+    pub(crate) fn wider(&self) -> Option<Self> {
+        self.products.wider().map(|products| Self { products, ..self.clone() })
+    }
+
     /// What the planner is told.
     pub fn terms(&self) -> Terms {
         Terms {

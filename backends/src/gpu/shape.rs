@@ -1,6 +1,7 @@
 //! A model as the kernel text wants to be told of it.
 
 use super::driver::{DeviceFacts, Driver};
+use super::weights::ModelArrays;
 use super::{GpuError, GpuOptions};
 use crate::cpu::{PrecisionChoice, Store};
 use crate::network::Shapes;
@@ -74,16 +75,27 @@ impl Arithmetic {
         }
     }
 
+    /// That of steps beyond its range, where it has a smaller one than f32.
+    pub fn wider(self) -> Option<Self> {
+        self.products.wider().map(|products| Self { products, ..self })
+    }
+
     /// The same on a chip whose blocks have so much shared memory. `model` leaves the products of an f32 model open: they are made by the
-    /// fastest units whose results are as exact as f32's, where kernels with them fit; `f32` is multiply-adds everywhere.
+    /// fastest units whose results are as exact as f32's, where kernels with them fit and hold the weights; `f32` is multiply-adds everywhere.
     pub fn on(chip: &Chip, room: Room, model: &Model, precision: Precision, store: Store) -> Option<Self> {
         let asked = Self::of(precision)?;
         let sequential = model.descriptor.options.sequential_update;
         if precision != Precision::Model || sequential || !asked.precision.is_single(model) {
             return Some(asked);
         }
-        let units = Self { products: Products::of_single(chip), ..asked };
-        Some(fitted(model, &Shapes::of(model), units, store, room).map_or(asked, |_| units))
+        let shapes = Shapes::of(model);
+        let serves = |products: &Products| {
+            let fits = |products| fitted(model, &shapes, Self { products, ..asked }, store, room).is_ok();
+            let holds = || ModelArrays::counted(model, &shapes, false, *products).is_ok();
+            products.on(chip) && [*products].into_iter().chain(products.wider()).all(fits) && holds()
+        };
+        let products = Products::SINGLE.into_iter().find(serves).unwrap_or_default();
+        Some(Self { products, ..asked })
     }
 }
 

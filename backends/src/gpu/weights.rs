@@ -1,9 +1,11 @@
 //! A model in device memory: the matrices of every layer and their adjoints, row-major, in one allocation.
 
-use super::array::{Array, RowsOfProducts, Writer};
+use super::array::{Array, RowsOfProducts, Writer, LARGEST_WEIGHT_OF_HALVES};
 use super::fit::FitArrays;
+use super::GpuError;
 use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
 use weir_engine::model::Model;
+use weir_kernels::Products;
 use RowsOfProducts::{Few, Many};
 
 /// A map and its adjoint.
@@ -125,6 +127,19 @@ impl LayerArrays {
 }
 
 impl ModelArrays {
+    /// A model laid out at address zero.
+    ///
+    /// # Errors
+    /// [`GpuError::Weight`] for a weight that no half holds, where products are of halves.
+    pub fn counted(model: &Model, s: &Shapes, double: bool, products: Products) -> Result<(Self, Writer), GpuError> {
+        let mut writer = Writer::new(0, double, products);
+        let arrays = Self::new(&mut writer, model, s);
+        match !double && products == Products::F16x3 && writer.largest > LARGEST_WEIGHT_OF_HALVES {
+            true => Err(GpuError::Weight { largest: writer.largest }),
+            false => Ok((arrays, writer)),
+        }
+    }
+
     /// Lays a model out and writes its bytes.
     pub fn new(w: &mut Writer, model: &Model, s: &Shapes) -> Self {
         let d = &model.descriptor;

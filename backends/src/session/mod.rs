@@ -40,19 +40,34 @@ pub struct Session {
     spare: OnceCell<Spare>,
     /// Whether products that `model` left open are made by multiply-adds, because those of matrix units came out wrong.
     plain: Cell<bool>,
+    /// What the precision means on the device, once somebody asked.
+    arithmetic: OnceCell<Option<Arithmetic>>,
 }
 
 impl Session {
     /// A model with the settings that hold for it, on the CPU.
     pub fn new(model: Arc<Model>, policy: Policy, topology: Topology) -> Self {
-        let (tiers, gpu_tiers, spare, verified, plain) = Default::default();
+        let (tiers, gpu_tiers, spare, verified, plain, arithmetic) = Default::default();
         let zero = Instant::now();
-        Session { model, policy, topology, skin: None, zero, device: None, tiers, gpu_tiers, spare, verified, plain }
+        Session {
+            model,
+            policy,
+            topology,
+            skin: None,
+            zero,
+            device: None,
+            tiers,
+            gpu_tiers,
+            spare,
+            verified,
+            plain,
+            arithmetic,
+        }
     }
 
     /// The same on a device, for which the settings must have been resolved ([`settle`]); none: the CPU.
     pub fn on(self, device: Option<Device>) -> Self {
-        Session { device, ..self }
+        Session { device, arithmetic: OnceCell::new(), ..self }
     }
 
     /// Where it computes; none: on the CPU.
@@ -82,8 +97,10 @@ impl Session {
         if self.plain.get() {
             return Arithmetic::of(p.precision.value);
         }
-        let room = gpu::room_on(device.facts(), None).holding(self.blocks());
-        Arithmetic::on(&device.facts().chip, room, &self.model, p.precision.value, self.store())
+        *self.arithmetic.get_or_init(|| {
+            let room = gpu::room_on(device.facts(), None).holding(self.blocks());
+            Arithmetic::on(&device.facts().chip, room, &self.model, p.precision.value, self.store())
+        })
     }
 
     fn blocks(&self) -> Option<u32> {

@@ -16,6 +16,8 @@ const ATOMS: [usize; 4] = [48, 24, 12, 6];
 const LATTICE: [f64; 2] = [1.8, 0.25];
 /// A; so near that edges cross the faces.
 const CELL: [[f64; 3]; 3] = [[9.0, 0.0, 0.0], [1.0, 9.0, 0.0], [-0.8, 0.7, 7.5]];
+/// Times lattice and cell: the next wider where the first is beyond the range of products of halves.
+const SPREAD: [f64; 2] = [1.0, 1.3];
 /// Steps: the first is queued, the second recorded, the third is the recording.
 const STEPS: usize = 3;
 /// Of the largest force: what double precision may differ by. The sums of the two backends have other orders.
@@ -32,7 +34,7 @@ const ENERGY: f64 = 1e-12;
 const NO_FORCE: f64 = 1e-6;
 
 /// Atoms close together that have every kernel's every loop busy: types, and positions in A. Always the same.
-fn cluster(model: &Model, atoms: usize) -> (Vec<i32>, Vec<[f64; 3]>) {
+fn cluster(model: &Model, atoms: usize, spread: f64) -> (Vec<i32>, Vec<[f64; 3]>) {
     let types = model.types();
     // All elements in turn, or as many as there are atoms.
     let of = |k: usize| if types > atoms { k * types / atoms } else { k % types };
@@ -40,7 +42,7 @@ fn cluster(model: &Model, atoms: usize) -> (Vec<i32>, Vec<[f64; 3]>) {
         let site = [k % 4, k / 4 % 4, k / 16];
         // Multiples of an irrational number fill an interval evenly.
         let shift = |axis: usize| ((3 * k + axis + 1) as f64 * 0.618_033_988_749_895).fract() * 2.0 - 1.0;
-        std::array::from_fn(|axis| site[axis] as f64 * LATTICE[0] + shift(axis) * LATTICE[1])
+        std::array::from_fn(|axis| spread * (site[axis] as f64 * LATTICE[0] + shift(axis) * LATTICE[1]))
     };
     ((0..atoms).map(|k| of(k) as i32).collect(), (0..atoms).map(place).collect())
 }
@@ -57,9 +59,15 @@ fn parameters(model: &Model, atoms: usize) -> FrameParameters {
     }
 }
 
-fn step(calculator: &mut dyn Calculator, x: &[[f64; 3]], p: &FrameParameters) -> Result<Results, ComputeError> {
-    let mut results = Results::default();
-    calculator.compute(x, Some(&CELL), p, Request::default(), &mut results)?;
+/// Results of the atoms.
+fn step(
+    calculator: &mut dyn Calculator,
+    x: &[[f64; 3]],
+    spread: f64,
+    p: &FrameParameters,
+) -> Result<Results, ComputeError> {
+    let (mut results, cell) = (Results::default(), CELL.map(|row| row.map(|x| spread * x)));
+    calculator.compute(x, Some(&cell), p, Request::default(), &mut results)?;
     Ok(results)
 }
 
@@ -125,6 +133,24 @@ impl Session {
         if self.verified.get() || rule == Verify::Never || (rule == Verify::Auto && emulated) {
             return Ok(None);
         }
+        // What computes steps beyond the range of the first is looked at too, before it is needed.
+        for options in [options.wider(), Some(options.clone())].into_iter().flatten() {
+            if let Some(verdict) = self.wrong_with(device, &options, told)? {
+                return Ok(Some(verdict));
+            }
+        }
+        self.verified.set(true);
+        Ok(None)
+    }
+
+    /// The same of one arithmetic.
+    fn wrong_with(
+        &self,
+        device: &Device,
+        options: &GpuOptions,
+        told: &mut Vec<String>,
+    ) -> Result<Option<Verdict>, SessionError> {
+        let rule = self.policy.verify.value;
         let digest = gpu::image_digest(device.driver().as_ref(), &self.model, options).map_err(|e| device.failed(e))?;
         let key = format!("{}; {digest}", device.title());
         let folder = self.policy.cache_dir.as_ref().map(|s| &s.value);
@@ -132,7 +158,6 @@ impl Session {
             let (known, message) = kept::load(folder, "verified", &key, |difference: &f64| *difference >= 0.0);
             told.extend(message);
             if known.is_some() {
-                self.verified.set(true);
                 return Ok(None);
             }
         }
@@ -146,16 +171,16 @@ impl Session {
             }
             Err(why) => told.push(format!("{} was not compared with the CPU: {why}", device.title())),
         }
-        self.verified.set(true);
         Ok(None)
     }
 
     /// Results of the device beside those of the CPU, or why there are none to compare.
     fn compared(&self, device: &Device, options: &GpuOptions) -> Result<Result<Verdict, String>, SessionError> {
         let mut why = String::new();
-        for atoms in ATOMS {
-            match self.compared_on(device, options, atoms) {
-                Ok(verdict) => return Ok(verdict),
+        for (atoms, spread) in ATOMS.into_iter().flat_map(|atoms| SPREAD.map(|spread| (atoms, spread))) {
+            match self.compared_on(device, options, atoms, spread) {
+                Ok(Some(compared)) => return Ok(compared),
+                Ok(None) => why = format!("{atoms} atoms are beyond the range of products by {}", options.products),
                 // The run may need less than so many atoms close together; what it lacks itself it will be told.
                 Err(SessionError::Check(error @ ComputeError::Memory(_))) => why = error.to_string(),
                 Err(error) => return Err(error),
@@ -164,28 +189,30 @@ impl Session {
         Ok(Err(why))
     }
 
+    /// The same for so many atoms; none where they are beyond the range of the products, and others computed them.
     fn compared_on(
         &self,
         device: &Device,
         options: &GpuOptions,
         atoms: usize,
-    ) -> Result<Result<Verdict, String>, SessionError> {
+        spread: f64,
+    ) -> Result<Option<Result<Verdict, String>>, SessionError> {
         let model = &self.model;
-        let ((types, x), p) = (cluster(model, atoms), parameters(model, atoms));
+        let ((types, x), p) = (cluster(model, atoms, spread), parameters(model, atoms));
         let on_cpu = |precision| {
             let threads = self.policy.threads.value;
             let simd = InstructionSet::asked(self.policy.simd.value);
             let options = CpuOptions { precision, threads, simd, store: options.store, ..CpuOptions::default() };
             let mut calculator = create_cpu(model.clone(), &types, &options)?;
-            Ok::<_, SessionError>(step(&mut calculator, &x, &p))
+            Ok::<_, SessionError>(step(&mut calculator, &x, spread, &p))
         };
         let expected = match on_cpu(PrecisionChoice::F64)? {
             Ok(expected) => expected,
-            Err(error) => return Ok(Err(format!("the CPU refuses the atoms: {error}"))),
+            Err(error) => return Ok(Some(Err(format!("the CPU refuses the atoms: {error}")))),
         };
         let largest = expected.forces.iter().flatten().fold(0.0f64, |m, f| m.max(f.abs()));
         if largest < NO_FORCE {
-            return Ok(Err(format!("{atoms} atoms close together have no forces in this model")));
+            return Ok(Some(Err(format!("{atoms} atoms close together have no forces in this model"))));
         }
         let double = model.descriptor.options.sequential_update || !options.precision.is_single(model);
         let rounded = options.store.of(if double { 8 } else { 4 }) != Store::Exact;
@@ -204,16 +231,14 @@ impl Session {
         let mut calculator = self.gpu_calculator(device, &types, &options)?;
         let mut difference = 0.0f64;
         for _ in 0..STEPS {
-            difference = difference.max(match step(&mut calculator, &x, &p) {
+            difference = difference.max(match step(&mut calculator, &x, spread, &p) {
                 Ok(got) => differ(&expected, &got),
                 // Wrong sums may well be no numbers, or none that a form of storage holds.
-                Err(ComputeError::NotFinite { .. } | ComputeError::Halves { .. } | ComputeError::Stored { .. }) => {
-                    f64::INFINITY
-                }
+                Err(ComputeError::NotFinite { .. } | ComputeError::Stored { .. }) => f64::INFINITY,
                 Err(error) => return Err(error.into()),
             });
         }
-        Ok(Ok(Verdict { atoms, difference, allowed }))
+        Ok((calculator.widened() == 0).then_some(Ok(Verdict { atoms, difference, allowed })))
     }
 }
 
@@ -259,7 +284,7 @@ mod tests {
     #[test]
     fn atoms_of_the_check_keep_apart_and_some_centres_have_two_blocks() {
         let model = new_model("dpa-3.1-3m", 1).unwrap();
-        let (types, x) = cluster(&model, ATOMS[0]);
+        let (types, x) = cluster(&model, ATOMS[0], SPREAD[0]);
         assert!(types.iter().all(|&t| (t as usize) < model.types()) && types.windows(2).any(|t| t[0] != t[1]));
         let away = |a: &[f64; 3], b: &[f64; 3]| (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt();
         let cutoff = model.descriptor.options.a_rcut;

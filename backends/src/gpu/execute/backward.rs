@@ -25,12 +25,12 @@ impl Executor {
         let [e_bar, a_bar] = [adjoint.edges, adjoint.angles].map(|p| self.arenas.place(p));
         // Kernels of angles need nothing of the nodes' adjoint, nor of what is still gathered for the layer above; but slopes that are not kept
         // are made where that is gathered from.
-        if self.weights.layers[layer].angle.is_some() && self.arenas.inside(layer, second::PART).is_none() {
+        if self.code.weights.layers[layer].angle.is_some() && self.arenas.inside(layer, second::PART).is_none() {
             self.join()?;
         }
         self.fork()?;
         self.beside(|e| e.node_adjoint(layer, tile, edges))?;
-        let (b, w) = (&self.buffers, &self.weights.layers[layer]);
+        let (b, w) = (&self.buffers, &self.code.weights.layers[layer]);
         let (centre_bar, starts) = (b.centre_bar_of(layer), !self.shapes.updates_edges(layer));
         // Edges outside the angle set owe something to the second map only where their own feature feeds it.
         let s_bar = if w.angle.is_some() { b.s_bar } else { Array::NONE };
@@ -60,9 +60,9 @@ impl Executor {
 
     /// Adjoint of a tile's node update, its moments made again from these edges where they have not been kept.
     pub(super) fn node_adjoint(&mut self, layer: usize, tile: usize, edges: Features) -> Result<(), DriverError> {
-        let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
+        let (b, m, w) = (&self.buffers, &self.code.weights, &self.code.weights.layers[layer]);
         let (first_centre, count) = self.centres(tile);
-        let (k, shared, nodes) = (self.launcher.kernels, self.launcher.shared, self.nodes_of_block);
+        let (k, shared, nodes) = (self.launcher.kernels, self.launcher.shared, self.code.nodes_of_block);
         if b.moments.len() == 1 {
             self.launcher.over(
                 k.edge_moments,
@@ -153,7 +153,7 @@ impl Executor {
 
     /// With what the layer's own kernels left.
     pub(super) fn finish_with_own(&mut self, layer: usize, centre_bar: Array) -> Result<(), DriverError> {
-        let (b, keep) = (&self.buffers, self.weights.layers[layer].keep[0]);
+        let (b, keep) = (&self.buffers, self.code.weights.layers[layer].keep[0]);
         let (node_sum, self_bar, owed_sum) = (b.node_sum, b.self_bar, b.owed_sum);
         self.finish_with(layer, node_sum, self_bar, centre_bar, owed_sum, keep)
     }
@@ -167,14 +167,14 @@ impl Executor {
         owed_sum: Array,
         keep: f64,
     ) -> Result<(), DriverError> {
-        let (b, w, s) = (&self.buffers, &self.weights.layers[layer], &self.shapes);
+        let (b, w, s) = (&self.buffers, &self.code.weights.layers[layer], &self.shapes);
         let n = self.layout.capacity.atoms as u64;
         let (wc, wd) = (s.centre_projection(layer) as u32, s.edge_messages(layer) as u32);
         let shared = self.launcher.shared.finish;
         self.launcher.over(
             self.launcher.kernels.finish,
             n,
-            self.nodes_of_block,
+            self.code.nodes_of_block,
             shared,
             args![
                 n as u32,
@@ -194,7 +194,7 @@ impl Executor {
     }
 
     pub(super) fn edge_gradients(&mut self, tile: usize, adjoint: State) -> Result<(), DriverError> {
-        let (b, m) = (&self.buffers, &self.weights);
+        let (b, m) = (&self.buffers, &self.code.weights);
         let (first_centre, count) = self.centres(tile);
         let (e_bar, a_bar) = (self.arenas.place(adjoint.edges), self.arenas.place(adjoint.angles));
         self.launcher.over(

@@ -10,7 +10,7 @@ use weir_engine::plan::placement::{Place, State};
 
 impl Executor {
     pub(super) fn geometry(&mut self) -> Result<(), DriverError> {
-        let (b, w, np) = (&self.buffers, &self.weights, self.shapes.np as u64);
+        let (b, w, np) = (&self.buffers, &self.code.weights, self.shapes.np as u64);
         let k = self.launcher.kernels;
         let edges = self.layout.capacity.edges as u64;
         self.launcher.each(
@@ -49,7 +49,7 @@ impl Executor {
     }
 
     fn projections(&mut self, layer: usize) -> Result<(), DriverError> {
-        let (b, w, s) = (&self.buffers, &self.weights.layers[layer], &self.shapes);
+        let (b, w, s) = (&self.buffers, &self.code.weights.layers[layer], &self.shapes);
         let [centre, neighbour] = b.banks[layer % b.banks.len()];
         let (wc, wd) = (s.centre_projection(layer) as u32, s.edge_messages(layer) as u32);
         let n = self.layout.capacity.atoms as u64;
@@ -57,7 +57,7 @@ impl Executor {
         self.launcher.over(
             self.launcher.kernels.project,
             n,
-            self.nodes_of_block,
+            self.code.nodes_of_block,
             shared,
             args![
                 n as u32,
@@ -91,7 +91,8 @@ impl Executor {
         let [edges_out, angles_out] = [output.edges, output.angles].map(|p| self.arenas.place(p));
         let only_angles = !with_nodes && output.edges == Place::None;
         // Where the second message of edges outside the angle set is the same for all, their kernel adds it.
-        let finishes = self.model.descriptor.options.smooth_edge_update && self.weights.layers[layer].angle.is_some();
+        let finishes =
+            self.model.descriptor.options.smooth_edge_update && self.code.weights.layers[layer].angle.is_some();
         // Nodes and their projections have been made beside, and what was gathered beside may lie where edges are left to be finished.
         self.join()?;
         if only_angles {
@@ -105,7 +106,7 @@ impl Executor {
             self.fork()?;
             self.beside(|e| e.node_update(layer, tile))?;
         }
-        if self.weights.layers[layer].angle.is_some() {
+        if self.code.weights.layers[layer].angle.is_some() {
             let unfinished = self.buffers.owed;
             let part = if only_angles { AnglePart::Angles } else { AnglePart::All { keeps: with_nodes } };
             let all = AngleForward { angles, edges, unfinished, part, rest: !finishes, edges_out, angles_out };
@@ -116,12 +117,12 @@ impl Executor {
 
     /// Nodes of a tile's centres leaving a layer.
     pub(super) fn node_update(&mut self, layer: usize, tile: usize) -> Result<(), DriverError> {
-        let (b, w) = (&self.buffers, &self.weights.layers[layer]);
+        let (b, w) = (&self.buffers, &self.code.weights.layers[layer]);
         let (first_centre, count) = self.centres(tile);
         self.launcher.over(
             self.launcher.kernels.node_update,
             count,
-            self.nodes_of_block,
+            self.code.nodes_of_block,
             self.launcher.shared.node_update,
             args![
                 first_centre,
@@ -144,7 +145,7 @@ impl Executor {
     }
 
     pub(super) fn fit(&mut self, seeded: bool) -> Result<(), DriverError> {
-        let (b, f, n) = (&self.buffers, &self.weights.fit, self.layout.capacity.atoms as u64);
+        let (b, f, n) = (&self.buffers, &self.code.weights.fit, self.layout.capacity.atoms as u64);
         let blocks = n.div_ceil(FIT_ROWS).min(FIT_BLOCKS);
         let fitting = &self.model.fitting;
         let per_atom =

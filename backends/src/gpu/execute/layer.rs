@@ -122,7 +122,7 @@ impl Executor {
 
     pub(super) fn edge_projections(&mut self, layer: usize, tile: usize, edges: Features) -> Result<(), DriverError> {
         let ((first_centre, count), (_, _, wa)) = (self.centres(tile), self.widths(layer));
-        let (b, m) = (&self.buffers, &self.weights);
+        let (b, m) = (&self.buffers, &self.code.weights);
         // Null pointers where the layer has no angle maps.
         let a = m.layers[layer].angle.unwrap_or_default();
         self.launcher.over(
@@ -150,7 +150,7 @@ impl Executor {
 
     pub(super) fn edge_forward(&mut self, layer: usize, tile: usize, p: EdgeForward) -> Result<(), DriverError> {
         let ((first_centre, count), (wc, wd, _), flag) = (self.centres(tile), self.widths(layer), self.flag(layer));
-        let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
+        let (b, m, w) = (&self.buffers, &self.code.weights, &self.code.weights.layers[layer]);
         let [centre, neighbour] = b.banks[layer % b.banks.len()];
         let a = w.angle.unwrap_or_default();
         let second = if p.finishes { [a.bias2, w.r_second] } else { [Array::NONE; 2] };
@@ -204,7 +204,7 @@ impl Executor {
             (AnglePart::Slopes, _) => (2, OF_TILE, self.buffers.owed),
         };
         let ((first_centre, count), (wc, wd, wa), flag) = (self.centres(tile), self.widths(layer), self.flag(layer));
-        let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
+        let (b, m, w) = (&self.buffers, &self.code.weights, &self.code.weights.layers[layer]);
         let [centre, _] = b.banks[layer % b.banks.len()];
         let a = w.angle.expect("only layers with angle maps have angle messages");
         self.launcher.over(
@@ -273,7 +273,7 @@ impl Executor {
         };
         let ((first_centre, count), (wc, wd, wa)) = (self.centres(tile), self.widths(layer));
         let apart = self.layout.capacity.tile_pairs as u32;
-        let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
+        let (b, m, w) = (&self.buffers, &self.code.weights, &self.code.weights.layers[layer]);
         let [centre, _] = b.banks[layer % b.banks.len()];
         let a = w.angle.expect("only layers with angle maps have angle messages");
         self.launcher.over(
@@ -331,7 +331,7 @@ impl Executor {
     pub(super) fn edge_backward(&mut self, layer: usize, tile: usize, p: EdgeBackward) -> Result<(), DriverError> {
         let ((first_centre, count), (wc, wd, _)) = (self.centres(tile), self.widths(layer));
         let apart = self.layout.capacity.tile_pairs as u32;
-        let (b, m, w) = (&self.buffers, &self.weights, &self.weights.layers[layer]);
+        let (b, m, w) = (&self.buffers, &self.code.weights, &self.code.weights.layers[layer]);
         let [centre, neighbour] = b.banks[layer % b.banks.len()];
         let a = w.angle.unwrap_or_default();
         self.launcher.over(

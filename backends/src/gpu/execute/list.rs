@@ -28,8 +28,7 @@ impl Executor {
         self.atoms_sent = false;
         if !self.list.as_ref().is_some_and(|old| old.holds(list, options)) {
             // The old one goes before the new one comes, and what was recorded before both.
-            self.recorded = None;
-            self.ran = None;
+            self.unrecord();
             self.list = None;
         }
         if let Some(old) = self.list.take() {

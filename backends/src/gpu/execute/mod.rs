@@ -2,6 +2,7 @@
 
 mod backward;
 mod budget;
+mod code;
 mod forward;
 mod label;
 mod layer;
@@ -11,25 +12,23 @@ mod sequential;
 mod step;
 mod trace;
 
-use super::array::{Writer, LARGEST_WEIGHT_OF_HALVES};
 use super::buffers::{Buffers, Extent};
-use super::driver::{Driver, DriverError, Memory as Where, Module, Stream};
+use super::driver::{Driver, DriverError, Memory as Where, Stream};
 use super::forecast::{choose, choose_moments, most_tiles, tile_sizes};
 use super::lanes::Lanes;
-use super::launch::{KernelUse, Kernels, Launcher};
+use super::launch::{KernelUse, Launcher};
 use super::list::DeviceList;
 use super::memory::{failed, Arenas, Held};
 use super::second;
 use super::shape::shape_on;
 use super::staging::Staging;
 use super::upload::Upload;
-use super::weights::ModelArrays;
 use super::{GpuError, GpuOptions};
 use crate::cpu::layout::{pairs_of, Layout};
 use crate::cpu::memory::last_uses;
 use crate::cpu::{Store, Terms};
 use crate::network::Shapes;
-use record::{Key, Recorded};
+use code::Code;
 use std::sync::Arc;
 use trace::Trace;
 use weir_engine::backend::ComputeError;
@@ -37,7 +36,6 @@ use weir_engine::graph::Graph;
 use weir_engine::model::Model;
 use weir_engine::plan::placement::SlotId;
 use weir_engine::reference::ResolvedParameters;
-use weir_kernels::{Products, SharedNumbers, Source};
 
 /// Where positions come from and forces go to: addresses on the device, or staging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,25 +74,23 @@ impl Input<'_> {
     }
 }
 
-/// A model on a device with the memory of its step. Fields are dropped in this order: what was recorded before the memory it points to,
-/// all memory before the image.
+/// A model on a device with the memory of its step.
 pub struct Executor {
-    recorded: Option<Recorded>,
-    ran: Option<Key>,
+    /// In the arithmetic of this step.
+    code: Code,
+    /// In the other one, where there are two: where products are of halves, whose range is small, a step beyond it is computed by three passes of TF32.
+    other: Option<Code>,
+    /// Whether `code` is that of the wider range.
+    wide: bool,
     launcher: Launcher,
     shapes: Shapes,
     model: Arc<Model>,
-    weights: ModelArrays,
-    weight_memory: Held,
     options: GpuOptions,
     /// Largest number of edges in a tile now.
     tile_edges: usize,
     /// What weights, list and table took when the plan in force was made.
     placed_other: u64,
     store: Store,
-    /// Whether products are of halves, whose range is small.
-    pub halves: bool,
-    nodes_of_block: u64,
     layout: Layout,
     buffers: Buffers,
     buffer_memory: Option<Held>,
@@ -124,8 +120,6 @@ pub struct Executor {
     pub remarks: Vec<String>,
     /// The same of steps.
     pub came_up: Vec<String>,
-    /// Keeps the kernels loaded.
-    _image: Loaded,
 }
 
 impl Executor {
@@ -139,48 +133,34 @@ impl Executor {
         let shapes = Shapes::of(&model);
         let store = options.store.of(number);
         let shape = shape_on(driver.as_ref(), &model, &options)?;
-        let (products, halves) = (shape.products, shape.products == Products::F16x3);
-        let mut count = Writer::new(0, double, products);
-        ModelArrays::new(&mut count, &model, &shapes);
-        if halves && count.largest > LARGEST_WEIGHT_OF_HALVES {
-            return Err(GpuError::Weight { largest: count.largest });
-        }
-        let (image, remarks) = super::compile::image(&Source::dpa3(&shape), driver.as_ref(), &options)?;
-        let image = Loaded { driver: driver.clone(), module: driver.load(&image)? };
-        let kernels = Kernels::of(driver.as_ref(), image.module)?;
+        let wider = options.wider().filter(|_| !shape.double);
+        let other = wider.map(|wider| shape_on(driver.as_ref(), &model, &wider)).transpose()?;
+        let mut remarks = Vec::new();
+        let mut code = Code::new(&driver, &model, &shapes, &shape)?;
+        code.load(&driver, &options, &mut remarks)?;
+        let other = other.map(|shape| Code::new(&driver, &model, &shapes, &shape)).transpose()?;
         // Spans of operations and launches mean something where they follow one another.
         let timed = options.kernels || options.profile.is_some();
         let lanes = match options.two_streams && !timed && !shapes.sequential {
             true => Lanes::two(&driver)?,
             false => Lanes::default(),
         };
-        let weight_memory = Held::new(&driver, Where::Device, count.bytes.len() as u64)?;
-        let mut writer = Writer::new(weight_memory.array.at, double, products);
-        let weights = ModelArrays::new(&mut writer, &model, &shapes);
-        let (at, bytes) = (writer.bytes.as_ptr() as u64, writer.bytes.len() as u64);
-        // SAFETY: the writer's bytes live until the stream has been waited for, which happens after an error too.
-        let sent = unsafe { driver.copy(Stream::Compute, weight_memory.array.at, at, bytes) };
-        let waited = driver.synchronise(Stream::Compute);
-        sent.and(waited)?;
         Ok(Self {
-            recorded: None,
-            ran: None,
             launcher: Launcher {
                 driver,
-                kernels,
-                shared: SharedNumbers::of(&shape),
+                kernels: code.kernels(),
+                shared: code.shared,
                 number: number as u32,
                 lanes,
                 launches: 0,
                 queued: Vec::new(),
                 times: options.kernels.then(Vec::new),
             },
-            nodes_of_block: u64::from(shape.rows.node),
+            code,
+            other,
+            wide: false,
             shapes,
-            weights,
-            weight_memory,
             store,
-            halves,
             layout: Layout::default(),
             buffers: Buffers::default(),
             buffer_memory: None,
@@ -201,7 +181,6 @@ impl Executor {
             replays: 0,
             remarks,
             came_up: Vec::new(),
-            _image: image,
             model,
             placed_other: 0,
             tile_edges: match options.tile_edges {
@@ -251,8 +230,7 @@ impl Executor {
     pub fn reserve_table(&mut self, rows: usize) -> Result<(), ComputeError> {
         let bytes = 24 * rows as u64;
         if self.table.as_ref().is_none_or(|t| t.array.bytes < bytes) {
-            self.recorded = None;
-            self.ran = None;
+            self.unrecord();
             self.table = None;
             let held = Held::new(&self.launcher.driver, Where::Device, bytes + bytes / 16 + 256 * 24);
             self.table = Some(held.map_err(failed)?);
@@ -268,7 +246,7 @@ impl Executor {
     /// Memory of the first tier that no plan places: weights, list, table.
     fn other(&self) -> u64 {
         let table = self.table.as_ref().map_or(0, |t| t.array.bytes);
-        self.weight_memory.array.bytes + table + self.list.as_ref().map_or(0, DeviceList::bytes)
+        self.codes().map(Code::bytes).sum::<u64>() + table + self.list.as_ref().map_or(0, DeviceList::bytes)
     }
 
     /// The same for tiles of at most so many edges; those of `before` stay where it has the atoms.
@@ -282,7 +260,7 @@ impl Executor {
     ) -> Layout {
         // As many tiles as there can be: they take 40 bytes each.
         let tiles = most_tiles(graph.edges() as u64, tile_edges as u64, graph.atoms() as u64);
-        let (s, x, fit) = (&self.shapes, self.extent(tiles, keeps_moments), &self.weights.fit);
+        let (s, x, fit) = (&self.shapes, self.extent(tiles, keeps_moments), &self.code.weights.fit);
         let held = |c: &_| ([0, 1].map(|banks| Buffers::new(0, s, c, &x, fit, banks).1), self.other());
         let layout = Layout::new(s, x.number, tile_edges, terms, graph, before, held, 1);
         let problem = second::asked(layout.problem, s, x.number, layout.capacity.tile_pairs);
@@ -336,8 +314,7 @@ impl Executor {
         let (layout, keeps_moments) = self.planned(graph)?;
         self.placed_other = self.other();
         // A plan is in force once its memory is there.
-        self.recorded = None;
-        self.ran = None;
+        self.unrecord();
         self.layout = Layout::default();
         self.arenas = Arenas::default();
         self.staging = None;
@@ -346,9 +323,9 @@ impl Executor {
         self.trace = None;
         let program = &layout.plan.program;
         let (s, x, banks) = (&self.shapes, self.extent(layout.tiles.len() as u64, keeps_moments), program.banks);
-        let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.weights.fit, banks).1;
+        let bytes = Buffers::new(0, s, &layout.capacity, &x, &self.code.weights.fit, banks).1;
         let memory = Held::new(&self.launcher.driver, Where::Device, bytes).map_err(failed)?;
-        self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.weights.fit, banks).0;
+        self.buffers = Buffers::new(memory.array.at, s, &layout.capacity, &x, &self.code.weights.fit, banks).0;
         self.buffer_memory = Some(memory);
         let zeros = self.buffers.zeros;
         if zeros.bytes > 0 {
@@ -388,18 +365,6 @@ impl Executor {
     /// Bytes held in each tier, by name.
     pub fn bytes(&self) -> &[(String, u64)] {
         &self.layout.bytes
-    }
-}
-
-/// An image on the device, until nobody needs it.
-struct Loaded {
-    driver: Arc<dyn Driver>,
-    module: Module,
-}
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        self.driver.unload(self.module);
     }
 }
 

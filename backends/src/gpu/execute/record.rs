@@ -37,13 +37,13 @@ impl Executor {
         if !self.options.graph || self.options.kernels || self.trace.is_some() || self.keeps_from_recording() {
             return self.queue(key, false);
         }
-        if self.recorded.as_ref().is_none_or(|r| r.key != key) {
-            self.recorded = None;
-            if self.ran != Some(key) {
+        if self.code.recorded.as_ref().is_none_or(|r| r.key != key) {
+            self.code.recorded = None;
+            if self.code.ran != Some(key) {
                 return self.queue(key, false);
             }
             match self.record(key) {
-                Ok(recorded) => self.recorded = Some(recorded),
+                Ok(recorded) => self.code.recorded = Some(recorded),
                 Err(error) => {
                     // What cannot be recorded can be queued, as the step before was; what fails there too is told by that.
                     self.options.graph = false;
@@ -60,7 +60,7 @@ impl Executor {
             }
             self.recordings += 1;
         }
-        let recorded = self.recorded.as_ref().expect("made above");
+        let recorded = self.code.recorded.as_ref().expect("made above");
         self.launcher.launches = recorded.launches;
         recorded.driver.replay(recorded.graph)?;
         self.replays += 1;

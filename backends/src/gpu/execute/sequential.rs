@@ -89,7 +89,7 @@ impl Executor {
         }
         let inside = State { edges: Place::None, angles: Place::None };
         let (two, angles_one) = self.updates(layer, tile, input, inside, false)?;
-        let (b, w) = (&self.buffers, &self.weights.layers[layer]);
+        let (b, w) = (&self.buffers, &self.code.weights.layers[layer]);
         let (zeros, moment_bar, edges) = (b.zeros, b.moment_bar, b.edges_one);
         let ([centre_bar, centre_two], spare) = (b.centre_bars, b.centre_bar_spare);
         let (r_message, r_edge, r_angle, r_second) = (w.r_message, w.r_edge, w.r_angle, w.r_second);

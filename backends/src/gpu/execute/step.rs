@@ -55,7 +55,7 @@ impl Executor {
                 return Err(failed(e));
             }
             if seeds.is_none() {
-                self.ran = Some(self.key(input.ends(), images));
+                self.code.ran = Some(self.key(input.ends(), images));
             }
             self.check_stored()?;
         }
@@ -69,8 +69,7 @@ impl Executor {
         }
         self.atoms_sent = false;
         self.parameters = None;
-        self.recorded = None;
-        self.ran = None;
+        self.unrecord();
     }
 
     fn key(&self, ends: Ends, images: Images) -> Key {

@@ -1,0 +1,145 @@
+//! A model's kernels and weights in one arithmetic. Most executors have one; where products are of halves a second one stands by, whose range is
+//! f32's.
+
+use super::super::array::Writer;
+use super::super::driver::{Driver, Memory, Module, Stream};
+use super::super::launch::Kernels;
+use super::super::memory::Held;
+use super::super::weights::ModelArrays;
+use super::super::{GpuError, GpuOptions};
+use super::record::{Key, Recorded};
+use super::Executor;
+use crate::network::Shapes;
+use std::sync::Arc;
+use weir_engine::backend::ComputeError;
+use weir_engine::model::Model;
+use weir_kernels::{Shape, SharedNumbers, Source};
+
+/// See the module. Fields are dropped in this order: what was recorded before the memory it points to, memory before the image.
+pub(super) struct Code {
+    /// The step in this arithmetic, once it was recorded.
+    pub recorded: Option<Recorded>,
+    /// What a step of this arithmetic was last run for.
+    pub ran: Option<Key>,
+    /// Matrices of the model.
+    pub weights: ModelArrays,
+    memory: Held,
+    /// Shared memory of the kernels, in numbers.
+    pub shared: SharedNumbers,
+    /// Nodes of a block.
+    pub nodes_of_block: u64,
+    source: Source,
+    loaded: Option<Loaded>,
+}
+
+impl Code {
+    /// Brings the weights to the device; kernels come with [`Code::load`].
+    ///
+    /// # Errors
+    /// [`GpuError::Weight`], the driver's.
+    pub fn new(driver: &Arc<dyn Driver>, model: &Model, shapes: &Shapes, shape: &Shape) -> Result<Self, GpuError> {
+        let count = ModelArrays::counted(model, shapes, shape.double, shape.products)?.1;
+        let memory = Held::new(driver, Memory::Device, count.bytes.len() as u64)?;
+        let mut writer = Writer::new(memory.array.at, shape.double, shape.products);
+        let weights = ModelArrays::new(&mut writer, model, shapes);
+        let (at, bytes) = (writer.bytes.as_ptr() as u64, writer.bytes.len() as u64);
+        // SAFETY: the writer's bytes live until the stream has been waited for, which happens after an error too.
+        let sent = unsafe { driver.copy(Stream::Compute, memory.array.at, at, bytes) };
+        let waited = driver.synchronise(Stream::Compute);
+        sent.and(waited)?;
+        Ok(Self {
+            recorded: None,
+            ran: None,
+            weights,
+            memory,
+            shared: SharedNumbers::of(shape),
+            nodes_of_block: u64::from(shape.rows.node),
+            source: Source::dpa3(shape),
+            loaded: None,
+        })
+    }
+
+    /// Finds or compiles the kernels and loads them, unless that was done. What did not go as it should meanwhile goes to `remarks`.
+    ///
+    /// # Errors
+    /// [`GpuError::Compile`], the driver's.
+    pub fn load(
+        &mut self,
+        driver: &Arc<dyn Driver>,
+        options: &GpuOptions,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), GpuError> {
+        if self.loaded.is_none() {
+            let (image, told) = super::super::compile::image(&self.source, driver.as_ref(), options)?;
+            remarks.extend(told);
+            let module = driver.load(&image)?;
+            let image = Image { driver: driver.clone(), module };
+            self.loaded = Some(Loaded { kernels: Kernels::of(driver.as_ref(), module)?, _image: image });
+        }
+        Ok(())
+    }
+
+    /// The kernels, which have been loaded.
+    pub fn kernels(&self) -> Kernels {
+        self.loaded.as_ref().expect("kernels are loaded before they are used").kernels
+    }
+
+    /// What the weights take of the device's memory.
+    pub fn bytes(&self) -> u64 {
+        self.memory.array.bytes
+    }
+}
+
+/// Kernels and what keeps them there.
+struct Loaded {
+    kernels: Kernels,
+    _image: Image,
+}
+
+/// An image on the device, until nobody needs it.
+struct Image {
+    driver: Arc<dyn Driver>,
+    module: Module,
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        self.driver.unload(self.module);
+    }
+}
+
+impl Executor {
+    pub(super) fn codes(&self) -> impl Iterator<Item = &Code> {
+        std::iter::once(&self.code).chain(&self.other)
+    }
+
+    /// Nothing that was recorded is run again: memory that it reads is about to change, or cannot be relied upon.
+    pub(super) fn unrecord(&mut self) {
+        for code in std::iter::once(&mut self.code).chain(&mut self.other) {
+            code.recorded = None;
+            code.ran = None;
+        }
+    }
+
+    /// Whether products of the next step are of halves, and another arithmetic stands by whose range is f32's.
+    pub fn may_widen(&self) -> bool {
+        self.other.is_some() && !self.wide
+    }
+
+    /// The next steps are computed in the arithmetic that was asked for, or in that with the wider range.
+    ///
+    /// # Errors
+    /// [`ComputeError::Wider`] where its kernels cannot be had.
+    pub fn widen(&mut self, wide: bool) -> Result<(), ComputeError> {
+        if self.wide == wide {
+            return Ok(());
+        }
+        let Some(other) = &mut self.other else { return Ok(()) };
+        let loaded = other.load(&self.launcher.driver, &self.options, &mut self.came_up);
+        loaded.map_err(|e| ComputeError::Wider(e.to_string()))?;
+        std::mem::swap(&mut self.code, other);
+        (self.launcher.kernels, self.launcher.shared) = (self.code.kernels(), self.code.shared);
+        self.wide = wide;
+        Ok(())
+    }
+}
