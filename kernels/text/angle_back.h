@@ -74,15 +74,15 @@ DEVICE constexpr u32 larger_of(u32 a, u32 b) { return a > b ? a : b; }
 DEVICE u32 thread_from(u32 first) { return (thread_anew() + THREADS - first) % THREADS; }
 
 // Other edges whose rows are asked for together. Two would not leave registers for as many waves of plain products, nor on gfx90a and gfx942.
-#define ASKED (TENSOR_CORES ? 2 : 1)
+#define OTHERS_ASKED (TENSOR_CORES ? 2 : 1)
 // Adjoints of N receiving edges (`rows`, `span` rows each) in four columns: over a part's other edges from `first` on into `sum`; over the receiving
 // edges into the adjoints of the other edges' projections (`all_bars`), which go on or begin.
 template <int N> DEVICE void sum_some(real (*sum)[4], u32 first, u32 span, bool goes_on, LOCAL(real) rows, OUT(real) all_bars, u32 wa) {
 UNROLL_NOT
-  for (u32 f = first; f < span; f += ASKED * PARTS_OF_F) {
-    real all[ASKED][4], z[ASKED][N][4];
+  for (u32 f = first; f < span; f += OTHERS_ASKED * PARTS_OF_F) {
+    real all[OTHERS_ASKED][4], z[OTHERS_ASKED][N][4];
 UNROLL
-    for (u32 g = 0; g < ASKED; g++) {
+    for (u32 g = 0; g < OTHERS_ASKED; g++) {
       u32 at = f + g * PARTS_OF_F;
       if (g && at >= span) continue;
 UNROLL
@@ -92,7 +92,7 @@ UNROLL
       for (u32 i = 0; i < N; i++) load<4>(z[g][i], rows, (i * span + at) * WAS);
     }
 UNROLL
-    for (u32 g = 0; g < ASKED; g++) {
+    for (u32 g = 0; g < OTHERS_ASKED; g++) {
       u32 at = f + g * PARTS_OF_F;
       if (g && at >= span) continue;
 UNROLL

@@ -31,12 +31,12 @@ DEVICE void fit_forward(u32 rows, u32 layers, IN(u32) table, IN(double) threshol
   }
 }
 
-// Energies, and adjoints of the last node features (times `seeds`, where there are any). `rules` has for every type, and last for virtual
+// Energies, and adjoints of the last node features (times `adjoint_unit` and `seeds`, where there are any). `rules` has for every type, and last for virtual
 // atoms, the factor and the shift of the net's output; a factor of 0 selects the net out. A block works on atoms block, block + blocks ...
 KERNEL(fit)(u32 atoms, u32 blocks, u32 layers, IN(u32) table, IN(double) thresholds, IN(double) numbers, u32 stride, u32 bar_at,
             u32 bar_width, u32 vacuum, IN(real) nodes, IN(u32) types, IN(u32) rule, IN(u32) order, u32 with_types,
             IN(double) type_table, u32 frame_count, IN(double) frame, u32 atom_count, IN(double) per_atom, u32 case_count,
-            IN(double) rules, IN(double) seeds, HANDED(double) work, OUT(double) energy, OUT(real) node_bar) {
+            IN(double) rules, IN(double) seeds, double adjoint_unit, HANDED(double) work, OUT(double) energy, OUT(real) node_bar) {
   HANDED(double) own = work + u64(block()) * R_FIT * stride;
   u32 descriptor = N_DIM + (with_types ? N_DIM : 0), inputs = descriptor + frame_count + atom_count + case_count;
   u32 last = table[(layers - 1) * F_WIDTH + F_VALUE];
@@ -85,7 +85,7 @@ KERNEL(fit)(u32 atoms, u32 blocks, u32 layers, IN(u32) table, IN(double) thresho
     u32 bar = bar_at + turn * bar_width;
     for (u32 at = thread(); at < rows * NP; at += THREADS) {
       u32 r = at / NP, c = at % NP;
-      double factor = rules[rule[i + r] * 2], seed = ADJOINT_UNIT * (seeds ? seeds[i + r] : 1.0);
+      double factor = rules[rule[i + r] * 2], seed = adjoint_unit * (seeds ? seeds[i + r] : 1.0);
       node_bar[u64(i + r) * NP + c] =
           c < N_DIM && factor != 0.0 ? real(seed * factor * double(own[u64(r) * stride + bar + c])) : real(0);
     }

@@ -80,11 +80,11 @@ DEVICE double cosine(IN(double) vector, IN(double) distance, u32 e, u32 f) {
 }
 
 // Gradients dE/dd_e of a tile's edges, a block a centre: adjoints of geometry, of layer 0's edges, of the cosines of layer 0's angles
-// (`a_bar`, none where the model has no angles).
+// (`a_bar`, none where the model has no angles). `adjoint_share`: one over what `fit` has multiplied adjoints by.
 KERNEL(edge_gradients)(u32 first_centre, IN(u32) first_edge, IN(u32) angle_edges, IN(u64) first_angle, IN(u32) types, IN(u32) slot,
                        IN(double) vector, IN(double) distance, IN(double) statistics, u32 slots, IN(real) edge_weight,
                        IN(real) edge_bias, IN(real) angle_weight, IN(double) geometry_bar, IN(real) e_bar,
-                       IN(real) a_bar, OUT(double) gradient) {
+                       IN(real) a_bar, double adjoint_share, OUT(double) gradient) {
   u32 tile_edge = first_edge[first_centre];
   u64 tile_angle = first_angle[first_centre];
   u32 i = first_centre + block();
@@ -112,7 +112,7 @@ UNROLL_SOME
     radial += geometry_bar[b] * g.w.slope + along * (g.w.slope / (q * q) - 2.0 * g.w.value / (q * q * q));
     if (k < m) radial += (geometry_bar[b + 4] + (geometry_bar[b + 5] + geometry_bar[b + 6])) * g.v.slope;
     for (int a = 0; a < 3; a++)
-      gradient[u64(e) * 3 + a] = (radial * vector[u64(e) * 3 + a] / r + h_bar[a] * g.w.value / (q * q)) * (1.0 / ADJOINT_UNIT);
+      gradient[u64(e) * 3 + a] = (radial * vector[u64(e) * 3 + a] / r + h_bar[a] * g.w.value / (q * q)) * adjoint_share;
   }
   if (!a_bar || m == 0) return;
   // Edge f gets its part of both orders of every pair.
@@ -126,7 +126,7 @@ UNROLL_SOME
         y = fma_(double(a_bar[a * AP + c]), double(angle_weight[c]), y);
         z = fma_(double(a_bar[b * AP + c]), double(angle_weight[c]), z);
       }
-      double qk = distance[from + k] + 1e-6, s = (y + z) * (COSINE / ADJOINT_UNIT);
+      double qk = distance[from + k] + 1e-6, s = (y + z) * (COSINE * adjoint_share);
       for (int axis = 0; axis < 3; axis++) own[axis] = fma_(s, vector[u64(from + k) * 3 + axis] / qk, own[axis]);
     }
     u64 at = u64(from + f) * 3;

@@ -148,9 +148,16 @@ DEVICE float reciprocal(float x) {
   float y = estimate(x);
   return fma_(y, fma_(-x, y, 1.0f), y);
 }
+#if defined(WEIR_CUDA)
+// NVRTC knows `__builtin_bit_cast` from 12.3 on.
+DEVICE double from_bits(u64 b) { return __longlong_as_double((long long)b); }
+DEVICE float from_bits(u32 b) { return __uint_as_float(b); }
+DEVICE u32 to_bits(float x) { return __float_as_uint(x); }
+#else
 DEVICE double from_bits(u64 b) { return __builtin_bit_cast(double, b); }
 DEVICE float from_bits(u32 b) { return __builtin_bit_cast(float, b); }
 DEVICE u32 to_bits(float x) { return __builtin_bit_cast(u32, x); }
+#endif
 // Sums of whole numbers, whose order leaves no trace. Returns the old value.
 #if defined(WEIR_HIP) && !defined(__HIPCC_RTC__)
 DEVICE u32 atomic_add(u32 *at, u64 k, u32 value) {

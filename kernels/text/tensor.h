@@ -7,10 +7,7 @@
 
 // Factors are cut in two.
 #define CUT (PRODUCTS == TF32X3 || PRODUCTS == F16X3)
-// What all adjoints are multiplied by from the fitting net to the gradients of edges, so that halves are fine enough for them: those of angles are
-// about 1e-5 in DPA-3.1-3M with random weights, 1e-2 in a trained model of water, where sums at nodes come to one (2026-11-30). A power of two.
-#define ADJOINT_UNIT (PRODUCTS == F16X3 ? 1024.0 : 1.0)
-// The same of weights (`Writer::weights`).
+// What weights are multiplied by so that halves are fine enough for them (`Writer::weights`); adjoints have a unit too, by the model (`fit`).
 #define WEIGHT_UNIT (PRODUCTS == F16X3 ? 256.0f : 1.0f)
 #if PRODUCTS != PLAIN
 #if PRODUCTS == MFMA
@@ -124,6 +121,8 @@ UNROLL
     float a = x[k % 2 + k / 2 * 4], b = x[k % 2 + k / 2 * 4 + 2], near[2];
     u32 hi = halves_of(a, b);
     of_halves(near, hi);
+    // A number beyond halves is infinite here and its shortfall infinite the other way, so that every sum of its row is NaN, which no activation
+    // makes a number of: no step may leave out the products with what is short.
     f.hi[k] = from_bits(hi);
     f.lo[k] = from_bits(halves_of(a - near[0], b - near[1]));
 #else

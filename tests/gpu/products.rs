@@ -49,6 +49,19 @@ fn matrix_units_are_as_exact_as_they_claim() {
         let e = error(products);
         assert!(e <= 2.0 * plain, "{products}: {e:.2e} eV/A, plain f32 {plain:.2e}");
     }
+    // Energies of other units too: adjoints are in the middle of what halves hold, whatever their size.
+    for scale in [1e6, 1e-2, 1e-4] {
+        let case = changed(&|m| last(m, scale));
+        let run = |options: &GpuOptions| {
+            let mut calculator = case.calculator(device(options.products), options);
+            let results = case.run(&mut calculator).unwrap();
+            assert_eq!(calculator.widened(), 0, "energy x {scale:e}");
+            results
+        };
+        let exact = run(&options(PrecisionChoice::F64));
+        let [plain, halves] = [Products::Plain, Products::F16x3].map(|products| largest(&run(&with(products)), &exact));
+        assert!(halves <= 2.0 * plain, "energy x {scale:e}: {halves:.2e} eV/A, plain f32 {plain:.2e}");
+    }
     // Ten bits behind the point: worse by far, and that it is shows that the factors are rounded at all.
     let e = error(Products::Tf32);
     assert!(
@@ -83,8 +96,11 @@ fn last(m: &mut Model, by: f64) {
 
 /// Systems with a feature or an adjoint that no half holds.
 fn beyond_halves() -> Vec<Case> {
-    // Adjoints a million times as large.
-    let mut cases = vec![changed(&|m| last(m, 1e6))];
+    // Adjoints of what the last layer adds to nodes, a million times as large as those of the nodes.
+    let mut cases = vec![changed(&|m| {
+        m.descriptor.layers[5].n_residual.iter_mut().flatten().for_each(|r| *r *= 1e6);
+        m.fitting.layers[0].linear.weight.iter_mut().for_each(|w| *w *= 1e-6);
+    })];
     // Features of edges a million times as large in the last layer, by the residuals of the one before. Activations that end at a number let what is none pass.
     let tanh = Activation::Tanh;
     for (of_layers, of_fitting) in
@@ -154,6 +170,16 @@ fn steps_beyond_halves_leave_no_trace_in_others() {
         assert!(got.1 == expected.1 && (!virials || got.0 == expected.0), "near: {near_now}, virials: {virials}");
     }
     assert_eq!(calculator.widened(), 2);
+    // Coordinates are factors of adjoints in atomic virials, and no others see them.
+    let x = far.x.iter().map(|x| [x[0] + 600.0, x[1], x[2]]).collect::<Vec<_>>();
+    let [with_virials, without, three] = [(Products::F16x3, true), (Products::F16x3, false), (Products::Tf32x3, true)]
+        .map(|(products, atomic_virial)| {
+            let (mut out, mut calculator) = (Results::default(), made(products));
+            let request = Request { atomic_virial };
+            calculator.compute(&x, None, &FrameParameters::default(), request, &mut out).unwrap();
+            (out.atomic_virial.take(), bits(&out))
+        });
+    assert_eq!((with_virials.1, with_virials.0), (without.1, three.0));
 }
 
 #[test]

@@ -355,6 +355,7 @@ impl CpuCalculator {
     }
 }
 
+/// Whether results are numbers; the first that is none is told by its atom.
 pub(crate) fn check_finite(results: &Results) -> Result<(), ComputeError> {
     for (atom, e) in results.atomic_energy.iter().enumerate() {
         if !e.is_finite() {
@@ -366,7 +367,21 @@ pub(crate) fn check_finite(results: &Results) -> Result<(), ComputeError> {
             return Err(ComputeError::NotFinite { quantity: "the force", atom, value: *v });
         }
     }
-    for (atom, w) in results.atomic_virial.iter().flatten().enumerate() {
+    check_virials(results.atomic_virial.as_deref().unwrap_or_default())?;
+    let sums = results.virial.as_flattened().iter().chain([&results.energy]);
+    match sums.copied().find(|x| !x.is_finite()) {
+        Some(value) => Err(ComputeError::NotFinite {
+            quantity: "the sum over atoms (energy or virial), told as that",
+            atom: 0,
+            value,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The same of atomic virials.
+pub(crate) fn check_virials(virials: &[[f64; 9]]) -> Result<(), ComputeError> {
+    for (atom, w) in virials.iter().enumerate() {
         if let Some(v) = w.iter().find(|v| !v.is_finite()) {
             return Err(ComputeError::NotFinite { quantity: "the virial", atom, value: *v });
         }

@@ -10,7 +10,7 @@ use super::neighbours::Flags;
 use super::upload::Atoms;
 use super::{GpuError, GpuOptions};
 use crate::cpu::assemble::atomic_virial;
-use crate::cpu::calculator::check_finite;
+use crate::cpu::calculator::{check_finite, check_virials};
 use crate::cpu::default_threads;
 use crate::given;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -24,7 +24,9 @@ use weir_engine::plan::profile::Profile;
 use weir_engine::reference::ResolvedParameters;
 
 /// Told once.
-const WIDENED: &str = "a step was beyond the range of products of halves (features up to 65504, derivatives of the energy by one up to 64 eV) and was computed again by three passes of TF32; where many are, WEIR_PRECISION=tf32x3 is faster";
+const WIDENED: &str = "a step was beyond the range of products of halves (f16x3) and was computed again by three passes of TF32, as with WEIR_PRECISION=tf32x3, which is faster where many are";
+/// Largest coordinate, A, that may be a factor of adjoints in products of halves: what it weighs is as much coarser.
+const FARTHEST: f64 = 512.0;
 
 /// Where the neighbours of a step come from.
 #[derive(Clone, Copy)]
@@ -229,26 +231,8 @@ impl GpuCalculator {
         Err(ComputeError::Memory("broken plan: a step overflows the plan made for it".into()))
     }
 
-    /// A step with results on the host: beyond the range of its products, again by those of a wider one. Atomic virials refer to `wrapped`.
+    /// A step with results on the host. Atomic virials refer to `wrapped`.
     fn step_on_host(
-        &mut self,
-        positions: &[[f64; 3]],
-        neighbours: Neighbours,
-        wrapped: &dyn Fn() -> Vec<[f64; 3]>,
-        parameters: &FrameParameters,
-        request: Request,
-        results: &mut Results,
-    ) -> Result<(), ComputeError> {
-        self.executor.widen(false)?;
-        let done = self.step_in(positions, neighbours, wrapped, parameters, request, results);
-        match self.widens(&done)? {
-            true => self.step_in(positions, neighbours, wrapped, parameters, request, results),
-            false => done,
-        }
-    }
-
-    /// The same by the products in force.
-    fn step_in(
         &mut self,
         positions: &[[f64; 3]],
         neighbours: Neighbours,
@@ -264,28 +248,78 @@ impl GpuCalculator {
             *results = Results { atomic_virial: request.atomic_virial.then(Vec::new), ..Results::default() };
             return Ok(());
         }
-        self.step(Input::Host(positions), neighbours, &resolved, None)?;
-        self.read(results);
+        let input = Input::Host(positions);
+        self.executor.widen(false)?;
+        let done = self.step_into(input, neighbours, &resolved, results);
+        match self.widens(&done)? {
+            true => self.step_into(input, neighbours, &resolved, results)?,
+            false => done?,
+        }
         if request.atomic_virial {
             let wrapped = wrapped();
-            self.fill(positions, neighbours)?;
-            let g = self.gradient()?;
-            let mut p: [Vec<[f64; 3]>; 3] = Default::default();
-            for (l, p) in p.iter_mut().enumerate() {
-                let mut seeds: Vec<f64> = self.graph.order.iter().map(|&i| wrapped[i as usize][l]).collect();
-                // Eight at most, so that adjoints stay in the range of halves.
-                let largest = seeds.iter().fold(8.0f64, |most, s| most.max(s.abs()));
-                let unit = if self.executor.may_widen() { (largest / 8.0).log2().ceil().exp2() } else { 1.0 };
-                seeds.iter_mut().for_each(|s| *s /= unit);
-                self.step(Input::Host(positions), neighbours, &resolved, Some(&seeds))?;
-                *p = self.gradient()?;
-                p.as_flattened_mut().iter_mut().for_each(|g| *g *= unit);
+            let farthest = self.weights(&wrapped).flatten().fold(0.0f64, |most, x| most.max(x.abs()));
+            if self.executor.may_widen() && farthest > FARTHEST {
+                self.executor.widen(true)?;
+                self.step(input, neighbours, &resolved, None)?;
             }
-            let graph = &self.graph;
-            results.atomic_virial = Some(self.pool.install(|| atomic_virial(graph, &wrapped, &g, &p)));
+            let done = self.atomic_virials(positions, neighbours, &wrapped, &resolved);
+            // Whether anybody asks for them leaves no trace in the rest. Gradients of the same products stand against each other in their sums.
+            results.atomic_virial = Some(match self.widens(&done)? {
+                true => {
+                    self.step(input, neighbours, &resolved, None)?;
+                    self.atomic_virials(positions, neighbours, &wrapped, &resolved)?
+                }
+                false => done?,
+            });
         }
         self.note_peak();
+        Ok(())
+    }
+
+    /// Energy, forces and virial by the products in force.
+    fn step_into(
+        &mut self,
+        input: Input,
+        neighbours: Neighbours,
+        parameters: &ResolvedParameters,
+        results: &mut Results,
+    ) -> Result<(), ComputeError> {
+        self.step(input, neighbours, parameters, None)?;
+        self.read(results);
         check_finite(results)
+    }
+
+    /// Atomic virials by the products in force, after a step by them.
+    fn atomic_virials(
+        &mut self,
+        positions: &[[f64; 3]],
+        neighbours: Neighbours,
+        wrapped: &[[f64; 3]],
+        parameters: &ResolvedParameters,
+    ) -> Result<Vec<[f64; 9]>, ComputeError> {
+        self.fill(positions, neighbours)?;
+        let g = self.gradient()?;
+        let mut p: [Vec<[f64; 3]>; 3] = Default::default();
+        for (l, p) in p.iter_mut().enumerate() {
+            let weights: Vec<f64> = self.weights(wrapped).map(|x| x[l]).collect();
+            let mut seeds: Vec<f64> = self.graph.order.iter().map(|&i| weights[i as usize]).collect();
+            // One at most, so that adjoints stay in the range of halves.
+            let largest = seeds.iter().fold(1.0f64, |most, s| most.max(s.abs()));
+            let unit = if self.executor.may_widen() { largest.log2().ceil().exp2() } else { 1.0 };
+            seeds.iter_mut().for_each(|s| *s /= unit);
+            self.step(Input::Host(positions), neighbours, parameters, Some(&seeds))?;
+            *p = self.gradient()?;
+            p.as_flattened_mut().iter_mut().for_each(|g| *g *= unit);
+        }
+        let graph = &self.graph;
+        let virials = self.pool.install(|| atomic_virial(graph, wrapped, &g, &p));
+        check_virials(&virials)?;
+        Ok(virials)
+    }
+
+    /// What atoms' energies are weighed by for atomic virials, input order; virtual atoms have none.
+    fn weights<'a>(&'a self, wrapped: &'a [[f64; 3]]) -> impl Iterator<Item = [f64; 3]> + 'a {
+        self.types.iter().zip(wrapped).map(|(&t, &x)| if t < 0 { [0.0; 3] } else { x })
     }
 
     /// Whether a step that ended like this is beyond the range of its products and is computed again by those of a wider one, which are in force then.

@@ -1,6 +1,6 @@
 //! Energy fitting net of the reference (specification sections 9 and 10).
 
-use super::inputs::ResolvedParameters;
+use super::inputs::{initial_node_features, ResolvedParameters};
 use super::tape::{Tape, Var};
 use crate::graph::Graph;
 use crate::model::{Dense, Model};
@@ -65,6 +65,23 @@ pub fn atomic_energies<'m>(
     let (keep, shift) = (tape.leaf(atoms, 1, keep), tape.leaf(atoms, 1, shift));
     let g = tape.mul(g, keep);
     tape.combine(&[(g, 1.0), (shift, 1.0)])
+}
+
+/// Largest derivative of an atom's energy by one of its last node features, eV: of all types, where features are the types' first ones (`act(z)`,
+/// section 6) and whatever else the net reads is zero.
+pub fn output_slope(model: &Model) -> f64 {
+    let (types, features) = (model.types(), model.descriptor.options.n_dim);
+    let Some(width) = model.fitting.layers.first().map(|l| l.linear.inputs) else { return 0.0 };
+    let none = ResolvedParameters { fparam: Vec::new(), aparam: Vec::new(), charge_spin: Vec::new() };
+    let activation = model.descriptor.options.activation;
+    let first = initial_node_features(model, &none).into_iter().map(|z| activation.evaluate(z).0).collect();
+    let mut tape = Tape::default();
+    let (first, rest) =
+        (tape.leaf(types, features, first), tape.leaf(types, width - features, vec![0.0; types * (width - features)]));
+    let input = tape.concat(&[first, rest]);
+    let energies = net(&mut tape, model, input);
+    let adjoints = tape.backward(energies, vec![1.0; types]);
+    adjoints.of(first).unwrap_or_default().iter().fold(0.0, |most: f64, g| most.max(g.abs()))
 }
 
 /// `(k, s)` such that `E_i = k g_i + s` for an atom of this type: biases and both levels of exclusion (section 10).

@@ -9,7 +9,7 @@ mod inputs;
 mod tape;
 
 pub use evaluate::{evaluate, Evaluation, Intermediate};
-pub use fitting::output_rule;
+pub use fitting::{output_rule, output_slope};
 pub use geometry::switch;
 pub use inputs::{initial_node_features, ParameterError, ResolvedParameters};
 pub use tape::{Adjoints, Tape, Var};

@@ -219,6 +219,7 @@ impl Executor {
                 b.geometry_bar,
                 e_bar,
                 a_bar,
+                1.0 / self.code.adjoint_unit,
                 b.gradient
             ],
         )

@@ -179,6 +179,7 @@ impl Executor {
                 f.case_count,
                 f.rules,
                 seeds,
+                self.code.adjoint_unit,
                 b.fit_work,
                 b.energy,
                 b.node_bar
