@@ -16,7 +16,7 @@ import targets
 from beside import lammps, packed, peer
 from parity import folders, parity, sanitized
 from program import ROOT, Failed, Late, Precise, Weir, bits, extxyz, replicated
-from speed import arithmetics, budgets, drift, measured, profiled, stored
+from speed import arithmetics, budgets, drift, measured, placed, profiled, stored
 
 # Of a report, in this order; a lease that is shorter than all of them takes some at a time.
 PARTS = ("verified", "parity", "repeat", "proteins", "profile", "boxes", "budgets", "lammps", "arithmetics", "stored", "drift", "sanitizer", "peer")
@@ -238,8 +238,14 @@ class Check:
             return {"same_bits": bits(a) == bits(b)}
 
         found = self.report["repeat"] = self.part("repeated bits", work)
-        if found and not found["same_bits"]:
+        if found is None:
+            return
+        if not found["same_bits"]:
             self.failures.append("two runs differ")
+        # A comparison with the CPU keeps everything on the device: copies beside kernels, recorded and not, are looked at here.
+        into = found.setdefault("placed", [])
+        rows = self.rows("repeated bits, placed", into, lambda: placed(self.weir, self.folder, self.tiny, self.water, self.smoke))
+        self.failures.extend(f"repeated bits: {row}" for row in rows if not row["same_bits"])
 
     def sanitizer(self):
         found = self.report["sanitizer"] = self.part("compute-sanitizer", lambda: sanitized(self.weir, self.tiny, self.water))
@@ -252,7 +258,7 @@ class Check:
         if name not in self.unlimited:
             got = self.part(f"speed {name}", lambda: measured(self.weir, self.folder, self.big, self.structures[name], self.steps, *self.speed))
             device = self.report["device"]
-            if got and not self.smoke and units_of(device) and got[0]["precision"] != "tf32x3":
+            if got and not self.smoke and units_of(device) and got[0]["precision"] != "f16x3":
                 self.failures.append(f"speed {name}: computed in {got[0]['precision']}, not by the matrix units of {device['chip']}")
             self.unlimited[name] = got
         return self.unlimited[name]

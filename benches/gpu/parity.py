@@ -47,8 +47,8 @@ def parity(weir, folder, most):
                 single = own != "f64"
             exact_known = not single or "energy_f64" in ref
             exact = None
-            # An f32 model's own arithmetic is by matrix units where the chip has them; f16x3, which must be asked for, is compared too.
-            others = ["f16x3"] if own == "tf32x3" else []
+            # An f32 model's own arithmetic is by matrix units where the chip has them; tf32x3, which steps beyond its range are computed by, is compared too.
+            others = ["tf32x3"] if own == "f16x3" else []
             for precision in dict.fromkeys(["f64", "f32", own, *others] if single else ["f64"]):
                 (got,) = weir.eval(folder / "model.dp", structure, "--precision", precision, *more)
                 for name, key in QUANTITIES.items():

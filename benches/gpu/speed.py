@@ -60,6 +60,25 @@ def budgets(weir, folder, model, structure, free, milliseconds, steps):
             yield row
 
 
+def placed(weir, folder, model, structure, few):
+    """Four times the same frame (a step, its recording, that again) under the least memory for states, which all leave the device: bits beside those of a
+    device that keeps everything, for every other memory, by recorded steps and by queued ones."""
+    frames = folder / "frames.extxyz"
+    frames.write_text(4 * structure.read_text())
+    (free, *_) = weir.eval(model, structure)
+    for placement in ("hbm,pinned", "hbm,system", "hbm,file"):
+        more = ["--placement", placement, "--checkpoint", "all"]
+        least = needed(weir, model, structure, *more)
+        for graph in ("on",) if few else ("on", "off"):
+            weir.environment["WEIR_GRAPH"] = graph
+            try:
+                got = weir.eval(model, frames, *more, "--hbm-budget", f"{least}B")
+            finally:
+                weir.environment.pop("WEIR_GRAPH")
+            out = sum(got[-1]["plan"]["out_bytes"].values())
+            yield {"placement": placement, "graph": graph, "out_bytes": out, "same_bits": len(got) == 4 and out > 0 and all(bits(r) == bits(free) for r in got)}
+
+
 def arithmetics(weir, folder, model, structure, steps, thorough):
     """Time and force error of every arithmetic of f32, against f64 on the device; `thorough`: by blocks and streams too."""
     (exact,) = weir.eval(model, structure, "--precision", "f64")

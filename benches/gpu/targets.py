@@ -35,9 +35,9 @@ def speeds(report):
     for name, most in MILLISECONDS.items():
         got = (report.get("proteins") or {}).get(name)
         what, wanted = f"{name}, ms a step", f"at most {most:g}"
-        # Beside it what `model` does not choose, but is as exact.
-        other = of_precision(report, name).get("f16x3")
-        beside = f" ({other['ms_per_step']:.2f} in f16x3)" if other else ""
+        # Beside it what computes steps beyond the range of halves, and is as exact.
+        other = of_precision(report, name).get("tf32x3")
+        beside = f" ({other['ms_per_step']:.2f} in tf32x3)" if other else ""
         yield row(what, wanted, f"{got['ms_per_step']:.2f}{beside}", got["ms_per_step"] <= most) if got else unmeasured(what, wanted)
 
 
@@ -69,13 +69,13 @@ def of_precision(report, name):
 
 
 def errors(report):
-    """Force error of what f32 models are computed with over that of plain f32; beside it that of f16x3, which `model` does not choose."""
-    what, wanted = "force error of tf32x3 over that of f32, four proteins", "at most 2"
-    three, halves = over_single(report, "tf32x3"), over_single(report, "f16x3")
-    if not three:
+    """Force error of what f32 models are computed with over that of plain f32; beside it that of tf32x3."""
+    what, wanted = "force error of f16x3 over that of f32, four proteins", "at most 2"
+    halves, three = over_single(report, "f16x3"), over_single(report, "tf32x3")
+    if not halves:
         return unmeasured(what, wanted)
     shown = lambda ratios: ", ".join(f"{r:.2f}" for r in ratios)
-    return row(what, wanted, shown(three) + (f" (f16x3: {shown(halves)})" if halves else ""), max(three) <= 2)
+    return row(what, wanted, shown(halves) + (f" (tf32x3: {shown(three)})" if three else ""), max(halves) <= 2)
 
 
 def over_single(report, precision):
