@@ -210,7 +210,7 @@ def counted(products, kernel, code, kinds):
         if file != "product.h" and called and not any(i.op.startswith(("FFMA", "HMMA")) for i in parts[k]):
             # ptxas leaves a call out of its line table that stands in a line of the same number as the call around it.
             raise SystemExit(f"{file}:{line}: no multiplication comes from this product; move its call by a line")
-    words = [k for k, s in enumerate(table) if s[0] != "product.h" and getattr(s[2], "all", None)]
+    words = [k for k, s in enumerate(table) if getattr(s[2], "all", None)]
     powers = sum(i.op.startswith("MUFU.EX2") and not beyond(i) for k in words for i in parts[k])
     out, alone = [], waits.alone(code)
     for k, some in sorted(parts.items()):
@@ -251,7 +251,7 @@ def waiting(pipes, kernel, products, rows, registers):
     hertz = ASSUMED["GHz"] * 1e9 * ASSUMED["multiprocessors"]
     alone, slowest = (pipes[k] / ASSUMED["issue"] / hertz * 1e3 for k in ("alone", "slowest"))
     ms = milliseconds(pipes)
-    blocks = waits.resident(registers, waits.shared_bytes(kernel, rows, products != "plain"))
+    blocks = waits.resident(registers, waits.shared_bytes(kernel, rows, products))
     together = max(waits.together(ms["issue"], slowest, blocks), *ms.values())
     return dict(alone_ms=alone, slowest_ms=slowest, blocks=blocks, together_ms=together)
 
@@ -280,7 +280,7 @@ def steps(kernels, products, rows, registers, proteins):
     rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * multiply_adds * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"], cycles=ASSUMED["memory"] * hertz, block_cycles=lanes(products)[1])
     out = {}
     for name, centres in proteins.items():
-        blocks = {k: waits.resident(r, waits.shared_bytes(k, rows, products != "plain")) for k, r in registers.items()}
+        blocks = {k: waits.resident(r, waits.shared_bytes(k, rows, products)) for k, r in registers.items()}
         scheduling = whole_step.factors(centres, blocks, ASSUMED["multiprocessors"])
         busiest, together = hot_milliseconds(kernels, products, rows, registers, centres)
         step, waited = (whole_step.predicted(centres, hot, scheduling, products, rates, rows["R_NODE"]) for hot in (busiest, together))

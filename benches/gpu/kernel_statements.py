@@ -18,18 +18,22 @@ def rows_of_thread(rows, most=4):
     return most
 
 
+# What `t` stands for below: 0 where threads multiply, 1 where matrix units do, and where they multiply halves:
+HALVES = 2
+
+
 class Product:
     """A product of `rows` (in shared memory) of length k with k x n weights. Passes of warps: a unit of a matrix product makes 32 x 32 elements
-    (16 x 16 where `thread_rows` is 1), of which the lower half is multiplied only where there are rows for it (half a pass each); a plain
+    (16 x 16 where `thread_rows` is 1; 24 columns `of_both` uses in products of halves), of which the lower half is multiplied only where there are rows for it (half a pass each); a plain
     product's pass `thread_rows` x 4 in each thread, of rows 128 / `lanes` apart."""
 
     def __init__(self, tensor, k, n, rows, thread_rows, lanes=16, tall=2):
         self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes, self.tall = k, n, rows, thread_rows, tensor, lanes, tall
 
-    all, share = None, 1.0
+    all, share, of_both = None, 1.0, False
 
     def tiles(self):
-        return (16 if self.thread_rows == 1 else 32) // 8
+        return 3 if self.of_both else (16 if self.thread_rows == 1 else 32) // 8
 
     def below(self):
         return 1 if self.thread_rows == 1 else self.tall
@@ -61,16 +65,24 @@ class Loop:
 def two_uses(file, call, product, widths, rest=None):
     """A product of columns of two uses (`product_of_two`): what it multiplies, and its two last words. `rest`: rows of a thread and groups of
     columns of the second use in plain products."""
-    second = line_of(file, "LAMBDA", line_of(file, "LAMBDA", call - 1))
+    begin = line_of(file, "LAMBDA", call - 1)
+    second = line_of(file, "LAMBDA", line_of(file, "LAMBDA", begin))
     p = product
+    p.of_both = p.tensor == HALVES
     of = [Product(p.tensor, p.k, n, p.rows, *how, tall=p.tall) for n, how in zip(widths, ((p.thread_rows, p.lanes), rest or (p.thread_rows, p.lanes)))]
     for k in (0, 1):
         # Compilers tell activations of both last words as those of one: of two texts or one, all columns run through one.
         of[k].all = p if p.tensor else None
     here = line_of("product.h", r"void product_of_two")
     plain = [line_of("product.h", w, here) for w in (r"product_rows<TR, LANES_C>", "product_rows<TR_REST")]
-    return [(file, call, product), (file, line_of(file, "LAMBDA", call - 1) + 1, of[0]), (file, second, of[1]),
-            ("product.h", plain[0], of[0]), ("product.h", plain[1], of[1]), ("product.h", plain[1] + 1, None)]
+    plain.append(line_of("product.h", "^#endif", plain[1]))
+    # Where matrix units are, activations of both uses are called from one place.
+    words = [("product.h", line_of("product.h", r"void operator\(\)\(u32 r, u32 c, Sums<N> x"), of[0]), ("product.h", here, None),
+             ("product.h", line_of("product.h", r"real v\[6\]", here), of[0]), ("product.h", line_of("product.h", "return;", here), None)] if p.tensor else []
+    # What comes before them is there twice, for columns of either use, where a unit has those of one.
+    before = of[0] if p.of_both else Scaled(of[0] if p.tensor else p, 0.5)
+    return [(file, call, product), (file, begin + 1, before), (file, line_of(file, "LAMBDA", begin) + 1, of[0]), (file, second, of[1]), *words,
+            ("product.h", plain[0], of[0]), ("product.h", plain[1], of[1]), ("product.h", plain[2], None)]
 
 
 def chunks_of(total, most):
@@ -91,7 +103,7 @@ def groups_of(part, m, most, own, together):
 def edge_forward(t, rows, r, some, _):
     """A chunk of r edges of a centre, `some` of them angle edges."""
     L, tr = line_of, rows_of_thread(rows["R_EDGE"])
-    k = L("edge.h", r"^KERNEL\(edge_forward\)")
+    k = L("edge.h", r"^KERNEL\w*\(edge_forward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
     columns = L("edge.h", r"at < MOMENT_PARTS", k)
     return [
@@ -203,7 +215,7 @@ def angle_backward(t, rows, g, m, own):
 def statements(products, rows, centres):
     """Kernel -> [(how often in a step, [(file, first line, statement)])], an entry for every kind of chunk that the centres (edges, angle edges)
     make. A statement ends where the next one of its file begins."""
-    t = products != "plain"
+    t = {"plain": 0, "f16x3": HALVES}.get(products, 1)
     out = {}
     for name, table, most in (("edge_forward", edge_forward, rows["R_EDGE"]), ("edge_backward", edge_backward, rows["R_EDGE_BACK"])):
         kinds = Counter((r, max(0, min(r, m - k * most)), m >= SHARED_FROM) for n, m in centres for k, r in enumerate(chunks_of(n, most)))

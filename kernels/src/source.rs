@@ -48,7 +48,7 @@ pub const ROW_LANES: u32 = THREADS / 16;
 /// Blocks that a multiprocessor should hold: 512 threads, which are two waves on each of the four SIMDs of AMD's compute units and four on
 /// each of the four schedulers of NVIDIA's. With fewer, units wait while a block stages rows or stands at a barrier.
 pub const BLOCKS: u32 = 4;
-/// The same for tensor cores, whose tiles fill the registers: 115 to 168 of a thread (sm_90a, NVRTC 12.8). In f16x3 `angle_forward` does with 128
+/// The same for tensor cores, whose tiles fill the registers: 112 to 168 of a thread (sm_90a, NVRTC 12.8). In f16x3 `angle_forward` does with 120
 /// and goes by [`BLOCKS`]; `angle_backward` would have 48 rows of angles instead of 64 then and take a third more instructions, which eats what a
 /// fourth block wins (predicted, 2PTC, 2026-12-01).
 pub const BLOCKS_OF_TENSOR_CORES: u32 = 3;
@@ -364,14 +364,14 @@ impl SharedNumbers {
         // `AHEAD` of the text.
         let ahead = shape.store == 0 && shape.products.by_tensor_cores();
         let places = if ahead { 2 } else { 1 };
-        // `PARTS_OF_F` and `DOTS` of angle_back.h.
+        // `PARTS_OF_F` and `DOTSS` of angle_back.h.
         let parts = (THREADS * 4 / (ep + ap)).min(8 * ep / (ep + ap)).max(1);
-        let dots = ep
-            / match shape.products {
-                Products::Plain => 4,
-                Products::Mfma => 2,
-                Products::Tf32 | Products::Tf32x3 | Products::F16x3 => 8,
-            };
+        let dots = match shape.products {
+            Products::Plain => ep / 4 + PAD,
+            Products::Mfma => ep / 2 + PAD,
+            Products::F16x3 if ep == 2 * ap => ep / 4 + 2,
+            Products::Tf32 | Products::Tf32x3 | Products::F16x3 => ep / 8 + PAD,
+        };
         // `SUM_PARTS`, `MOMENT_PARTS`, `BAR_PARTS` of edge.h.
         let sums = if mp <= THREADS { 4 } else { 1 };
         let [moments, bars] = [ep + np, mp + ep].map(|width| if width / 2 <= THREADS { 2 } else { 1 });
@@ -382,7 +382,7 @@ impl SharedNumbers {
             edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es)) + bars * (mp + ep) + mp,
             // `MESSAGE_PARTS` of angle.h.
             angle_forward: r.angle * (places * aps + es + 2) + r.sums * (es + ws) + 4 * ep,
-            angle_backward: r.angle_back * (places * aps + ws + dots + PAD + 1)
+            angle_backward: r.angle_back * (places * aps + ws + dots + 1)
                 // Two numbers of 8 bytes for each row.
                 + r.angle_back * if shape.double { 2 } else { 4 }
                 + (2 * r.own * es).max(parts * r.second * (ep + ap))

@@ -264,19 +264,16 @@ KERNEL_OF_FOUR(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edg
         LOCAL(real) a = places + place;
         take_rows(ahead, fit, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
                   vector, distance, angle_weight);
-        product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, TILES_OF(R_ANGLE), true>(
+        product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, (TILES_OF(R_ANGLE) < 3 ? TILES_OF(R_ANGLE) : 3), ANGLES_OF_BOTH, true>(
               rows_of(q), AP, part == ONLY_ANGLES ? EP : 0, EP, part == ONLY_SLOPES ? EP : wa, weight, WA, FactorsOf<R_ANGLE>{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
                 plus(x, own, (k % R_SUMS + e) * WAS + c);
                 plus(x, other, u64(pair + f0 + f) * OTHERS + c);
-                activate<x.N>(x.v);
-                store<x.N>(message, r * EPS + c, x.v);
+                return x;
               },
-              LAMBDA(u32 r, u32 c, auto x) {
+              LAMBDA(u32 r, u32 c, auto x, real *) { store<x.N>(message, r * EPS + c, x.v); },
+              LAMBDA(u32 r, u32 c, auto x, real *) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
-                plus(x, own, (k % R_SUMS + e) * WAS + c);
-                plus(x, other, u64(pair + f0 + f) * OTHERS + c);
-                activate<x.N>(x.v);
                 real old[x.N], scale[x.N];
                 load<x.N>(old, a, r * APS + c - EP);
                 load<x.N>(scale, r_angle, c - EP);

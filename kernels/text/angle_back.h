@@ -6,11 +6,13 @@
 #define DOT 4
 #elif PRODUCTS == MFMA
 #define DOT 2
+#elif ANGLES_OF_BOTH
+#define DOT 4
 #else
 #define DOT 8
 #endif
 #define DOTS (EP / DOT)
-#define DOTSS (DOTS + PAD)
+#define DOTSS (DOTS + (ANGLES_OF_BOTH ? 2 : PAD))
 // Rows of a thread; lanes of matrix units always have DOT columns.
 #define TR_BACK (PRODUCTS == PLAIN || TR_OF(R_ANGLE_BACK) > 1 ? TR_OF(R_ANGLE_BACK) : 2)
 // Tiles below each other: two on sm_100a, where a third would put a register into memory (NVRTC 12.8), else three, which centres with 23 angle
@@ -26,13 +28,16 @@
 DEVICE void adjoints(AngleRows q, u32 wa, u32 m, u64 angle, IN(real) weight, const FactorsOf<R_ANGLE_BACK> &a, LOCAL(real) own, IN(real) others,
                      LOCAL(real) s, LOCAL(real) own_v, LOCAL(real) others_v, IN(real) r_angle, HANDED(real) a_bar, LOCAL(real) dots,
                      LOCAL(real) bars) {
-  product_of_two<TR_BACK, TR_WIDE(R_ANGLE_BACK), 8, TILES_BACK>(
+  product_of_two<TR_BACK, TR_WIDE(R_ANGLE_BACK), 8, TILES_BACK, ANGLES_OF_BOTH>(
       rows_of(q), AP, 0, EP, wa, weight, WA, a, LAMBDA(u32 r, u32 c, auto x) {
         u32 e = edge_in(q, r), f = r - e * q.span;
         plus(x, own, e * WAS + c);
         plus(x, others, (q.f0 + f) * OTHERS + c);
-        real slopes[x.N], t[x.N], dot = real(0), both = real(own_v[e]) * others_v[f];
-        activate<x.N>(x.v, slopes);
+        return x;
+      },
+      LAMBDA(u32 r, u32 c, auto x, real *slopes) {
+        u32 e = edge_in(q, r), f = r - e * q.span;
+        real t[x.N], dot = real(0), both = real(own_v[e]) * others_v[f];
         load<x.N>(t, s, e * EPS + c);
 UNROLL
         for (int j = 0; j < x.N; j++) {
@@ -42,13 +47,9 @@ UNROLL
         store<x.N>(bars, r * WAS + c, slopes);
         dots[r * DOTSS + c / DOT] = dot;
       },
-      LAMBDA(u32 r, u32 c, auto x) {
+      LAMBDA(u32 r, u32 c, auto x, real *slopes) {
         u32 e = edge_in(q, r), f = r - e * q.span;
-        plus(x, own, e * WAS + c);
-        plus(x, others, (q.f0 + f) * OTHERS + c);
         const int H = x.N < 4 ? x.N : 4;
-        real slopes[x.N];
-        activate<x.N>(x.v, slopes);
         u64 at = (angle + u64(q.k + e) * m + q.f0 + f) * AP + c - EP;
 UNROLL
         for (int h = 0; h < x.N; h += H) {
@@ -137,7 +138,7 @@ UNROLL
 
 // B . S_bar of the rows, from the sums over DOT columns in their order: what S owes to the switch values.
 template <class Y> DEVICE void join_dots(Y y, u32 rows, LOCAL(real) dots) {
-  const int W = DOTS % 4 ? 2 : 4;
+  const int W = DOTSS % 4 ? 2 : 4;
   for (u32 r = thread_anew(); r < rows; r += THREADS) {
     real x = real(0);
 UNROLL_TWO

@@ -44,7 +44,7 @@ UNROLL
 // edge of an angle, and keep e + R E1: into `partial`, which the angle kernel finishes, or `out` where there are no angles. Edges outside the
 // angle set have a second message that is the same for all of them; where `r_second` is given they are finished here (512 bytes an edge
 // less to move in f32).
-KERNEL(edge_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
+KERNEL_OF_FOUR(edge_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
                      IN(real) geometry, u32 first, IN(stored) state, IN(real) edge_weight,
                      IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd, IN(real) weight,
                      IN(real) r_edge, double keep, u32 wa, IN(real) other_weight,
@@ -68,18 +68,15 @@ KERNEL(edge_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32
     u32 rows = t.ne - k0 < R_EDGE ? t.ne - k0 : R_EDGE, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C, TILES_OF(R_EDGE)>(
+    product_of_two<TR_OF(R_EDGE), TR_OF(R_EDGE), LANES_C, TILES_OF(R_EDGE), EDGES_OF_BOTH>(
           rows, EP, with_nodes ? 0 : MP, MP, wd, weight, WD, FactorsOf<R_EDGE>{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
             plus(x, centre, ci + c);
             plus_row(x, neighbours, u64(neighbour[e0 + r]) * wd + c, r);
-            activate<x.N>(x.v);
-            store<x.N>(message, r * MPS + c, x.v);
+            return x;
           },
-          LAMBDA(u32 r, u32 c, auto x) {
+          LAMBDA(u32 r, u32 c, auto x, real *) { store<x.N>(message, r * MPS + c, x.v); },
+          LAMBDA(u32 r, u32 c, auto x, real *) {
             real scale[x.N], old[x.N];
-            plus(x, centre, ci + c);
-            plus_row(x, neighbours, u64(neighbour[e0 + r]) * wd + c, r);
-            activate<x.N>(x.v);
             load<x.N>(scale, r_edge, c - MP);
             load<x.N>(old, e, r * EPS + c - MP);
 UNROLL
@@ -236,13 +233,14 @@ KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u3
     u32 rows = t.ne - k0 < R_EDGE_BACK ? t.ne - k0 : R_EDGE_BACK, e0 = t.from + k0;
     stage_edges(e, rows, e0, first, state, tile_edge, geometry, edge_weight, edge_bias);
     barrier();
-    product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C, TILES_OF(R_EDGE_BACK)>(
+    product_of_two<TR_OF(R_EDGE_BACK), TR_OF(R_EDGE_BACK), LANES_C, TILES_OF(R_EDGE_BACK), EDGES_OF_BOTH>(
         rows, EP, 0, MP, wd, weight, WD, FactorsOf<R_EDGE_BACK>{e, EPS}, LAMBDA(u32 r, u32 c, auto x) {
-          real bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
           plus(x, centre, ci + c);
           plus_row(x, neighbours, u64(neighbour[e0 + r]) * wd + c, r);
-          real slope[x.N];
-          activate<x.N>(x.v, slope);
+          return x;
+        },
+        LAMBDA(u32 r, u32 c, auto x, real *slope) {
+          real bar[x.N], w = geometry[u64(e0 + r) * G + G_W];
           load<x.N>(bar, message_bar, c);
 UNROLL
           for (int j = 0; j < x.N; j++) {
@@ -253,11 +251,8 @@ UNROLL
           store<x.N>(d, r * WDS + c, slope);
           store_row<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, slope, r);
         },
-        LAMBDA(u32 r, u32 c, auto x) {
-          real scale[x.N], bar[x.N], slope[x.N];
-          plus(x, centre, ci + c);
-          plus_row(x, neighbours, u64(neighbour[e0 + r]) * wd + c, r);
-          activate<x.N>(x.v, slope);
+        LAMBDA(u32 r, u32 c, auto x, real *slope) {
+          real scale[x.N], bar[x.N];
           load<x.N>(scale, r_edge, c - MP);
           load<x.N>(bar, e_bar, u64(e0 + r - tile_edge) * EP + c - MP);
 UNROLL

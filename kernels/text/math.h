@@ -144,7 +144,7 @@ DEVICE Both<real> act(real x) {
   return activation<real>(ACTIVATION, ACTIVATION_THRESHOLD, x);
 #endif
 }
-// Of N pre-activations (a power of two): values in place, and slopes. Most are below silut's threshold, where it is silu, with half of the instructions: a thread
+// Of N pre-activations: values in place, and slopes. Most are below silut's threshold, where it is silu, with half of the instructions: a thread
 // takes the long way only where one of its numbers is not. Same bits either way.
 template <int N> DEVICE void activate(real *x, real *slope) {
 #if ACTIVATION == 8
@@ -153,9 +153,9 @@ template <int N> DEVICE void activate(real *x, real *slope) {
 UNROLL
   for (int j = 0; j < N; j++) most[j] = x[j];
 UNROLL
-  for (int n = N / 2; n > 0; n /= 2)
+  for (int n = N; n > 1; n -= n / 2)
 UNROLL
-    for (int j = 0; j < n; j++) most[j] = larger(most[j], most[j + n]);
+    for (int j = 0; j < n / 2; j++) most[j] = larger(most[j], most[n - 1 - j]);
   if (!(most[0] >= real(ACTIVATION_THRESHOLD))) {
 UNROLL
     for (int j = 0; j < N; j++) {

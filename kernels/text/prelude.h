@@ -83,16 +83,11 @@ extern __shared__ double shared_memory[];
 template <class T> DEVICE T *shared_at(u32 bytes) { return (T *)((char *)shared_memory + bytes); }
 #if defined(WEIR_CUDA)
 // `thread`, asked anew: what follows from it is worked out where it is used and waits in no register until the next round of a loop around it
-// (where registers are short, compilers keep it in memory). Products of halves leave
-// registers enough to know it all along.
+// (where registers are short, compilers keep it in memory).
 static __device__ __forceinline__ u32 thread_anew() {
-#if PRODUCTS == F16X3
-  return threadIdx.x;
-#else
   u32 t;
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(t));
   return t;
-#endif
 }
 static __device__ __forceinline__ u32 block_anew() {
   u32 b;

@@ -155,28 +155,65 @@ DEVICE void product_of_few(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stri
 #endif
 }
 
-// A last word of columns before `border`, and one of those from there on.
-template <class F, class G> struct Parted {
+// What becomes of pre-activations in columns of two uses: `begin` adds to them what does not depend on the product, `done` has the activations and
+// their slopes in columns before `border`, `rest` those from there on.
+template <class B, class F, class G> struct Parted {
   u32 border;
-  F f;
-  G g;
-  template <int N> METHOD void operator()(u32 r, u32 c, const Sums<N> &x) const {
-    if (c < border)
-      f(r, c, x);
-    else
-      g(r, c, x);
+  B begin;
+  F done;
+  G rest;
+  template <int N> METHOD void operator()(u32 r, u32 c, Sums<N> x) const {
+    real slopes[N];
+    if (c < border) {
+      x = begin(r, c, x);
+      activate<N>(x.v, slopes);
+      done(r, c, x, slopes);
+    } else {
+      x = begin(r, c, x);
+      activate<N>(x.v, slopes);
+      rest(r, c, x, slopes);
+    }
   }
 };
 
-// Columns of two uses, border - c0 and c1 - border of them, either of which may be none: `done` is told of those before the border, `rest` of
-// the others. Matrix units make all of them in one go; plain products, whose threads have other columns, one after the other.
-template <int TR, int TR_REST, int LC_REST, int TALL, bool ROWS_ANEW = false, class A, class W, class Done, class Rest>
-DEVICE void product_of_two(u32 rows, u32 inputs, u32 c0, u32 border, u32 c1, W w, u32 w_stride, const A &a, Done done, Rest rest) {
+// Products of columns of two uses, border - c0 and c1 - border of them, either of which may be none, and their activations. Matrix units make all of
+// them in one go, of halves those of both uses together where the first has twice as many (HALF_AS_MANY); plain products, whose threads have other
+// columns, one after the other.
+template <int TR, int TR_REST, int LC_REST, int TALL, bool HALF_AS_MANY, bool ROWS_ANEW = false, class A, class W, class Begin, class Done, class Rest>
+DEVICE void product_of_two(u32 rows, u32 inputs, u32 c0, u32 border, u32 c1, W w, u32 w_stride, const A &a, Begin begin, Done done, Rest rest) {
+#if PRODUCTS == F16X3
+  if (HALF_AS_MANY) {
+    tensor_product_of_two<TALL, ROWS_ANEW>(rows, inputs, border, w, w_stride, a, LAMBDA(u32 r, u32 c, Sums<4> x, u32 more, Sums<2> y) {
+      real v[6], slopes[6];
+      bool some = c0 < border, others = border < c1;
+      if (some) x = begin(r, c, x);
+      if (others) y = begin(r, more, y);
+UNROLL
+      for (int j = 0; j < 6; j++) v[j] = j < 4 ? x.v[j] : y.v[j - 4];
+      activate<6>(v, slopes);
+UNROLL
+      for (int j = 0; j < 6; j++) (j < 4 ? x.v[j] : y.v[j - 4]) = v[j];
+      if (some) done(r, c, x, slopes);
+      if (others) rest(r, more, y, slopes + 4);
+    });
+    return;
+  }
+#endif
 #if PRODUCTS != PLAIN
-  tensor_product<TR, TALL, false, ROWS_ANEW>(rows, inputs, c0, c1, w, w_stride, a, Parted<Done, Rest>{border, done, rest});
+  tensor_product<TR, TALL, false, ROWS_ANEW>(rows, inputs, c0, c1, w, w_stride, a, Parted<Begin, Done, Rest>{border, begin, done, rest});
 #else
-  product_rows<TR, LANES_C>(rows, inputs, c0, border, w, w_stride, a, done);
-  product_rows<TR_REST, LC_REST>(rows, inputs, border, c1, w, w_stride, a, rest);
+  product_rows<TR, LANES_C>(rows, inputs, c0, border, w, w_stride, a, LAMBDA(u32 r, u32 c, auto x) {
+    real slopes[x.N];
+    x = begin(r, c, x);
+    activate<x.N>(x.v, slopes);
+    done(r, c, x, slopes);
+  });
+  product_rows<TR_REST, LC_REST>(rows, inputs, border, c1, w, w_stride, a, LAMBDA(u32 r, u32 c, auto x) {
+    real slopes[x.N];
+    x = begin(r, c, x);
+    activate<x.N>(x.v, slopes);
+    rest(r, c, x, slopes);
+  });
 #endif
 }
 

@@ -4,6 +4,9 @@
 // Columns of a row of weights that make pre-activations of edges and of angles. Layers that need fewer (wd, wa) have rows as wide.
 #define WD (MP + EP)
 #define WA (EP + AP)
+// Whether products of halves make columns of both uses together (`product_of_two`).
+#define EDGES_OF_BOTH (PRODUCTS == F16X3 && MP == 2 * EP)
+#define ANGLES_OF_BOTH (PRODUCTS == F16X3 && EP == 2 * AP)
 #define MOMENTS (3 * (EP + NP))
 #define GRAM (AXIS * (EP + NP))
 // Angle edges of a centre from which on two blocks share them (angle.h).

@@ -273,4 +273,83 @@ UNROLL
       }
   }
 }
+
+// The same of columns of two uses, of which the first has twice as many as the second (`border` of them and half as many behind it): a unit has
+// sixteen columns of the first and eight of the second, so that units are as many as waves or twice as many where widths are 64 and 32 or 128 and 64.
+// Weights lie as lanes read them (`Writer::weights`). Columns before c0 and from c1 on are not told of: either c0 is the border, or c1, or all are there.
+#if PRODUCTS == F16X3
+template <int TALL, bool ROWS_ANEW, class A, class W, class Done>
+DEVICE void tensor_product_of_two(u32 rows, u32 inputs, u32 border, W w, u32 w_stride, const A &a, Done done) {
+  const u32 WIDE = 16, MORE = 8, TILES = (WIDE + MORE) / M_COLUMNS;
+  u32 columns = border / WIDE, units = (rows + TALL * M_ROWS - 1) / (TALL * M_ROWS) * columns;
+  for (u32 unit = (thread_anew() / M_LANES + turn_of_waves()) % M_WAVES; unit < units; unit += M_WAVES) {
+    u32 lane = thread_anew() % M_LANES, r0 = 0, part = unit;
+UNROLL_NOT
+    for (; part >= columns; part -= columns) r0 += TALL * M_ROWS;
+    u32 left = rows - r0, place = part * (WIDE + MORE) * M_DEPTHS / 2 + lane * 4;
+    float sum[TALL][TILES][4];
+UNROLL
+    for (u32 t = 0; t < TALL; t++)
+UNROLL
+      for (u32 j = 0; j < TILES; j++)
+UNROLL
+        for (int i = 0; i < 4; i++) sum[t][j][i] = 0.0f;
+    auto chain = LAMBDA(u32 here, u32 kb, u32 k) {
+      float x[M_LEFT][4], right[TILES * M_B], rest[TILES * M_B];
+      auto read = LAMBDA(u32 t) {
+UNROLL
+        for (u32 i = 0; i < M_LEFT; i++) {
+          u32 r = r0 + t * M_ROWS + left_row(here, i);
+          load<4>(x[i], a.at, (A::WHOLE || r < rows - 1 ? r : rows - 1) * a.stride + k);
+        }
+      };
+      u32 at = kb * w_stride + place;
+      load<4>(right, w, at);
+      load<2>(right + 4, w, at + WIDE * M_DEPTHS / 2 - lane * 2);
+      load<4>(rest, w, at + 8 * w_stride);
+      load<2>(rest + 4, w, at + 8 * w_stride + WIDE * M_DEPTHS / 2 - lane * 2);
+      if (!ROWS_ANEW) read(0);
+UNROLL
+      for (u32 t = 0; t < TALL; t++) {
+        if (t && t * M_ROWS >= left) continue;
+        float part[TILES][4], numbers[8];
+        Factor<M_A> y;
+        if (ROWS_ANEW) read(t);
+UNROLL
+        for (u32 i = 0; i < 8; i++) numbers[i] = x[i % M_LEFT][i / M_LEFT];
+        split<M_A>(y, numbers);
+        if (!ROWS_ANEW && t + 1 < TALL && (t + 1) * M_ROWS < left) read(t + 1);
+UNROLL
+        for (u32 j = 0; j < TILES; j++) multiply<true, true>(part[j], y.lo, right + M_B * j);
+UNROLL
+        for (u32 j = 0; j < TILES; j++) multiply<false, false>(part[j], y.hi, rest + M_B * j);
+UNROLL
+        for (u32 j = 0; j < TILES; j++) multiply<false, false>(part[j], y.hi, right + M_B * j);
+UNROLL
+        for (u32 j = 0; j < TILES; j++)
+UNROLL
+          for (int i = 0; i < 4; i++) sum[t][j][i] = fma_(part[j][i], 1.0f / WEIGHT_UNIT, sum[t][j][i]);
+      }
+    };
+UNROLL_NOT
+    for (u32 pair = 0; pair < inputs; pair += 2 * K_BLOCK) {
+      u32 here = ROWS_ANEW ? thread_anew() % M_LANES : lane;
+      bool both = pair + 2 * K_BLOCK <= inputs;
+      chain(here, pair, pair + depths(here) * (both ? 8 : 4));
+      if (both) chain(here, pair + K_BLOCK, pair + 4 + depths(here) * 8);
+    }
+    u32 c = part * WIDE + sum_column(lane) * 2, more = border + part * MORE + sum_column(lane);
+UNROLL
+    for (u32 t = 0; t < TALL; t++)
+UNROLL
+      for (u32 i = 0; i < M_DOWN; i++) {
+        u32 r = t * M_ROWS + sum_row(lane, i);
+        if (r < left) {
+          const float *s = sum[t][0] + i * M_RUN, *z = sum[t][1] + i * M_RUN, *y = sum[t][2] + i * M_RUN;
+          done(r0 + r, c, Sums<4>{{s[0], z[0], s[1], z[1]}}, more, Sums<2>{{y[0], y[1]}});
+        }
+      }
+  }
+}
+#endif
 #endif

@@ -73,6 +73,8 @@ pub enum RowsOfProducts {
     Many,
     /// Nodes, receiving edges that are projected together.
     Few,
+    /// As many, and columns of two uses, the first two thirds and the others, which products of halves make together (`tensor_product_of_two`).
+    TwoUses,
 }
 
 /// The nearest number with ten bits behind the point, halves away from zero: `rounded` of the kernels' text.
@@ -138,16 +140,29 @@ impl Writer {
         self.largest = values.iter().fold(self.largest, |most, w| most.max(w.abs()));
         // Numbers of a lane in a row of a step, which are those of two words.
         let takes = if self.products == Products::F16x3 { 4 } else { 2 };
+        let together = self.products == Products::F16x3 && rows_of_products == RowsOfProducts::TwoUses;
         let mut cut = Vec::with_capacity(2 * values.len());
         for step in 0..rows / (4 * takes) {
             // Of 32 rows a lane has eight that stand together, two in each step (four of halves); of the last sixteen four.
             let steps = 8 / takes;
             let (from, run) = (step / steps * 32, if step / steps * 32 + 32 <= rows { 8 } else { 4 });
             let number = |at: usize, part: usize| {
+                if together {
+                    // Of each unit sixteen columns of the first use, then eight of the second, as lanes read them.
+                    let (unit, place) = (at / (24 * 8), at % (24 * 8));
+                    let (lane, tile) = if place < 128 { (place / 4, place / 2 % 2) } else { ((place - 128) / 2, 2) };
+                    let first = if tile < 2 {
+                        16 * unit + 2 * (lane / 4) + tile
+                    } else {
+                        columns / 3 * 2 + 8 * unit + lane / 4
+                    };
+                    let k = from + run * (lane % 4) + takes * (step % steps) + takes / 2 * (place % 2) + part;
+                    return values[k * columns + first] as f32;
+                }
                 let (block, place) = (at / 64, at % 64);
                 let (two, group, column, word) = (place / 16, place / 4 % 4, place / 2 % 2, place % 2);
                 let (pair, four) = match rows_of_products {
-                    RowsOfProducts::Many => (two / 2, two % 2),
+                    RowsOfProducts::Many | RowsOfProducts::TwoUses => (two / 2, two % 2),
                     RowsOfProducts::Few => (two % 2, two / 2),
                 };
                 let k = from + run * group + takes * (step % steps) + takes / 2 * word + part;

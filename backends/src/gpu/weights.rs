@@ -6,7 +6,7 @@ use super::GpuError;
 use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
 use weir_engine::model::Model;
 use weir_kernels::Products;
-use RowsOfProducts::{Few, Many};
+use RowsOfProducts::{Few, Many, TwoUses};
 
 /// A map and its adjoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +79,15 @@ fn cut_pair(w: &mut Writer, m: &Matrix, columns: usize, rows: [RowsOfProducts; 2
     }
 }
 
+/// How the matrix of a product lies whose columns have two uses: `EDGES_OF_BOTH` and `ANGLES_OF_BOTH` of the kernels' text.
+fn of_two_uses(first: usize, second: usize) -> RowsOfProducts {
+    if first == 2 * second {
+        TwoUses
+    } else {
+        Many
+    }
+}
+
 /// A matrix with rows of `columns` numbers, zeros behind its own: rows of what makes pre-activations of edges or angles are `WD` or `WA` of the
 /// kernels' text, though the last layers need fewer columns.
 fn wide(m: &Matrix, columns: usize) -> Vec<f64> {
@@ -93,7 +102,7 @@ impl AngleArrays {
     fn new(w: &mut Writer, m: &AngleMatrices, s: &Shapes) -> Self {
         let columns = s.ep + s.ap;
         Self {
-            angle: cut_pair(w, &m.angle, columns, [Many; 2]),
+            angle: cut_pair(w, &m.angle, columns, [of_two_uses(s.ep, s.ap), Many]),
             own: seen_pair(w, &m.own, columns, [Many, Few]),
             other: seen_pair(w, &m.other, columns, [Many; 2]),
             linear2: cut_pair(w, &m.linear2, m.linear2.cols, [Few; 2]),
@@ -112,7 +121,7 @@ impl LayerArrays {
             centre: cut_pair(w, &m.centre, m.centre.cols, [Few; 2]),
             centre_bias: w.reals(&m.centre_bias),
             neighbour: cut_pair(w, &m.neighbour, m.neighbour.cols, [Few; 2]),
-            edge: cut_pair(w, &m.edge, s.heads * s.np + s.ep, [Many; 2]),
+            edge: cut_pair(w, &m.edge, s.heads * s.np + s.ep, [of_two_uses(s.heads * s.np, s.ep), Many]),
             angle: m.angle.as_ref().map(|a| AngleArrays::new(w, a, s)),
             r_self: w.reals(&m.r_self),
             r_sym: w.reals(&m.r_sym),
