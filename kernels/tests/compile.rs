@@ -108,6 +108,22 @@ fn toolkits_come_before_wheels_and_the_newest_that_the_driver_takes_wins() {
 }
 
 #[test]
+fn wheels_that_root_installs_for_the_systems_python_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let usr = folder.path().join("usr");
+    fs::create_dir_all(usr.join("bin")).unwrap();
+    fs::write(usr.join("bin/python3"), "").unwrap();
+    let path = || Search::from(|name| (name == "PATH").then(|| usr.join("bin").into()));
+    for (name, version) in
+        [("usr/lib/python3/dist-packages", "12, 4"), ("usr/local/lib/python3.11/dist-packages", "12, 8")]
+    {
+        library(&folder.path().join(name).join("nvidia/cuda_nvrtc/lib"), "libnvrtc.so.12", &fake(version, "90"));
+        let found = found(&path(), "sm_90", None).unwrap();
+        assert!(found.starts_with(&format!("nvrtc {} ", version.replace(", ", "."))), "{found}");
+    }
+}
+
+#[test]
 fn a_broken_compiler_library_is_passed_over_and_a_missing_function_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let lib = folder.path().join("lib64");
