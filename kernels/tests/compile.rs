@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{chip, compiler, library, source, toolkit, KERNELS};
+use common::{chip, compiler, library, named, nvrtc, source, toolkit, KERNELS};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -148,6 +148,50 @@ fn a_compiler_that_fails_is_told_apart_from_a_refused_text() {
     assert!(
         matches!(&error, CompileError::Library { call, cause, .. } if call == "nvrtcCreateProgram" && cause == "stubbed")
     );
+}
+
+/// A [`toolkit`] that needs its other part as NVRTC does: by bare name, wherever the loader looks.
+fn parted(folder: &Path, version: &str) -> Options {
+    let options = toolkit(folder, version);
+    let text = nvrtc(folder, version);
+    let part = format!("libnvrtc-builtins.so.{}", version.replace(", ", "."));
+    let ask = format!(
+        "#include <dlfcn.h>\nint nvrtcCompileProgram(struct program *p, int n, const char **options) {{\n\
+         if (!dlopen(\"{part}\", RTLD_LAZY)) return 7;\nreturn inner(p, n, options); }}\n"
+    );
+    let text = text.replace("int nvrtcCompileProgram", "static int inner") + &ask;
+    library(&folder.join("lib64"), "libnvrtc.so.12", &text);
+    options
+}
+
+#[test]
+fn an_nvrtc_that_does_not_know_where_its_other_part_lies_compiles() {
+    // Its path as it was opened, and where that leads.
+    for (version, linked) in [("12, 71", false), ("12, 72", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = parted(folder.path(), version);
+        let lib = folder.path().join("lib64");
+        let there = if linked { folder.path().join("real") } else { lib.clone() };
+        named(&there, &format!("libnvrtc-builtins.so.{}", version.replace(", ", ".")), "int part;");
+        if linked {
+            fs::rename(lib.join("libnvrtc.so.12"), there.join("libnvrtc.so.12")).unwrap();
+            std::os::unix::fs::symlink(there.join("libnvrtc.so.12"), lib.join("libnvrtc.so.12")).unwrap();
+        }
+        let image = compile(&source(), &chip("sm_90"), &options).unwrap();
+        assert_eq!(&image.bytes[..4], b"\x7fELF");
+    }
+}
+
+#[test]
+fn an_nvrtc_without_its_other_part_is_told_apart_from_a_refused_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = parted(folder.path(), "12, 73");
+    let error = compile(&source(), &chip("sm_90"), &options).unwrap_err();
+    assert!(matches!(&error, CompileError::Library { call, .. } if call == "nvrtcCompileProgram"), "{error}");
+    let text = error.to_string();
+    for word in ["libnvrtc-builtins.so.12.73", "LD_LIBRARY_PATH", "lib64/libnvrtc.so.12"] {
+        assert!(text.contains(word), "no {word} in {text}");
+    }
 }
 
 #[test]
