@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{chip, compiler, library, named, nvrtc, source, toolkit, KERNELS};
+use common::{chip, compiler, library, named, nvrtc, old_and_new, source, toolkit, KERNELS};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -148,6 +148,24 @@ fn a_compiler_that_fails_is_told_apart_from_a_refused_text() {
     assert!(
         matches!(&error, CompileError::Library { call, cause, .. } if call == "nvrtcCreateProgram" && cause == "stubbed")
     );
+}
+
+#[test]
+fn a_compiler_that_cannot_hides_no_other_and_all_are_told_where_none_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = old_and_new(folder.path());
+    let image = compile(&source(), &chip("sm_90"), &options).unwrap();
+    assert!(image.compiler.starts_with("nvrtc 12.8 "), "{}", image.compiler);
+    let text = Source { text: "refuse".into(), ..source() };
+    let error = compile(&text, &chip("sm_90"), &options).unwrap_err();
+    assert!(matches!(&error, CompileError::Failed(all) if all.len() == 2), "{error}");
+    for word in ["nvrtc 12.2", "a newer NVRTC may take it: pip install nvidia-cuda-nvrtc-cu12", "nvrtc 12.8"] {
+        assert!(error.to_string().contains(word), "no {word} in {error}");
+    }
+    assert_eq!(error.to_string().matches("a newer NVRTC").count(), 1, "{error}");
+    // A text that no compiler can be given is told once.
+    let null = Source { text: "int a;\0".into(), ..source() };
+    assert!(matches!(compile(&null, &chip("sm_90"), &options), Err(CompileError::Null(_))));
 }
 
 /// A [`toolkit`] that needs its other part as NVRTC does: by bare name, wherever the loader looks.

@@ -175,7 +175,8 @@ impl Rtc {
                 let part = self.builtins();
                 let remedy =
                     format!("name the folder of {part} in LD_LIBRARY_PATH, or install NVRTC with all its parts");
-                return Err(self.failed("CompileProgram", format!("{}; {remedy}", log.trim())));
+                let first = log.lines().next().unwrap_or_default().trim_end_matches('.');
+                return Err(self.failed("CompileProgram", format!("{first}; {remedy}")));
             }
             return Err(refused(log));
         }

@@ -69,6 +69,19 @@ pub fn toolkit(folder: &Path, version: &str) -> Options {
     }
 }
 
+/// Two [`toolkit`]s: the first that is tried refuses every text, the other one is later.
+pub fn old_and_new(folder: &Path) -> Options {
+    let [old, new] = ["old", "new"].map(|n| folder.join(n));
+    for (root, version) in [(&old, "12, 2"), (&new, "12, 8")] {
+        let text = nvrtc(folder, version);
+        let text = if root == &old { text.replace("if (strstr(p->text, \"refuse\"))", "") } else { text };
+        library(&root.join("lib64"), "libnvrtc.so.12", &text);
+    }
+    let homes = [("CUDA_HOME", old), ("CUDA_PATH", new)];
+    let search = Search::from(|name| homes.iter().find(|h| h.0 == name).map(|h| h.1.clone().into()));
+    Options { search, ..Options::default() }
+}
+
 /// The compiler of a [`toolkit`], as C.
 pub fn nvrtc(folder: &Path, version: &str) -> String {
     let count = folder.join("count");
