@@ -291,6 +291,34 @@ fn recorded_work_runs_when_it_is_replayed_and_not_before() {
 }
 
 #[test]
+fn memory_that_recorded_work_lacks_shows_when_the_recording_ends_and_not_when_it_runs() {
+    let stub = Stub::new(Vendor::Cuda, &[]);
+    let driver = stub.open(0).unwrap();
+    let before = stub.live();
+    stub.record();
+    stub.fail("cuGraphUpload", 2);
+    driver.begin_capture().unwrap();
+    let error = driver.end_capture().unwrap_err();
+    assert!(error.to_string().contains("cuGraphUpload") && error.to_string().contains("(2)"), "{error}");
+    assert_eq!(stub.live(), before, "{}", stub.record());
+    stub.fail("", 0);
+    stub.record();
+    driver.begin_capture().unwrap();
+    let graph = driver.end_capture().unwrap();
+    let record = stub.record();
+    let uploaded = record.find("cuGraphUpload()\ncuStreamSynchronize()");
+    assert!(uploaded > record.find("cuGraphInstantiateWithFlags"), "{record}");
+    driver.replay(graph).unwrap();
+    // A driver that does not have the call, and HIP, whose oldest versions do not.
+    for stub in [Stub::new(Vendor::Cuda, &["cuGraphUpload"]), Stub::new(Vendor::Hip, &[])] {
+        let driver = stub.open(0).unwrap();
+        driver.begin_capture().unwrap();
+        driver.replay(driver.end_capture().unwrap()).unwrap();
+        assert!(!stub.record().contains("Upload"));
+    }
+}
+
+#[test]
 fn versions_that_cannot_record_parting_streams_say_so() {
     let stub = Stub::new(Vendor::Hip, &[]);
     stub.set("version", 60_042_134);

@@ -1,5 +1,6 @@
 //! Kernels, copies, streams and recorded work.
 
+use super::calls::Handle;
 use super::library::call;
 use super::vendor::{code, flag, BROKEN};
 use super::{Function, Native, Queued};
@@ -202,11 +203,26 @@ impl Native {
         let made = call!(&self.api, graph_instantiate(&mut ready, graph, flags), "set WEIR_GRAPH=off");
         drop(call!(&self.api, graph_destroy(graph)));
         made?;
+        if let Err(error) = self.upload(ready) {
+            drop(call!(&self.api, graph_drop(ready)));
+            return Err(error);
+        }
         let mut state = self.state();
         // What was only recorded did not run.
         state.last = [None; Stream::ALL.len()];
         state.graphs.push(ready);
         Ok(Graph(state.graphs.len() as u32 - 1))
+    }
+
+    /// Takes what recorded work needs on the device now: where memory is short its first run would fail, which is too late to queue it piece by
+    /// piece.
+    fn upload(&self, ready: Handle) -> Result<(), DriverError> {
+        if self.api.calls.graph_upload.function.is_none() {
+            return Ok(());
+        }
+        let stream = self.stream(Stream::Compute);
+        call!(&self.api, graph_upload(ready, stream), "set WEIR_GRAPH=off")?;
+        call!(&self.api, stream_synchronise(stream))
     }
 
     pub(super) fn run_recorded(&self, graph: Graph) -> Result<(), DriverError> {
