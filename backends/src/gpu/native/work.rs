@@ -63,7 +63,7 @@ impl Native {
             shared = 0;
         }
         let shared = u32::try_from(shared).unwrap_or(0);
-        state.functions.push(Function { handle: function, name: name.into(), shared, beside: false });
+        state.functions.push(Function { handle: function, name: name.into(), shared, divided: false });
         Ok(driver::Function(state.functions.len() as u32 - 1))
     }
 
@@ -106,15 +106,18 @@ impl Native {
             return Err(failed(function, cause));
         }
         // CUDA gives a block more than the usual 48 kB only where a kernel asks; AMD's devices give all they have.
-        if self.api.vendor.cuda && shared > function.shared {
+        let more = self.api.vendor.cuda && shared > function.shared;
+        if more {
             let size = c_int::try_from(shared).unwrap_or(c_int::MAX);
             call!(&self.api, function_set(function.handle, flag::FUNCTION_DYNAMIC, size))
                 .map_err(|e| named(function, e))?;
             function.shared = shared;
         }
-        // A multiprocessor takes blocks of kernels that want another division of its first cache only when it is empty; those they run beside want
-        // all the shared memory there is. A hint: whether it is followed shows in time alone.
-        if self.api.vendor.cuda && stream == Stream::Beside && !std::mem::replace(&mut function.beside, true) {
+        // How much of a multiprocessor's first cache is shared memory is the driver's choice, which may leave room for fewer such blocks than there
+        // could be. And a multiprocessor takes blocks of kernels that want another division only when it is empty; those that kernels of this stream
+        // run beside want all the shared memory there is. A hint: whether it is followed shows in time alone.
+        let wants = more || (self.api.vendor.cuda && stream == Stream::Beside);
+        if wants && !std::mem::replace(&mut function.divided, true) {
             drop(call!(&self.api, function_set(function.handle, flag::FUNCTION_CARVEOUT, 100)));
         }
         let mut pointers = [std::ptr::null_mut::<c_void>(); ARGUMENTS];
