@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{chip, compilations, toolkit};
+use common::{chip, compilations, old_and_new, toolkit};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -48,6 +48,24 @@ fn a_text_is_compiled_once_and_then_read() {
     let second = cache(store.path(), spare.path()).obtain(&source("text"), &chip("sm_90a"), &options).unwrap();
     assert!(kept(&second) && second.image == first.image && second.image.log == "log");
     assert_eq!(compilations(tools.path()), 1);
+}
+
+#[test]
+fn a_compiler_that_cannot_is_passed_over_with_a_word_and_the_next_ones_image_is_kept() {
+    let (tools, store, spare) = (folder(), folder(), folder());
+    let options = old_and_new(tools.path());
+    for again in [false, true] {
+        let obtained = cache(store.path(), spare.path()).obtain(&source("text"), &chip("sm_90"), &options).unwrap();
+        assert_eq!(kept(&obtained), again);
+        assert!(obtained.image.compiler.starts_with("nvrtc 12.8 "), "{}", obtained.image.compiler);
+        let told = obtained.warnings.join("\n");
+        for word in ["old/lib64/libnvrtc.so.12 is passed over", "nvrtc 12.2", "refuses test: log"] {
+            assert!(told.contains(word), "no {word} in {told}");
+        }
+    }
+    // So does what is built ahead.
+    let built = build(&[source("text")], &[chip("sm_90")], &options, &tools.path().join("ahead")).unwrap();
+    assert!(built[0].compiler.starts_with("nvrtc 12.8 "), "{built:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{chip, compiler, library, source, toolkit, KERNELS};
+use common::{chip, compiler, library, named, nvrtc, old_and_new, source, toolkit, KERNELS};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -108,6 +108,22 @@ fn toolkits_come_before_wheels_and_the_newest_that_the_driver_takes_wins() {
 }
 
 #[test]
+fn wheels_that_root_installs_for_the_systems_python_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let usr = folder.path().join("usr");
+    fs::create_dir_all(usr.join("bin")).unwrap();
+    fs::write(usr.join("bin/python3"), "").unwrap();
+    let path = || Search::from(|name| (name == "PATH").then(|| usr.join("bin").into()));
+    for (name, version) in
+        [("usr/lib/python3/dist-packages", "12, 4"), ("usr/local/lib/python3.11/dist-packages", "12, 8")]
+    {
+        library(&folder.path().join(name).join("nvidia/cuda_nvrtc/lib"), "libnvrtc.so.12", &fake(version, "90"));
+        let found = found(&path(), "sm_90", None).unwrap();
+        assert!(found.starts_with(&format!("nvrtc {} ", version.replace(", ", "."))), "{found}");
+    }
+}
+
+#[test]
 fn a_broken_compiler_library_is_passed_over_and_a_missing_function_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let lib = folder.path().join("lib64");
@@ -132,6 +148,68 @@ fn a_compiler_that_fails_is_told_apart_from_a_refused_text() {
     assert!(
         matches!(&error, CompileError::Library { call, cause, .. } if call == "nvrtcCreateProgram" && cause == "stubbed")
     );
+}
+
+#[test]
+fn a_compiler_that_cannot_hides_no_other_and_all_are_told_where_none_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = old_and_new(folder.path());
+    let image = compile(&source(), &chip("sm_90"), &options).unwrap();
+    assert!(image.compiler.starts_with("nvrtc 12.8 "), "{}", image.compiler);
+    let text = Source { text: "refuse".into(), ..source() };
+    let error = compile(&text, &chip("sm_90"), &options).unwrap_err();
+    assert!(matches!(&error, CompileError::Failed(all) if all.len() == 2), "{error}");
+    for word in ["nvrtc 12.2", "a newer NVRTC may take it: pip install nvidia-cuda-nvrtc-cu12", "nvrtc 12.8"] {
+        assert!(error.to_string().contains(word), "no {word} in {error}");
+    }
+    assert_eq!(error.to_string().matches("a newer NVRTC").count(), 1, "{error}");
+    // A text that no compiler can be given is told once.
+    let null = Source { text: "int a;\0".into(), ..source() };
+    assert!(matches!(compile(&null, &chip("sm_90"), &options), Err(CompileError::Null(_))));
+}
+
+/// A [`toolkit`] that needs its other part as NVRTC does: by bare name, wherever the loader looks.
+fn parted(folder: &Path, version: &str) -> Options {
+    let options = toolkit(folder, version);
+    let text = nvrtc(folder, version);
+    let part = format!("libnvrtc-builtins.so.{}", version.replace(", ", "."));
+    let ask = format!(
+        "#include <dlfcn.h>\nint nvrtcCompileProgram(struct program *p, int n, const char **options) {{\n\
+         if (!dlopen(\"{part}\", RTLD_LAZY)) return 7;\nreturn inner(p, n, options); }}\n"
+    );
+    let text = text.replace("int nvrtcCompileProgram", "static int inner") + &ask;
+    library(&folder.join("lib64"), "libnvrtc.so.12", &text);
+    options
+}
+
+#[test]
+fn an_nvrtc_that_does_not_know_where_its_other_part_lies_compiles() {
+    // Its path as it was opened, and where that leads.
+    for (version, linked) in [("12, 71", false), ("12, 72", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = parted(folder.path(), version);
+        let lib = folder.path().join("lib64");
+        let there = if linked { folder.path().join("real") } else { lib.clone() };
+        named(&there, &format!("libnvrtc-builtins.so.{}", version.replace(", ", ".")), "int part;");
+        if linked {
+            fs::rename(lib.join("libnvrtc.so.12"), there.join("libnvrtc.so.12")).unwrap();
+            std::os::unix::fs::symlink(there.join("libnvrtc.so.12"), lib.join("libnvrtc.so.12")).unwrap();
+        }
+        let image = compile(&source(), &chip("sm_90"), &options).unwrap();
+        assert_eq!(&image.bytes[..4], b"\x7fELF");
+    }
+}
+
+#[test]
+fn an_nvrtc_without_its_other_part_is_told_apart_from_a_refused_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = parted(folder.path(), "12, 73");
+    let error = compile(&source(), &chip("sm_90"), &options).unwrap_err();
+    assert!(matches!(&error, CompileError::Library { call, .. } if call == "nvrtcCompileProgram"), "{error}");
+    let text = error.to_string();
+    for word in ["libnvrtc-builtins.so.12.73", "LD_LIBRARY_PATH", "lib64/libnvrtc.so.12"] {
+        assert!(text.contains(word), "no {word} in {text}");
+    }
 }
 
 #[test]

@@ -162,6 +162,7 @@ fn a_run_is_one_launch_a_step() {
         let (replayed, made, dropped) =
             (of("cuGraphLaunch"), of("cuGraphInstantiateWithFlags"), of("cuGraphExecDestroy"));
         assert!((30..=41).contains(&replayed) && made > 0 && made == dropped, "{calls}");
+        assert_eq!(of("cuGraphUpload"), made, "{calls}");
         // Kernels of their own have only steps that are recorded or follow a new list of neighbours.
         assert!(of("cuLaunchKernel") < 10 * replayed, "{calls}");
         let taken = of("cuMemAlloc_v2") + of("cuMemAllocManaged");

@@ -101,7 +101,7 @@ pub enum AllocError {
     Transfer {
         /// Tier asked.
         tier: Tier,
-        /// `read` or `written`.
+        /// `read`, `written` or `tried`.
         action: &'static str,
         /// Where, bytes.
         offset: u64,

@@ -97,6 +97,25 @@ impl Scratch {
         self.direct
     }
 
+    /// Tries what transfers will do, and goes through the page cache from here on where the kernel cannot look the memory up (EFAULT): drivers
+    /// of devices may map theirs so that only the processor reaches it.
+    ///
+    /// # Errors
+    /// Any other that the try meets.
+    pub fn stay_direct(&mut self, works: impl FnOnce(&Scratch) -> io::Result<()>) -> io::Result<()> {
+        if !self.direct {
+            return Ok(());
+        }
+        match works(self) {
+            Err(e) if e.raw_os_error() == Some(libc::EFAULT) => {
+                set_direct(&self.file, false);
+                self.direct = false;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     /// Writes all bytes at a position.
     ///
     /// # Errors
@@ -150,16 +169,18 @@ fn nameless(folder: &Path) -> io::Result<File> {
     }
 }
 
+/// Whether it could be done.
+fn set_direct(file: &File, direct: bool) -> bool {
+    // SAFETY: the descriptor is open; only the status flags are read and set.
+    unsafe {
+        let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
+        let flags = if direct { flags | libc::O_DIRECT } else { flags & !libc::O_DIRECT };
+        libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) == 0
+    }
+}
+
 /// Switches the page cache off and proves it with one block; false where the file system does not take it.
 fn go_direct(file: &File) -> bool {
-    let set = |flag: bool| {
-        // SAFETY: the descriptor is open; only the status flags are read and set.
-        unsafe {
-            let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
-            let flags = if flag { flags | libc::O_DIRECT } else { flags & !libc::O_DIRECT };
-            libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) == 0
-        }
-    };
     let works = || {
         let block = super::Mapping::new(Scratch::BLOCK)?;
         // SAFETY: the mapping is live, at least a block long, and known to nobody else.
@@ -167,9 +188,38 @@ fn go_direct(file: &File) -> bool {
         file.write_all_at(bytes, 0)?;
         file.read_exact_at(bytes, 0)
     };
-    if set(true) && works().is_ok() {
+    if set_direct(file, true) && works().is_ok() {
         return true;
     }
-    set(false);
+    set_direct(file, false);
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_the_kernel_cannot_look_up_goes_through_the_page_cache() {
+        // Where cargo builds: a disk, and not memory as /tmp may be.
+        let here = std::env::current_exe().unwrap();
+        let mut scratch = Scratch::new(here.parent().unwrap(), 1 << 16).unwrap();
+        if !scratch.direct() {
+            println!("skipped: this file system has a page cache only");
+            return;
+        }
+        scratch.stay_direct(|_| Ok(())).unwrap();
+        assert!(scratch.direct());
+        // What else is wrong is an error.
+        let error = scratch.stay_direct(|_| Err(io::Error::from_raw_os_error(libc::EIO))).unwrap_err();
+        assert!(error.raw_os_error() == Some(libc::EIO) && scratch.direct());
+        scratch.stay_direct(|_| Err(io::Error::from_raw_os_error(libc::EFAULT))).unwrap();
+        assert!(!scratch.direct());
+        // Odd places, lengths and addresses, which would be refused past the page cache.
+        let mut back = [0; 6];
+        scratch.write(b"odd text", 4097).unwrap();
+        scratch.read(&mut back[1..], 4100).unwrap();
+        assert_eq!(&back[1..], b" text");
+        scratch.stay_direct(|_| panic!("there is nothing to try")).unwrap();
+    }
 }

@@ -156,10 +156,10 @@ impl Disk {
     /// With `profile` as zero, transfers are timed.
     ///
     /// # Errors
-    /// The driver's, no thread.
+    /// The driver's, the file's, no thread.
     pub fn new(
         driver: &Arc<dyn Driver>,
-        file: Region,
+        mut file: Region,
         tier: u8,
         program: &Program,
         slot: u64,
@@ -196,8 +196,13 @@ impl Disk {
             Stream::new(name, options).map_err(|e| ComputeError::Memory(e.to_string()))
         };
         let state = State { out: stream("file-out")?, into: stream("file-in")?, pushed: vec![None; number as usize] };
+        let locked = locked(driver, room).map_err(failed)?;
+        if let Some(slot) = locked.pointer() {
+            // SAFETY: a slot has whole blocks and holds zeros; nobody else has it or the file yet.
+            unsafe { file.try_memory(slot) }.map_err(|e| ComputeError::Memory(e.to_string()))?;
+        }
         let link = Arc::new(Link {
-            slots: Arc::new(locked(driver, room).map_err(failed)?),
+            slots: Arc::new(locked),
             file: Arc::new(file),
             state: Mutex::new(state),
             panicked: AtomicBool::new(false),

@@ -76,6 +76,7 @@ calls! {
         }
     };
     cuFuncSetAttribute(function: Handle, number: c_int, value: c_int) = |m, state| m.set_function(state, function, number, value);
+    cuGraphUpload(ready: Handle, stream: Handle) = |m, state| m.upload(state, ready, stream);
     cuGetErrorName(code: c_int, text: Out<*const c_char>) = |_, _| text.put(name(code).as_ptr());
     cuGetErrorString(_code: c_int, text: Out<*const c_char>) = |_, _| text.put(c"said by the stand-in above".as_ptr());
 }

@@ -237,6 +237,16 @@ impl Machine {
         Ok(handle)
     }
 
+    /// Here a graph needs nothing on the device.
+    pub fn upload(&self, state: &mut State, ready: Handle, stream: Handle) -> Answer {
+        self.here(state)?;
+        if !state.graphs.ready.contains_key(&ready) {
+            return fault(code::INVALID, format!("no graph {ready:#x} that is ready"));
+        }
+        state.stream(stream)?;
+        state.unsafe_now("a graph was uploaded")
+    }
+
     pub fn run(&self, state: &mut State, ready: Handle, stream: Handle) -> Answer {
         self.here(state)?;
         let Some(graph) = state.graphs.ready.get(&ready).copied() else {

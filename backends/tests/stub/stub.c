@@ -113,6 +113,7 @@ int cuCtxSetCurrent(uintptr_t c) { ENTER(cuCtxSetCurrent, , "%lx", c); current =
 int cuGetErrorName(int code, const char **t) { if (code == 9999) return 1; *t = code == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR_STUB"; return 0; }
 int cuGetErrorString(int code, const char **t) { if (code == 9999) return 1; *t = "stub"; return 0; }
 int cuMemcpyAsync(uint64_t to, uint64_t from, size_t n, void *s) { ENTER(cuMemcpyAsync, , "%zu", n); return queue((struct operation){0, to, from, n}); }
+int cuGraphUpload(void *e, void *s) { ENTER(cuGraphUpload, , ""); return 0; }
 int cuFuncSetAttribute(void *f, int a, int v) { ENTER(cuFuncSetAttribute, , "%d, %d", a, v); return 0; }
 #endif
 

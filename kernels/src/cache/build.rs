@@ -2,7 +2,7 @@
 
 use super::key::Key;
 use super::{file, name};
-use crate::compile::{CompileError, Compiler, Options};
+use crate::compile::{compile, CompileError, Compiler, Options};
 use crate::{Chip, Source};
 use serde::Serialize;
 use std::fs;
@@ -68,10 +68,10 @@ pub fn build(sources: &[Source], chips: &[Chip], options: &Options, folder: &Pat
     fs::create_dir_all(folder).map_err(io(folder))?;
     let mut all = Vec::new();
     // One that is missing is told before the first minute is spent.
-    let compilers = chips.iter().map(|c| Compiler::find(c, options)).collect::<Result<Vec<_>, _>>()?;
-    for (chip, compiler) in chips.iter().zip(&compilers) {
+    chips.iter().try_for_each(|c| Compiler::find(c, options).map(drop))?;
+    for chip in chips {
         for source in sources {
-            let image = compiler.compile(source, options)?;
+            let image = compile(source, chip, options)?;
             let key = Key::new(source, chip, options);
             let name = name(source, chip, &key);
             file::write(&folder.join(&name), &key, &image).map_err(io(&folder.join(&name)))?;

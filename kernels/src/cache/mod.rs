@@ -7,7 +7,7 @@ pub(crate) mod key;
 pub use build::{build, list, Built};
 pub use key::{digest_of, Key};
 
-use crate::compile::{CompileError, Compiler, Image, Options};
+use crate::compile::{first, CompileError, Compiler, Image, Options};
 use crate::{Chip, Source};
 use file::Unread;
 use std::fs;
@@ -89,26 +89,37 @@ impl Cache {
                 return Ok(Obtained { image, origin: Origin::Precompiled(path), warnings });
             }
         }
-        let missed = |warnings: &mut Vec<String>| {
-            if let (true, Some(folder)) = (self.named, &self.precompiled) {
-                let what = format!("{} has no kernels of {} for {chip}", folder.display(), source.name);
-                warnings.push(format!("{what} that this build can use; they are compiled"));
-            }
-        };
-        let compiler = Compiler::find(chip, options)?;
-        missed(&mut warnings);
+        if let (true, Some(folder)) = (self.named, &self.precompiled) {
+            let what = format!("{} has no kernels of {} for {chip}", folder.display(), source.name);
+            warnings.push(format!("{what} that this build can use; they are compiled"));
+        }
+        let attempt = |compiler: &Compiler| self.obtain_by(compiler, source, chip, options, &mut warnings);
+        let ((image, origin), passed_over) = first(chip, options, attempt)?;
+        warnings.extend(passed_over);
+        Ok(Obtained { image, origin, warnings })
+    }
+
+    /// What an earlier run has kept of this compiler's, else what it makes now.
+    fn obtain_by(
+        &self,
+        compiler: &Compiler,
+        source: &Source,
+        chip: &Chip,
+        options: &Options,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Image, Origin), CompileError> {
         let key = Key::new(source, chip, options).with(&compiler.identity());
         let name = name(source, chip, &key);
         let spare = safe(&self.spare);
         for folder in self.kept.iter().chain(spare.then_some(&self.spare)) {
             let path = folder.join(&name);
-            if let Some(image) = look(&path, &key, chip, &mut warnings) {
-                return Ok(Obtained { image, origin: Origin::Kept(path), warnings });
+            if let Some(image) = look(&path, &key, chip, warnings) {
+                return Ok((image, Origin::Kept(path)));
             }
         }
         let image = compiler.compile(source, options)?;
-        self.keep(&name, &key, &image, &mut warnings);
-        Ok(Obtained { image, origin: Origin::Compiled, warnings })
+        self.keep(&name, &key, &image, warnings);
+        Ok((image, Origin::Compiled))
     }
 
     fn keep(&self, name: &str, key: &Key, image: &Image, warnings: &mut Vec<String>) {

@@ -40,6 +40,9 @@ pub enum CompileError {
         /// Its word.
         cause: String,
     },
+    /// Several compilers, of which none made an image.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Failed(Vec<CompileError>),
     /// A file or a program that could not be used.
     #[error("{}: {cause}", path.display())]
     Io {
@@ -51,6 +54,21 @@ pub enum CompileError {
     /// A text or an option that a C interface cannot take.
     #[error("{0} holds a null byte")]
     Null(String),
+}
+
+impl CompileError {
+    /// On one line, for those to whom the compiler's name and the first fault are enough.
+    pub(crate) fn brief(&self) -> String {
+        match self {
+            CompileError::Refused { name, compiler, log, .. } => {
+                let mut lines = log.lines();
+                let line = lines.clone().find(|l| l.contains("error")).or_else(|| lines.next());
+                format!("{compiler} refuses {name}: {}", line.unwrap_or_default().trim())
+            }
+            CompileError::Library { call, cause, .. } => format!("{call}: {cause}"),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// The end of a log: that is where compilers say what is wrong.

@@ -77,13 +77,19 @@ enum Kind {
 }
 
 impl Compiler {
-    /// The compiler for a chip.
+    /// The compiler for a chip: the first that there is, whether it takes a text or not ([`compile`] goes on to the next).
     ///
     /// # Errors
     /// [`CompileError::Missing`] with every place that was looked at.
     pub fn find(chip: &Chip, options: &Options) -> Result<Compiler, CompileError> {
         let kind = match chip {
-            Chip::Cuda(arch) => Kind::Nvrtc(nvrtc::find(arch, &options.search, options.cuda)?),
+            Chip::Cuda(arch) => {
+                let mut found = nvrtc::find(arch, &options.search, options.cuda);
+                match found.next() {
+                    Some(rtc) => Kind::Nvrtc(rtc),
+                    None => return Err(found.missing()),
+                }
+            }
             Chip::Hip(arch) => hip(arch, options)?,
             #[cfg(feature = "emulated")]
             Chip::Host => Kind::Host(crate::host::identity().map_err(|e| CompileError::Missing {
@@ -127,7 +133,10 @@ impl Compiler {
     pub fn compile(&self, source: &Source, options: &Options) -> Result<Image, CompileError> {
         let all = self.flags(source, options);
         let (bytes, log) = match &self.kind {
-            Kind::Nvrtc(rtc) | Kind::Hiprtc(rtc) => {
+            Kind::Nvrtc(rtc) => {
+                rtc.compile(&source.name, &source.text, &all, |log| self.refused(source, log, nvrtc::hint(rtc)))?
+            }
+            Kind::Hiprtc(rtc) => {
                 rtc.compile(&source.name, &source.text, &all, |log| self.refused(source, log, None))?
             }
             Kind::Clang(clang) => clang.compile(&source.text, &all, |log, hint| self.refused(source, log, hint))?,
@@ -234,10 +243,40 @@ fn hip(arch: &str, options: &Options) -> Result<Kind, CompileError> {
     Err(CompileError::Missing { chip: arch.into(), looked, remedy })
 }
 
-/// Finds the compiler and compiles.
+/// Compiles with the first compiler that can: an old toolkit that the environment names, or one with parts missing, hides no other.
 ///
 /// # Errors
-/// As [`Compiler::find`] and [`Compiler::compile`].
+/// As [`Compiler::find`]; what the one that there is says, or [`CompileError::Failed`] with the words of all.
 pub fn compile(source: &Source, chip: &Chip, options: &Options) -> Result<Image, CompileError> {
-    Compiler::find(chip, options)?.compile(source, options)
+    first(chip, options, |compiler| compiler.compile(source, options)).map(|(image, _)| image)
+}
+
+/// What an attempt gives with the first compiler that it succeeds with, and words about those before.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn first<T>(
+    chip: &Chip,
+    options: &Options,
+    mut attempt: impl FnMut(&Compiler) -> Result<T, CompileError>,
+) -> Result<(T, Vec<String>), CompileError> {
+    let Chip::Cuda(arch) = chip else { return Ok((attempt(&Compiler::find(chip, options)?)?, Vec::new())) };
+    let mut found = nvrtc::find(arch, &options.search, options.cuda);
+    let (mut failed, mut words) = (Vec::new(), Vec::new());
+    for rtc in found.by_ref() {
+        let place = rtc.path.display().to_string();
+        match attempt(&Compiler { kind: Kind::Nvrtc(rtc), chip: chip.clone() }) {
+            Ok(made) => return Ok((made, words)),
+            Err(null @ CompileError::Null(_)) => return Err(null),
+            Err(error) => {
+                words.push(format!("{place} is passed over: {}", error.brief()));
+                failed.push(error);
+            }
+        }
+    }
+    match failed.len() {
+        0 => Err(found.missing()),
+        1 => Err(failed.remove(0)),
+        _ => Err(CompileError::Failed(failed)),
+    }
 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 type Program = *mut c_void;
 
+/// `NVRTC_ERROR_BUILTIN_OPERATION_FAILURE`
+const BUILTINS: c_int = 7;
+
 /// Names of one vendor's functions.
 pub(super) struct Names {
     /// In front of every name.
@@ -91,7 +94,28 @@ impl Rtc {
             image_names: names.image,
         };
         std::mem::forget(library);
+        rtc.bring_builtins();
         Ok(rtc)
+    }
+
+    /// Opens the other part of NVRTC, which NVRTC itself asks for by bare name at its first compilation: a library that does not say where its parts
+    /// lie (wheels of CUDA 13.0) finds it only so. What is not there is told by that compilation.
+    fn bring_builtins(&self) {
+        if self.prefix != NVRTC.prefix {
+            return;
+        }
+        let real = self.path.canonicalize().ok();
+        for folder in [Some(&self.path), real.as_ref()].into_iter().flatten().filter_map(|p| p.parent()) {
+            // SAFETY: as for the library that it is a part of. Never closed.
+            if let Ok(part) = unsafe { Library::new(folder.join(self.builtins())) } {
+                std::mem::forget(part);
+                return;
+            }
+        }
+    }
+
+    fn builtins(&self) -> String {
+        format!("libnvrtc-builtins.so.{}.{}", self.version.0, self.version.1)
     }
 
     /// The same NVRTC, which tells PTX instead of machine code.
@@ -147,6 +171,13 @@ impl Rtc {
         let log = String::from_utf8_lossy(log.split(|b| *b == 0).next().unwrap_or(&[])).into_owned();
         if code != 0 {
             let log = if log.trim().is_empty() { self.word(code) } else { log };
+            if self.prefix == NVRTC.prefix && (code == BUILTINS || log.contains("libnvrtc-builtins")) {
+                let part = self.builtins();
+                let remedy =
+                    format!("name the folder of {part} in LD_LIBRARY_PATH, or install NVRTC with all its parts");
+                let first = log.lines().next().unwrap_or_default().trim_end_matches('.');
+                return Err(self.failed("CompileProgram", format!("{first}; {remedy}")));
+            }
             return Err(refused(log));
         }
         Ok((self.bytes(&program, &self.image, self.image_names)?, log))
@@ -171,11 +202,14 @@ impl Rtc {
     }
 
     fn check(&self, code: c_int, call: &str) -> Result<(), CompileError> {
-        if code == 0 {
-            return Ok(());
+        match code {
+            0 => Ok(()),
+            _ => Err(self.failed(call, self.word(code))),
         }
-        let call = format!("{}{call}", self.prefix);
-        Err(CompileError::Library { path: self.path.clone(), call, cause: self.word(code) })
+    }
+
+    fn failed(&self, call: &str, cause: String) -> CompileError {
+        CompileError::Library { path: self.path.clone(), call: format!("{}{call}", self.prefix), cause }
     }
 
     fn word(&self, code: c_int) -> String {

@@ -77,10 +77,12 @@ impl Search {
     }
 }
 
-/// Folders of Python packages under a prefix, as `sys.prefix` names them.
+/// Folders of Python packages under a prefix, as `sys.prefix` names them. What root's pip installs for a system's Python lies in its `local`.
 fn packages(prefix: &Path) -> Vec<PathBuf> {
-    let pythons = newest(&prefix.join("lib"), |n| n.starts_with("python3"));
-    pythons.iter().flat_map(|p| ["site-packages", "dist-packages"].map(|name| p.join(name))).collect()
+    let local = prefix.ends_with("usr").then(|| prefix.join("local"));
+    let roots = local.iter().map(PathBuf::as_path).chain([prefix]);
+    let pythons = roots.flat_map(|root| newest(&root.join("lib"), |n| n.starts_with("python3")));
+    pythons.flat_map(|p| ["site-packages", "dist-packages"].map(|name| p.join(name))).collect()
 }
 
 /// What a folder holds under good names, highest numbers first: `libnvrtc.so.13`, `libnvrtc.so.12`, `libnvrtc.so`.

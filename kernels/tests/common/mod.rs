@@ -34,12 +34,22 @@ pub fn compiler(name: &str, options: &Options) -> Option<Compiler> {
     }
 }
 
-/// A shared library made of C.
+/// A shared library made of C. It has no name for the loader: tests share a process with compilers of this machine.
 pub fn library(folder: &Path, name: &str, text: &str) {
+    linked(folder, name, text, &[]);
+}
+
+/// A shared library that the loader finds again by its bare name.
+pub fn named(folder: &Path, name: &str, text: &str) {
+    linked(folder, name, text, &[&format!("-Wl,-soname,{name}")]);
+}
+
+fn linked(folder: &Path, name: &str, text: &str, more: &[&str]) {
     fs::create_dir_all(folder).unwrap();
     let (file, out) = (folder.join("stub.c"), folder.join(name));
     fs::write(&file, text).unwrap();
-    let done = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&out).arg(&file).status().unwrap();
+    let done =
+        Command::new("cc").args(["-shared", "-fPIC"]).args(more).arg("-o").arg(&out).arg(&file).status().unwrap();
     assert!(done.success());
     fs::remove_file(file).unwrap();
 }
@@ -47,8 +57,35 @@ pub fn library(folder: &Path, name: &str, text: &str) {
 /// A toolkit whose compiler turns every text into an "image" that holds text and options, unless the text says `refuse`. It counts its
 /// compilations in the file `count`.
 pub fn toolkit(folder: &Path, version: &str) -> Options {
+    let text = nvrtc(folder, version);
+    library(&folder.join("lib64"), "libnvrtc.so.12", &text);
+    // hiprtc has the same interface under other names.
+    let text = text.replace("nvrtcGetCUBIN", "hiprtcGetCode").replace("nvrtc", "hiprtc");
+    library(&folder.join("lib"), "libhiprtc.so.7", &text);
+    let home = folder.to_path_buf();
+    Options {
+        search: Search::from(|name| ["CUDA_HOME", "ROCM_PATH"].contains(&name).then(|| home.clone().into())),
+        ..Options::default()
+    }
+}
+
+/// Two [`toolkit`]s: the first that is tried refuses every text, the other one is later.
+pub fn old_and_new(folder: &Path) -> Options {
+    let [old, new] = ["old", "new"].map(|n| folder.join(n));
+    for (root, version) in [(&old, "12, 2"), (&new, "12, 8")] {
+        let text = nvrtc(folder, version);
+        let text = if root == &old { text.replace("if (strstr(p->text, \"refuse\"))", "") } else { text };
+        library(&root.join("lib64"), "libnvrtc.so.12", &text);
+    }
+    let homes = [("CUDA_HOME", old), ("CUDA_PATH", new)];
+    let search = Search::from(|name| homes.iter().find(|h| h.0 == name).map(|h| h.1.clone().into()));
+    Options { search, ..Options::default() }
+}
+
+/// The compiler of a [`toolkit`], as C.
+pub fn nvrtc(folder: &Path, version: &str) -> String {
     let count = folder.join("count");
-    let text = format!(
+    format!(
         r#"#include <stdio.h>
         #include <stdlib.h>
         #include <string.h>
@@ -73,16 +110,7 @@ pub fn toolkit(folder: &Path, version: &str) -> Options {
         int nvrtcGetCUBIN(struct program *p, char *image) {{ memcpy(image, p->all, strlen(p->all)); return 0; }}
         "#,
         count.display()
-    );
-    library(&folder.join("lib64"), "libnvrtc.so.12", &text);
-    // hiprtc has the same interface under other names.
-    let text = text.replace("nvrtcGetCUBIN", "hiprtcGetCode").replace("nvrtc", "hiprtc");
-    library(&folder.join("lib"), "libhiprtc.so.7", &text);
-    let home = folder.to_path_buf();
-    Options {
-        search: Search::from(|name| ["CUDA_HOME", "ROCM_PATH"].contains(&name).then(|| home.clone().into())),
-        ..Options::default()
-    }
+    )
 }
 
 /// Compilations of a [`toolkit`].

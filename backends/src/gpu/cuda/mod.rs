@@ -15,7 +15,7 @@ use weir_kernels::Chip;
 static CUDA: Vendor = Vendor {
     name: "cuda",
     cuda: true,
-    libraries: || ["libcuda.so.1", "libcuda.so", "/usr/lib/wsl/lib/libcuda.so.1"].map(PathBuf::from).to_vec(),
+    libraries,
     hiding: &["CUDA_VISIBLE_DEVICES"],
     version: |v| (u32::try_from(v / 1000).unwrap_or(0), u32::try_from(v % 1000 / 10).unwrap_or(0)),
     // NVRTC 12 is the oldest that knows sm_90a; its code needs a driver of the same major version.
@@ -38,8 +38,22 @@ static CUDA: Vendor = Vendor {
     },
     chip,
     // A stub library is the toolkit's stand-in for linking: there is no driver.
-    absent: |c| [code::NO_DEVICE, Code::CUDA_ERROR_STUB_LIBRARY as c_int].contains(&c),
+    absent: |c| c == code::NO_DEVICE || c == STUB,
+    stub: Some(STUB),
+    // Its own module, WSL, Tegra.
+    driven: || ["/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-ctrl-gpu"].iter().any(|p| Path::new(p).exists()),
 };
+
+const STUB: c_int = Code::CUDA_ERROR_STUB_LIBRARY as c_int;
+
+/// By bare name, then where drivers are installed: a folder of stubs on `LD_LIBRARY_PATH` hides the library from its bare name.
+fn libraries() -> Vec<PathBuf> {
+    let multiarch =
+        if cfg!(target_arch = "aarch64") { "/usr/lib/aarch64-linux-gnu" } else { "/usr/lib/x86_64-linux-gnu" };
+    let folders = ["/usr/lib/wsl/lib", "/usr/lib64", multiarch];
+    let bare = ["libcuda.so.1", "libcuda.so"].map(PathBuf::from);
+    bare.into_iter().chain(folders.map(|f| Path::new(f).join("libcuda.so.1"))).collect()
+}
 
 /// `sm_80`; from 9.0 on with the features of just that chip (`sm_90a`), which is what wgmma and its successors need.
 fn chip(api: &Api, device: c_int) -> Result<Chip, DriverError> {
@@ -87,6 +101,42 @@ mod tests {
     use super::super::native::{flag, Location};
     use super::*;
     use cudarc::driver::sys;
+    use std::process::Command;
+    use std::sync::LazyLock;
+
+    #[test]
+    fn a_stub_before_the_drivers_library_hides_no_device_and_alone_is_an_error_where_there_is_one() {
+        static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+        let made = |name: &str, code: i32| {
+            let (text, out) = (FOLDER.path().join("driver.c"), FOLDER.path().join(name));
+            let functions = "(int *v) { *v = 12040; return 0; }\nint cuDeviceGetCount(int *n) { *n = 1; return 0; }\n";
+            std::fs::write(
+                &text,
+                format!("int cuInit(unsigned f) {{ return {code}; }}\nint cuDriverGetVersion{functions}"),
+            )
+            .unwrap();
+            // Both have the name by which the loader would take one for the other.
+            let own_name = "-Wl,-soname,libcuda.so.1";
+            let done = Command::new("cc").args(["-shared", "-fPIC", own_name, "-o"]).arg(&out).arg(&text).status();
+            assert!(done.unwrap().success());
+        };
+        let libraries = || ["none.so", "stub.so", "driver.so"].map(|n| FOLDER.path().join(n)).to_vec();
+        let vendor = |driven| -> &'static Vendor { Box::leak(Box::new(Vendor { libraries, driven, ..CUDA })) };
+        made("stub.so", STUB);
+        let told = |driven| Api::open(vendor(driven)).err().unwrap();
+        let (absent, unusable) = (told(|| false), told(|| true));
+        assert!(matches!(absent, DriverError::Absent { .. }), "{absent}");
+        assert!(matches!(unusable, DriverError::Unusable { .. }), "{unusable}");
+        for error in [absent, unusable] {
+            let text = error.to_string();
+            assert!(text.contains("stub.so (the toolkit's stub, made for linking)"), "{text}");
+            assert!(text.contains("none.so, "), "{text}");
+        }
+        assert!(told(|| true).to_string().contains("LD_LIBRARY_PATH"));
+        made("driver.so", 0);
+        let api = Api::open(vendor(|| true)).ok().unwrap();
+        assert_eq!((api.devices, api.version), (1, (12, 4)));
+    }
 
     #[test]
     fn numbers_that_both_vendors_share_are_those_of_nvidias_header() {

@@ -33,7 +33,9 @@ static HIP: Vendor = Vendor {
     chip,
     // Without the kernel's driver there is no device, whatever the runtime calls that: Debian's packages bring the library to machines that
     // never had one, and its `hipInit` says "invalid device" there (5.7, 2026-11-28). With it, the code means a device that is denied.
-    absent: |c| c == code::NO_DEVICE || (c == code::INVALID_DEVICE && !Path::new(KERNEL_DRIVER).exists()),
+    absent: |c| c == code::NO_DEVICE || (c == code::INVALID_DEVICE && !driven()),
+    stub: None,
+    driven,
 };
 
 fn libraries() -> Vec<PathBuf> {
@@ -45,7 +47,9 @@ fn libraries() -> Vec<PathBuf> {
 }
 
 /// How the kernel shows that it drives AMD devices.
-const KERNEL_DRIVER: &str = "/dev/kfd";
+fn driven() -> bool {
+    Path::new("/dev/kfd").exists()
+}
 
 /// Bytes handed to a call that fills a structure of 800 to 1500, by version.
 const PROPERTIES: usize = 16 << 10;

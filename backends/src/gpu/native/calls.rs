@@ -131,6 +131,8 @@ calls! {
     capture_begin "cuStreamBeginCapture_v2" "hipStreamBeginCapture" (Handle, c_int);
     capture_end "cuStreamEndCapture" "hipStreamEndCapture" (Handle, *mut Handle);
     graph_instantiate "cuGraphInstantiateWithFlags" "hipGraphInstantiateWithFlags" (*mut Handle, Handle, u64);
+    // Since CUDA 11.1.
+    graph_upload "cuGraphUpload" "" (Handle, Handle);
     graph_launch "cuGraphLaunch" "hipGraphLaunch" (Handle, Handle);
     graph_destroy "cuGraphDestroy" "hipGraphDestroy" (Handle);
     graph_drop "cuGraphExecDestroy" "hipGraphExecDestroy" (Handle);

@@ -39,26 +39,47 @@ macro_rules! call {
 pub(crate) use call;
 
 impl Api {
-    /// The first library that opens; before all, one that the process has opened already: a second runtime would not know the host program's pointers.
+    /// The first library that opens and is more than a stub; before all, one that the process has opened already: a second runtime would not
+    /// know the host program's pointers.
     pub fn open(vendor: &'static Vendor) -> Result<Api, DriverError> {
+        let libraries = (vendor.libraries)();
         let mut looked = Vec::new();
-        if let Some(library) = (vendor.libraries)().iter().find_map(|path| Api::opened(path)) {
-            return Api::start(vendor, &library);
-        }
-        for path in (vendor.libraries)() {
-            match Api::load(vendor, &path) {
-                Ok(library) => return Api::start(vendor, &library),
-                Err(_) => looked.push(path.display().to_string()),
+        let mut only_stubs = false;
+        let opened = libraries.iter().filter_map(|path| Some((path, Ok(Api::opened(path)?))));
+        for (path, library) in opened.chain(libraries.iter().map(|path| (path, Api::load(vendor, path)))) {
+            let why = match library {
+                Err(_) => String::new(),
+                Ok(library) => {
+                    let (api, code) = Api::begin(vendor, &library)?;
+                    if vendor.stub != Some(code) {
+                        return Api::start(api, code);
+                    }
+                    only_stubs = true;
+                    " (the toolkit's stub, made for linking)".into()
+                }
+            };
+            let place = format!("{}{why}", path.display());
+            if !looked.contains(&place) {
+                looked.push(place);
             }
         }
         let cause = format!("found none of {}", looked.join(", "));
-        Err(DriverError::Absent { driver: vendor.name, cause })
+        match only_stubs && (vendor.driven)() {
+            false => Err(DriverError::Absent { driver: vendor.name, cause }),
+            true => Err(DriverError::Unusable {
+                device: format!("a {} device", vendor.name),
+                cause: format!(
+                    "{cause}; name the folder of the driver's library in LD_LIBRARY_PATH, before that of stubs"
+                ),
+            }),
+        }
     }
 
     /// The library of this path.
     pub fn open_at(vendor: &'static Vendor, path: &Path) -> Result<Api, DriverError> {
         let library = Api::load(vendor, path)?;
-        Api::start(vendor, &library)
+        let (api, code) = Api::begin(vendor, &library)?;
+        Api::start(api, code)
     }
 
     /// A library that somebody in this process has opened.
@@ -75,32 +96,40 @@ impl Api {
         library.map(std::mem::ManuallyDrop::new).map_err(absent)
     }
 
-    fn start(vendor: &'static Vendor, library: &Library) -> Result<Api, DriverError> {
+    /// Its functions, and the code of its first call.
+    fn begin(vendor: &'static Vendor, library: &Library) -> Result<(Api, c_int), DriverError> {
         // SAFETY: found under the vendor's name; `load` never unloads.
         let calls = unsafe { Calls::load(library, vendor.cuda) };
-        let mut api = Api { vendor, calls, title: vendor.name.into(), version: (0, 0), devices: 0 };
-        let unusable = |cause: String| DriverError::Unusable { device: format!("a {} driver", vendor.name), cause };
-        let init = api.calls.init.get(&api.title, BROKEN).map_err(|e| unusable(e.to_string()))?;
+        let api = Api { vendor, calls, title: vendor.name.into(), version: (0, 0), devices: 0 };
+        let init = api.calls.init.get(&api.title, BROKEN).map_err(|e| api.unusable(e.to_string()))?;
         // SAFETY: takes no pointer; may be called any number of times.
-        let result = unsafe { init(0) };
-        if (vendor.absent)(result) {
-            return Err(api.no_device(&api.word(result)));
+        let code = unsafe { init(0) };
+        Ok((api, code))
+    }
+
+    fn unusable(&self, cause: String) -> DriverError {
+        DriverError::Unusable { device: format!("a {} driver", self.vendor.name), cause }
+    }
+
+    fn start(mut api: Api, code: c_int) -> Result<Api, DriverError> {
+        if (api.vendor.absent)(code) {
+            return Err(api.no_device(&api.word(code)));
         }
-        if result != 0 {
-            return Err(unusable(format!("{}: {}", api.calls.init.name, api.word(result))));
+        if code != 0 {
+            return Err(api.unusable(format!("{}: {}", api.calls.init.name, api.word(code))));
         }
         let mut number = 0;
-        call!(&api, version(&mut number)).map_err(|e| unusable(e.to_string()))?;
-        api.version = (vendor.version)(number);
-        api.title = format!("{} {}.{}", vendor.name, api.version.0, api.version.1);
-        let (oldest, remedy) = vendor.oldest;
+        call!(&api, version(&mut number)).map_err(|e| api.unusable(e.to_string()))?;
+        api.version = (api.vendor.version)(number);
+        api.title = format!("{} {}.{}", api.vendor.name, api.version.0, api.version.1);
+        let (oldest, remedy) = api.vendor.oldest;
         if api.version < oldest {
-            return Err(unusable(format!("{} is older than {}.{}; {remedy}", api.title, oldest.0, oldest.1)));
+            return Err(api.unusable(format!("{} is older than {}.{}; {remedy}", api.title, oldest.0, oldest.1)));
         }
         let mut count = 0;
         match call!(&api, count(&mut count)) {
             Err(DriverError::Call { .. }) => count = 0,
-            other => other.map_err(|e| unusable(e.to_string()))?,
+            other => other.map_err(|e| api.unusable(e.to_string()))?,
         }
         api.devices = u32::try_from(count).unwrap_or(0);
         if api.devices == 0 {

@@ -57,8 +57,8 @@ struct Function {
     name: String,
     /// Dynamic shared memory that it may have without asking for more.
     shared: u32,
-    /// Whether it was launched beside others.
-    beside: bool,
+    /// Whether it has asked for all the shared memory that a multiprocessor can have.
+    divided: bool,
 }
 
 #[derive(Clone, Copy)]

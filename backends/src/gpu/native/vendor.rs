@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use weir_kernels::Chip;
 
 /// Numbers of device attributes.
+#[derive(Clone, Copy)]
 pub struct Attributes {
     pub wave: c_int,
     pub units: c_int,
@@ -44,6 +45,10 @@ pub struct Vendor {
     pub chip: fn(&Api, c_int) -> Result<Chip, DriverError>,
     /// Whether a code at start means that there is no device, rather than a broken one.
     pub absent: fn(c_int) -> bool,
+    /// What a library says at start that stands in for the driver's while programs are linked.
+    pub stub: Option<c_int>,
+    /// Whether the kernel shows that it drives such devices.
+    pub driven: fn() -> bool,
 }
 
 /// What to do where a function is missing that every version has.

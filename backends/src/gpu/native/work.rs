@@ -1,5 +1,6 @@
 //! Kernels, copies, streams and recorded work.
 
+use super::calls::Handle;
 use super::library::call;
 use super::vendor::{code, flag, BROKEN};
 use super::{Function, Native, Queued};
@@ -62,7 +63,7 @@ impl Native {
             shared = 0;
         }
         let shared = u32::try_from(shared).unwrap_or(0);
-        state.functions.push(Function { handle: function, name: name.into(), shared, beside: false });
+        state.functions.push(Function { handle: function, name: name.into(), shared, divided: false });
         Ok(driver::Function(state.functions.len() as u32 - 1))
     }
 
@@ -105,15 +106,18 @@ impl Native {
             return Err(failed(function, cause));
         }
         // CUDA gives a block more than the usual 48 kB only where a kernel asks; AMD's devices give all they have.
-        if self.api.vendor.cuda && shared > function.shared {
+        let more = self.api.vendor.cuda && shared > function.shared;
+        if more {
             let size = c_int::try_from(shared).unwrap_or(c_int::MAX);
             call!(&self.api, function_set(function.handle, flag::FUNCTION_DYNAMIC, size))
                 .map_err(|e| named(function, e))?;
             function.shared = shared;
         }
-        // A multiprocessor takes blocks of kernels that want another division of its first cache only when it is empty; those they run beside want
-        // all the shared memory there is. A hint: whether it is followed shows in time alone.
-        if self.api.vendor.cuda && stream == Stream::Beside && !std::mem::replace(&mut function.beside, true) {
+        // How much of a multiprocessor's first cache is shared memory is the driver's choice, which may leave room for fewer such blocks than there
+        // could be. And a multiprocessor takes blocks of kernels that want another division only when it is empty; those that kernels of this stream
+        // run beside want all the shared memory there is. A hint: whether it is followed shows in time alone.
+        let wants = more || (self.api.vendor.cuda && stream == Stream::Beside);
+        if wants && !std::mem::replace(&mut function.divided, true) {
             drop(call!(&self.api, function_set(function.handle, flag::FUNCTION_CARVEOUT, 100)));
         }
         let mut pointers = [std::ptr::null_mut::<c_void>(); ARGUMENTS];
@@ -202,11 +206,26 @@ impl Native {
         let made = call!(&self.api, graph_instantiate(&mut ready, graph, flags), "set WEIR_GRAPH=off");
         drop(call!(&self.api, graph_destroy(graph)));
         made?;
+        if let Err(error) = self.upload(ready) {
+            drop(call!(&self.api, graph_drop(ready)));
+            return Err(error);
+        }
         let mut state = self.state();
         // What was only recorded did not run.
         state.last = [None; Stream::ALL.len()];
         state.graphs.push(ready);
         Ok(Graph(state.graphs.len() as u32 - 1))
+    }
+
+    /// Takes what recorded work needs on the device now: where memory is short its first run would fail, which is too late to queue it piece by
+    /// piece.
+    fn upload(&self, ready: Handle) -> Result<(), DriverError> {
+        if self.api.calls.graph_upload.function.is_none() {
+            return Ok(());
+        }
+        let stream = self.stream(Stream::Compute);
+        call!(&self.api, graph_upload(ready, stream), "set WEIR_GRAPH=off")?;
+        call!(&self.api, stream_synchronise(stream))
     }
 
     pub(super) fn run_recorded(&self, graph: Graph) -> Result<(), DriverError> {
