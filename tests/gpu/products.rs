@@ -10,7 +10,7 @@ use weir_backends::gpu::{create, room, Arithmetic, GpuCalculator, GpuError, GpuO
 use weir_engine::activation::Activation;
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::graph::summation_order;
-use weir_engine::model::Model;
+use weir_engine::model::{new_model, Model};
 use weir_kernels::{Chip, Products};
 
 /// The device with the units.
@@ -25,6 +25,14 @@ fn dense() -> Case {
 
 fn of_layers(layers: usize) -> Case {
     Case::with(layers, 16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]])
+}
+
+/// Widths of the published shape, of which the first use of columns is twice the second (`tensor_product_of_two`); those of angles in `dense` are not.
+fn published() -> Case {
+    let mut model = new_model("dpa-3.1-3m", 5).unwrap();
+    model.descriptor.layers.drain(1..14);
+    model.descriptor.options.nlayers = model.descriptor.layers.len();
+    Case { model: Arc::new(model), ..dense() }
 }
 
 fn with(products: Products) -> GpuOptions {
@@ -62,6 +70,13 @@ fn matrix_units_are_as_exact_as_they_claim() {
         let [plain, halves] = [Products::Plain, Products::F16x3].map(|products| largest(&run(&with(products)), &exact));
         assert!(halves <= 2.0 * plain, "energy x {scale:e}: {halves:.2e} eV/A, plain f32 {plain:.2e}");
     }
+    // By the widths of the published shape, where units have columns of both uses.
+    let case = published();
+    let run = |options: &GpuOptions| case.run(&mut case.calculator(device(options.products), options)).unwrap();
+    let exact = run(&options(PrecisionChoice::F64));
+    let [plain, three, halves] =
+        [Products::Plain, Products::Tf32x3, Products::F16x3].map(|p| largest(&run(&with(p)), &exact));
+    assert!(three.max(halves) <= 2.0 * plain, "f32 {plain:.2e}, tf32x3 {three:.2e}, f16x3 {halves:.2e} eV/A");
     // Ten bits behind the point: worse by far, and that it is shows that the factors are rounded at all.
     let e = error(Products::Tf32);
     assert!(
@@ -81,6 +96,16 @@ fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
         assert_eq!(run(d, &GpuOptions { shared_limit: Some(6 << 10), ..base.clone() }), expected, "{products}: rows");
         assert_eq!(run(d, &tight(&case, d, &base)), expected, "{products}: placement");
         assert_eq!(run(EmulatedOptions { watch: Watch::Memory, ..d }, &base), expected, "{products}: watched");
+    }
+    let (case, base, d) = (published(), with(Products::F16x3), device(Products::F16x3));
+    let run = |d: EmulatedOptions, o: &GpuOptions| bits(&case.run(&mut case.calculator(d, o)).unwrap());
+    let expected = run(EmulatedOptions { watch: Watch::Memory, ..d }, &base);
+    for changed in [
+        GpuOptions { tile_edges: 500, ..base.clone() },
+        GpuOptions { shared_limit: Some(40 << 10), ..base.clone() },
+        tight(&case, d, &base),
+    ] {
+        assert_eq!(run(d, &changed), expected);
     }
 }
 
