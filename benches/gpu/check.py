@@ -244,7 +244,7 @@ class Check:
             self.failures.append("two runs differ")
         # A comparison with the CPU keeps everything on the device: copies beside kernels, recorded and not, are looked at here.
         into = found.setdefault("placed", [])
-        rows = self.rows("repeated bits, placed", into, lambda: placed(self.weir, self.folder, self.tiny, self.water, self.smoke))
+        rows = self.rows("repeated bits, placed", into, lambda: placed(self.weir, self.folder, self.big, self.water, self.smoke, *self.speed))
         self.failures.extend(f"repeated bits: {row}" for row in rows if not row["same_bits"])
 
     def sanitizer(self):

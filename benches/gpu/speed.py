@@ -60,19 +60,19 @@ def budgets(weir, folder, model, structure, free, milliseconds, steps):
             yield row
 
 
-def placed(weir, folder, model, structure, few):
+def placed(weir, folder, model, structure, few, *more):
     """Four times the same frame (a step, its recording, that again) under the least memory for states, which all leave the device: bits beside those of a
     device that keeps everything, for every other memory, by recorded steps and by queued ones."""
     frames = folder / "frames.extxyz"
     frames.write_text(4 * structure.read_text())
-    (free, *_) = weir.eval(model, structure)
+    (free,) = weir.eval(model, structure, *more)
     for placement in ("hbm,pinned", "hbm,system", "hbm,file"):
-        more = ["--placement", placement, "--checkpoint", "all"]
-        least = needed(weir, model, structure, *more)
+        way = [*more, "--placement", placement, "--checkpoint", "all"]
+        least = needed(weir, model, structure, *way)
         for graph in ("on",) if few else ("on", "off"):
             weir.environment["WEIR_GRAPH"] = graph
             try:
-                got = weir.eval(model, frames, *more, "--hbm-budget", f"{least}B")
+                got = weir.eval(model, frames, *way, "--frames", "all", "--hbm-budget", f"{least}B")
             finally:
                 weir.environment.pop("WEIR_GRAPH")
             out = sum(got[-1]["plan"]["out_bytes"].values())
