@@ -2,6 +2,7 @@
 
 pub mod config;
 mod keys;
+mod masses;
 mod plot;
 mod progress;
 mod setup;

@@ -34,6 +34,7 @@ impl Sample {
             positions: self.rows(n),
             cell: cell.then(|| [[9.0 + self.real() / 1024.0, 0.0, 0.1], [1e-3, 8.25, 0.0], [-2.0, 1.0 / 3.0, 11.0]]),
             velocities: v.then(|| self.rows(n)),
+            masses: w.then(|| (0..n).map(|i| 1.0 + i as f64 / 3.0).collect()),
             forces: f.then(|| self.rows(n)),
             energy: e.then(|| self.real()),
             virial: w.then(|| [[1.0 / 3.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, self.real()]]),
@@ -133,6 +134,50 @@ fn labels_are_read_as_ase_writes_them() {
     assert_eq!(s.virial, Some([[-4.0, -24.0, -48.0], [-8.0, -32.0, -56.0], [-16.0, -40.0, -64.0]]));
     let v = s.velocities.as_ref().unwrap()[0];
     assert!((v[0] - ASE_VELOCITY).abs() < 1e-12 && v[1] == 0.0);
+}
+
+#[test]
+fn masses_and_momenta_are_read_as_ase_writes_them() {
+    // Written by ase.io.write (ASE 3.29) after set_masses and set_momenta.
+    let text = "3\nProperties=species:S:1:pos:R:3:masses:R:1:momenta:R:3 pbc=\"F F F\"\n\
+                O  0.00000000  0.00000000  0.12000000  15.99900000  0.10000000  0.00000000  0.00000000\n\
+                H  0.00000000  0.76000000 -0.47000000   2.01400000  0.00000000  0.20140000  0.00000000\n\
+                H  0.01000000 -0.77000000 -0.46000000   2.01400000  0.00000000  0.00000000 -0.40280000\n";
+    let s = &parse(text).unwrap()[0];
+    assert_eq!(s.masses, Some(vec![15.999, 2.014, 2.014]));
+    // What ASE's own get_velocities says of it, in A/ps.
+    let (v, asked) = (s.velocities.as_ref().unwrap(), [(0, 0.6139568), (1, 9.82269479), (2, -19.64538958)]);
+    for (k, x) in asked {
+        assert!((v[k][k] - x).abs() < 1e-7, "{v:?}");
+    }
+    // By the standard mass where the file has none, whatever the order of columns; velocities go before momenta.
+    let one = |columns: &str, row: &str| {
+        parse(&format!("1\nProperties=species:S:1:pos:R:3:{columns} vel_unit=A/ps\nH 0 0 0 {row}\n")).unwrap().remove(0)
+    };
+    let speed = |s: Structure| s.velocities.unwrap()[0][0] / ASE_VELOCITY;
+    assert!((speed(one("momenta:R:3", "1.008 0 0")) - 1.0).abs() < 1e-12);
+    assert!((speed(one("momenta:R:3:masses:R:1", "4 0 0 2")) - 2.0).abs() < 1e-12);
+    assert_eq!(one("momenta:R:3:vel:R:3", "4 0 0 7 0 0").velocities, Some(vec![[7.0, 0.0, 0.0]]));
+    // libAtoms' unit of mass is another one.
+    assert_eq!(one("mass:R:1", "104.5").masses, None);
+    // A site without mass stays where it is, and a mass that is no number is said by its own name.
+    assert_eq!(one("momenta:R:3:masses:R:1", "4 0 0 0").velocities, Some(vec![[0.0; 3]]));
+    let bad = |mass: &str| {
+        parse(&format!("1\nProperties=species:S:1:pos:R:3:momenta:R:3:masses:R:1\nH 0 0 0 1 0 0 {mass}\n")).unwrap_err()
+    };
+    assert!(bad("nan").to_string().contains("mass of atom 1 is not finite"), "{}", bad("nan"));
+    assert!(bad("heavy").to_string().contains("a mass"), "{}", bad("heavy"));
+}
+
+#[test]
+fn masses_follow_the_atoms_that_are_selected() {
+    let text = "3\nProperties=species:S:1:pos:R:3:masses:R:1\nO 0 0 0 18\nH 0 0 1 2\nH 0 1 0 3\n";
+    let of = |select: &str| {
+        let options = ReadOptions { select: Some(select.to_string()), ..ReadOptions::default() };
+        read_bytes(Format::Extxyz, text.as_bytes(), &options).unwrap().remove(0).masses
+    };
+    assert_eq!(of("element H"), Some(vec![2.0, 3.0]));
+    assert_eq!(of("index 1,3"), Some(vec![18.0, 3.0]));
 }
 
 #[test]

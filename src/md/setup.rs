@@ -1,6 +1,7 @@
 //! From a configuration to a simulation that is ready to run, new or resumed.
 
 use super::config::{Config, Ensemble, FormatName, InitialVelocities, ThermostatName};
+use super::masses;
 use crate::backend::{Engine, Given};
 use crate::cli::{MdArgs, StructureArgs};
 use crate::log::{Level, Log};
@@ -185,6 +186,7 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     let parameters = engine.parameters(&given, &structure)?;
     let frozen = frozen(content.md.frozen.as_deref(), "md.frozen", path, &args, &structure)?;
     let mut system = System::new(&structure, &content.masses, frozen)?;
+    masses::tell(&structure, &content.masses, &system, log);
     let settings = settings(config, &system);
     system.momentum_removed = settings.remove_momentum_every > 0 && system.len() > 1;
     if let Some(restart) = &restart {

@@ -46,6 +46,16 @@ pub enum MdError {
         /// The value given.
         mass: f64,
     },
+    /// A mass in the structure file that is none.
+    #[error("atom index {atom} ({symbol}) has mass {mass} g/mol in the masses column of the structure file: it must be positive and finite; correct the column, or give {symbol} = ... under [masses], which goes before it")]
+    BadAtomMass {
+        /// Input index.
+        atom: usize,
+        /// Its symbol.
+        symbol: String,
+        /// The value given.
+        mass: f64,
+    },
     /// A mass for an element that does not occur.
     #[error("a mass is given for {0}, which does not occur in the structure")]
     UnknownMassSymbol(String),
@@ -53,6 +63,14 @@ pub enum MdError {
     #[error("{given} freeze marks for {atoms} atoms")]
     FrozenLength {
         /// Number of marks.
+        given: usize,
+        /// Number of atoms.
+        atoms: usize,
+    },
+    /// Lengths differ.
+    #[error("{given} masses for {atoms} atoms")]
+    MassesLength {
+        /// Number of masses.
         given: usize,
         /// Number of atoms.
         atoms: usize,

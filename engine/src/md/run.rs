@@ -70,7 +70,8 @@ pub struct Progress<'a> {
 }
 
 impl Simulation {
-    /// The present frame with velocities, forces and the parameters that entered the model.
+    /// The present frame with velocities, forces and the parameters that entered the model; with masses too where they are not the
+    /// standard ones, so that a run that starts from it moves the same atoms.
     pub fn frame(&self) -> Structure {
         let (system, state) = (self.system(), self.state());
         let mut frame = Structure {
@@ -78,6 +79,7 @@ impl Simulation {
             positions: state.positions.clone(),
             cell: system.cell,
             velocities: Some(state.velocities.clone()),
+            masses: (!system.standard_masses()).then(|| system.masses.clone()),
             energy: state.computed.then_some(state.energy),
             forces: state.computed.then(|| state.forces.clone()),
             virial: (state.computed && system.cell.is_some()).then_some(state.virial),

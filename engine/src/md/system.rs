@@ -23,16 +23,21 @@ pub struct System {
 }
 
 impl System {
-    /// The system of a structure: standard masses by element, `masses` (g/mol by symbol) overriding them.
+    /// The system of a structure: `masses` (g/mol by symbol), where they name the element; else the masses of the structure, where
+    /// it has some; else the standard masses of the elements.
     ///
     /// # Errors
-    /// [`MdError::NoAtoms`], [`MdError::NoMass`], [`MdError::BadMass`], [`MdError::UnknownMassSymbol`], [`MdError::FrozenLength`].
+    /// [`MdError::NoAtoms`], [`MdError::NoMass`], [`MdError::BadMass`], [`MdError::BadAtomMass`], [`MdError::UnknownMassSymbol`],
+    /// [`MdError::FrozenLength`], [`MdError::MassesLength`].
     pub fn new(structure: &Structure, masses: &BTreeMap<String, f64>, frozen: Vec<bool>) -> Result<Self, MdError> {
         if structure.is_empty() {
             return Err(MdError::NoAtoms);
         }
         if frozen.len() != structure.len() {
             return Err(MdError::FrozenLength { given: frozen.len(), atoms: structure.len() });
+        }
+        if let Some(given) = structure.masses.as_ref().map(Vec::len).filter(|n| *n != structure.len()) {
+            return Err(MdError::MassesLength { given, atoms: structure.len() });
         }
         for (symbol, &mass) in masses {
             if !(mass.is_finite() && mass > 0.0) {
@@ -43,8 +48,14 @@ impl System {
             }
         }
         let of = |(atom, symbol): (usize, &String)| {
-            let mass = masses.get(symbol).copied().or_else(|| element::mass(symbol));
-            mass.ok_or_else(|| MdError::NoMass { atom, symbol: symbol.clone() })
+            if let Some(mass) = masses.get(symbol) {
+                return Ok(*mass);
+            }
+            match structure.masses.as_ref().map(|m| m[atom]) {
+                Some(mass) if mass.is_finite() && mass > 0.0 => Ok(mass),
+                Some(mass) => Err(MdError::BadAtomMass { atom, symbol: symbol.clone(), mass }),
+                None => element::mass(symbol).ok_or_else(|| MdError::NoMass { atom, symbol: symbol.clone() }),
+            }
         };
         Ok(System {
             symbols: structure.symbols.clone(),
@@ -63,6 +74,11 @@ impl System {
     /// True when there is no atom.
     pub fn is_empty(&self) -> bool {
         self.masses.is_empty()
+    }
+
+    /// Whether every mass is its element's standard one.
+    pub fn standard_masses(&self) -> bool {
+        self.symbols.iter().zip(&self.masses).all(|(symbol, mass)| element::mass(symbol) == Some(*mass))
     }
 
     /// Number of velocity components that are free to fluctuate.
@@ -180,5 +196,32 @@ mod tests {
         assert!(message(&[]).contains("atom index 1 (X)"));
         assert!(message(&[("X", -1.0)]).contains("-1"));
         assert!(message(&[("X", 1.0), ("Q", 1.0)]).contains('Q'));
+    }
+
+    #[test]
+    fn masses_of_the_structure_go_before_the_standard_ones_and_after_those_asked_for() {
+        let of = |file: &[f64], asked: &[(&str, f64)]| {
+            let structure = Structure {
+                symbols: vec!["H".into(), "H".into(), "O".into()],
+                positions: vec![[0.0; 3]; 3],
+                masses: Some(file.to_vec()),
+                ..Structure::default()
+            };
+            let asked = asked.iter().map(|(s, m)| (s.to_string(), *m)).collect();
+            System::new(&structure, &asked, vec![false; 3]).map_err(|e| e.to_string())
+        };
+        let system = of(&[2.014, 1.008, 18.0], &[]).unwrap();
+        assert_eq!(system.masses, [2.014, 1.008, 18.0]);
+        assert!(!system.standard_masses());
+        assert!(of(&[1.008, 1.008, 15.999], &[]).unwrap().standard_masses());
+        assert_eq!(of(&[2.014, 1.008, 18.0], &[("H", 3.016)]).unwrap().masses, [3.016, 3.016, 18.0]);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let message = of(&[1.0, bad, 18.0], &[]).unwrap_err();
+            let words = ["atom index 1 (H)", "masses column", "[masses]", &format!("{bad} g/mol")];
+            assert!(words.iter().all(|w| message.contains(w)), "{message}");
+            // What is not used is not judged.
+            assert_eq!(of(&[1.0, bad, 18.0], &[("H", 2.0)]).unwrap().masses, [2.0, 2.0, 18.0]);
+        }
+        assert!(of(&[1.0], &[]).unwrap_err().contains("1 masses for 3 atoms"));
     }
 }

@@ -18,6 +18,7 @@ impl Atoms {
             residues: structure.residues.clone(),
             residue_numbers: structure.residue_numbers.clone(),
             names: structure.names.clone(),
+            masses: structure.masses.clone(),
             ..Structure::default()
         };
         Self { structure }
@@ -54,6 +55,7 @@ impl Atoms {
             residues: names.residues,
             residue_numbers: names.residue_numbers,
             names: names.names,
+            masses: names.masses,
             ..frame
         }
     }

@@ -26,6 +26,7 @@ pub(crate) fn check(s: &Structure, path: &str, frame: u64) -> Result<(), Structu
         ("element symbols", Some(s.symbols.len())),
         ("original indices", Some(s.original.len())),
         ("velocities", s.velocities.as_ref().map(Vec::len)),
+        ("masses", s.masses.as_ref().map(Vec::len)),
         ("forces", s.forces.as_ref().map(Vec::len)),
     ];
     for (what, length) in lengths {
@@ -48,6 +49,14 @@ pub(crate) fn check(s: &Structure, path: &str, frame: u64) -> Result<(), Structu
         Ok(())
     };
     finite("position", &s.positions)?;
+    // Whether a mass is above zero is asked by molecular dynamics: energies of sites without mass are fine. Before velocities, which may
+    // have been made from momenta with it.
+    for (atom, &value) in s.masses.iter().flatten().enumerate() {
+        if !value.is_finite() {
+            let (path, what) = (path.to_string(), "mass");
+            return Err(StructureError::NotFinite { path, frame, what, atom: atom + 1, value });
+        }
+    }
     finite("velocity", s.velocities.as_deref().unwrap_or(&[]))?;
     finite("force", s.forces.as_deref().unwrap_or(&[]))?;
     for label in s.energy.iter().chain(s.virial.iter().flatten().flatten()) {

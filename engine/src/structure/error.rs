@@ -75,7 +75,7 @@ pub enum StructureError {
         path: String,
         /// Frame number.
         frame: u64,
-        /// Position, velocity or force.
+        /// Position, velocity, force or mass.
         what: &'static str,
         /// Atom number.
         atom: usize,

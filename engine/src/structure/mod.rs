@@ -51,6 +51,8 @@ pub struct Structure {
     pub cell: Option<[[f64; 3]; 3]>,
     /// Velocities, A/ps, where the file has them.
     pub velocities: Option<Vec<[f64; 3]>>,
+    /// Masses, g/mol, where the file gives them atom by atom (else those of the elements hold).
+    pub masses: Option<Vec<f64>>,
     /// Reference energy, eV, where the file has one.
     pub energy: Option<f64>,
     /// Reference forces, eV/A, where the file has them.

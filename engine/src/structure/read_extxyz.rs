@@ -5,7 +5,8 @@
 //! energy, column-major as ASE writes it), `stress` (eV/A^3, ASE's sign: virial = -volume * stress; 6 Voigt or 9 numbers),
 //! `fparam`, `charge_spin`, `step`, `time` (ps), `title`, `vel_unit`. Columns: `species` or `Z` (atomic number), `pos`, `forces` or `force`
 //! (eV/A), `momenta` (ASE units, sqrt(eV u)), `vel`, `velo`, `velocity` or `velocities` (in `vel_unit`: `A/ps`, `A/fs`, `nm/ps`
-//! or `ase`; without it ASE units, A sqrt(eV/u), which a remark says), `aparam`. Everything else is ignored.
+//! or `ase`; without it ASE units, A sqrt(eV/u), which a remark says), `masses` (g/mol; also those of the momenta), `aparam`. Everything
+//! else is ignored, `mass` too: libAtoms writes it in eV fs^2/A^2.
 
 use super::error::{shorten, StructureError};
 use super::lines::{real, reals, Lines};
@@ -48,6 +49,7 @@ enum Column {
     Force,
     Velocity,
     Momentum,
+    Mass,
     Aparam,
     Other,
 }
@@ -96,6 +98,7 @@ fn layout(text: &str) -> Option<Layout> {
             "forces" | "force" | "ref_forces" | "dft_forces" if vector => Column::Force,
             "vel" | "velo" | "velocity" | "velocities" if vector => Column::Velocity,
             "momenta" if vector => Column::Momentum,
+            "masses" if n == 1 && matches!(*kind, "R" | "I") => Column::Mass,
             "aparam" if *kind == "R" => Column::Aparam,
             _ => Column::Other,
         };
@@ -120,7 +123,7 @@ fn read_atoms(
     types: &[&'static str],
 ) -> Result<(), StructureError> {
     let has = |wanted| layout.columns.iter().any(|(c, _)| *c == wanted);
-    let (mut velocities, mut forces, mut aparam) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut velocities, mut forces, mut masses, mut aparam) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut deuterium = 0usize;
     for atom in 0..count {
         lines.need(&format!("atom {} of {count}", atom + 1))?;
@@ -147,6 +150,9 @@ fn read_atoms(
                         element = Some(found);
                     }
                 }
+                Column::Mass => {
+                    masses.push(real(cells[0]).ok_or_else(|| lines.syntax_found("a mass", shorten(cells[0])))?);
+                }
                 Column::Aparam => {
                     for cell in cells {
                         aparam.push(real(cell).ok_or_else(|| lines.syntax_found("a number", shorten(cell)))?);
@@ -169,14 +175,16 @@ fn read_atoms(
         }
         let element = element.unwrap_or("X");
         if let (Some(p), false) = (momentum, has(Column::Velocity)) {
-            // A virtual atom has no mass and does not move by itself.
-            velocities.push(mass(element).map_or([0.0; 3], |m| p.map(|x| x / m * ASE_VELOCITY)));
+            // As ASE does, by the file's own masses. A virtual atom has no mass and does not move by itself.
+            let own = if has(Column::Mass) { masses.last().copied() } else { mass(element) };
+            velocities.push(own.filter(|m| *m != 0.0).map_or([0.0; 3], |m| p.map(|x| x / m * ASE_VELOCITY)));
         }
         s.symbols.push(element.to_string());
         s.original.push(atom);
     }
     s.velocities = (has(Column::Velocity) || has(Column::Momentum)).then_some(velocities);
     s.forces = has(Column::Force).then_some(forces);
+    s.masses = has(Column::Mass).then_some(masses);
     s.aparam = has(Column::Aparam).then_some(aparam);
     if deuterium > 0 {
         s.remarks.push(format!("{deuterium} deuterium or tritium atoms are read as hydrogen"));

@@ -176,6 +176,7 @@ fn subset(s: Structure, keep: &[bool]) -> Structure {
         symbols: pick(s.symbols, keep),
         positions: pick(s.positions, keep),
         velocities: s.velocities.map(|v| pick(v, keep)),
+        masses: s.masses.map(|m| pick(m, keep)),
         aparam: s.aparam.map(|a| {
             let rows: Vec<Vec<f64>> = a.chunks_exact(width.max(1)).map(<[f64]>::to_vec).collect();
             pick(rows, keep).concat()

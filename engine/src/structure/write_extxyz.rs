@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::Structure;
 
 /// Writes one frame: species, positions (A), velocities (`vel`, A/ps, said by `vel_unit=A/ps`) and forces (eV/A) where the
-/// structure has them; in the header lattice, pbc, energy (eV), virial (eV, column-major as ASE reads it), step, time (ps),
+/// structure has them, then `aparam` and `masses` (g/mol); in the header lattice, pbc, energy (eV), virial (eV, column-major as ASE reads it), step, time (ps),
 /// title.
 pub fn write_extxyz(w: &mut impl Write, s: &Structure) -> io::Result<()> {
     writeln!(w, "{}", s.len())?;
@@ -24,6 +24,9 @@ pub fn write_extxyz(w: &mut impl Write, s: &Structure) -> io::Result<()> {
     let aparam_width = aparam.map_or(0, |a| a.len() / s.len());
     if aparam_width > 0 {
         write!(w, ":aparam:R:{aparam_width}")?;
+    }
+    if s.masses.is_some() {
+        write!(w, ":masses:R:1")?;
     }
     if s.velocities.is_some() {
         write!(w, " vel_unit=A/ps")?;
@@ -66,6 +69,9 @@ pub fn write_extxyz(w: &mut impl Write, s: &Structure) -> io::Result<()> {
             for x in &a[i * aparam_width..(i + 1) * aparam_width] {
                 write!(w, " {x:?}")?;
             }
+        }
+        if let Some(m) = &s.masses {
+            write!(w, " {:?}", m[i])?;
         }
         writeln!(w)?;
     }
