@@ -2,6 +2,7 @@
 
 pub mod config;
 mod keys;
+mod lock;
 mod masses;
 mod plot;
 mod progress;
@@ -45,6 +46,9 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     report::header(log, &engine, "md");
 
     let files = Files::new(&config);
+    setup::apart(&config, &files)?;
+    // Before anything is looked at that another run may be writing, and until everything is written.
+    let _lock = lock::Lock::take(files.lock.clone(), log)?;
     let restart = setup::choose(args, &config, &files, log)?;
     let resumed = restart.is_some();
     let ready = setup::prepare(&config, &engine, &files, restart, log)?;

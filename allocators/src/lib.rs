@@ -28,4 +28,4 @@ pub mod policy;
 pub mod stream;
 pub mod topology;
 
-pub use os::{faults_taken, page_bytes};
+pub use os::{faults_taken, lacks_locks, page_bytes, try_lock};

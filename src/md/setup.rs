@@ -33,6 +33,8 @@ pub struct Files {
     pub last: PathBuf,
     /// The last frame of a run that failed.
     pub last_good: PathBuf,
+    /// What keeps other runs from all of them.
+    pub lock: PathBuf,
 }
 
 impl Files {
@@ -53,6 +55,7 @@ impl Files {
             plot: config.output(".svg"),
             last: config.output(".final.extxyz"),
             last_good: config.output(".last-good.extxyz"),
+            lock: config.output(".lock"),
         }
     }
 
@@ -62,17 +65,26 @@ impl Files {
     }
 }
 
+/// Refuses a run that would write over what it reads.
+///
+/// # Errors
+/// An output that is an input.
+pub fn apart(config: &Config, files: &Files) -> Result<()> {
+    let inputs = inputs(config);
+    let others = [&files.restart, &files.last, &files.last_good, &files.plot, &files.lock];
+    for file in files.growing().iter().chain(others) {
+        if inputs.iter().any(|input| same(input, file)) {
+            bail!("{} is both read and written: choose another output.prefix", file.display());
+        }
+    }
+    Ok(())
+}
+
 /// Decides between a new run (`None`) and a resumed one.
 ///
 /// # Errors
 /// Outputs that would be written over, outputs without a restart file, an unreadable restart file.
 pub fn choose(args: &MdArgs, config: &Config, files: &Files, log: &Log) -> Result<Option<Restart>> {
-    let inputs = inputs(config);
-    for file in files.growing().iter().chain([&files.restart, &files.last, &files.last_good, &files.plot]) {
-        if inputs.iter().any(|input| same(input, file)) {
-            bail!("{} is both read and written: choose another output.prefix", file.display());
-        }
-    }
     let exists = |p: &&PathBuf| p.exists();
     let growing = files.growing();
     if args.resume {
@@ -220,9 +232,6 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
             let state = State { positions: structure.positions.clone(), velocities, ..State::default() };
             let simulation = Simulation::new(system, state, settings, calculator, parameters, &[])?;
             tell_velocities(config, origin, simulation.sample().temperature, log);
-            if let Some(folder) = files.restart.parent().filter(|p| !p.as_os_str().is_empty()) {
-                std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            }
             let empty = growing.iter().map(|p| (output::name(p), 0)).collect();
             simulation.restart(empty, identity.clone()).write(&files.restart)?;
             (simulation, vec![0; growing.len()])

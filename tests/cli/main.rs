@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod devices;
+mod locks;
 mod masses;
 #[path = "../common/program.rs"]
 mod program;

@@ -10,11 +10,11 @@ use weir_engine::structure::{frames, read, ReadOptions};
 
 const OUTPUTS: [&str; 5] = ["run.csv", "run.extxyz", "run.xtc", "run.final.extxyz", "run.restart"];
 
-fn bytes(folder: &Path) -> Vec<Vec<u8>> {
+pub(super) fn bytes(folder: &Path) -> Vec<Vec<u8>> {
     OUTPUTS.iter().map(|f| fs::read(folder.join("out").join(f)).unwrap_or_else(|e| panic!("{f}: {e}"))).collect()
 }
 
-fn finished(folder: &Path, arguments: &[&str]) {
+pub(super) fn finished(folder: &Path, arguments: &[&str]) {
     let output = run(folder, arguments);
     assert!(output.status.success(), "{}", err(&output));
     assert!(err(&output).contains("finished "), "{}", err(&output));
@@ -104,7 +104,7 @@ fn a_long_run_says_what_it_found_about_insides_of_layers_and_writes_the_same_byt
     assert_eq!(with("auto"), (expected, 1));
 }
 
-fn signal(child: &std::process::Child, name: &str) {
+pub(super) fn signal(child: &std::process::Child, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
@@ -225,7 +225,7 @@ fn no_output_of_a_run_is_one_of_its_inputs() {
     let folder = folder();
     let path = folder.path();
     fs::create_dir(path.join("out")).unwrap();
-    for name in ["run.last-good.extxyz", "run.final.extxyz"] {
+    for name in ["run.last-good.extxyz", "run.final.extxyz", "run.lock"] {
         let key = format!("structure.atoms=out/{name}");
         fs::write(path.join("out").join(name), super::WATER).unwrap();
         fails(path, &["md", "run.toml", "-q", "--set", &key], 1, &[name, "both read and written", "output.prefix"]);

@@ -1,14 +1,17 @@
-//! The system calls behind memory kinds (Linux): anonymous mappings, NUMA binding and affinity, scratch files, limits.
+//! The system calls behind memory kinds (Linux): anonymous mappings, NUMA binding and affinity, scratch files, limits; and
+//! locks of files, which are needed elsewhere.
 //!
 //! Everything unsafe that has to do with the kernel is in this folder, behind owning types.
 
 mod file;
+mod lock;
 mod map;
 mod numa;
 mod usage;
 
 pub(crate) use file::Scratch;
 pub use file::{file_system, FileSystem};
+pub use lock::{lacks_locks, try_lock};
 pub(crate) use map::Mapping;
 pub(crate) use numa::{allowed_cpus, pin_thread};
 pub use usage::{faults_taken, locked_limit};
