@@ -4,7 +4,7 @@ use crate::backend::{tell_remarks, Engine, Given};
 use crate::cli::EvalArgs;
 use crate::compare::Errors;
 use crate::log::{Level, Log};
-use crate::problem::print;
+use crate::problem::{print, OutputClosed};
 use crate::report;
 use crate::slice::FrameSlice;
 use crate::structures::Reader;
@@ -13,7 +13,7 @@ use crate::trace::{self, Trace};
 use anyhow::{bail, Context, Result};
 use serde_json::{json, Map, Value};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 use weir_engine::backend::{Calculator, Request, Results};
@@ -23,7 +23,7 @@ use weir_engine::structure::Structure;
 enum Json {
     None,
     Stdout,
-    File(BufWriter<File>, String),
+    File { file: File, name: String, length: u64 },
 }
 
 impl Json {
@@ -33,28 +33,31 @@ impl Json {
             Some(p) if p == Path::new("-") => Ok(Json::Stdout),
             Some(p) => {
                 let file = File::create(p).with_context(|| format!("cannot write {}", p.display()))?;
-                Ok(Json::File(BufWriter::new(file), p.display().to_string()))
+                Ok(Json::File { file, name: p.display().to_string(), length: 0 })
             }
         }
     }
 
+    /// Writes a line, whole or not at all, and at once: whatever ends the program, lines that were computed are there.
     fn line(&mut self, value: &Value) -> Result<()> {
+        let line = format!("{value}\n");
         match self {
             Json::None => Ok(()),
-            Json::Stdout => print(&format!("{value}\n")),
-            Json::File(file, name) => writeln!(file, "{value}").with_context(|| format!("cannot write {name}")),
-        }
-    }
-
-    fn finish(self) -> Result<()> {
-        match self {
-            Json::File(mut file, name) => file.flush().with_context(|| format!("cannot write {name}")),
-            _ => Ok(()),
+            Json::Stdout => print(&line),
+            Json::File { file, name, length } => {
+                if let Err(error) = file.write_all(line.as_bytes()) {
+                    // Cutting needs no room; devices cannot be cut. The write's own error is the one to tell.
+                    let _ = file.set_len(*length);
+                    return Err(error).with_context(|| format!("cannot write {name}"));
+                }
+                *length += line.len() as u64;
+                Ok(())
+            }
         }
     }
 }
 
-/// Runs the command.
+/// Runs the command. What was computed before an error is written as if the frames ended there.
 ///
 /// # Errors
 /// Unreadable files, configurations that the model cannot describe, outputs that cannot be written.
@@ -62,13 +65,55 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
     let given = Given::read(&args.parameters)?;
     let reader = Reader::new(&args.read)?;
     report::header(log, engine, "eval");
+    let mut done = Done { json: Json::None, trace: None, errors: Errors::default(), current: None, frames: 0 };
+    let ended = frames(args, &given, &reader, engine, log, &mut done);
+    match ended {
+        Err(error) if done.frames == 0 || error.is::<OutputClosed>() => Err(error),
+        Ok(()) if done.frames == 0 => bail!("{}: no frame is selected by --frames", args.structure.display()),
+        Ok(()) => done.finish(args.compare, log),
+        Err(error) => {
+            // Why it ended is more than what became of the summary.
+            let _ = done.finish(args.compare, log);
+            Err(error.context(format!("stopped after {} frame(s), whose results are written", done.frames)))
+        }
+    }
+}
+
+/// What a run has done so far.
+struct Done {
+    json: Json,
+    trace: Option<Trace>,
+    errors: Errors,
+    /// Types and calculator: one serves all frames with the same atoms.
+    current: Option<(Vec<i32>, Box<dyn Calculator>)>,
+    frames: u64,
+}
+
+impl Done {
+    /// What is said of all frames together.
+    fn finish(&mut self, compare: bool, log: &Log) -> Result<()> {
+        let told = match self.json {
+            _ if !compare => Ok(()),
+            Json::None => print(&self.errors.table()),
+            _ => self.json.line(&json!({ "compare": self.errors.to_json() })),
+        };
+        trace::finish(self.trace.take(), log);
+        if let Some((types, calculator)) = &self.current {
+            report::remarks(log, calculator.as_ref());
+            report::settled(calculator.as_ref(), 0, |r| log.info(r));
+            let (done, peak) = (self.frames, calculator.peak_bytes());
+            let text =
+                format!("{done} frame(s); {} atoms in the last; peak memory: {}", types.len(), report::peak(&peak));
+            log.event(Level::Info, "done", json!({ "frames": done, "peak_bytes": peak_json(&peak) }), &text);
+        }
+        told
+    }
+}
+
+/// Computes and writes one frame after another.
+fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log: &Log, done: &mut Done) -> Result<()> {
     let wanted = args.frames.unwrap_or(if args.compare { FrameSlice::ALL } else { FrameSlice::FIRST });
-    let (mut json, mut trace) = (Json::None, None);
-    let mut errors = Errors::default();
-    // A calculator serves all frames with the same atoms.
-    let mut current: Option<(Vec<i32>, Box<dyn Calculator>)> = None;
     let mut results = Results::default();
-    let mut done = 0u64;
     for (number, frame) in reader.frames(&args.structure)?.enumerate() {
         let number = number as u64;
         if wanted.is_past(number) {
@@ -78,30 +123,31 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         if !wanted.contains(number) {
             continue;
         }
-        if done == 0 {
+        let first = done.frames == 0;
+        if first {
             tell_remarks(&frame, &args.structure, log);
         }
         let place = || format!("{}, frame {number}", args.structure.display());
         let types = engine.types(&frame).with_context(place)?;
-        let parameters = engine.parameters(&given, &frame).with_context(place)?;
-        if done == 0 {
+        let parameters = engine.parameters(given, &frame).with_context(place)?;
+        if first {
             // Not before it is known that there is something to compute: opening empties what lies there.
-            json = Json::open(args.json.as_deref())?;
-            trace = Trace::new(&engine.policy)?;
+            done.json = Json::open(args.json.as_deref())?;
+            done.trace = Trace::new(&engine.policy)?;
         }
-        if current.as_ref().is_none_or(|(t, _)| *t != types) {
+        if done.current.as_ref().is_none_or(|(t, _)| *t != types) {
             // The old one's memory goes before the new one's comes.
-            if let Some((_, calculator)) = current.take() {
+            if let Some((_, calculator)) = done.current.take() {
                 report::settled(calculator.as_ref(), 0, |r| log.info(r));
             }
             let calculator = engine.calculator(&types, log)?;
-            current = Some((types, calculator));
+            done.current = Some((types, calculator));
         }
-        let (_, calculator) = current.as_mut().expect("made above");
+        let (_, calculator) = done.current.as_mut().expect("made above");
         let begin = Instant::now();
         let request = Request { atomic_virial: args.atomic };
         calculator.reorder(&frame.positions, frame.cell.as_ref());
-        if done == 0 {
+        if first {
             calculator.prepare(&frame.positions, frame.cell.as_ref()).with_context(place)?;
             report::plan(log, calculator.as_ref(), engine.rates_measured());
         }
@@ -109,39 +155,20 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
             .compute(&frame.positions, frame.cell.as_ref(), &parameters, request, &mut results)
             .with_context(place)?;
         let seconds = begin.elapsed().as_secs_f64();
-        if let Some(trace) = &mut trace {
+        if let Some(trace) = &mut done.trace {
             trace.step(calculator.as_ref());
         }
         if args.compare {
-            errors.add(&frame, &results).with_context(place)?;
+            done.errors.add(&frame, &results).with_context(place)?;
         }
-        let object = frame_json(engine, calculator.as_ref(), number, &results, seconds);
-        match json {
+        match done.json {
             Json::None if !args.compare => {
                 print(&table::frame(&frame, &results, number, seconds, calculator.as_ref(), args.atomic))?;
             }
             Json::None => {}
-            _ => json.line(&object)?,
+            _ => done.json.line(&frame_json(engine, calculator.as_ref(), number, &results, seconds))?,
         }
-        done += 1;
-    }
-    if done == 0 {
-        bail!("{}: no frame is selected by --frames", args.structure.display());
-    }
-    if args.compare {
-        match json {
-            Json::None => print(&errors.table())?,
-            _ => json.line(&json!({ "compare": errors.to_json() }))?,
-        }
-    }
-    json.finish()?;
-    trace::finish(trace, log);
-    if let Some((types, calculator)) = &current {
-        report::remarks(log, calculator.as_ref());
-        report::settled(calculator.as_ref(), 0, |r| log.info(r));
-        let peak = calculator.peak_bytes();
-        let text = format!("{done} frame(s); {} atoms in the last; peak memory: {}", types.len(), report::peak(&peak));
-        log.event(Level::Info, "done", json!({ "frames": done, "peak_bytes": peak_json(&peak) }), &text);
+        done.frames += 1;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod devices;
+mod late;
 mod locks;
 mod masses;
 #[path = "../common/program.rs"]

@@ -1,0 +1,74 @@
+//! What `weir eval` has computed when a later frame fails.
+
+use super::{err, folder, out, program, run, WATER};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Three frames with labels, one whose third atom cannot be read, and another.
+fn frames(folder: &Path) {
+    let labelled = |k: usize| WATER.replace("pbc=", &format!("energy={k} pbc="));
+    let bad = labelled(3).replace("0.01", "0.0l");
+    let many = [labelled(0), labelled(1), labelled(2), bad, labelled(4)].concat();
+    fs::write(folder.join("many.extxyz"), many).unwrap();
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
+}
+
+#[test]
+fn frames_before_one_that_fails_are_written_and_compared() {
+    let folder = folder();
+    let path = folder.path();
+    frames(path);
+    let eval = ["eval", "model.dp", "many.extxyz", "--frames", "all", "-q"];
+    let refused = |more: &[&str]| {
+        let output = run(path, &[&eval[..], more].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let text = err(&output);
+        assert!(
+            text.contains("stopped after 3 frame(s)") && text.contains("frame 4") && text.contains("0.0l"),
+            "{text}"
+        );
+        out(&output)
+    };
+    refused(&["--json", "e.json"]);
+    let written = lines(&fs::read_to_string(path.join("e.json")).unwrap());
+    assert_eq!(written.iter().map(|l| l["frame"].as_u64()).collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
+    // The errors over what was computed are those of the same frames alone, as lines and as a table.
+    let alone = ["eval", "model.dp", "many.extxyz", "--frames", "0:3", "-q", "--compare"];
+    refused(&["--compare", "--json", "e.json"]);
+    let written = lines(&fs::read_to_string(path.join("e.json")).unwrap());
+    let whole = lines(&out(&run(path, &[&alone[..], &["--json", "-"]].concat())));
+    assert_eq!((written.len(), &written[3]), (4, &whole[3]));
+    assert_eq!(written[3]["compare"]["frames"], 3);
+    let table = out(&run(path, &alone));
+    assert!(table.contains("Energy"), "{table}");
+    assert_eq!(refused(&["--compare"]), table);
+    // A trace holds the steps that were made.
+    let mut traced = program(path, &eval);
+    assert_eq!(traced.env("WEIR_PROFILE", "trace.json").output().unwrap().status.code(), Some(1));
+    let trace: Value = serde_json::from_slice(&fs::read(path.join("trace.json")).unwrap()).unwrap();
+    assert!(trace["traceEvents"].as_array().unwrap().iter().any(|e| e["name"] == "fitting net"));
+}
+
+#[test]
+fn a_full_disk_leaves_whole_lines_of_json() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("many.extxyz"), WATER.repeat(40)).unwrap();
+    // As for the trajectory of a run: a limit on the size of files, amid a line.
+    let weir = env!("CARGO_BIN_EXE_weir");
+    let script =
+        format!("trap '' XFSZ; ulimit -f 9; exec '{weir}' eval model.dp many.extxyz --frames all --json e.json -q");
+    let output =
+        Command::new("sh").current_dir(path).env("WEIR_BACKEND", "cpu").args(["-c", &script]).output().unwrap();
+    let text = err(&output);
+    assert!(output.status.code() == Some(1) && text.contains("cannot write e.json"), "{text}");
+    let written = fs::read_to_string(path.join("e.json")).unwrap();
+    let count = lines(&written).len();
+    assert!(written.ends_with('\n') && (1..40).contains(&count), "{count}");
+    assert!(text.contains(&format!("stopped after {count} frame(s)")), "{text}");
+}
