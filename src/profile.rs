@@ -4,6 +4,7 @@ pub mod bench;
 mod curve;
 mod html;
 mod kernels;
+mod lines;
 pub mod measure;
 pub mod placements;
 mod rates;
@@ -12,12 +13,13 @@ use crate::backend::{Engine, Given};
 use crate::cli::ProfileArgs;
 use crate::hardware::machine_json;
 use crate::log::Log;
-use crate::problem::{print, writable, Usage};
+use crate::problem::{one_line, print, writable, Usage};
 use crate::report::{self, bytes};
 use crate::settings::{flags, Sources};
 use crate::structures::Reader;
-use anyhow::{Context, Result};
-use measure::{Case, Measured, Row, Way, Wish};
+use anyhow::{bail, Context, Result};
+use lines::{Measured, Row};
+use measure::{Case, Way, Wish};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +74,7 @@ fn parsed<T: std::str::FromStr<Err = String>>(origin: &str, text: &str) -> Resul
     text.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|e| Usage(format!("{origin}: {e}")))
 }
 
-/// Runs the command.
+/// Runs the command. Lines that were measured before a step failed are written.
 ///
 /// # Errors
 /// Unreadable inputs, settings that cannot be followed, steps that fail, outputs that cannot be written.
@@ -96,18 +98,23 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
     }
     let calls = args.calls.max(1);
     let case = Case { engine, structure: &structure, types: &types, parameters: &parameters, ways: &ways, calls };
-    let measured = case.measure(&lines, &wishes, log)?;
+    let mut measured = case.measure(&lines, &wishes, log)?;
     let name = |p: &Path| p.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned());
     let title = format!("{} on {}, {} atoms", name(&engine.path), name(&args.structure), types.len());
-    let kernels = match args.kernels {
-        true => Some(kernels::measure(&case, log)?),
+    let kernels = match args.kernels && measured.failed.is_none() {
+        true => kernels::measure(&case, log)
+            .map_err(|e| measured.failed = Some(format!("--kernels: {}", one_line(&e))))
+            .ok(),
         false => None,
     };
     let kernel_text = kernels.as_ref().map_or(String::new(), kernels::text);
-    let svg = curve::draw(&measured, &title).map_err(anyhow::Error::msg)?;
+    let svg = curve::draw(&measured, &title).unwrap_or_else(|e| {
+        measured.failed.get_or_insert(format!("the curve: {e}"));
+        String::new()
+    });
     let device = report::title(engine);
     let backend = engine.device().map_or("cpu", |d| d.driver().name());
-    let facts = [
+    let mut facts = vec![
         ("weir", env!("CARGO_PKG_VERSION").to_string()),
         ("device", device.clone()),
         ("threads", engine.policy.threads.value.to_string()),
@@ -115,18 +122,26 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
         ("model sha256", engine.model.source.sha256.clone()),
         ("unlimited step", format!("{:.4} s, {}", measured.unlimited_s, bytes(measured.unlimited_bytes))),
         ("steps timed", format!("median of {calls}")),
-    ]
-    .map(|(a, b)| (a.to_string(), b));
+    ];
+    facts.extend(measured.failed.iter().map(|failed| ("stopped at", failed.clone())));
     let object = json!({
         "version": env!("CARGO_PKG_VERSION"), "machine": machine_json(&engine.topology), "backend": backend, "device": device,
         "model_sha256": engine.model.source.sha256, "structure": name(&args.structure), "precision": engine.precision(),
         "threads": engine.policy.threads.value, "calls": calls, "links": links, "profile": measured, "kernels": kernels,
     });
     let texts = [format!("{object}\n"), svg.clone(), html::page(&title, &facts, &measured, &svg, &links, &kernel_text)];
-    for (path, text) in outputs.iter().zip(texts) {
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    // What was measured is told even where a file cannot be written, and what failed comes last.
+    let written = outputs.iter().zip(texts).try_for_each(|(path, text)| {
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    });
+    let printed = print(&format!("{}{kernel_text}", table(&measured)));
+    if let (Err(_), Some(failed)) = (&written, &measured.failed) {
+        log.warn(failed);
     }
-    print(&format!("{}{kernel_text}", table(&measured)))?;
+    written?;
     log.info(&format!("written: {}", outputs.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")));
-    Ok(())
+    if let Some(failed) = &measured.failed {
+        bail!("stopped after {} line(s), which are written: {failed}", measured.rows.len());
+    }
+    printed
 }

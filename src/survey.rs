@@ -211,9 +211,14 @@ fn spill(engine: &Engine, sources: &Sources, flags: &Layer, begin: Instant, log:
     }
     let case = Case { engine, structure: &structure, types: &types, parameters: &parameters, ways: &Way::ALL, calls };
     let wishes = [Wish::Share(0.5), Wish::Share(0.25), Wish::Smallest];
-    let measured = case.measure(&[(placement.into(), slow)], &wishes, log)?;
+    let mut measured = case.measure(&[(placement.into(), slow)], &wishes, log)?;
+    // For the screen alone: the reason may name a folder.
+    let failed = measured.failed.take();
+    if let Some(failed) = &failed {
+        log.warn(&format!("left out of the spill curve, with what would come after it: {failed}"));
+    }
     print(&format!("\n{name}, budgets of hbm\n{}", table(&measured)))?;
-    Ok(Some(json!({ "structure": name, "calls": calls, "profile": measured })))
+    Ok(Some(json!({ "structure": name, "calls": calls, "complete": failed.is_none(), "profile": measured })))
 }
 
 #[cfg(test)]

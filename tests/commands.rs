@@ -192,3 +192,42 @@ fn a_profile_writes_table_json_curve_and_a_page_that_needs_nothing_else() {
     let wrong = weir(folder.path(), &["profile", "m", "s", "--budgets", "half"], &[]);
     assert_ne!(wrong.status.code(), Some(0));
 }
+
+#[test]
+fn lines_of_a_profile_before_one_that_fails_are_written() {
+    let folder = folder();
+    let (path, model) = (folder.path(), example("model.dp"));
+    // Eight boxes in a row: what leaves hbm is more than the measuring of links needs of the disk, and only that gets room.
+    let one = fs::read_to_string(example("start.extxyz")).unwrap();
+    let rows: Vec<Vec<&str>> = one.lines().skip(2).map(|l| l.split_whitespace().collect()).collect();
+    let edge = 12.444661;
+    let lattice = format!("Lattice=\"{edge} 0 0 0 {edge} 0 0 0 {}\"", 8.0 * edge);
+    let mut text = format!("{}\n{lattice} Properties=species:S:1:pos:R:3 pbc=\"T T T\"\n", 8 * rows.len());
+    for k in 0..8 {
+        for row in &rows {
+            let z = row[3].parse::<f64>().unwrap() + k as f64 * edge;
+            text += &format!("{} {} {} {z}\n", row[0], row[1], row[2]);
+        }
+    }
+    fs::write(path.join("row.extxyz"), text).unwrap();
+    let (weir, model) = (env!("CARGO_BIN_EXE_weir"), model.display());
+    let lines = "--placements hbm,file --ways rebuild,spill --budgets min --calls 1 --kernels";
+    let profile = format!("'{weir}' profile '{model}' row.extxyz {lines} --out p -q");
+    let mut command = std::process::Command::new("sh");
+    command.current_dir(path).args(["-c", &format!("trap '' XFSZ; ulimit -f 140000; exec {profile}")]);
+    command.envs([("WEIR_BACKEND", "cpu"), ("WEIR_CACHE_DIR", "cache"), ("WEIR_SCRATCH_DIR", ".")]);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("stopped after 1 line(s)") && text.contains("hbm,file spill min"), "{text}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(table.lines().count(), 2, "{table}");
+    let object: Value = serde_json::from_slice(&fs::read(path.join("p.json")).unwrap()).unwrap();
+    let (rows, failed) = (object["profile"]["rows"].as_array().unwrap(), &object["profile"]["failed"]);
+    assert!(rows.len() == 1 && rows[0]["measured_s"].as_f64().unwrap() > 0.0, "{rows:?}");
+    assert!(failed.as_str().unwrap().starts_with("hbm,file spill min: "), "{failed}");
+    for name in ["p.svg", "p.html"] {
+        assert!(fs::read_to_string(path.join(name)).unwrap().contains("<circle"), "{name}");
+    }
+    assert!(fs::read_to_string(path.join("p.html")).unwrap().contains("stopped at</td><td>hbm,file spill min"));
+}

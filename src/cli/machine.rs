@@ -55,7 +55,7 @@ Examples:
   weir profile model.pt protein.gro --head SPICE2 --budgets 50%,25%,min --placements hbm,system --placements hbm,file
 
 Three lines a budget: rebuild only, spill only (WEIR_CHECKPOINT=all), the planner's choice. Compute and link rates are measured in the same run.
-Writes PREFIX.json, PREFIX.svg and PREFIX.html.")]
+Writes PREFIX.json, PREFIX.svg and PREFIX.html; where a line fails, with the lines before it, and ends with exit code 1.")]
 pub struct ProfileArgs {
     #[command(flatten)]
     pub model: ModelArgs,

@@ -1,6 +1,7 @@
 //! The curve of a profile: time of a step against the HBM budget.
 
-use super::measure::{Measured, Way};
+use super::lines::Measured;
+use super::measure::Way;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 

@@ -1,6 +1,6 @@
 //! A profile as one HTML file that needs nothing else.
 
-use super::measure::Measured;
+use super::lines::Measured;
 use super::{cells, HEAD};
 use std::fmt::Write;
 
@@ -17,7 +17,7 @@ pre{background:#f6f6f6;padding:.7em;overflow:auto}svg{max-width:100%;height:auto
 /// The page. `facts` are label and value, `links` the link table as text.
 pub fn page(
     title: &str,
-    facts: &[(String, String)],
+    facts: &[(&str, String)],
     measured: &Measured,
     svg: &str,
     links: &str,

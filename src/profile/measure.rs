@@ -1,7 +1,7 @@
 //! Steps under one budget after another, predicted and timed.
 
 use super::bench::{Bench, Rules, Slow, Subject};
-use super::rates::Kept;
+use super::lines::{Measured, Row};
 use crate::backend::Engine;
 use crate::log::Log;
 use anyhow::{bail, Context, Result};
@@ -36,6 +36,15 @@ impl Way {
             Way::Rebuild => "rebuild",
             Way::Spill => "spill",
             Way::Planner => "planner",
+        }
+    }
+
+    /// Whether states may leave `hbm`, whether they may be rebuilt, which are kept.
+    pub(super) fn terms(self) -> (Permission, Permission, Checkpoint) {
+        match self {
+            Way::Rebuild => (Permission::Forbidden, Permission::Allowed, Checkpoint::Auto),
+            Way::Spill => (Permission::Allowed, Permission::Forbidden, Checkpoint::All),
+            Way::Planner => (Permission::Allowed, Permission::Allowed, Checkpoint::Auto),
         }
     }
 }
@@ -81,56 +90,6 @@ impl std::fmt::Display for Wish {
             Wish::Smallest => f.write_str("min"),
         }
     }
-}
-
-/// One line of the profile.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// Tiers, as in `WEIR_PLACEMENT`.
-    pub placement: String,
-    /// What was allowed.
-    pub way: Way,
-    /// The budget as asked for.
-    pub budget: String,
-    /// The budget, bytes.
-    pub hbm_bytes: u64,
-    /// The smallest budget of this way, bytes.
-    pub smallest_bytes: u64,
-    /// Whether the budget is below that; then nothing was measured.
-    pub infeasible: bool,
-    /// Predicted time of a step, s.
-    pub predicted_s: f64,
-    /// Median of the measured steps, s.
-    pub measured_s: f64,
-    /// All of them, s.
-    pub calls_s: Vec<f64>,
-    /// Predicted time of rebuilding in a step, s.
-    pub rebuild_s: f64,
-    /// Copied out of `hbm` a step, bytes.
-    pub out_bytes: u64,
-    /// Copied into it, bytes.
-    pub in_bytes: u64,
-    /// Achieved while copying out, GB/s.
-    pub out_gb_s: f64,
-    /// Achieved while copying in, GB/s.
-    pub in_gb_s: f64,
-    /// Largest bytes by tier.
-    pub peak_bytes: Vec<(String, u64)>,
-}
-
-/// All lines.
-#[derive(Clone, Debug, Serialize)]
-pub struct Measured {
-    /// Atoms.
-    pub atoms: usize,
-    /// Median of an unlimited step, s.
-    pub unlimited_s: f64,
-    /// What it takes of `hbm`, bytes.
-    pub unlimited_bytes: u64,
-    /// With insides of layers kept wherever the budget has room; none on GPUs and where nothing more fits.
-    pub inside: Option<Kept>,
-    /// Lines.
-    pub rows: Vec<Row>,
 }
 
 /// What is measured.
@@ -196,10 +155,10 @@ impl Case<'_> {
         )
     }
 
-    /// Every placement, way and budget.
+    /// Every placement, way and budget, up to the first that fails.
     ///
     /// # Errors
-    /// What the steps meet; forces that differ between two plans, which would be a fault of ours.
+    /// What the steps before the first line meet. What a line meets stands in [`Measured::failed`].
     pub fn measure(&self, placements: &[(String, Slow)], budgets: &[Wish], log: &Log) -> Result<Measured> {
         let bench = Bench::of(self, log)?;
         let base = Rules { tile_edges: bench.tile_edges(self)?, ..Rules::free() };
@@ -222,53 +181,13 @@ impl Case<'_> {
                 crate::report::bytes(kept.bytes)
             ));
         }
-        let mut rows = Vec::new();
-        for (name, slow) in placements {
-            for &way in self.ways {
-                let (spill, rebuild, checkpoint) = match way {
-                    Way::Rebuild => (Permission::Forbidden, Permission::Allowed, Checkpoint::Auto),
-                    Way::Spill => (Permission::Allowed, Permission::Forbidden, Checkpoint::All),
-                    Way::Planner => (Permission::Allowed, Permission::Allowed, Checkpoint::Auto),
-                };
-                let rules = Rules { spill, rebuild, checkpoint, rates: Some(rates.clone()), ..base.clone() };
-                let smallest = bench.smallest(self, &rules, slow)?;
-                for wish in budgets {
-                    let budget = match wish {
-                        // Room for the holes of a layout: 100 % is to hold everything.
-                        Wish::Share(s) if *s >= 1.0 => (unlimited_bytes as f64 * s * 1.05) as u64,
-                        Wish::Share(s) => (unlimited_bytes as f64 * s) as u64,
-                        Wish::Smallest => smallest,
-                    };
-                    let row = Row {
-                        placement: name.clone(),
-                        way,
-                        budget: wish.to_string(),
-                        hbm_bytes: budget,
-                        smallest_bytes: smallest,
-                        infeasible: budget < smallest,
-                        predicted_s: 0.0,
-                        measured_s: 0.0,
-                        calls_s: Vec::new(),
-                        rebuild_s: 0.0,
-                        out_bytes: 0,
-                        in_bytes: 0,
-                        out_gb_s: 0.0,
-                        in_gb_s: 0.0,
-                        peak_bytes: Vec::new(),
-                    };
-                    let row = match row.infeasible {
-                        true => row,
-                        false => {
-                            let rules = Rules { hbm: Some(budget), ..rules.clone() };
-                            self.row(row, self.run(&bench, &rules, slow)?, &expected)?
-                        }
-                    };
-                    log.info(&line(&row));
-                    rows.push(row);
-                }
-            }
-        }
-        Ok(Measured { atoms: self.types.len(), unlimited_s, unlimited_bytes, inside, rows })
+        let mut measured =
+            Measured { atoms: self.types.len(), unlimited_s, unlimited_bytes, inside, rows: Vec::new(), failed: None };
+        let rules = Rules { rates: Some(rates), ..base };
+        let mut smallest = |rules: &Rules, slow: &Slow| bench.smallest(self, rules, slow);
+        let mut step = |row, rules: &Rules, slow: &Slow| self.row(row, self.run(&bench, rules, slow)?, &expected);
+        measured.sweep(&rules, placements, self.ways, budgets, &mut smallest, &mut step, log);
+        Ok(measured)
     }
 
     fn row(&self, row: Row, timed: Timed, expected: &Results) -> Result<Row> {
@@ -302,14 +221,5 @@ fn achieved(profile: &Profile, out: bool) -> f64 {
         bytes as f64 / seconds / 1e9
     } else {
         0.0
-    }
-}
-
-/// A line for the log.
-fn line(row: &Row) -> String {
-    let head = format!("{} {} {}", row.placement, row.way.name(), row.budget);
-    match row.infeasible {
-        true => format!("{head}: not possible below {}", crate::report::bytes(row.smallest_bytes)),
-        false => format!("{head}: predicted {:.4} s, measured {:.4} s", row.predicted_s, row.measured_s),
     }
 }
