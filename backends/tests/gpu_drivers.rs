@@ -199,16 +199,18 @@ fn one_stream_comes_first_and_its_kernels_divide_the_cache_as_others_do() {
 }
 
 #[test]
-fn large_shared_memory_is_asked_for_once_on_cuda_and_never_on_hip() {
+fn shared_memory_is_asked_for_on_cuda_and_never_on_hip() {
     let args = [Arg::Pointer(0, 0), Arg::U64(0), Arg::U32(0), Arg::F64(0.0)];
     for (vendor, asked) in [(Vendor::Cuda, [2, 1]), (Vendor::Hip, [0, 0])] {
         let stub = Stub::new(vendor, &[]);
         let driver = stub.open(0).unwrap();
         let scale = driver.function(driver.load(&image()).unwrap(), "scale").unwrap();
         stub.record();
+        driver.launch(&launch(scale, 16_000, &args)).unwrap();
+        assert!(!stub.record().contains("cuFuncSetAttribute"));
         // 49024: what 48 kB leave beside the 128 bytes that the kernel declares.
         driver.launch(&launch(scale, 49_024, &args)).unwrap();
-        assert!(!stub.record().contains("cuFuncSetAttribute"));
+        assert!(!stub.record().contains("cuFuncSetAttribute(8, "));
         for shared in [49_025, 60_000, 60_000, 50_000] {
             driver.launch(&launch(scale, shared, &args)).unwrap();
         }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod context;
+mod divide;
 mod drive;
 mod library;
 mod memory;
@@ -57,8 +58,10 @@ struct Function {
     name: String,
     /// Dynamic shared memory that it may have without asking for more.
     shared: u32,
-    /// Whether it has asked for all the shared memory that a multiprocessor can have.
-    divided: bool,
+    /// Registers of a thread.
+    registers: u32,
+    /// Per cent of what a multiprocessor can have as shared memory that it has asked for.
+    division: c_int,
 }
 
 #[derive(Clone, Copy)]

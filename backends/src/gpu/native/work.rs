@@ -1,6 +1,7 @@
 //! Kernels, copies, streams and recorded work.
 
 use super::calls::Handle;
+use super::divide::{division, MUCH_SHARED};
 use super::library::call;
 use super::vendor::{code, flag, BROKEN};
 use super::{Function, Native, Queued};
@@ -63,7 +64,12 @@ impl Native {
             shared = 0;
         }
         let shared = u32::try_from(shared).unwrap_or(0);
-        state.functions.push(Function { handle: function, name: name.into(), shared, divided: false });
+        let mut registers = 0;
+        if call!(&self.api, function_attribute(&mut registers, flag::FUNCTION_REGISTERS, function)).is_err() {
+            registers = 0;
+        }
+        let registers = u32::try_from(registers).unwrap_or(0);
+        state.functions.push(Function { handle: function, name: name.into(), shared, registers, division: 0 });
         Ok(driver::Function(state.functions.len() as u32 - 1))
     }
 
@@ -106,19 +112,22 @@ impl Native {
             return Err(failed(function, cause));
         }
         // CUDA gives a block more than the usual 48 kB only where a kernel asks; AMD's devices give all they have.
-        let more = self.api.vendor.cuda && shared > function.shared;
-        if more {
+        if self.api.vendor.cuda && shared > function.shared {
             let size = c_int::try_from(shared).unwrap_or(c_int::MAX);
             call!(&self.api, function_set(function.handle, flag::FUNCTION_DYNAMIC, size))
                 .map_err(|e| named(function, e))?;
             function.shared = shared;
         }
         // How much of a multiprocessor's first cache is shared memory is the driver's choice, which may leave room for fewer such blocks than there
-        // could be. And a multiprocessor takes blocks of kernels that want another division only when it is empty; those that kernels of this stream
-        // run beside want all the shared memory there is. A hint: whether it is followed shows in time alone.
-        let wants = more || (self.api.vendor.cuda && stream == Stream::Beside);
-        if wants && !std::mem::replace(&mut function.divided, true) {
-            drop(call!(&self.api, function_set(function.handle, flag::FUNCTION_CARVEOUT, 100)));
+        // could be. And a multiprocessor takes blocks of kernels that want another division only when it is empty: kernels of this stream want
+        // that of the angles' kernels, which they run beside. A hint: whether it is followed shows in time alone.
+        if self.api.vendor.cuda && (shared >= MUCH_SHARED || stream == Stream::Beside) {
+            let division =
+                division((self.facts.unit_shared, self.facts.reserved_shared), function.registers, block, shared);
+            if division > function.division {
+                function.division = division;
+                drop(call!(&self.api, function_set(function.handle, flag::FUNCTION_CARVEOUT, division)));
+            }
         }
         let mut pointers = [std::ptr::null_mut::<c_void>(); ARGUMENTS];
         for (pointer, arg) in pointers.iter_mut().zip(args) {
