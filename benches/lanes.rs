@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use weir_backends::cpu::PrecisionChoice;
-use weir_backends::gpu::emulated::{Asked, Emulated, EmulatedOptions, Place, Watch};
+use weir_backends::gpu::emulated::{Asked, Emulated, EmulatedOptions, Looked, Place, Watch, SHARED_BY};
 use weir_backends::gpu::GpuOptions;
 use weir_engine::structure::{read, ReadOptions, Structure};
 use weir_kernels::{Products, Source};
@@ -26,7 +26,7 @@ use weir_kernels::{Products, Source};
 const SHARED: u32 = 3 * (233_472 / 3 - 1024);
 
 /// What lanes asked for, blocks of each kernel that were looked at, the image of the kernels.
-type Seen = (BTreeMap<Place, Asked>, BTreeMap<String, u64>, Option<Vec<u8>>);
+type Seen = (BTreeMap<Place, Asked>, BTreeMap<String, Looked>, Option<Vec<u8>>);
 
 /// Of a step of a model cut to `layers`.
 fn seen(layers: usize, s: &Structure, products: Products) -> Seen {
@@ -45,7 +45,9 @@ fn block_cycles(four: &Seen, three: &Seen) -> BTreeMap<String, f64> {
             *cycles.entry(place.kernel.clone()).or_default() += a.cycles as f64;
         }
         let blocks = blocks.clone();
-        move |kernel: &str| (cycles.get(kernel).copied().unwrap_or(0.0), blocks.get(kernel).map_or(0.0, |b| *b as f64))
+        move |kernel: &str| {
+            (cycles.get(kernel).copied().unwrap_or(0.0), blocks.get(kernel).map_or(0.0, |b| b.looked_at as f64))
+        }
     };
     let (of_four, of_three) = (sums(four), sums(three));
     let mean = |kernel: &String| {
@@ -53,6 +55,28 @@ fn block_cycles(four: &Seen, three: &Seen) -> BTreeMap<String, f64> {
         (c + 12.0 * (c - fewer_c)) / (n + 12.0 * (n - fewer_n))
     };
     four.1.keys().map(|kernel| (kernel.clone(), mean(kernel).round())).collect()
+}
+
+/// Kernel -> bytes that the second cache gives to first ones in a step, with one to four blocks on a multiprocessor, and those that it is given; of sixteen
+/// layers and of all blocks.
+fn second_cache(four: &Seen, three: &Seen) -> BTreeMap<String, [f64; SHARED_BY + 1]> {
+    let sums = |(asked, blocks, _): &Seen| {
+        let mut sums: BTreeMap<String, [f64; SHARED_BY + 1]> = BTreeMap::new();
+        for (place, a) in asked.iter().filter(|(place, _)| !place.shared) {
+            let blocks = blocks[&place.kernel];
+            let each = 32.0 * blocks.all as f64 / blocks.looked_at as f64;
+            let sum = sums.entry(place.kernel.clone()).or_default();
+            let written = if place.writes { a.sectors } else { 0 };
+            sum.iter_mut().zip(a.missed.into_iter().chain([written])).for_each(|(s, n)| *s += each * n as f64);
+        }
+        sums
+    };
+    let (of_four, of_three) = (sums(four), sums(three));
+    let all = |(kernel, four): (&String, &[f64; SHARED_BY + 1])| {
+        let three = of_three.get(kernel).copied().unwrap_or_default();
+        (kernel.clone(), std::array::from_fn(|k| (four[k] + 12.0 * (four[k] - three[k])).round()))
+    };
+    of_four.iter().map(all).collect()
 }
 
 /// Offset -> lines of the text that it comes from, the innermost first.
@@ -99,7 +123,7 @@ fn main() {
     let offsets: Vec<u64> = asked.keys().map(|p| p.offset).collect();
     let lines = lines(&image, &offsets);
     // One line may be compiled several times.
-    let mut places: BTreeMap<(String, &str, Vec<String>, u64), [u64; 6]> = BTreeMap::new();
+    let mut places: BTreeMap<(String, &str, Vec<String>, u64), [u64; 6 + SHARED_BY]> = BTreeMap::new();
     for (place, a) in asked {
         let kind = match (place.shared, place.writes) {
             (true, false) => "LDS",
@@ -110,22 +134,25 @@ fn main() {
         let mine = |line: &&String| !["watch.h", "lanes.h", "names.h", "host.h"].iter().any(|f| line.starts_with(f));
         let chain: Vec<String> = lines[&place.offset].iter().filter(mine).cloned().collect();
         let sum = places.entry((place.kernel.clone(), kind, chain, a.bytes)).or_default();
-        for (k, n) in [a.requests, a.lanes, a.cycles, a.lines, a.sectors, a.words].into_iter().enumerate() {
+        for (k, n) in
+            [a.requests, a.lanes, a.cycles, a.lines, a.sectors, a.words].into_iter().chain(a.missed).enumerate()
+        {
             sum[k] += n;
         }
     }
     let list: Vec<_> = places
         .iter()
-        .map(|((kernel, kind, chain, bytes), [requests, lanes, cycles, lines, sectors, words])| {
+        .map(|((kernel, kind, chain, bytes), [requests, lanes, cycles, lines, sectors, words, missed @ ..])| {
             serde_json::json!({
                 "kernel": kernel, "kind": kind, "chain": chain, "bytes": bytes, "requests": requests, "lanes": lanes,
-                "cycles": cycles, "lines": lines, "sectors": sectors, "words": words,
+                "cycles": cycles, "lines": lines, "sectors": sectors, "words": words, "missed": missed,
             })
         })
         .collect();
     let out = serde_json::json!({
         "what": "accesses of a wave to shared memory and caches, counted by the emulated device", "products": wanted,
-        "structure": file.file_name().map(|f| f.to_string_lossy()), "date": emulated::date(), "text": format!("{:x}", Sha256::digest(Source::whole_text())), "block_cycles": block_cycles(&four, &three), "places": list,
+        "structure": file.file_name().map(|f| f.to_string_lossy()), "date": emulated::date(), "text": format!("{:x}", Sha256::digest(Source::whole_text())), "block_cycles": block_cycles(&four, &three),
+        "counts": emulated::counts(&emulated::cut(4), &s), "second_cache": second_cache(&four, &three), "places": list,
     });
     println!("{}", serde_json::to_string(&out).unwrap());
 }

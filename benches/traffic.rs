@@ -13,11 +13,11 @@
 
 mod emulated;
 
-use emulated::{cut, types};
+use emulated::cut;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use weir_backends::cpu::{Neighbours, PrecisionChoice};
+use weir_backends::cpu::PrecisionChoice;
 use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, KernelCounts};
 use weir_backends::gpu::GpuOptions;
 use weir_engine::model::Model;
@@ -96,13 +96,7 @@ fn main() {
     };
     let s = read(&file, &ReadOptions::default()).unwrap();
     let models = [cut(4), cut(3)];
-    let here = {
-        let types = types(&models[0], &s);
-        let found = Neighbours::find(&models[0], &types, &s.positions, s.cell.as_ref(), 1.0).unwrap();
-        let census = found.census(usize::MAX);
-        let all = census.total();
-        [all.atoms as u64, all.edges as u64, census.angle_edges, all.angles as u64]
-    };
+    let here = emulated::counts(&models[0], &s);
     let one = molecule();
     let [[four, few_four], [three, few_three]] = models.map(|m| [step(&m, &s), step(&m, &one)]);
     // Of sixteen layers, from models of four and three.

@@ -268,6 +268,7 @@ def instructions():
     data, name = latest("*-instructions.json")
     traffic, _ = latest("*-traffic.json")
     moved = {kernel: k["scaled_gb"] / 3.35 for kernel, k in traffic["kernels"].items()}
+    rate = data["assumed"]["second_cache_bytes_per_s"] / 1e12
     text = ""
     for products, kernels in data["kernels"].items():
         pipes = ["issue", "fp32", "integer", "memory", "special", "tensor"]
@@ -275,12 +276,13 @@ def instructions():
         for kernel, k in kernels.items():
             ms, waits = k["milliseconds"], k["waits"]
             bound = max(ms.values())
-            total += max(bound, moved[kernel])
-            together += max(waits["together_ms"], moved[kernel])
-            rows.append([f"`{kernel}`", k["registers"], *(f"{ms[p]:.1f}" for p in pipes), f"{moved[kernel]:.1f}", f"{waits['slowest_ms']:.1f}", waits["blocks"], f"{waits['together_ms']:.1f}"])
-        rows.append(["**sum of the largest**", "", *[""] * len(pipes), f"**{total:.1f}**", "", "", f"**{together:.1f}**"])
+            second = k["second_cache_gb"] / rate
+            total += max(bound, moved[kernel], second)
+            together += max(waits["together_ms"], moved[kernel], second)
+            rows.append([f"`{kernel}`", k["registers"], *(f"{ms[p]:.1f}" for p in pipes), f"{moved[kernel]:.1f}", f"{second:.1f}", f"{waits['slowest_ms']:.1f}", waits["blocks"], f"{waits['together_ms']:.1f}"])
+        rows.append(["**sum of the largest**", "", *[""] * (len(pipes) + 1), f"**{total:.1f}**", "", "", f"**{together:.1f}**"])
         text += f"`{products}`, 2PTC on an H100 SXM, ms a step that each unit alone would be busy, and with what waves wait for:\n\n"
-        text += table(["kernel", "registers", "issue", "FP32", "integer", "L1 and shared", "special", "tensor", "device memory", "slowest waves, alone", "blocks", "together"], rows) + "\n"
+        text += table(["kernel", "registers", "issue", "FP32", "integer", "L1 and shared", "special", "tensor", "device memory", "second cache", "slowest waves, alone", "blocks", "together"], rows) + "\n"
     return text + f"[{name}](../benches/results/{name}), `benches/gpu/instructions.py`, {data['date']}, {data['compiler']}; no kernel has run.\n"
 
 

@@ -1,6 +1,7 @@
 //! What benches on the emulated device share: the DPA-3.1-3M shape cut to few layers, and one step of it.
 
 use std::sync::Arc;
+use weir_backends::cpu::Neighbours;
 use weir_backends::gpu::emulated::{Emulated, EmulatedOptions};
 use weir_backends::gpu::{create, GpuOptions};
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
@@ -20,6 +21,14 @@ pub fn cut(layers: usize) -> Arc<Model> {
 /// Type of every atom.
 pub fn types(model: &Model, s: &Structure) -> Vec<i32> {
     s.symbols.iter().map(|e| model.type_of(e).expect("the published shape knows every element") as i32).collect()
+}
+
+/// Atoms, edges, angle edges and angles of a structure.
+pub fn counts(model: &Arc<Model>, s: &Structure) -> [u64; 4] {
+    let found = Neighbours::find(model, &types(model, s), &s.positions, s.cell.as_ref(), 1.0).unwrap();
+    let census = found.census(usize::MAX);
+    let all = census.total();
+    [all.atoms as u64, all.edges as u64, census.angle_edges, all.angles as u64]
 }
 
 /// One step on a new device; what `look` sees there before it and after it, while the kernels are loaded.

@@ -33,8 +33,10 @@ from targets import MILLISECONDS
 # H100 SXM: 132 multiprocessors of four schedulers at 1.755 GHz. Warp instructions a cycle and multiprocessor by pipe: issue 4; FP32 128 lanes;
 # integer, logic and conversions between f32 and f16 64; other conversions and special functions 16; one wavefront of 128 bytes by the shared memory and L1 pipe. An m16n8k8 of TF32
 # takes a tensor core 4 cycles at the published dense rate (494.7 TFLOP/s), as an m16n8k16 of halves does (989.4), of which mma.sync reaches 0.62 (published microbenchmarks).
+# The second cache gives 5120 bytes a cycle by its specification (9.0 TB/s), of which microbenchmarks of H100s have seen five to six TB/s.
 ASSUMED = {
     "multiprocessors": 132, "GHz": 1.755, "issue": 4.0, "fp32": 4.0, "integer": 2.0, "special": 0.5, "memory": 1.0, "fp64": 2.0, "tensor": 4 * 0.62 / 4.0,
+    "second_cache_bytes_per_s": 5.5e12,
 }
 # 2PTC, and the layers of the shape that do a kernel's work: (forward) the last layer has no angles and no edge update; the last but one no
 # angle update.
@@ -278,12 +280,14 @@ def steps(kernels, products, rows, registers, proteins):
     # Multiply-adds of a warp instruction; an m16n8k8 of TF32 has 1024, an m16n8k16 of halves in the same time twice as many.
     multiply_adds = 16 * 8 * (16 if products == "f16x3" else 8)
     rates = dict(fp32=2 * 32 * ASSUMED["fp32"] * hertz, fp64=2 * 32 * ASSUMED["fp64"] * hertz, tensor=2 * multiply_adds * ASSUMED["tensor"] * hertz, multiprocessors=ASSUMED["multiprocessors"], cycles=ASSUMED["memory"] * hertz, block_cycles=lanes(products)[1])
+    passed = lanes(products)[2]
     out = {}
     for name, centres in proteins.items():
         blocks = {k: waits.resident(r, waits.shared_bytes(k, rows, products)) for k, r in registers.items()}
         scheduling = whole_step.factors(centres, blocks, ASSUMED["multiprocessors"])
         busiest, together = hot_milliseconds(kernels, products, rows, registers, centres)
-        step, waited = (whole_step.predicted(centres, hot, scheduling, products, rates, rows["R_NODE"]) for hot in (busiest, together))
+        second = lambda kernel, per, count: 1e3 * passed.bytes(kernel, per, count, blocks.get(kernel)) / ASSUMED["second_cache_bytes_per_s"]
+        step, waited = (whole_step.predicted(centres, hot, scheduling, products, rates, rows["R_NODE"], second) for hot in (busiest, together))
         out[name] = step | dict(target_ms=MILLISECONDS[name], waited_least_ms=waited["least_two_streams_ms"], waited_ms=waited["two_streams_ms"])
         print(f"{products:7} {name} ({step['atoms']} atoms): {step['least_two_streams_ms']:.1f} to {step['two_streams_ms']:.1f} ms a step, with waits {waited['least_two_streams_ms']:.1f} to {waited['two_streams_ms']:.1f} (in one stream {step['least_ms']:.1f} to {step['ms']:.1f}; target {MILLISECONDS[name]}): the four "
               f"with their tails and device memory {step['least_four_ms']:.1f} to {step['four_ms']:.1f}, others {step['least_others_ms']:.1f} to {step['others_ms']:.1f}, "
@@ -328,13 +332,14 @@ def main():
             ms = milliseconds(pipes)
             registers, spills = registers_of(log, kernel)
             waited = waiting(pipes, kernel, products, rows, registers)
+            gb = lanes(products)[2].bytes(kernel, *(("angle", ANGLES) if kernel.startswith("angle") else ("edge", EDGES)), waited["blocks"]) / 1e9
             result.setdefault(products, {})[kernel] = dict(
-                static=len(kernels[kernel]), registers=registers, spills=spills, milliseconds=ms, waits=waited,
+                static=len(kernels[kernel]), registers=registers, spills=spills, milliseconds=ms, waits=waited, second_cache_gb=gb,
                 counts={k: v for k, v in counts.items()})
             unknown = pipes["unknown"] / pipes["memory"]
             worst = max(ms, key=ms.get)
             print(f"{products:7} {kernel:15} {len(kernels[kernel]):5} instructions, {registers} registers, {spills} spilled: "
-                  f"{ms[worst]:.2f} ms by {worst}, {waited['together_ms']:.2f} with waits ({waited['slowest_ms']:.2f} over {waited['blocks']} blocks); " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(ms.items(), key=lambda kv: -kv[1]) if v > 0.05) + f"; {unknown:.1%} of memory not counted by lanes")
+                  f"{ms[worst]:.2f} ms by {worst}, {waited['together_ms']:.2f} with waits ({waited['slowest_ms']:.2f} over {waited['blocks']} blocks), {gb:.1f} GB by the second cache; " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(ms.items(), key=lambda kv: -kv[1]) if v > 0.05) + f"; {unknown:.1%} of memory not counted by lanes")
         total = sum(max(k["milliseconds"].values()) for k in result[products].values())
         print(f"{products:7} sum of the four {total:.1f} ms, with waits {sum(k['waits']['together_ms'] for k in result[products].values()):.1f}")
         registers = {kernel: k["registers"] for kernel, k in result[products].items()}

@@ -146,7 +146,8 @@ def wide(op):
 
 @functools.cache
 def lanes(products):
-    """(kernel, kind and bytes) -> [(chain of lines, requests, cycles)], counted by the emulated device (benches/lanes.rs); kernel -> cycles of a block."""
+    """(kernel, kind and bytes) -> [(chain of lines, requests, cycles)], counted by the emulated device (benches/lanes.rs); kernel -> cycles of a block; and
+    what goes by the second cache (`Passed`)."""
     products = {"tf32": "tf32x3"}.get(products, products)
     files = sorted((ROOT / "benches/results").glob(f"*-lanes-{products}.json"))
     if not files:
@@ -157,7 +158,20 @@ def lanes(products):
     out = defaultdict(list)
     for p in file["places"]:
         out[p["kernel"], p["kind"], p["bytes"]].append((tuple(called(p["chain"])), p["requests"], p["cycles"]))
-    return out, file["block_cycles"]
+    return out, file["block_cycles"], Passed(dict(zip(("atom", "edge", "angle edge", "angle"), file["counts"])), file["second_cache"])
+
+
+class Passed:
+    """What the second cache gives to first caches and takes from them, counted on a structure with so many atoms, edges, angle edges and angles."""
+
+    def __init__(self, counted, kernels):
+        self.counted, self.kernels = counted, kernels
+
+    def bytes(self, kernel, per, count, blocks=None):
+        """Of a step with so many of a kernel's `per`, with so many blocks on a multiprocessor (none: as many as there was room for)."""
+        *fetched, written = self.kernels[kernel]
+        there = [f for f in fetched[:blocks] if f] or [0.0]
+        return (there[-1] + written) * count / self.counted[per]
 
 
 def called(chain):

@@ -76,14 +76,14 @@ def scaled(code, statement, weights):
 def shared_bytes(kernel, rows, products):
     """Of a block of DPA-3.1-3M: the twin of `SharedNumbers` (kernels/src/source.rs)."""
     es, aps, ms, ws = EP + 4, AP + 4, NP + 4, WA + 4
-    places, dots = {"plain": (1, EP // 4 + 4), "f16x3": (2, EP // 4 + 2)}.get(products, (2, EP // 8 + 4))
+    dots = {"plain": EP // 4 + 4, "f16x3": EP // 4 + 2}.get(products, EP // 8 + 4)
     edge, back, angle, sums, own = rows["R_EDGE"], rows["R_EDGE_BACK"], rows["R_ANGLE_BACK"], rows["R_SUMS"], rows["R_OWN"]
     parts = max(1, min(512 // WA, 8 * EP // WA))
     return 4 * {
         "edge_forward": edge * (es + ms) + 4 * NP + 6 * (EP + NP) + EP,
         "edge_backward": back * (es + NP + es + ms) + 2 * (NP + EP) + NP,
-        "angle_forward": rows["R_ANGLE"] * (places * aps + es + 2) + sums * (es + ws) + 4 * EP,
-        "angle_backward": angle * (places * aps + ws + dots + 1 + 4) + max(2 * own * es, parts * rows["R_SECOND"] * WA) + own * (es + ws + 1) + EP + AP,
+        "angle_forward": rows["R_ANGLE"] * (aps + es + 2) + sums * (es + ws) + 4 * EP,
+        "angle_backward": angle * (aps + ws + dots + 1 + 4) + max(2 * own * es, parts * rows["R_SECOND"] * WA) + own * (es + ws + 1) + EP + AP,
     }[kernel]
 
 

@@ -3,7 +3,7 @@
 A kernel takes the longest of its busiest unit, its bytes at the rate of device memory and, for those whose machine code is not counted, its
 FLOP; what a launch costs is added. Bytes, FLOP and launches are those that the emulated device counted on 192 atoms of water
 (benches/results/*traffic.json), per atom, edge, angle edge or angle; the launches of a step are taken for the same in every structure (one tile).
-Left out here: latencies (waits.py), barriers, what caches of multiprocessors fetch from L2. The tail of a launch is bounded from both sides: as if one block had
+What caches of multiprocessors fetch from the second cache, and what they write to it, is counted too. Left out here: latencies (waits.py), barriers. The tail of a launch is bounded from both sides: as if one block had
 all of its multiprocessor's rate, and as if it ran no faster when the others have done. What a launch costs is too much for recorded steps.
 """
 
@@ -28,6 +28,8 @@ BLOCKS_OF_NODES = 2
 SHARED_FROM = int(re.search(r"#define SHARED_FROM (\d+)", (TEXT / "shape.h").read_text())[1])
 # Centres that are put in order together (`arrange`, neighbours.h).
 WINDOW = 4096
+# Bounds that all multiprocessors share.
+MEMORIES = "device memory", "second cache"
 
 
 @functools.cache
@@ -104,16 +106,17 @@ def factors(centres, blocks, multiprocessors):
             for kernel, most in blocks.items()}
 
 
-def predicted(centres, hot, scheduling, products, rates, node_rows):
+def predicted(centres, hot, scheduling, products, rates, node_rows, passed):
     """The step of a structure, with the largest factors of `scheduling` and in `least_ms` with the least. `hot`: milliseconds of the busiest unit
-    of each counted kernel, before those factors. `rates`: FLOP/s of `fp32`, `fp64` and `tensor`, multiprocessors."""
-    least, most = (bounded(centres, hot, {k: f[side] for k, f in scheduling.items()}, products, rates, node_rows, places)
+    of each counted kernel, before those factors. `rates`: FLOP/s of `fp32`, `fp64` and `tensor`, multiprocessors. `passed`: kernel -> milliseconds of
+    the second cache, from what its work grows with and how much there is of that."""
+    least, most = (bounded(centres, hot, {k: f[side] for k, f in scheduling.items()}, products, rates, node_rows, places, passed)
                    for side, places in enumerate((1, BLOCKS_OF_NODES)))
     shown = {k: [round(f, 3) for f in v] for k, v in scheduling.items()}
     return most | dict(least_ms=least["ms"], least_two_streams_ms=least["two_streams_ms"], least_four_ms=least["four_ms"], least_others_ms=least["others_ms"], scheduling=shown)
 
 
-def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
+def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks, passed):
     """The step with one factor for each counted kernel, nodes with so many blocks to a multiprocessor: kernel -> milliseconds and what bounds it."""
     counted, name = traffic()
     facts = machine()
@@ -122,7 +125,7 @@ def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
     for kernel, k in counted["kernels"].items():
         count = unit[k["per"]]
         moved = (k["read_bytes_per_step"] + k["written_bytes_per_step"]) * count + k["weights_bytes"]
-        bounds = {"device memory": 1e3 * moved / facts["bytes_per_s"]}
+        bounds = {"device memory": 1e3 * moved / facts["bytes_per_s"], "second cache": passed(kernel, k["per"], count)}
         if kernel in hot:
             bounds["instructions"] = hot[kernel] * scheduling[kernel]
         else:
@@ -152,7 +155,7 @@ def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks):
 
 def in_two_streams(kernels, counted, spread, launch_s):
     """Milliseconds that a step takes less where BESIDE runs in a stream of its own, and the launches there: all that it takes, less what it
-    takes of multiprocessors (its products, as if spread over all of them), or of device memory where a kernel of angles is bound by that too,
+    takes of multiprocessors (its products, as if spread over all of them), or of memory where a kernel of angles is bound by that too,
     as long as its chain is no longer than the kernel it runs beside. The last layer has no angles to run beside."""
     saved, launches = 0.0, 0
     for main, chain in BESIDE.items():
@@ -163,8 +166,8 @@ def in_two_streams(kernels, counted, spread, launch_s):
         own = sum(kernels[k]["ms"] * s for k, s in share.items())
         starts = 1e3 * launch_s * times * len(share)
         cost = sum(spread.get(k, 0.0) * s for k, s in share.items())
-        if kernels[main]["by"] == "device memory":
-            cost += sum(kernels[k]["ms"] for k in share if kernels[k]["by"] == "device memory")
+        if kernels[main]["by"] in MEMORIES:
+            cost += sum(kernels[k]["ms"] for k in share if kernels[k]["by"] in MEMORIES)
         longer = max(0.0, own + starts - kernels[main]["ms"])
         saved += own + starts - max(cost, longer)
         launches += times * len(share)

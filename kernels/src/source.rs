@@ -15,9 +15,10 @@ pub struct Source {
 }
 
 /// The parts of the text, in order.
-const PARTS: [(&str, &str); 20] = [
+const PARTS: [(&str, &str); 21] = [
     ("host.h", include_str!("../text/host.h")),
     ("lanes.h", include_str!("../text/lanes.h")),
+    ("caches.h", include_str!("../text/caches.h")),
     ("watch.h", include_str!("../text/watch.h")),
     ("fibres.h", include_str!("../text/fibres.h")),
     ("names.h", include_str!("../text/names.h")),
@@ -39,7 +40,7 @@ const PARTS: [(&str, &str); 20] = [
 ];
 
 /// So many parts make names for the rest.
-const PRELUDES: usize = 6;
+const PRELUDES: usize = 7;
 
 /// Threads of a block, in every kernel.
 pub const THREADS: u32 = 128;
@@ -247,7 +248,13 @@ impl Room {
 
     /// The same, of a chip.
     pub fn of_chip(self, chip: &Chip) -> Self {
-        Self { four: matches!(chip, Chip::Cuda(arch) if arch.starts_with("sm_90")), ..self }
+        let four = match chip {
+            Chip::Cuda(arch) => arch.starts_with("sm_90"),
+            // What is counted on the host is said of an H100.
+            Chip::Host => true,
+            Chip::Hip(_) => false,
+        };
+        Self { four, ..self }
     }
 
     /// Bytes that a block should not exceed, so that several are on a multiprocessor together.
@@ -361,9 +368,6 @@ impl SharedNumbers {
         let ([np, ep, ap], r) = (shape.padded, shape.rows);
         let mp = shape.heads * np;
         let gram = shape.axis * (ep + np);
-        // `AHEAD` of the text.
-        let ahead = shape.store == 0 && shape.products.by_tensor_cores();
-        let places = if ahead { 2 } else { 1 };
         // `PARTS_OF_F` and `DOTSS` of angle_back.h.
         let parts = (THREADS * 4 / (ep + ap)).min(8 * ep / (ep + ap)).max(1);
         let dots = match shape.products {
@@ -381,8 +385,8 @@ impl SharedNumbers {
             edge_projections: r.edge * es,
             edge_backward: r.edge_back * (es + mp + ep + PAD + ms.max(es)) + bars * (mp + ep) + mp,
             // `MESSAGE_PARTS` of angle.h.
-            angle_forward: r.angle * (places * aps + es + 2) + r.sums * (es + ws) + 4 * ep,
-            angle_backward: r.angle_back * (places * aps + ws + dots + 1)
+            angle_forward: r.angle * (aps + es + 2) + r.sums * (es + ws) + 4 * ep,
+            angle_backward: r.angle_back * (aps + ws + dots + 1)
                 // Two numbers of 8 bytes for each row.
                 + r.angle_back * if shape.double { 2 } else { 4 }
                 + (2 * r.own * es).max(parts * r.second * (ep + ap))

@@ -28,6 +28,25 @@ UNROLL
   }
 }
 #endif
+// The same of what a block reads once before other things take its place: first caches need not keep it. Of arrays that the kernel writes.
+#if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 800
+DEVICE void load_piece(float (*x)[2], const float *a) {
+  asm volatile("ld.global.L1::no_allocate.v2.f32 {%0, %1}, [%2];" : "=f"(x[0][0]), "=f"(x[0][1]) : "l"(a));
+}
+DEVICE void load_piece(float (*x)[4], const float *a) {
+  asm volatile("ld.global.L1::no_allocate.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0][0]), "=f"(x[0][1]), "=f"(x[0][2]), "=f"(x[0][3]) : "l"(a));
+}
+template <int N> DEVICE void load_once(float *x, const float *a, u64 at) {
+  const int n = N > 4 ? 4 : N;
+UNROLL
+  for (int k = 0; k < N; k += n) load_piece((float(*)[n])(x + k), a + at + k);
+}
+template <int N> DEVICE void load_once(double *x, const double *a, u64 at) { load<N>(x, a, at); }
+#elif defined(WEIR_HOST) && !defined(WEIR_UNCHECKED)
+template <int N, class T, class A> DEVICE void load_once(T *x, const A &a, u64 at) { READ_ONCE((load_run<N>(x, a, at))); }
+#else
+template <int N, class T> DEVICE void load_once(T *x, const T *a, u64 at) { load<N>(x, a, at); }
+#endif
 // Sums of a row in columns that stand together, as a product hands them to the caller's last word: where they are and what belongs to them is
 // worked out once for all.
 template <int n> struct Sums {
@@ -146,7 +165,7 @@ DEVICE void copies_done() {
   if (w.launch != weir::state.launch || w.block != block()) return;
   for (u32 c = 0; c < w.count; c++) {
     real x[16 / sizeof(real)];
-    load<16 / sizeof(real)>(x, w.copies[c].from, w.copies[c].k);
+    load_once<16 / sizeof(real)>(x, w.copies[c].from, w.copies[c].k);
     store<16 / sizeof(real)>(w.copies[c].to, w.copies[c].at, x);
   }
   w.count = 0;

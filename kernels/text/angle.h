@@ -100,13 +100,11 @@ UNROLL_NOT
 #endif
 }
 
-// The rows to `here`, and v of their other edges, for all threads: staged, or waited for where they are copied ahead. Then those of the group
-// behind them are asked for, into `next`; what it held nobody reads any more, for there was a barrier since (v of the other edges is the same
-// for all groups).
+// The rows to `here`, and v of their other edges, for all threads: staged, or waited for where they are copied ahead (v of the other edges is the same
+// for all groups then).
 template <class Y>
-DEVICE void take_rows(bool ahead, const Fit &fit, u32 own, u32 together, LOCAL(real) here, LOCAL(real) next, Y y, LOCAL(real) others,
-                      AngleRows q, u32 from, u64 angle, u32 m, u32 first, IN(stored) state, IN(real) geometry, IN(double) vector,
-                      IN(double) distance, IN(real) weight) {
+DEVICE void take_rows(bool ahead, LOCAL(real) here, Y y, LOCAL(real) others, AngleRows q, u32 from, u64 angle, u32 m, u32 first, IN(stored) state,
+                      IN(real) geometry, IN(double) vector, IN(double) distance, IN(real) weight) {
   if (ahead) {
     if (!q.k) stage_others(others, q, from, m, geometry);
     copies_done();
@@ -114,8 +112,13 @@ DEVICE void take_rows(bool ahead, const Fit &fit, u32 own, u32 together, LOCAL(r
     stage_angles(here, y, others, q, from, angle, m, first, state, geometry, vector, distance, weight);
   }
   barrier();
+}
+
+// Asks for the rows of the group behind those, in their place: behind the barrier after their last use, while the block goes on with what it has made
+// of them. (A place of its own for them took 9 kB: shared memory that is the first cache's where nobody needs it.)
+DEVICE void ask_for_next(bool ahead, const Fit &fit, u32 own, u32 together, LOCAL(real) here, AngleRows q, u64 angle, u32 m, IN(stored) state) {
   u32 k = q.k + q.edges;
-  if (ahead && k < receiving(m)) stage_ahead(next, k, group_at(k, fit, m, own, together), angle, m, state);
+  if (ahead && k < receiving(m)) stage_ahead(here, k, group_at(k, fit, m, own, together), angle, m, state);
 }
 
 // Other edges go to so many threads in turn, whose sums are joined in order: a wave would otherwise go through all of them while the others wait.
@@ -225,8 +228,8 @@ KERNEL_OF_FOUR(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edg
   u32 pair = t.pair - first_receiving(m);
   u32 mine = receiving(m);
   u64 angle = t.angle;
-  LOCAL(real) places = shared_at<real>(0);
-  LOCAL(real) message = places + (AHEAD ? 2 : 1) * R_ANGLE * APS;
+  LOCAL(real) a = shared_at<real>(0);
+  LOCAL(real) message = a + R_ANGLE * APS;
   LOCAL(real) s = message + R_ANGLE * EPS;
   LOCAL(real) own = s + R_SUMS * EPS;
   LOCAL(real) y = own + R_SUMS * WAS;
@@ -238,8 +241,7 @@ KERNEL_OF_FOUR(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edg
   bool ahead = AHEAD && !first && m <= R_ANGLE;
   Fit fit = fit_of(R_ANGLE, m);
   fit = {GROUP(fit.edges), GROUP(fit.inverse)};
-  if (ahead && m) stage_ahead(places, 0, group_at(0, fit, m, R_SUMS, m), angle, m, state);
-  u32 place = 0;
+  if (ahead && m) stage_ahead(a, 0, group_at(0, fit, m, R_SUMS, m), angle, m, state);
   for (u32 k0 = 0, k = 0; k0 < last; k0 += R_SUMS) {
     u32 some = last - k0 < R_SUMS ? last - k0 : R_SUMS;
     if (k0 < mine)
@@ -261,9 +263,7 @@ KERNEL_OF_FOUR(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edg
       u32 g = GROUP(group_at(k, fit, m, R_SUMS, m));
       for (u32 f0 = 0; f0 < m; f0 += R_ANGLE) {
         AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE ? m - f0 : R_ANGLE, m, fit);
-        LOCAL(real) a = places + place;
-        take_rows(ahead, fit, R_SUMS, m, a, places + (R_ANGLE * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
-                  vector, distance, angle_weight);
+        take_rows(ahead, a, y, others_v, q, from, angle, m, first, state, geometry, vector, distance, angle_weight);
         product_of_two<TR_OF(R_ANGLE), TR_WIDE(R_ANGLE), 8, (TILES_OF(R_ANGLE) < 3 ? TILES_OF(R_ANGLE) : 3), ANGLES_OF_BOTH, true>(
               rows_of(q), AP, part == ONLY_ANGLES ? EP : 0, EP, part == ONLY_SLOPES ? EP : wa, weight, WA, FactorsOf<R_ANGLE>{a, APS}, LAMBDA(u32 r, u32 c, auto x) {
                 u32 e = edge_in(q, r), f = r - e * q.span;
@@ -282,6 +282,7 @@ UNROLL
                 store_packed<x.N>(out, (angle + ((k + e) * m + f0 + f)) * AP + c - EP, x.v, too_large);
               });
         barrier();
+        ask_for_next(ahead, fit, R_SUMS, m, a, q, angle, m, state);
         if (part != ONLY_ANGLES) {
           sum_messages(q, from, m, geometry, others_v, message, carried);
           barrier();
@@ -289,7 +290,6 @@ UNROLL
           join_messages(s + k % R_SUMS * EPS, q, m, message);
         }
       }
-      if (ahead) place = R_ANGLE * APS - place;
       k += g;
       if (k == mine || k % R_SUMS == 0) break;
     }

@@ -54,7 +54,7 @@ UNROLL
 UNROLL
         for (int h = 0; h < x.N; h += H) {
           real up[H], scale[H];
-          load<H>(up, a_bar, at + h);
+          load_once<H>(up, a_bar, at + h);
           load<H>(scale, r_angle, c - EP + h);
 UNROLL
           for (int j = 0; j < H; j++) up[j] = slopes[h + j] * (scale[j] * up[j]);
@@ -78,7 +78,7 @@ DEVICE u32 thread_from(u32 first) { return (thread_anew() + THREADS - first) % T
 #define OTHERS_ASKED (TENSOR_CORES ? 2 : 1)
 // Adjoints of N receiving edges (`rows`, `span` rows each) in four columns: over a part's other edges from `first` on into `sum`; over the receiving
 // edges into the adjoints of the other edges' projections (`all_bars`), which go on or begin.
-template <int N> DEVICE void sum_some(real (*sum)[4], u32 first, u32 span, bool goes_on, LOCAL(real) rows, OUT(real) all_bars, u32 wa) {
+template <int N, bool GOES_ON> DEVICE void sum_some(real (*sum)[4], u32 first, u32 span, LOCAL(real) rows, OUT(real) all_bars, u32 wa) {
 UNROLL_NOT
   for (u32 f = first; f < span; f += OTHERS_ASKED * PARTS_OF_F) {
     real all[OTHERS_ASKED][4], z[OTHERS_ASKED][N][4];
@@ -88,7 +88,7 @@ UNROLL
       if (g && at >= span) continue;
 UNROLL
       for (int j = 0; j < 4; j++) all[g][j] = real(0);
-      if (goes_on) load<4>(all[g], all_bars, at * wa);
+      if (GOES_ON) load_once<4>(all[g], all_bars, at * wa);
 UNROLL
       for (u32 i = 0; i < N; i++) load<4>(z[g][i], rows, (i * span + at) * WAS);
     }
@@ -126,9 +126,9 @@ UNROLL
       }
       LOCAL(real) rows = bars + e * q.span * WAS + c;
       if (two)
-        sum_some<2>(sum, first, q.span, goes_on, rows, all_bars, wa);
+        goes_on ? sum_some<2, true>(sum, first, q.span, rows, all_bars, wa) : sum_some<2, false>(sum, first, q.span, rows, all_bars, wa);
       else
-        sum_some<1>(sum, first, q.span, goes_on, rows, all_bars, wa);
+        goes_on ? sum_some<1, true>(sum, first, q.span, rows, all_bars, wa) : sum_some<1, false>(sum, first, q.span, rows, all_bars, wa);
 UNROLL
       for (u32 i = 0; i < 2; i++)
         if (!i || two) store<4>(parts, (part * q.edges + e + i) * wa + c, sum[i]);
@@ -192,8 +192,8 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   // What S owes to the switch values of each row, and sums of it over other edges in eight parts for each receiving edge.
   LOCAL(double) y = shared_at<double>(0);
   LOCAL(double) v_sums = y + R_ANGLE_BACK;
-  LOCAL(real) places = shared_at<real>(16 * R_ANGLE_BACK);
-  LOCAL(real) bars = places + (AHEAD ? 2 : 1) * R_ANGLE_BACK * APS;
+  LOCAL(real) a = shared_at<real>(16 * R_ANGLE_BACK);
+  LOCAL(real) bars = a + R_ANGLE_BACK * APS;
   LOCAL(real) dots = bars + R_ANGLE_BACK * WAS;
   LOCAL(real) room = dots + R_ANGLE_BACK * DOTSS;
   // Of R_OWN receiving edges: adjoints of S, projections, and in their place the adjoints of those, once the last row of an edge has seen its
@@ -211,8 +211,7 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   bool ahead = AHEAD && !first && m <= R_ANGLE_BACK;
   Fit fit = fit_of(R_ANGLE_BACK, m);
   fit = {uniform(fit.edges), uniform(fit.inverse)};
-  if (ahead && m) stage_ahead(places, 0, group_at(0, fit, m, R_OWN, R_SECOND), angle, m, state);
-  u32 place = 0;
+  if (ahead && m) stage_ahead(a, 0, group_at(0, fit, m, R_OWN, R_SECOND), angle, m, state);
   if (updates) ask_for_rows(a_bar, angle, 0, fit, m);
   for (u32 k = 0; k < receiving(m);) {
     if (k % R_OWN == 0) {
@@ -231,12 +230,11 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
     if (updates) ask_for_rows(a_bar, angle, k + g, fit, m);
     for (u32 f0 = 0; f0 < m; f0 += R_ANGLE_BACK) {
       AngleRows q = angle_rows(k, g, f0, m - f0 < R_ANGLE_BACK ? m - f0 : R_ANGLE_BACK, m, fit);
-      LOCAL(real) a = places + place;
-      take_rows(ahead, fit, R_OWN, R_SECOND, a, places + (R_ANGLE_BACK * APS - place), y, others_v, q, from, angle, m, first, state, geometry,
-                vector, distance, angle_weight);
+      take_rows(ahead, a, y, others_v, q, from, angle, m, first, state, geometry, vector, distance, angle_weight);
       adjoints(q, wa, m, angle, weight, FactorsOf<R_ANGLE_BACK>{a, APS}, own + k % R_OWN * WAS, others, s + k % R_OWN * EPS, own_v + k % R_OWN, others_v, r_angle,
                a_bar, dots, bars);
       barrier();
+      ask_for_next(ahead, fit, R_OWN, R_SECOND, a, q, angle, m, state);
       join_dots(y, rows_of(q), dots);
       sum_bars(q, wa, pair + (has_the_rest() ? apart : 0), bars, room, other_bar);
       barrier();
@@ -288,7 +286,6 @@ UNROLL_NOT
       for (u32 i = 0; i < 8; i++) x += v_sums[e * 8 + i];
       geometry_bar[u64(from + k + e) * GB + 4] = x;
     }
-    if (ahead) place = R_ANGLE_BACK * APS - place;
     k += g;
     if (k % R_OWN && k < receiving(m)) continue;
     // The adjoints of those that were projected together are there.

@@ -393,6 +393,7 @@ extern "C" int weir_run(void (*kernel)(const weir::Raw *), weir::Run *run) {
     NEXT_BLOCK();
     run_block(run);
   }
+  SETTLE_CACHES();
   free(shared);
   run->time = past = state.now;
   run->counts = {read_bytes, written_bytes, fma, activations, shared_bytes, block_bytes, phase_bytes};

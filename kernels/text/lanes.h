@@ -7,32 +7,39 @@
 #include <vector>
 namespace weir {
 
-enum Kind : u32 { SHARED_READ, SHARED_WRITE, GLOBAL_READ, GLOBAL_WRITE };
+enum Kind : u32 { SHARED_READ, SHARED_WRITE, GLOBAL_READ, GLOBAL_WRITE, GLOBAL_READ_ONCE };
 // What one place of the text has asked for since somebody looked. `cycles` of shared memory or of a first cache: NVIDIA's data stage returns
 // 128 bytes a cycle from 32 banks, so lanes are served by groups that ask for as many bytes (twice as many lanes where they ask for the same by
 // twos, n and n ^ 1 or n and n ^ 2), and a group again where one bank has two words of it; a cache looks for four lines a cycle (NVIDIA's developers
-// about CC 7.0 and later: forums.developer.nvidia.com, 77228 and 49571). Sectors and lines of device memory, words of either.
+// about CC 7.0 and later: forums.developer.nvidia.com, 77228 and 49571). Sectors and lines of device memory, words of either; sectors that a first cache
+// had to fetch, with one to SHARED_BY blocks on a multiprocessor (caches.h; none where so many have no room).
+static const u32 SHARED_BY = 4;
 struct Asked {
   u64 site;
   u32 kind, bytes;
-  u64 requests, lanes, cycles, lines, sectors, words;
+  u64 requests, lanes, cycles, lines, sectors, words, missed[SHARED_BY];
 };
 struct Request {
   u64 site, address;
-  u32 thread, kind, bytes, epoch;
+  u32 thread, kind, bytes, epoch, order;
 };
 static std::vector<Request> requests;
 static std::unordered_map<u64, Asked> sites;
 // Products of matrices that a thread has begun since the barrier: lanes of a wave begin them together.
 static std::vector<u32> epochs;
+// Accesses of a thread since the barrier.
+static std::vector<u32> orders;
 
-static u64 looked;
+// Whether what is read of device memory is not kept by first caches.
+static bool once;
+static u64 looked, all_blocks;
 static bool looked_at() { return (state.block * 2654435761u >> 16) % WEIR_LANES == 0; }
 
 // The caller's place stands for the access: whoever calls this is inlined.
 static __attribute__((noinline)) void asked(Kind kind, u64 address, u32 bytes) {
+  if (kind == GLOBAL_READ && once) kind = GLOBAL_READ_ONCE;
   if (looked_at())
-    requests.push_back({(u64)(uintptr_t)__builtin_return_address(0), address, state.thread, kind, bytes, epochs[state.thread]});
+    requests.push_back({(u64)(uintptr_t)__builtin_return_address(0), address, state.thread, kind, bytes, epochs[state.thread], orders[state.thread]++});
 }
 
 // Different numbers in a list, which is sorted.
@@ -60,6 +67,9 @@ static bool same_by(const Request *begin, const Request *end, u32 by) {
   return true;
 }
 
+static void ask_cache(const Request *begin, const Request *end, const std::vector<u64> &sectors);
+static void settle_turns();
+
 // One access of a wave, lanes in order.
 static void served(const Request *begin, const Request *end) {
   Asked &sum = sites[begin->site * 8 + begin->kind];
@@ -68,7 +78,7 @@ static void served(const Request *begin, const Request *end) {
   sum.bytes = begin->bytes;
   sum.requests++;
   sum.lanes += end - begin;
-  bool reads = begin->kind == SHARED_READ || begin->kind == GLOBAL_READ;
+  bool reads = begin->kind % 2 == 0;
   u32 together = begin->bytes >= 16 ? 8 : begin->bytes >= 8 ? 16 : 32;
   if (together < 32 && reads && (same_by(begin, end, 1) || same_by(begin, end, 2))) together *= 2;
   u64 cycles = 0;
@@ -90,6 +100,7 @@ static void served(const Request *begin, const Request *end) {
     sum.sectors += different(sectors);
     u64 n = different(lines);
     sum.lines += n;
+    if (reads) ask_cache(begin, end, sectors);
     cycles = std::max(cycles, (n + 3) / 4);
   }
   sum.cycles += cycles;
@@ -129,14 +140,17 @@ static void settle_lanes() {
   }
   requests.clear();
   std::fill(epochs.begin(), epochs.end(), 0);
+  std::fill(orders.begin(), orders.end(), 0);
+  settle_turns();
 }
 
 // Before a launch. One that failed has left what nobody took.
 static void start_lanes(u32 threads) {
   epochs.assign(threads, 0);
+  orders.assign(threads, 0);
   requests.clear();
   sites.clear();
-  looked = 0;
+  looked = all_blocks = 0;
 }
 
 } // namespace weir
@@ -146,9 +160,11 @@ static void start_lanes(u32 threads) {
   for (u64 b = 0; b < (bytes); b += 16) ASKED(kind, (address) + b, (bytes) - b < 16 ? (bytes) - b : 16)
 #define ASKS __attribute__((always_inline)) inline
 #define START_LANES(threads) weir::start_lanes(threads)
-#define NEXT_BLOCK() weir::looked += weir::looked_at()
+#define NEXT_BLOCK() weir::next_block(weir::state.shared_bytes)
+#define SETTLE_CACHES() weir::settle_caches(weir::state.shared_bytes)
 #define NEXT_PRODUCT(thread) weir::epochs[thread]++
 #define SETTLE_LANES() weir::settle_lanes()
+#define READ_ONCE(reads) weir::once = true, reads, weir::once = false
 
 // What was asked for since the last call: how many places, of which the first `most` are told. Places are offsets in the image.
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
@@ -164,11 +180,11 @@ extern "C" u64 weir_asked(weir::Asked *to, u64 most) {
   if (count <= most) weir::sites.clear();
   return count;
 }
-// Blocks that were looked at since the last call.
-extern "C" u64 weir_looked() {
-  u64 count = weir::looked;
-  weir::looked = 0;
-  return count;
+// Blocks that were looked at since the last call, and all of them.
+extern "C" void weir_looked(u64 *looked, u64 *all) {
+  *looked = weir::looked;
+  *all = weir::all_blocks;
+  weir::looked = weir::all_blocks = 0;
 }
 #elif defined(WEIR_HOST)
 #define ASKED(kind, address, bytes)
@@ -176,6 +192,8 @@ extern "C" u64 weir_looked() {
 #define ASKS
 #define START_LANES(threads)
 #define NEXT_BLOCK()
+#define SETTLE_CACHES()
 #define NEXT_PRODUCT(thread)
 #define SETTLE_LANES()
+#define READ_ONCE(reads) reads
 #endif

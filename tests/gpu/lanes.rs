@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use weir_backends::gpu::driver::{Arg, Driver, Launch, Memory, Stream};
-use weir_backends::gpu::emulated::{Asked, Emulated, EmulatedOptions, Watch};
+use weir_backends::gpu::emulated::{Asked, Emulated, EmulatedOptions, Watch, SHARED_BY};
 use weir_kernels::THREADS;
 
 /// What a kernel asks for; `body` may use `from`, `to` (4096 numbers each), its thread t (of one wave alone) and as much shared memory, which is
@@ -87,4 +87,17 @@ fn accesses_of_a_loop_are_told_apart() {
     let body = "for (u32 k = 0; k < 3 + t % 2; k++) s[k * 32 + t] = 1.0f;";
     let asked = asked(body)[&(true, true)];
     assert_eq!((asked.requests, asked.lanes, asked.cycles), (4, 3 * 32 + 16, 4));
+}
+
+#[test]
+fn first_caches_keep_what_is_read_unless_it_is_read_once() {
+    // Eight lines, twice; what is kept is found the second time, by one block or several.
+    let reads = |load: &str| {
+        let body = format!("for (u32 k = 0; k < 2; k++) {{ for (u32 b = 0; b < 8; b++) {{ real y[1]; {load}; x[0] += y[0]; }} }} s[t] = x[0];");
+        asked(&body)[&(false, false)]
+    };
+    let kept = reads("load_run<1>(y, from, b * 32 + t)");
+    assert_eq!((kept.requests, kept.sectors, kept.missed), (16, 64, [32; SHARED_BY]));
+    let once = reads("READ_ONCE((load_run<1>(y, from, b * 32 + t)))");
+    assert_eq!((once.requests, once.sectors, once.missed), (16, 64, [64; SHARED_BY]));
 }

@@ -17,6 +17,9 @@ pub struct Place {
     pub writes: bool,
 }
 
+/// Blocks that may share a first cache, at most.
+pub const SHARED_BY: usize = 4;
+
 /// What a place has asked for; of a part of the blocks (`lanes.h`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -34,6 +37,17 @@ pub struct Asked {
     pub sectors: u64,
     /// Words of 4 bytes.
     pub words: u64,
+    /// Sectors that a first cache did not hold, with one to four blocks on a multiprocessor (`caches.h`); zero where so many have no room.
+    pub missed: [u64; SHARED_BY],
+}
+
+/// Blocks of a kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Those that were looked at.
+    pub looked_at: u64,
+    /// All of them.
+    pub all: u64,
 }
 
 /// Twin of `weir::Asked`.
@@ -49,10 +63,11 @@ pub(super) struct Raw {
     lines: u64,
     sectors: u64,
     words: u64,
+    missed: [u64; SHARED_BY],
 }
 
 type AskPlaces = unsafe extern "C" fn(*mut Raw, u64) -> u64;
-type AskBlocks = unsafe extern "C" fn() -> u64;
+type AskBlocks = unsafe extern "C" fn(*mut u64, *mut u64);
 
 /// What an image that looks at lanes tells.
 #[derive(Clone, Copy)]
@@ -82,8 +97,12 @@ impl State {
         let mut places = vec![Raw::default(); count];
         // SAFETY: there is room for as many, of a struct that is the twin of the image's.
         let count = unsafe { (ask.places)(places.as_mut_ptr(), count as u64) } as usize;
-        // SAFETY: it only counts.
-        *self.looked.entry(entry.name.clone()).or_default() += unsafe { (ask.blocks)() };
+        let (mut looked, mut all) = (0, 0);
+        // SAFETY: both are there to be written.
+        unsafe { (ask.blocks)(&mut looked, &mut all) };
+        let blocks = self.looked.entry(entry.name.clone()).or_default();
+        blocks.looked_at += looked;
+        blocks.all += all;
         for raw in &places[..count] {
             let place =
                 Place { kernel: entry.name.clone(), offset: raw.site, shared: raw.kind < 2, writes: raw.kind % 2 == 1 };
@@ -95,6 +114,7 @@ impl State {
             sum.lines += raw.lines;
             sum.sectors += raw.sectors;
             sum.words += raw.words;
+            sum.missed.iter_mut().zip(raw.missed).for_each(|(s, n)| *s += n);
         }
     }
 }
@@ -105,8 +125,8 @@ impl Emulated {
         lock(&self.state).asked.clone()
     }
 
-    /// Blocks of each kernel that were looked at.
-    pub fn looked(&self) -> BTreeMap<String, u64> {
+    /// Blocks of each kernel.
+    pub fn looked(&self) -> BTreeMap<String, Looked> {
         lock(&self.state).looked.clone()
     }
 

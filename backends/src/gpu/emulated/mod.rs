@@ -17,7 +17,7 @@ mod record;
 use super::driver::{Arg, DeviceFacts, DriverError, Function, HostWork, Stream};
 use faults::Faults;
 use lanes::AskLanes;
-pub use lanes::{Asked, Place};
+pub use lanes::{Asked, Looked, Place, SHARED_BY};
 use memory::Heap;
 use order::Order;
 use pool::Loaded;
@@ -220,7 +220,7 @@ struct State {
     replays: u64,
     counts: BTreeMap<String, KernelCounts>,
     asked: BTreeMap<Place, Asked>,
-    looked: BTreeMap<String, u64>,
+    looked: BTreeMap<String, Looked>,
     order: Order,
     /// The first of the next launch (watch.h).
     time: u32,

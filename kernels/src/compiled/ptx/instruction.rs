@@ -45,6 +45,8 @@ fn memory(op: &[&str], i: &Instruction, names: &Names) -> Option<String> {
         }
         ["ld", "global", "nc", kind] => access(How::ReadsConstant, "", kind),
         ["ld", "global", "nc", count, kind] => access(How::ReadsConstant, count, kind),
+        // What caches keep changes no number.
+        ["ld", "global", "L1::no_allocate", count, kind] => access(How::Reads, count, kind),
         ["ld", "global", kind] => access(How::Reads, "", kind),
         ["ld", "global", count, kind] => access(How::Reads, count, kind),
         ["ld", "shared", kind] => access(How::ReadsShared, "", kind),
