@@ -219,6 +219,30 @@ fn a_weight_beyond_halves_is_refused() {
 }
 
 #[test]
+fn a_matrix_that_halves_round_more_than_f32_is_refused() {
+    let faint = |largest: f64| {
+        changed(&|m| {
+            let weight = &mut m.descriptor.layers[1].edge_self_linear.weight;
+            let most = weight.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
+            weight.iter_mut().for_each(|w| *w *= largest / most);
+        })
+    };
+    let create = |case: &Case| {
+        create(
+            Arc::new(Emulated::new(device(Products::F16x3))),
+            case.model.clone(),
+            &case.types,
+            &with(Products::F16x3),
+        )
+    };
+    let error = create(&faint(9e-4)).err().unwrap();
+    assert!(matches!(error, GpuError::FaintWeights { .. }) && error.to_string().contains("9e-4"), "{error}");
+    assert!(create(&faint(1e-3)).is_ok());
+    // All zeros are exact.
+    assert!(create(&faint(0.0)).is_ok());
+}
+
+#[test]
 fn f32_models_get_the_fastest_products_that_hold_their_weights() {
     let single = |m: &mut Model| m.descriptor.options.precision = weir_engine::model::Precision::F32;
     let heavy = changed(&|m| {

@@ -63,6 +63,8 @@ pub struct Writer {
     products: Products,
     /// Largest magnitude in matrices that were.
     pub largest: f64,
+    /// The least of such matrices' largest magnitudes, zeros apart.
+    pub faintest: f64,
 }
 
 /// How many rows products with a matrix have: lanes read the matrix in an order for tiles of 32 columns, or of 16 (`product_of_few` of the
@@ -92,6 +94,10 @@ const WEIGHT_UNIT: f32 = 256.0;
 /// The largest weight of f16x3: times [`WEIGHT_UNIT`] it is the largest half.
 pub const LARGEST_WEIGHT_OF_HALVES: f64 = 65504.0 / WEIGHT_UNIT as f64;
 
+/// What the largest weight of a matrix must be for halves to tell its numbers as finely as f32 does: 2^-10 times [`WEIGHT_UNIT`] is a quarter, and what
+/// two halves leave of that is 2^-25.
+pub const FAINTEST_MATRIX_OF_HALVES: f64 = 1.0 / 1024.0;
+
 /// Two numbers as the halves in a register, and what is short of them.
 fn cut_halves(two: [f32; 2]) -> [u32; 2] {
     let near = two.map(|x| to_half(x * WEIGHT_UNIT));
@@ -109,7 +115,7 @@ impl Writer {
     /// For messages in f64 or f32, multiplied as told.
     pub fn new(base: u64, double: bool, products: Products) -> Self {
         let products = if double { Products::Plain } else { products };
-        Self { bump: Bump::new(base), bytes: Vec::new(), double, products, largest: 0.0 }
+        Self { bump: Bump::new(base), bytes: Vec::new(), double, products, largest: 0.0, faintest: f64::INFINITY }
     }
 
     fn put(&mut self, count: u64, width: u64, data: impl Iterator<Item = u8>) -> Array {
@@ -137,7 +143,11 @@ impl Writer {
         }
         let rows = values.len() / columns;
         assert!(rows % 16 == 0 && columns % 16 == 0, "{rows} x {columns} weights are no whole tiles");
-        self.largest = values.iter().fold(self.largest, |most, w| most.max(w.abs()));
+        let largest = values.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
+        self.largest = self.largest.max(largest);
+        if largest > 0.0 {
+            self.faintest = self.faintest.min(largest);
+        }
         // Numbers of a lane in a row of a step, which are those of two words.
         let takes = if self.products == Products::F16x3 { 4 } else { 2 };
         let together = self.products == Products::F16x3 && rows_of_products == RowsOfProducts::TwoUses;

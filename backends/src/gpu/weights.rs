@@ -1,6 +1,6 @@
 //! A model in device memory: the matrices of every layer and their adjoints, row-major, in one allocation.
 
-use super::array::{Array, RowsOfProducts, Writer, LARGEST_WEIGHT_OF_HALVES};
+use super::array::{Array, RowsOfProducts, Writer, FAINTEST_MATRIX_OF_HALVES, LARGEST_WEIGHT_OF_HALVES};
 use super::fit::FitArrays;
 use super::GpuError;
 use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
@@ -139,14 +139,21 @@ impl ModelArrays {
     /// A model laid out at address zero.
     ///
     /// # Errors
-    /// [`GpuError::Weight`] for a weight that no half holds, where products are of halves.
+    /// Where products are of halves, [`GpuError::Weight`] for a weight that none holds, [`GpuError::FaintWeights`] for a matrix that they round more than
+    /// f32 does.
     pub fn counted(model: &Model, s: &Shapes, double: bool, products: Products) -> Result<(Self, Writer), GpuError> {
         let mut writer = Writer::new(0, double, products);
         let arrays = Self::new(&mut writer, model, s);
-        match !double && products == Products::F16x3 && writer.largest > LARGEST_WEIGHT_OF_HALVES {
-            true => Err(GpuError::Weight { largest: writer.largest }),
-            false => Ok((arrays, writer)),
+        if double || products != Products::F16x3 {
+            return Ok((arrays, writer));
         }
+        if writer.largest > LARGEST_WEIGHT_OF_HALVES {
+            return Err(GpuError::Weight { largest: writer.largest });
+        }
+        if writer.faintest < FAINTEST_MATRIX_OF_HALVES {
+            return Err(GpuError::FaintWeights { largest: writer.faintest });
+        }
+        Ok((arrays, writer))
     }
 
     /// Lays a model out and writes its bytes.

@@ -67,8 +67,9 @@ pub fn atomic_energies<'m>(
     tape.combine(&[(g, 1.0), (shift, 1.0)])
 }
 
-/// Largest derivative of an atom's energy by one of its last node features, eV: of all types, where features are the types' first ones (`act(z)`,
-/// section 6) and whatever else the net reads is zero.
+/// Largest derivative of an atom's energy by one of its last node features, eV: of an atom of the type in the middle, types in the order of theirs (those
+/// without any apart: a type map may have elements that nobody trained, of any slope), where features are the types' first ones (`act(z)`, section 6)
+/// and whatever else the net reads is zero.
 pub fn output_slope(model: &Model) -> f64 {
     let (types, features) = (model.types(), model.descriptor.options.n_dim);
     let Some(width) = model.fitting.layers.first().map(|l| l.linear.inputs) else { return 0.0 };
@@ -81,7 +82,11 @@ pub fn output_slope(model: &Model) -> f64 {
     let input = tape.concat(&[first, rest]);
     let energies = net(&mut tape, model, input);
     let adjoints = tape.backward(energies, vec![1.0; types]);
-    adjoints.of(first).unwrap_or_default().iter().fold(0.0, |most: f64, g| most.max(g.abs()))
+    let adjoints = adjoints.of(first).unwrap_or_default();
+    let of_type = |row: &[f64]| row.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
+    let mut slopes: Vec<f64> = adjoints.chunks(features).map(of_type).filter(|slope| *slope > 0.0).collect();
+    slopes.sort_by(f64::total_cmp);
+    slopes.get(slopes.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// `(k, s)` such that `E_i = k g_i + s` for an atom of this type: biases and both levels of exclusion (section 10).
