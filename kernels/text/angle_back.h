@@ -77,8 +77,9 @@ DEVICE u32 thread_from(u32 first) { return (thread_anew() + THREADS - first) % T
 // Other edges whose rows are asked for together. Two would not leave registers for as many waves of plain products, nor on gfx90a and gfx942.
 #define OTHERS_ASKED (TENSOR_CORES ? 2 : 1)
 // Adjoints of N receiving edges (`rows`, `span` rows each) in four columns: over a part's other edges from `first` on into `sum`; over the receiving
-// edges into the adjoints of the other edges' projections (`all_bars`), which go on or begin.
-template <int N, bool GOES_ON> DEVICE void sum_some(real (*sum)[4], u32 first, u32 span, LOCAL(real) rows, OUT(real) all_bars, u32 wa) {
+// edges into the adjoints of the other edges' projections (`all_bars`), which go on or begin. GOES_ON: they do (products of halves have registers for a
+// text of their own for that, without branches).
+template <int N, bool GOES_ON> DEVICE void sum_some(real (*sum)[4], u32 first, u32 span, bool goes_on, LOCAL(real) rows, OUT(real) all_bars, u32 wa) {
 UNROLL_NOT
   for (u32 f = first; f < span; f += OTHERS_ASKED * PARTS_OF_F) {
     real all[OTHERS_ASKED][4], z[OTHERS_ASKED][N][4];
@@ -88,7 +89,10 @@ UNROLL
       if (g && at >= span) continue;
 UNROLL
       for (int j = 0; j < 4; j++) all[g][j] = real(0);
-      if (GOES_ON) load_once<4>(all[g], all_bars, at * wa);
+      if (GOES_ON)
+        load_once<4>(all[g], all_bars, at * wa);
+      else if (goes_on)
+        load<4>(all[g], all_bars, at * wa);
 UNROLL
       for (u32 i = 0; i < N; i++) load<4>(z[g][i], rows, (i * span + at) * WAS);
     }
@@ -125,10 +129,11 @@ UNROLL
         if (q.f0 && (!i || two)) load<4>(sum[i], parts, (part * q.edges + e + i) * wa + c);
       }
       LOCAL(real) rows = bars + e * q.span * WAS + c;
+      const bool APART = PRODUCTS == F16X3;
       if (two)
-        goes_on ? sum_some<2, true>(sum, first, q.span, rows, all_bars, wa) : sum_some<2, false>(sum, first, q.span, rows, all_bars, wa);
+        APART && goes_on ? sum_some<2, APART>(sum, first, q.span, true, rows, all_bars, wa) : sum_some<2, false>(sum, first, q.span, goes_on, rows, all_bars, wa);
       else
-        goes_on ? sum_some<1, true>(sum, first, q.span, rows, all_bars, wa) : sum_some<1, false>(sum, first, q.span, rows, all_bars, wa);
+        APART && goes_on ? sum_some<1, APART>(sum, first, q.span, true, rows, all_bars, wa) : sum_some<1, false>(sum, first, q.span, goes_on, rows, all_bars, wa);
 UNROLL
       for (u32 i = 0; i < 2; i++)
         if (!i || two) store<4>(parts, (part * q.edges + e + i) * wa + c, sum[i]);
