@@ -46,9 +46,9 @@ SIGMOID = 1 / (1 + math.exp(-3.0))
 # model of water, 0.10 to 0.23 in small fixtures (four columns to a thread, counted on the emulated device, 2026-11-29).
 BEYOND = 0.1
 # Rows as `Shape::fitted` (kernels/src/source.rs) chooses them for an H100, by products.
-UNIT_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=8, R_OWN=16, R_NODE=16)
+UNIT_ROWS = dict(R_EDGE=32, R_EDGE_BACK=32, R_SUMS=32, R_ANGLE=64, R_ANGLE_BACK=64, R_SECOND=6, R_OWN=16, R_NODE=16)
 UNITS = ("tf32", "tf32x3", "f16x3")
-ROWS = {"plain": {**UNIT_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 6, "R_NODE": 8}, **dict.fromkeys(UNITS, UNIT_ROWS), "f16x3": {**UNIT_ROWS, "R_SUMS": 16}}
+ROWS = {"plain": {**UNIT_ROWS, "R_ANGLE_BACK": 48, "R_SECOND": 5, "R_NODE": 8}, **dict.fromkeys(UNITS, UNIT_ROWS), "f16x3": {**UNIT_ROWS, "R_SUMS": 16}}
 # Numbers of the text (`Products::number`; 3 are AMD's units).
 NUMBERS = {"plain": 0, "tf32": 1, "tf32x3": 2, "f16x3": 4}
 

@@ -169,7 +169,8 @@ class Passed:
 
     def bytes(self, kernel, per, count, blocks=None):
         """Of a step with so many of a kernel's `per`, with so many blocks on a multiprocessor (none: as many as there was room for)."""
-        *fetched, written = self.kernels[kernel]
+        # Kernels that never read or write device memory in blocks that were looked at are none to count.
+        *fetched, written = self.kernels.get(kernel, [0.0])
         there = [f for f in fetched[:blocks] if f] or [0.0]
         return (there[-1] + written) * count / self.counted[per]
 

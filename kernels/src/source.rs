@@ -402,7 +402,7 @@ impl SharedNumbers {
 }
 
 /// Numbers of rows that a kernel may have, most first: edges; angles with the receiving edges beside them, forward and backward; nodes.
-/// Backward an eighth of the angles' rows go together as receiving edges: more would be of use only to centres with fewer than eight angle
+/// Backward about a tenth of the angles' rows go together as receiving edges: more would be of use only to centres with fewer than ten angle
 /// edges. Beside the rows is how many of them are projected together. The first of the forward ones is for four blocks.
 const EDGES: [(u32, u32); 3] = [(32, 0), (16, 0), (8, 0)];
 const ANGLES: [(u32, u32); 9] = [(64, 16), (64, 32), (48, 32), (48, 16), (32, 32), (32, 16), (16, 16), (16, 8), (8, 8)];
@@ -452,7 +452,8 @@ impl Shape {
             && choose(angles, |r, n, k| (r.angle, r.sums) = (n, k), never, of_four, |n| n.angle_forward)
             && choose(
                 &ANGLES_BACK,
-                |r, n, k| (r.angle_back, r.second, r.own) = (n, n / 8, k),
+                // Fewer than an eighth, which would take the last kilobyte of what leaves three blocks of an H100 their first cache.
+                |r, n, k| (r.angle_back, r.second, r.own) = (n, n / 8 - n / 32, k),
                 |rows| rows == WHOLE,
                 wanted,
                 |n| n.angle_backward,
