@@ -68,7 +68,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
     // A calculator serves all frames with the same atoms.
     let mut current: Option<(Vec<i32>, Box<dyn Calculator>)> = None;
     let mut results = Results::default();
-    let mut done = 0u64;
+    let (mut done, mut widened, mut warned) = (0u64, 0u64, Vec::new());
     for (number, frame) in reader.frames(&args.structure)?.enumerate() {
         let number = number as u64;
         if wanted.is_past(number) {
@@ -93,6 +93,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
             // The old one's memory goes before the new one's comes.
             if let Some((_, calculator)) = current.take() {
                 report::settled(calculator.as_ref(), 0, |r| log.info(r));
+                widened += calculator.widened_steps();
             }
             let calculator = engine.calculator(&types, log)?;
             current = Some((types, calculator));
@@ -105,9 +106,11 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
             calculator.prepare(&frame.positions, frame.cell.as_ref()).with_context(place)?;
             report::plan(log, calculator.as_ref(), engine.rates_measured());
         }
-        calculator
-            .compute(&frame.positions, frame.cell.as_ref(), &parameters, request, &mut results)
-            .with_context(place)?;
+        let before = calculator.widened_steps();
+        let computed = calculator.compute(&frame.positions, frame.cell.as_ref(), &parameters, request, &mut results);
+        // Now, for its calculator goes with the next composition, and of a frame that failed before its error.
+        report::remarks(calculator.as_ref(), &mut warned, |r| log.warn(r));
+        computed.with_context(place)?;
         let seconds = begin.elapsed().as_secs_f64();
         if let Some(trace) = &mut trace {
             trace.step(calculator.as_ref());
@@ -115,7 +118,8 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         if args.compare {
             errors.add(&frame, &results).with_context(place)?;
         }
-        let object = frame_json(engine, calculator.as_ref(), number, &results, seconds);
+        let again = calculator.widened_steps() - before;
+        let object = frame_json(engine, calculator.as_ref(), number, &results, seconds, again);
         match json {
             Json::None if !args.compare => {
                 print(&table::frame(&frame, &results, number, seconds, calculator.as_ref(), args.atomic))?;
@@ -137,11 +141,17 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
     json.finish()?;
     trace::finish(trace, log);
     if let Some((types, calculator)) = &current {
-        report::remarks(log, calculator.as_ref());
         report::settled(calculator.as_ref(), 0, |r| log.info(r));
+        widened += calculator.widened_steps();
+        report::widened(widened, "frames").iter().for_each(|text| log.info(text));
         let peak = calculator.peak_bytes();
         let text = format!("{done} frame(s); {} atoms in the last; peak memory: {}", types.len(), report::peak(&peak));
-        log.event(Level::Info, "done", json!({ "frames": done, "peak_bytes": peak_json(&peak) }), &text);
+        log.event(
+            Level::Info,
+            "done",
+            json!({ "frames": done, "widened_steps": widened, "peak_bytes": peak_json(&peak) }),
+            &text,
+        );
     }
     Ok(())
 }
@@ -151,7 +161,14 @@ fn peak_json(peak: &[(String, u64)]) -> Value {
 }
 
 /// One line of JSON. Numbers are written with as many digits as give the same bits back.
-fn frame_json(engine: &Engine, calculator: &dyn Calculator, frame: u64, results: &Results, seconds: f64) -> Value {
+fn frame_json(
+    engine: &Engine,
+    calculator: &dyn Calculator,
+    frame: u64,
+    results: &Results,
+    seconds: f64,
+    widened: u64,
+) -> Value {
     let mut object = json!({
         "frame": frame,
         "natoms": results.forces.len(),
@@ -168,6 +185,7 @@ fn frame_json(engine: &Engine, calculator: &dyn Calculator, frame: u64, results:
         "peak_bytes": peak_json(&calculator.peak_bytes()),
         "plan": report::plan_json(calculator, engine.rates_measured()),
         "launches": calculator.launches(),
+        "widened_steps": widened,
         "device_memory": report::device_memory_json(calculator),
     });
     if let Some(virials) = &results.atomic_virial {

@@ -223,6 +223,11 @@ pub trait Calculator: Send {
         &[]
     }
 
+    /// Steps so far that left the range of the products which were asked for, and were computed again by those of a wider one.
+    fn widened_steps(&self) -> u64 {
+        0
+    }
+
     /// The memory of the device now; none where there is no device, or it does not tell.
     fn device_memory(&self) -> Option<DeviceMemory> {
         None

@@ -63,7 +63,7 @@ fn matrix_units_are_as_exact_as_they_claim() {
         let run = |options: &GpuOptions| {
             let mut calculator = case.calculator(device(options.products), options);
             let results = case.run(&mut calculator).unwrap();
-            assert_eq!(calculator.widened(), 0, "energy x {scale:e}");
+            assert_eq!(calculator.widened_steps(), 0, "energy x {scale:e}");
             results
         };
         let exact = run(&options(PrecisionChoice::F64));
@@ -154,7 +154,7 @@ fn a_step_beyond_halves_is_that_of_tf32x3() {
         let steps = if number == 0 { 3 } else { 1 };
         for step in 1..=steps {
             assert_eq!(bits(&case.run(&mut halves).unwrap()), expected, "system {number}, step {step}");
-            assert_eq!(halves.widened(), step);
+            assert_eq!(halves.widened_steps(), step);
         }
         let told = halves.came_up();
         assert!(told.len() == 1 && told[0].contains("WEIR_PRECISION=tf32x3"), "{told:?}");
@@ -194,7 +194,7 @@ fn steps_beyond_halves_leave_no_trace_in_others() {
         let got = run(case, &mut calculator, virials);
         assert!(got.1 == expected.1 && (!virials || got.0 == expected.0), "near: {near_now}, virials: {virials}");
     }
-    assert_eq!(calculator.widened(), 2);
+    assert_eq!(calculator.widened_steps(), 2);
     // Coordinates are factors of adjoints in atomic virials, and no others see them.
     let x = far.x.iter().map(|x| [x[0] + 600.0, x[1], x[2]]).collect::<Vec<_>>();
     let [with_virials, without, three] = [(Products::F16x3, true), (Products::F16x3, false), (Products::Tf32x3, true)]

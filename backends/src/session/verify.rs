@@ -238,7 +238,7 @@ impl Session {
                 Err(error) => return Err(error.into()),
             });
         }
-        Ok((calculator.widened() == 0).then_some(Ok(Verdict { atoms, difference, allowed })))
+        Ok((calculator.widened_steps() == 0).then_some(Ok(Verdict { atoms, difference, allowed })))
     }
 }
 
