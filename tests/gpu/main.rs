@@ -24,6 +24,7 @@ mod resident;
 mod sanitizers;
 mod shallow;
 mod streams;
+mod verified;
 mod watched;
 
 use common::*;

@@ -280,7 +280,7 @@ fn spilling(case: &Case, device: EmulatedOptions, slower: &[GpuTier]) -> GpuOpti
     with(smallest_feasible(&problem).unwrap())
 }
 
-fn scratch() -> tempfile::TempDir {
+pub fn scratch() -> tempfile::TempDir {
     // Beside the build, not in the temporary folder, which may be memory.
     tempfile::Builder::new().prefix("scratch").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }

@@ -109,13 +109,13 @@ fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
     }
 }
 
-fn changed(change: &dyn Fn(&mut Model)) -> Case {
+pub fn changed(change: &dyn Fn(&mut Model)) -> Case {
     let mut case = dense();
     change(Arc::make_mut(&mut case.model));
     case
 }
 
-fn last(m: &mut Model, by: f64) {
+pub fn last(m: &mut Model, by: f64) {
     m.fitting.layers.last_mut().unwrap().linear.weight.iter_mut().for_each(|w| *w *= by);
 }
 
