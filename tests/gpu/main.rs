@@ -26,6 +26,7 @@ mod shallow;
 mod streams;
 mod verified;
 mod watched;
+mod widened;
 
 use common::*;
 use std::path::{Path, PathBuf};

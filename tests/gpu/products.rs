@@ -14,7 +14,7 @@ use weir_engine::model::{new_model, Model};
 use weir_kernels::{Chip, Products};
 
 /// The device with the units.
-fn device(products: Products) -> EmulatedOptions {
+pub fn device(products: Products) -> EmulatedOptions {
     let wave = if products == Products::Mfma { 64 } else { 32 };
     EmulatedOptions { wave, watch: Watch::Nothing, ..Default::default() }
 }
@@ -23,7 +23,7 @@ fn dense() -> Case {
     of_layers(6)
 }
 
-fn of_layers(layers: usize) -> Case {
+pub fn of_layers(layers: usize) -> Case {
     Case::with(layers, 16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]])
 }
 
@@ -35,7 +35,7 @@ fn published() -> Case {
     Case { model: Arc::new(model), ..dense() }
 }
 
-fn with(products: Products) -> GpuOptions {
+pub fn with(products: Products) -> GpuOptions {
     GpuOptions { products, ..options(PrecisionChoice::F32) }
 }
 
