@@ -75,3 +75,31 @@ fn frames_that_are_computed_twice_are_told_whatever_comes_after_them() {
     // The CPU has no such products.
     assert_eq!(eval(path, &model, "water.extxyz", &["--backend", "cpu"])["widened_steps"], 0);
 }
+
+/// Without kernels of the wider range the error names what brings them, and no setting that asks for the same ones.
+#[test]
+fn a_step_without_kernels_of_the_wider_range_says_how_to_have_them() {
+    let folder = folder();
+    let path = folder.path();
+    let (model, frames) = (parity("tiny32"), near_and_far(path));
+    let built = |precision: &str, out: &str| -> Vec<String> {
+        let all = ["kernels", "build", "--arch", "host", "--model", &model, "--out", out, "--json", "--precision"];
+        let done = good(weir(path, &[&all[..], &[precision]].concat()));
+        let told: Value = serde_json::from_slice(&done.stdout).unwrap();
+        told["kernels"].as_array().unwrap().iter().map(|k| k["file"].as_str().unwrap().to_string()).collect()
+    };
+    let (both, wide) = (built("f16x3", "kernels"), built("tf32x3", "wide"));
+    assert_eq!((both.len(), wide.len()), (2, 1));
+    fs::remove_file(path.join("kernels").join(&wide[0])).unwrap();
+    let run = |structure: &str| {
+        let all = ["eval", &model, structure, "--precision", "f16x3", "--json", "-", "-q"];
+        let mut command = weir(path, &all);
+        command.env("PATH", "/nowhere").env_remove("CXX").env("WEIR_KERNEL_DIR", "kernels");
+        command.env("WEIR_CACHE_DIR", path.join("empty"));
+        command
+    };
+    good(run("water.extxyz"));
+    let words = ["tf32x3", "no compiler of kernels for host", "weir kernels build --arch host", "WEIR_KERNEL_DIR=DIR"];
+    fails(run(&frames), 1, &words);
+    assert!(!told(&run(&frames).output().unwrap()).contains("WEIR_PRECISION"));
+}

@@ -78,7 +78,11 @@ impl Session {
     /// The arithmetic of the messages: `f64` or `f32`, or f32 with the products of a GPU's matrix units, `tf32x3`,
     /// `f16x3` or `tf32`.
     pub fn precision(&self) -> &'static str {
-        let Some(Arithmetic { precision, products }) = self.arithmetic() else { return "bf16" };
+        self.arithmetic().map_or("bf16", |arithmetic| self.name_of(arithmetic))
+    }
+
+    /// The same of any arithmetic.
+    fn name_of(&self, Arithmetic { precision, products }: Arithmetic) -> &'static str {
         // Sequential models have a double-precision path only.
         let sequential = precision == PrecisionChoice::Model && self.model.descriptor.options.sequential_update;
         match products {

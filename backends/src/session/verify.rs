@@ -84,6 +84,8 @@ fn differ(a: &Results, b: &Results) -> f64 {
 
 /// What a comparison gave: eV/A, see [`differ`].
 struct Verdict {
+    /// That of the kernels which computed it: what was asked for, or what computes steps beyond its range.
+    precision: &'static str,
     atoms: usize,
     difference: f64,
     allowed: f64,
@@ -131,9 +133,8 @@ impl Session {
     pub fn verified_options(&self, device: &Device) -> Result<(GpuOptions, Vec<String>), SessionError> {
         let (options, mut told) = self.gpu_options(device)?;
         let open = self.policy.precision.value == Precision::Model;
-        let precision = self.precision();
         let wrong = |v: Verdict| {
-            let (device, Verdict { atoms, difference, allowed }) = (device.title(), v);
+            let (device, Verdict { precision, atoms, difference, allowed }) = (device.title(), v);
             SessionError::Wrong { device, precision, atoms, difference, allowed }
         };
         let units = match self.known(device, &options, &mut told)? {
@@ -164,8 +165,9 @@ impl Session {
             Ok(Known::Wrong(_) | Known::Beyond) | Err(_) => return Err(wrong(units)),
         }
         told.push(format!(
-            "products by matrix units of {} differ from the CPU's by {:.1e} eV/A, where {:.1e} would be allowed: multiply-adds of f32 are used instead. Please report this with driver and chip",
+            "products by matrix units of {} ({}) differ from the CPU's by {:.1e} eV/A, where {:.1e} would be allowed: multiply-adds of f32 are used instead. Please report this with driver and chip",
             device.title(),
+            units.precision,
             units.difference,
             units.allowed
         ));
@@ -306,7 +308,8 @@ impl Session {
                 return Ok(None);
             }
         }
-        Ok(Some(Ok(Verdict { atoms, difference, allowed })))
+        let precision = self.name_of(Arithmetic { precision: options.precision, products: options.products });
+        Ok(Some(Ok(Verdict { precision, atoms, difference, allowed })))
     }
 }
 
