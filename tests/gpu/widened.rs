@@ -142,17 +142,29 @@ fn a_step_beyond_halves_with_a_new_list_or_a_new_plan_is_that_of_tf32x3() {
     let denser = nearly_upon_each_other(&dense);
     let order = summation_order(&apart, Some(&dilute.cell)).unwrap();
     let base = |products| GpuOptions { skin: 0.5, products, ..options(PrecisionChoice::F32) };
-    for (what, x, plans) in [("list", &moved, 1), ("plan", &denser, 2)] {
-        let expected = run(&dilute, x, &mut made(&dilute, &base(Products::Tf32x3), &order));
-        let first = run(&dilute, &apart, &mut made(&dilute, &base(Products::F16x3), &order));
-        let mut calculator = made(&dilute, &base(Products::F16x3), &order);
-        // Queued, recorded, run again: what was recorded of either arithmetic is for plan and list as they were.
-        for round in 0..3 {
-            assert_eq!(run(&dilute, &apart, &mut calculator), first, "{what}, round {round}");
-            assert_eq!(run(&dilute, x, &mut calculator), expected, "{what}, round {round}");
-            let lists = 2 * round + 2;
-            assert_eq!((calculator.widened_steps(), calculator.list_builds()), (round as u64 + 1, lists), "{what}");
-        }
-        assert_eq!(calculator.plans(), plans, "{what}");
+    let first = run(&dilute, &apart, &mut made(&dilute, &base(Products::F16x3), &order));
+    let [of_moved, of_denser] =
+        [&moved, &denser].map(|x| run(&dilute, x, &mut made(&dilute, &base(Products::Tf32x3), &order)));
+    let mut calculator = made(&dilute, &base(Products::F16x3), &order);
+    let mut widened = 0;
+    // The same step three times, so that it was recorded in both arithmetics when the plan changes.
+    for (at, (x, expected, lists, plans)) in [
+        (&apart, &first, 1, 1),
+        (&moved, &of_moved, 2, 1),
+        (&moved, &of_moved, 2, 1),
+        (&moved, &of_moved, 2, 1),
+        (&denser, &of_denser, 3, 2),
+        (&moved, &of_moved, 4, 2),
+        (&denser, &of_denser, 5, 2),
+        (&apart, &first, 6, 2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(&run(&dilute, x, &mut calculator), expected, "step {at}");
+        widened += u64::from(expected != &first);
+        let told = (calculator.widened_steps(), calculator.list_builds(), calculator.plans());
+        assert_eq!(told, (widened, lists, plans), "step {at}");
     }
+    assert!(calculator.recordings().0 >= 4, "{:?}", calculator.recordings());
 }

@@ -2,13 +2,20 @@
 
 use super::*;
 
-/// `tiny32` with adjoints that no half holds, wherever the atoms are; its kernels are those of `tiny32`.
-fn beyond(folder: &Path) -> String {
+/// `tiny32` with adjoints that no half holds, wherever the atoms are, or (`worse`) with features that no f32 holds; its kernels are those of `tiny32`.
+fn beyond(folder: &Path, worse: bool) -> String {
     let mut model = load(Path::new(&parity("tiny32")), &LoadOptions::default()).unwrap();
-    let last = model.descriptor.layers.last_mut().unwrap();
-    last.n_residual.iter_mut().flatten().for_each(|r| *r *= 1e6);
-    model.fitting.layers[0].linear.weight.iter_mut().for_each(|w| *w *= 1e-6);
-    let path = folder.join("beyond.dp");
+    match worse {
+        true => model.descriptor.layers.iter_mut().for_each(|l| {
+            l.n_residual.iter_mut().chain(&mut l.e_residual).flatten().for_each(|r| *r *= 1e30);
+        }),
+        false => {
+            let last = model.descriptor.layers.last_mut().unwrap();
+            last.n_residual.iter_mut().flatten().for_each(|r| *r *= 1e6);
+            model.fitting.layers[0].linear.weight.iter_mut().for_each(|w| *w *= 1e-6);
+        }
+    }
+    let path = folder.join(if worse { "worse.dp" } else { "beyond.dp" });
     save(&model, &path).unwrap();
     path.display().to_string()
 }
@@ -33,7 +40,7 @@ fn a_run_tells_at_once_that_steps_are_computed_twice_and_at_its_end_how_many() {
     let folder = folder();
     let path = folder.path();
     prepare_run(path, "tiny32", "ensemble = \"nve\"");
-    let model = format!("model.path={:?}", beyond(path));
+    let [model, worse] = [false, true].map(|worse| format!("model.path={:?}", beyond(path, worse)));
     let run = |more: &[&str]| {
         let all = ["md", "run.toml", "--set", &model, "--precision", "f16x3", "--overwrite"];
         weir(path, &[&all[..], more].concat())
@@ -46,8 +53,16 @@ fn a_run_tells_at_once_that_steps_are_computed_twice_and_at_its_end_how_many() {
     assert_eq!(messages.iter().filter(of_halves).count(), 1, "{text}");
     let words = told(&good(run(&[])));
     assert!(words.contains("25 steps left the range") && words.contains("WEIR_PRECISION=tf32x3"), "{words}");
-    // One that fails says so before its error; that of the first steps is said.
-    let failed = run(&["--set", "md.max_displacement_A=1e-7"]).output().unwrap();
+    // Said before what the first step says, not when all is over.
+    let mut command = run(&["--set", "output.restart_minutes=1e-9"]);
+    let words = told(&good({
+        command.env("WEIR_LOG", "debug");
+        command
+    }));
+    let at = |what: &str| words.find(what).unwrap_or_else(|| panic!("no {what} in {words}"));
+    assert!(at("beyond the range of products of halves") < at("restart file written at step 1"), "{words}");
+    // A step that fails says so before its error: these features no f32 holds.
+    let failed = run(&["--set", &worse]).output().unwrap();
     let words = told(&failed);
     assert!(
         !failed.status.success() && words.matches("beyond the range of products of halves").count() == 1,
