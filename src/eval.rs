@@ -65,7 +65,15 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
     let given = Given::read(&args.parameters)?;
     let reader = Reader::new(&args.read)?;
     report::header(log, engine, "eval");
-    let mut done = Done { json: Json::None, trace: None, errors: Errors::default(), current: None, frames: 0 };
+    let mut done = Done {
+        json: Json::None,
+        trace: None,
+        errors: Errors::default(),
+        current: None,
+        frames: 0,
+        widened: 0,
+        warned: Vec::new(),
+    };
     let ended = frames(args, &given, &reader, engine, log, &mut done);
     match ended {
         Err(error) if done.frames == 0 || error.is::<OutputClosed>() => Err(error),
@@ -87,6 +95,10 @@ struct Done {
     /// Types and calculator: one serves all frames with the same atoms.
     current: Option<(Vec<i32>, Box<dyn Calculator>)>,
     frames: u64,
+    /// Steps that were computed twice, but for those of `current`.
+    widened: u64,
+    /// What came up in steps and was told.
+    warned: Vec<String>,
 }
 
 impl Done {
@@ -99,12 +111,14 @@ impl Done {
         };
         trace::finish(self.trace.take(), log);
         if let Some((types, calculator)) = &self.current {
-            report::remarks(log, calculator.as_ref());
             report::settled(calculator.as_ref(), 0, |r| log.info(r));
+            let widened = self.widened + calculator.widened_steps();
+            report::widened(widened, "frames").iter().for_each(|text| log.info(text));
             let (done, peak) = (self.frames, calculator.peak_bytes());
             let text =
                 format!("{done} frame(s); {} atoms in the last; peak memory: {}", types.len(), report::peak(&peak));
-            log.event(Level::Info, "done", json!({ "frames": done, "peak_bytes": peak_json(&peak) }), &text);
+            let fields = json!({ "frames": done, "widened_steps": widened, "peak_bytes": peak_json(&peak) });
+            log.event(Level::Info, "done", fields, &text);
         }
         told
     }
@@ -139,6 +153,7 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
             // The old one's memory goes before the new one's comes.
             if let Some((_, calculator)) = done.current.take() {
                 report::settled(calculator.as_ref(), 0, |r| log.info(r));
+                done.widened += calculator.widened_steps();
             }
             let calculator = engine.calculator(&types, log)?;
             done.current = Some((types, calculator));
@@ -151,9 +166,11 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
             calculator.prepare(&frame.positions, frame.cell.as_ref()).with_context(place)?;
             report::plan(log, calculator.as_ref(), engine.rates_measured());
         }
-        calculator
-            .compute(&frame.positions, frame.cell.as_ref(), &parameters, request, &mut results)
-            .with_context(place)?;
+        let before = calculator.widened_steps();
+        let computed = calculator.compute(&frame.positions, frame.cell.as_ref(), &parameters, request, &mut results);
+        // Now, for its calculator goes with the next composition, and of a frame that failed before its error.
+        report::remarks(calculator.as_ref(), &mut done.warned, |r| log.warn(r));
+        computed.with_context(place)?;
         let seconds = begin.elapsed().as_secs_f64();
         if let Some(trace) = &mut done.trace {
             trace.step(calculator.as_ref());
@@ -161,12 +178,13 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
         if args.compare {
             done.errors.add(&frame, &results).with_context(place)?;
         }
+        let again = calculator.widened_steps() - before;
         match done.json {
             Json::None if !args.compare => {
                 print(&table::frame(&frame, &results, number, seconds, calculator.as_ref(), args.atomic))?;
             }
             Json::None => {}
-            _ => done.json.line(&frame_json(engine, calculator.as_ref(), number, &results, seconds))?,
+            _ => done.json.line(&frame_json(engine, calculator.as_ref(), number, &results, seconds, again))?,
         }
         done.frames += 1;
     }
@@ -178,7 +196,14 @@ fn peak_json(peak: &[(String, u64)]) -> Value {
 }
 
 /// One line of JSON. Numbers are written with as many digits as give the same bits back.
-fn frame_json(engine: &Engine, calculator: &dyn Calculator, frame: u64, results: &Results, seconds: f64) -> Value {
+fn frame_json(
+    engine: &Engine,
+    calculator: &dyn Calculator,
+    frame: u64,
+    results: &Results,
+    seconds: f64,
+    widened: u64,
+) -> Value {
     let mut object = json!({
         "frame": frame,
         "natoms": results.forces.len(),
@@ -195,6 +220,7 @@ fn frame_json(engine: &Engine, calculator: &dyn Calculator, frame: u64, results:
         "peak_bytes": peak_json(&calculator.peak_bytes()),
         "plan": report::plan_json(calculator, engine.rates_measured()),
         "launches": calculator.launches(),
+        "widened_steps": widened,
         "device_memory": report::device_memory_json(calculator),
     });
     if let Some(virials) = &results.atomic_virial {

@@ -67,9 +67,11 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
     tell_start(&config, &simulation, &schedule, resumed, log);
     let mut shown = progress::Shown::new(log, first, schedule.steps);
     let request = || stop.asked().map(StopReason::Signal);
-    let mut told = 0;
+    let (mut told, mut warned) = (0, Vec::new());
     let result = md::run(&mut simulation, &mut outputs, &schedule, &request, &mut |p| {
         shown.step(p.simulation);
+        // At once: a run of days that computes every step twice can be stopped.
+        report::remarks(p.simulation.calculator(), &mut warned, |r| shown.say(Level::Warn, r));
         told = report::settled(p.simulation.calculator(), told, |r| shown.say(Level::Info, r));
         if let Some(trace) = &mut trace {
             trace.step(p.simulation.calculator());
@@ -79,6 +81,8 @@ pub fn run(args: &MdArgs, sources: &Sources, log: &Log, began: Instant) -> Resul
         }
     });
     let wall = shown.finish();
+    // Of a step that failed too, before its error.
+    report::remarks(simulation.calculator(), &mut warned, |r| log.warn(r));
     // What the run left is made safe first.
     let ended = result.map_err(|error| failure(error, &simulation, &files));
     let kept = match ended {
@@ -177,7 +181,6 @@ fn finish(
         plot::Series::default()
     });
     let plotted = plotted(config, &series, files, system.len(), log);
-    report::remarks(log, simulation.calculator());
     let peak = simulation.calculator().peak_bytes();
     let drift = series.drift().map(|d| d / system.len() as f64);
     let temperature = series.temperature();
@@ -207,6 +210,8 @@ fn finish(
     if let Some(t) = temperature {
         lines.push(format!("  temperature  {t:.1} K (mean of the second half)"));
     }
+    let widened = simulation.calculator().widened_steps();
+    lines.extend(report::widened(widened, "steps").map(|text| format!("  precision    {text}")));
     lines.push(format!("  peak memory  {}", report::peak(&peak)));
     let mut written = vec![files.energies.display().to_string()];
     written.extend(files.trajectories.iter().map(|(p, _)| p.display().to_string()));
@@ -222,6 +227,7 @@ fn finish(
         "finished": outcome == Outcome::Finished, "ending": ending, "step": step, "wall_seconds": wall.as_secs_f64(),
         "ns_per_day": speed.ns_per_day, "steps_per_second": speed.steps, "katom_steps_per_second": speed.katom_steps,
         "drift_eV_per_atom_ps": drift, "temperature_K": temperature, "files": written,
+        "widened_steps": widened,
         "peak_bytes": peak.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
     });
     log.event(Level::Info, "summary", fields, &lines.join("\n"));

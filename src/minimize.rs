@@ -65,8 +65,9 @@ pub fn run(args: &MinimizeArgs, engine: &Engine, log: &Log) -> Result<()> {
         trace.step(calculator.as_ref());
     }
     trace::finish(trace, log);
+    // Of steps of a relaxation that failed too, before its error.
+    report::remarks(calculator.as_ref(), &mut Vec::new(), |r| log.warn(r));
     let (ending, status) = relaxed.with_context(|| args.structure.display().to_string())?;
-    report::remarks(log, calculator.as_ref());
     report::settled(calculator.as_ref(), 0, |r| log.info(r));
     let (word, warn) = match ending {
         Ending::Converged => ("converged", false),

@@ -120,9 +120,22 @@ pub fn tiers(log: &Log, tiers: &[GpuTier]) {
     log.event(Level::Info, "tiers", fields, &format!("  tiers       {text}"));
 }
 
-/// What came up in steps.
-pub fn remarks(log: &Log, calculator: &dyn Calculator) {
-    calculator.came_up().iter().for_each(|r| log.warn(r));
+/// What came up in steps, but for what was `told` before, to whoever says it.
+pub fn remarks(calculator: &dyn Calculator, told: &mut Vec<String>, say: impl Fn(&str)) {
+    for remark in calculator.came_up() {
+        if !told.contains(remark) {
+            say(remark);
+            told.push(remark.clone());
+        }
+    }
+}
+
+/// How many of the `steps` of a run were computed twice; none where none was.
+pub fn widened(count: u64, steps: &str) -> Option<String> {
+    let text = || {
+        format!("{count} {steps} left the range of their products and were computed twice, the second time in tf32x3: WEIR_PRECISION=tf32x3 computes each once")
+    };
+    (count > 0).then(text)
 }
 
 /// What steps have settled by themselves, but for the first `told`, to whoever says it; how many there are.

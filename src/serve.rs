@@ -33,7 +33,7 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
     let types = engine.types(&structure).with_context(|| args.structure.display().to_string())?;
     let parameters = engine.parameters(&given, &structure)?;
     report::header(log, engine, "serve");
-    let (mut trace, mut told) = (Trace::new(&engine.policy)?, 0);
+    let (mut trace, mut told, mut warned) = (Trace::new(&engine.policy)?, 0, Vec::new());
     let mut calculator = engine.calculator(&types, log)?;
     let periodic = structure.cell.is_some();
     let open = if periodic { "periodic" } else { "without a cell: the server's is ignored" };
@@ -68,9 +68,9 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
                     calculator.prepare(&wire.positions, cell).with_context(call)?;
                     report::plan(log, calculator.as_ref(), engine.rates_measured());
                 }
-                calculator
-                    .compute(&wire.positions, cell, &parameters, Default::default(), &mut results)
-                    .with_context(call)?;
+                let done = calculator.compute(&wire.positions, cell, &parameters, Default::default(), &mut results);
+                report::remarks(calculator.as_ref(), &mut warned, |r| log.warn(r));
+                done.with_context(call)?;
                 calls += 1;
                 busy += begin.elapsed();
                 state = State::HaveData;
@@ -98,7 +98,6 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
         }
     }
     trace::finish(trace, log);
-    report::remarks(log, calculator.as_ref());
     let (all, busy) = (began.elapsed().as_secs_f64(), busy.as_secs_f64());
     let peak = calculator.peak_bytes();
     let fields = json!({ "calls": calls, "seconds": all, "computing_seconds": busy });

@@ -312,8 +312,8 @@ fn memory_that_recorded_work_lacks_shows_when_the_recording_ends_and_not_when_it
     driver.begin_capture().unwrap();
     let graph = driver.end_capture().unwrap();
     let record = stub.record();
-    let uploaded = record.find("cuGraphUpload()\ncuStreamSynchronize()");
-    assert!(uploaded > record.find("cuGraphInstantiateWithFlags"), "{record}");
+    let at = |call: &str| record.find(call).unwrap_or_else(|| panic!("no {call} in {record}"));
+    assert!(at("cuGraphUpload()\ncuStreamSynchronize()") > at("cuGraphInstantiateWithFlags"), "{record}");
     driver.replay(graph).unwrap();
     // A driver that does not have the call, and HIP, whose oldest versions do not.
     for stub in [Stub::new(Vendor::Cuda, &["cuGraphUpload"]), Stub::new(Vendor::Hip, &[])] {

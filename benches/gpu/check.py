@@ -134,6 +134,7 @@ class Check:
     def part(self, name, work):
         """One piece of the report; what fails there is told and the rest goes on."""
         print(f"{time.monotonic() - self.began:7.1f} s  {name}", flush=True)
+        before = len(self.failures)
         try:
             return work()
         except Late:
@@ -144,6 +145,9 @@ class Check:
             self.complete = False
             return None
         finally:
+            # Such a step is none of what was to be checked or timed. The error of the piece, if any, stays the last one.
+            self.failures[before:before] = [f"{name}: {line}" for line in self.weir.widened]
+            self.weir.widened.clear()
             self.write()
 
     def fitting(self, name, work):
@@ -214,7 +218,9 @@ class Check:
                 done = self.weir.run("eval", model, self.water, "--precision", precision, "--json", "-", environment={"WEIR_VERIFY": "always"})
                 right = done.returncode == 0 and not any(words in done.stderr for words in ("are used instead", "was not compared"))
                 name = model.stem if model == self.big else model.parent.name
-                yield {"model": name, "precision": precision, "right": right, "last": done.stderr.strip()[-300:]}
+                widened = sum(json.loads(line)["widened_steps"] for line in done.stdout.splitlines()) if done.returncode == 0 else 0
+                self.weir.note(widened, "eval", model, self.water, "--precision", precision)
+                yield {"model": name, "precision": precision, "right": right, "widened_steps": widened, "last": done.stderr.strip()[-300:]}
 
         self.failures.extend(f"WEIR_VERIFY {row}" for row in self.rows("kernels beside the CPU", out, rows) if not row["right"])
 

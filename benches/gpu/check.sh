@@ -23,7 +23,7 @@
 # --merge puts such files together. The targets of the GPU backend stand at the end, each met, missed or unmeasured (targets.py).
 # No network, nothing is installed. --smoke is a round of the same steps on a dozen atoms, in minutes: with WEIR_BACKEND=emulated and a program
 # built with --features emulated it runs where no GPU is. Fixtures are taken from ../shared (or WEIR_SHARED) where it exists.
-# Exits with 1 where a check failed; the JSON says which.
+# Exits with 1 where a check failed; the JSON says which. A step that left the range of f16x3 is a failure: it was computed twice, and not by what was to be timed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 command -v python3 >/dev/null || { echo "check.sh: python3 is missing (no packages are needed)" >&2; exit 2; }

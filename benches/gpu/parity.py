@@ -23,7 +23,7 @@ def folders(smoke):
 def parity(weir, folder, most):
     """Differences to DeePMD-kit's recorded results under the bounds of tests/bodies/parity.rs."""
     info = json.loads(weir.good("model", "info", folder / "model.dp", "--json").stdout)
-    rows, own = [], None
+    rows, own, widened = [], None, 0
     with tempfile.TemporaryDirectory() as scratch:
         for path in sorted((folder / "ref").glob("*.safetensors")):
             ref = tensors(path)
@@ -51,6 +51,7 @@ def parity(weir, folder, most):
             others = ["tf32x3"] if own == "f16x3" else []
             for precision in dict.fromkeys(["f64", "f32", own, *others] if single else ["f64"]):
                 (got,) = weir.eval(folder / "model.dp", structure, "--precision", precision, *more)
+                widened += got["widened_steps"]
                 for name, key in QUANTITIES.items():
                     if key not in got or name not in ref:
                         continue
@@ -74,7 +75,7 @@ def parity(weir, folder, most):
                     exact = got
     bad = [r for r in rows if not r[3] <= r[4]]
     worst = {p: max((r[3] for r in rows if r[1] == p and r[2] == "force"), default=None) for p in ("f64", "f32", "tf32x3", "f16x3")}
-    return {"model": folder.name, "comparisons": len(rows), "largest_force_difference_eV_A": worst, "beyond_bound": bad}
+    return {"model": folder.name, "comparisons": len(rows), "largest_force_difference_eV_A": worst, "beyond_bound": bad, "widened_steps": widened}
 
 
 def sanitized(weir, model, structure):

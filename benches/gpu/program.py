@@ -30,6 +30,8 @@ class Weir:
 
     def __init__(self, program, backend, patience=3600.0, end=float("inf")):
         self.program, self.patience, self.end = program, patience, end
+        # Commands with steps that were computed twice, the second time in tf32x3, and how many those were.
+        self.widened = []
         self.environment = {k: v for k, v in os.environ.items() if k != "WEIR_SHARED"}
         # Clients run elsewhere.
         for name in ("WEIR_KERNEL_DIR", "WEIR_CACHE_DIR"):
@@ -67,7 +69,14 @@ class Weir:
     def eval(self, model, structure, *more):
         """One object a frame."""
         done = self.good("eval", model, structure, "--json", "-", "-q", *more)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        results = [json.loads(line) for line in done.stdout.splitlines()]
+        self.note(sum(r["widened_steps"] for r in results), "eval", model, structure, *more)
+        return results
+
+    def note(self, widened, *command):
+        """Times of such steps are those of two, and their results are tf32x3's: a check that meant f16x3 has seen neither."""
+        if widened:
+            self.widened.append(f"{widened} step(s) of {' '.join(map(str, command))} left the range of f16x3 and were computed twice")
 
     def step(self, folder, model, structure, steps, *more, skin=None):
         """Seconds of a step of dynamics: what `steps` steps take beyond the first few, lists and all. `skin`: A, of the lists."""
@@ -82,10 +91,11 @@ class Weir:
             )
             done = self.good("md", config, "--overwrite", "--log-format", "json", *more)
             events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
-            found = [e["wall_seconds"] for e in events if e["event"] == "summary"]
+            found = [e for e in events if e["event"] == "summary"]
             if not found:
                 raise Failed("weir md told no summary")
-            walls.append(found[-1])
+            walls.append(found[-1]["wall_seconds"])
+            self.note(found[-1]["widened_steps"], "md", model, structure, *more)
         return (walls[1] - walls[0]) / steps
 
 
@@ -94,6 +104,7 @@ class Precise(Weir):
 
     def __init__(self, weir, more):
         self.program, self.environment, self.patience, self.end, self.more = weir.program, weir.environment, weir.patience, weir.end, more
+        self.widened = weir.widened
 
     def run(self, *arguments, **named):
         return super().run(*arguments, *(self.more if arguments[0] in ("eval", "md") else ()), **named)

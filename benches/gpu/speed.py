@@ -18,7 +18,7 @@ def needed(weir, model, structure, *more):
 
 
 def counters(result):
-    keep = ("natoms", "backend", "precision", "launches", "device_memory", "peak_bytes")
+    keep = ("natoms", "backend", "precision", "launches", "widened_steps", "device_memory", "peak_bytes")
     plan = {k: result["plan"][k] for k in ("tiles", "states", "predicted_seconds", "rates_measured", "out_bytes", "in_bytes")}
     return {**{k: result[k] for k in keep}, "first_step_s": result["seconds"], "plan": plan}
 
@@ -76,7 +76,7 @@ def placed(weir, folder, model, structure, few, *more):
             finally:
                 weir.environment.pop("WEIR_GRAPH")
             out = sum(got[-1]["plan"]["out_bytes"].values())
-            yield {"placement": placement, "graph": graph, "out_bytes": out, "same_bits": len(got) == 4 and out > 0 and all(bits(r) == bits(free) for r in got)}
+            yield {"placement": placement, "graph": graph, "out_bytes": out, "same_bits": len(got) == 4 and out > 0 and all(bits(r) == bits(free) for r in got), "widened_steps": sum(r["widened_steps"] for r in got)}
 
 
 def arithmetics(weir, folder, model, structure, steps, thorough):
@@ -99,7 +99,7 @@ def arithmetics(weir, folder, model, structure, steps, thorough):
                 if value:
                     weir.environment[name] = str(value)
             got, result = measured(weir, folder, model, structure, steps, "--precision", precision)
-            row.update(ms_per_step=got["ms_per_step"], launches=got["launches"])
+            row.update(ms_per_step=got["ms_per_step"], launches=got["launches"], widened_steps=got["widened_steps"])
             row["force_error_eV_A"] = largest(flat(result["forces"]), flat(exact["forces"]))
             row["largest_force_eV_A"] = scale
         except TROUBLE as error:

@@ -96,8 +96,13 @@ pub enum ComputeError {
         store: String,
     },
     /// A step is beyond the range of a GPU's products of halves, and the kernels that compute such a step cannot be had.
-    #[error("this step is beyond the range of precision f16x3, and the kernels of tf32x3, which such steps are computed by, cannot be had: {0}; set WEIR_PRECISION=tf32x3 or f32")]
-    Wider(String),
+    #[error("this step is beyond the range of precision f16x3, and the kernels of tf32x3, which such steps are computed by, cannot be had: {cause}; {remedy}")]
+    Wider {
+        /// Why they cannot be had.
+        cause: String,
+        /// What helps against that.
+        remedy: String,
+    },
     /// A result is not a number.
     #[error("{quantity} of atom {atom} is {value}: the configuration is outside what the model can describe, or its weights are not finite")]
     NotFinite {
@@ -216,6 +221,11 @@ pub trait Calculator: Send {
     /// What came up in steps and is worth telling the user once, beside what was told when the calculator was made.
     fn came_up(&self) -> &[String] {
         &[]
+    }
+
+    /// Steps so far that left the range of the products which were asked for, and were computed again by those of a wider one.
+    fn widened_steps(&self) -> u64 {
+        0
     }
 
     /// What steps have settled by themselves, for those who look on: no fault, nothing to act upon.

@@ -320,11 +320,12 @@ impl Potential {
     ) -> Result<&Results, Error> {
         let parameters = self.own(parameters)?;
         if let Some(c) = &mut self.current {
-            compute(c.calculator.as_mut(), &self.positions, &parameters, &mut self.results)?;
+            let computed = compute(c.calculator.as_mut(), &self.positions, &parameters, &mut self.results);
             let settled = c.calculator.settled().iter().filter(|_| self.informs);
             settled.for_each(|remark| tell_once(&mut self.told, "", remark));
             let came_up = c.calculator.came_up().to_vec();
             self.tell(came_up);
+            computed?;
         }
         self.scatter(request);
         Ok(&self.results)

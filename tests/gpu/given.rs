@@ -10,14 +10,14 @@ use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::graph::{summation_order, Cell, GivenList, Images, NeighbourList, Pair};
 
 /// The pairs of an MD code: in its own order, with a skin, and a table of translations beside the multiples of lattice vectors.
-struct Foreign {
-    lattice: GivenList,
-    numbered: GivenList,
+pub struct Foreign {
+    pub lattice: GivenList,
+    pub numbered: GivenList,
     multiples: Vec<[i32; 3]>,
 }
 
 impl Foreign {
-    fn of(case: &Case, x: &[[f64; 3]], cutoff: f64) -> Self {
+    pub fn of(case: &Case, x: &[[f64; 3]], cutoff: f64) -> Self {
         let order = summation_order(x, Some(&case.cell)).unwrap();
         let list = NeighbourList::build(x, Some(&case.cell), &case.types, &order, cutoff, 0.7).unwrap();
         let mut rows: Vec<Vec<Pair>> = vec![Vec::new(); x.len()];
@@ -43,7 +43,7 @@ impl Foreign {
         Foreign { lattice: GivenList { first, pairs }, numbered, multiples }
     }
 
-    fn table(&self, cell: &Cell) -> Vec<[f64; 3]> {
+    pub fn table(&self, cell: &Cell) -> Vec<[f64; 3]> {
         self.multiples.iter().map(|&n| cell.translation(n)).collect()
     }
 }
@@ -148,7 +148,7 @@ fn a_recording_outlives_lists_that_fit_and_no_more() {
 }
 
 /// A dilute system, and its atoms so near each other that a plan for it does not hold them.
-fn apart_and_together() -> (Case, Vec<[f64; 3]>) {
+pub fn apart_and_together() -> (Case, Vec<[f64; 3]>) {
     let case = Case::with(3, 30, 9.0, [[12.0, 0.0, 0.0], [0.5, 12.0, 0.0], [-0.6, 0.6, 12.0]]);
     let near = case.x.iter().map(|x| std::array::from_fn(|k| 4.5 + 0.8 * (x[k] - 4.5))).collect();
     (case, near)

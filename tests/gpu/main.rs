@@ -24,7 +24,9 @@ mod resident;
 mod sanitizers;
 mod shallow;
 mod streams;
+mod verified;
 mod watched;
+mod widened;
 
 use common::*;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ use weir_backends::gpu::{create, hbm, GpuCalculator, GpuOptions, GpuTier, TierMe
 use weir_engine::backend::{Calculator, FrameParameters, Request, Results};
 use weir_engine::model::{new_model, Model};
 use weir_engine::plan::placement::{smallest_feasible, TierSpec};
+use weir_kernels::Products;
 
 pub struct Case {
     pub model: Arc<Model>,
@@ -257,18 +258,19 @@ fn what_may_not_be_rebuilt_is_not() {
     assert!(c.launches() > 0);
 }
 
-fn file(folder: &Path, faults: Faults) -> GpuTier {
+pub fn file(folder: &Path, faults: Faults) -> GpuTier {
     let ledger = Ledger::new("file", "WEIR_FILE_BUDGET", 1 << 30);
     slow("file", TierMemory::Host(Arc::new(File::new(ledger, folder, faults).unwrap())))
 }
 
 /// Everything kept and nothing rebuilt, in as little memory of the device as that takes, with slots that hold a fraction of a state.
-fn spilling(case: &Case, device: EmulatedOptions, slower: &[GpuTier]) -> GpuOptions {
+pub fn spilling(case: &Case, device: EmulatedOptions, slower: &[GpuTier], products: Products) -> GpuOptions {
     let base = GpuOptions {
         poison: false,
         rebuild: Permission::Forbidden,
         checkpoint: Checkpoint::All,
         file_slot: 4096,
+        products,
         ..options(PrecisionChoice::F32)
     };
     let with = |budget| {
@@ -280,7 +282,7 @@ fn spilling(case: &Case, device: EmulatedOptions, slower: &[GpuTier]) -> GpuOpti
     with(smallest_feasible(&problem).unwrap())
 }
 
-fn scratch() -> tempfile::TempDir {
+pub fn scratch() -> tempfile::TempDir {
     // Beside the build, not in the temporary folder, which may be memory.
     tempfile::Builder::new().prefix("scratch").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
@@ -298,7 +300,7 @@ fn states_in_a_file_have_the_same_bits_queued_recorded_and_run_again() {
         let mut little = pinned();
         little.spec.capacity = 64 << 10;
         for slower in [vec![file(folder.path(), Faults::none())], vec![little, file(folder.path(), Faults::none())]] {
-            let options = spilling(&case, device, &slower);
+            let options = spilling(&case, device, &slower, Products::Plain);
             let driver = Arc::new(Emulated::new(device));
             let mut c = create(driver.clone(), case.model.clone(), &case.types, &options).unwrap();
             let mut taken = 0;
@@ -326,7 +328,7 @@ fn a_file_that_fails_ends_its_step_with_its_error_and_the_next_step_is_a_good_on
     let folder = scratch();
     let device = EmulatedOptions { watch: Watch::Nothing, ..Default::default() };
     let counting = Faults::counting();
-    let options = |faults: &Faults| spilling(&case, device, &[file(folder.path(), faults.clone())]);
+    let options = |faults: &Faults| spilling(&case, device, &[file(folder.path(), faults.clone())], Products::Plain);
     let mut c = case.calculator(device, &options(&counting));
     let expected = bits(&case.run(&mut c).unwrap());
     let first = [Operation::Write, Operation::Read].map(|o| counting.seen(o));

@@ -14,7 +14,7 @@ use weir_engine::model::{new_model, Model};
 use weir_kernels::{Chip, Products};
 
 /// The device with the units.
-fn device(products: Products) -> EmulatedOptions {
+pub fn device(products: Products) -> EmulatedOptions {
     let wave = if products == Products::Mfma { 64 } else { 32 };
     EmulatedOptions { wave, watch: Watch::Nothing, ..Default::default() }
 }
@@ -23,7 +23,7 @@ fn dense() -> Case {
     of_layers(6)
 }
 
-fn of_layers(layers: usize) -> Case {
+pub fn of_layers(layers: usize) -> Case {
     Case::with(layers, 16, 5.9, [[6.3, 0.0, 0.0], [0.9, 6.0, 0.0], [-1.4, 0.7, 6.6]])
 }
 
@@ -35,7 +35,7 @@ fn published() -> Case {
     Case { model: Arc::new(model), ..dense() }
 }
 
-fn with(products: Products) -> GpuOptions {
+pub fn with(products: Products) -> GpuOptions {
     GpuOptions { products, ..options(PrecisionChoice::F32) }
 }
 
@@ -63,7 +63,7 @@ fn matrix_units_are_as_exact_as_they_claim() {
         let run = |options: &GpuOptions| {
             let mut calculator = case.calculator(device(options.products), options);
             let results = case.run(&mut calculator).unwrap();
-            assert_eq!(calculator.widened(), 0, "energy x {scale:e}");
+            assert_eq!(calculator.widened_steps(), 0, "energy x {scale:e}");
             results
         };
         let exact = run(&options(PrecisionChoice::F64));
@@ -109,13 +109,13 @@ fn matrix_units_leave_no_trace_of_tiles_shared_memory_or_placement() {
     }
 }
 
-fn changed(change: &dyn Fn(&mut Model)) -> Case {
+pub fn changed(change: &dyn Fn(&mut Model)) -> Case {
     let mut case = dense();
     change(Arc::make_mut(&mut case.model));
     case
 }
 
-fn last(m: &mut Model, by: f64) {
+pub fn last(m: &mut Model, by: f64) {
     m.fitting.layers.last_mut().unwrap().linear.weight.iter_mut().for_each(|w| *w *= by);
 }
 
@@ -154,7 +154,7 @@ fn a_step_beyond_halves_is_that_of_tf32x3() {
         let steps = if number == 0 { 3 } else { 1 };
         for step in 1..=steps {
             assert_eq!(bits(&case.run(&mut halves).unwrap()), expected, "system {number}, step {step}");
-            assert_eq!(halves.widened(), step);
+            assert_eq!(halves.widened_steps(), step);
         }
         let told = halves.came_up();
         assert!(told.len() == 1 && told[0].contains("WEIR_PRECISION=tf32x3"), "{told:?}");
@@ -194,7 +194,7 @@ fn steps_beyond_halves_leave_no_trace_in_others() {
         let got = run(case, &mut calculator, virials);
         assert!(got.1 == expected.1 && (!virials || got.0 == expected.0), "near: {near_now}, virials: {virials}");
     }
-    assert_eq!(calculator.widened(), 2);
+    assert_eq!(calculator.widened_steps(), 2);
     // Coordinates are factors of adjoints in atomic virials, and no others see them.
     let x = far.x.iter().map(|x| [x[0] + 600.0, x[1], x[2]]).collect::<Vec<_>>();
     let [with_virials, without, three] = [(Products::F16x3, true), (Products::F16x3, false), (Products::Tf32x3, true)]

@@ -9,13 +9,13 @@ use weir_backends::gpu::emulated::{Emulated, EmulatedOptions, Watch};
 use weir_backends::gpu::{create, GpuOptions};
 use weir_engine::backend::{Calculator, FrameParameters, Results};
 
-fn send(driver: &Emulated, to: u64, x: &[[f64; 3]]) {
+pub fn send(driver: &Emulated, to: u64, x: &[[f64; 3]]) {
     // SAFETY: both ends hold the positions until the stream has been waited for.
     unsafe { driver.copy(Stream::In, to, x.as_ptr() as u64, 24 * x.len() as u64) }.unwrap();
     driver.synchronise(Stream::In).unwrap();
 }
 
-fn fetch(driver: &Emulated, from: u64, n: usize) -> Vec<[f64; 3]> {
+pub fn fetch(driver: &Emulated, from: u64, n: usize) -> Vec<[f64; 3]> {
     let mut out = vec![[0.0; 3]; n];
     // SAFETY: both ends hold the forces until the stream has been waited for.
     unsafe { driver.copy(Stream::Out, out.as_mut_ptr() as u64, from, 24 * n as u64) }.unwrap();

@@ -93,14 +93,20 @@ fn a_device_that_computes_wrong_is_found_out_before_its_first_step() {
     let halves = faulty(path, "halves", "halves_of(a - near\\[0\\], b - near\\[1\\])", "0u");
     let coarse = faulty(path, "coarse", "PRODUCTS == TF32X3 ? x\\[k\\] - f.hi\\[k\\]", "PRODUCTS == TF32X3 ? 0.0f");
     let plain = eval(path, &single, "water.extxyz", &["--precision", "f32"]);
-    for compiler in [&halves, &coarse] {
+    for (compiler, wrong) in [(&halves, "(f16x3)"), (&coarse, "(tf32x3)")] {
         let open = good(checked(compiler, &single, &[]));
-        assert!(told(&open).contains("multiply-adds of f32 are used instead"), "{}", told(&open));
+        let words = told(&open);
+        assert!(words.contains("multiply-adds of f32 are used instead") && words.contains(wrong), "{words}");
         let open: Value = serde_json::from_slice(&open.stdout).unwrap();
         assert_eq!((open["precision"].as_str(), bits(&open)), (Some("f32"), bits(&plain)));
     }
     let units = ["--precision", "tf32x3", "-q"];
     fails(checked(&coarse, &single, &units), 1, &["computes wrong", "WEIR_BACKEND=cpu", "WEIR_VERIFY=never"]);
+    // What failed is named, and not what was asked for.
+    let asked = ["--precision", "f16x3", "-q"];
+    for (compiler, wrong) in [(&halves, "in f16x3"), (&coarse, "in tf32x3")] {
+        fails(checked(compiler, &single, &asked), 1, &["computes wrong", wrong]);
+    }
     // Slopes of activations with a wrong sign: every arithmetic.
     let wrong = faulty(path, "wrong", "T(1) - s, ", "T(1) + s, ");
     fails(checked(&wrong, &double, &["-q"]), 1, &["computes wrong", "in f64"]);

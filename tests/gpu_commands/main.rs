@@ -11,6 +11,7 @@ mod runs;
 mod stand_in;
 #[path = "../common/water.rs"]
 mod water;
+mod widened;
 
 use program::program;
 use refused::refused;

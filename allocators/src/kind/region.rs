@@ -115,16 +115,16 @@ impl Region {
         }
     }
 
-    /// Tries one block of a file with memory of a device's driver, and leaves the page cache in where the kernel does not let such memory past it.
-    /// Nothing for memory. What the block held is lost.
+    /// Tries one block of a file with memory of a device's driver, and leaves the page cache in where the kernel does not let such memory past it:
+    /// whether that is so. Nothing for memory. What the block held is lost.
     ///
     /// # Safety
     /// A block (4096 bytes) from `memory`, aligned to one, is initialised, and nobody touches it or the file meanwhile.
     ///
     /// # Errors
     /// What else the file system says.
-    pub unsafe fn try_memory(&mut self, memory: NonNull<u8>) -> Result<(), AllocError> {
-        let Store::File { scratch, .. } = &mut self.store else { return Ok(()) };
+    pub unsafe fn try_memory(&mut self, memory: NonNull<u8>) -> Result<bool, AllocError> {
+        let Store::File { scratch, .. } = &mut self.store else { return Ok(false) };
         // SAFETY: the caller's promise.
         let block = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), Scratch::BLOCK) };
         let tried = scratch.stay_direct(|file| file.write(block, 0).and_then(|()| file.read(block, 0)));

@@ -98,21 +98,21 @@ impl Scratch {
     }
 
     /// Tries what transfers will do, and goes through the page cache from here on where the kernel cannot look the memory up (EFAULT): drivers
-    /// of devices may map theirs so that only the processor reaches it.
+    /// of devices may map theirs so that only the processor reaches it. Whether that is so.
     ///
     /// # Errors
     /// Any other that the try meets.
-    pub fn stay_direct(&mut self, works: impl FnOnce(&Scratch) -> io::Result<()>) -> io::Result<()> {
+    pub fn stay_direct(&mut self, works: impl FnOnce(&Scratch) -> io::Result<()>) -> io::Result<bool> {
         if !self.direct {
-            return Ok(());
+            return Ok(false);
         }
         match works(self) {
             Err(e) if e.raw_os_error() == Some(libc::EFAULT) => {
                 set_direct(&self.file, false);
                 self.direct = false;
-                Ok(())
+                Ok(true)
             }
-            other => other,
+            other => other.map(|()| false),
         }
     }
 
@@ -208,18 +208,17 @@ mod tests {
             println!("skipped: this file system has a page cache only");
             return;
         }
-        scratch.stay_direct(|_| Ok(())).unwrap();
-        assert!(scratch.direct());
+        assert!(!scratch.stay_direct(|_| Ok(())).unwrap() && scratch.direct());
         // What else is wrong is an error.
         let error = scratch.stay_direct(|_| Err(io::Error::from_raw_os_error(libc::EIO))).unwrap_err();
         assert!(error.raw_os_error() == Some(libc::EIO) && scratch.direct());
-        scratch.stay_direct(|_| Err(io::Error::from_raw_os_error(libc::EFAULT))).unwrap();
-        assert!(!scratch.direct());
+        let fell = scratch.stay_direct(|_| Err(io::Error::from_raw_os_error(libc::EFAULT))).unwrap();
+        assert!(fell && !scratch.direct(), "who asked is told");
         // Odd places, lengths and addresses, which would be refused past the page cache.
         let mut back = [0; 6];
         scratch.write(b"odd text", 4097).unwrap();
         scratch.read(&mut back[1..], 4100).unwrap();
         assert_eq!(&back[1..], b" text");
-        scratch.stay_direct(|_| panic!("there is nothing to try")).unwrap();
+        assert!(!scratch.stay_direct(|_| panic!("there is nothing to try")).unwrap());
     }
 }

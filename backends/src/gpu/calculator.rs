@@ -75,7 +75,7 @@ pub struct GpuCalculator {
     builds: usize,
     found: usize,
     graphs: usize,
-    widened: usize,
+    widened: u64,
 }
 
 impl GpuCalculator {
@@ -145,11 +145,6 @@ impl GpuCalculator {
     /// The driver's.
     pub fn device_pairs(&self) -> Result<Vec<Vec<Pair>>, ComputeError> {
         self.executor.read_list()
-    }
-
-    /// How many steps were beyond the range of their products and were computed again by those of a wider one.
-    pub fn widened(&self) -> usize {
-        self.widened
     }
 
     /// Kernel launches of the last step.
@@ -501,6 +496,10 @@ impl Calculator for GpuCalculator {
 
     fn came_up(&self) -> &[String] {
         &self.executor.came_up
+    }
+
+    fn widened_steps(&self) -> u64 {
+        self.widened
     }
 
     fn device_memory(&self) -> Option<DeviceMemory> {

@@ -64,6 +64,8 @@ pub struct Disk {
     /// Of each copy of the program.
     of: Vec<Range<usize>>,
     link: Arc<Link>,
+    /// Whether the page cache is in between, although the file could do without: the kernel does not let the slots' memory past it.
+    pub cached: bool,
 }
 
 impl Link {
@@ -197,9 +199,10 @@ impl Disk {
         };
         let state = State { out: stream("file-out")?, into: stream("file-in")?, pushed: vec![None; number as usize] };
         let locked = locked(driver, room).map_err(failed)?;
+        let mut cached = false;
         if let Some(slot) = locked.pointer() {
             // SAFETY: a slot has whole blocks and holds zeros; nobody else has it or the file yet.
-            unsafe { file.try_memory(slot) }.map_err(|e| ComputeError::Memory(e.to_string()))?;
+            cached = unsafe { file.try_memory(slot) }.map_err(|e| ComputeError::Memory(e.to_string()))?;
         }
         let link = Arc::new(Link {
             slots: Arc::new(locked),
@@ -240,7 +243,7 @@ impl Disk {
                 saved[place as usize] = first..pieces.len();
             }
         }
-        Ok(Self { pieces: pieces.into(), of, link })
+        Ok(Self { pieces: pieces.into(), of, link, cached })
     }
 
     /// Starts a step: nothing is under way, a failure of the last one is forgotten, and so are transfers of a try that did not count.

@@ -256,6 +256,11 @@ impl Arenas {
         driver.record(self.tickets[ticket as usize].event, stream)
     }
 
+    /// Whether a file's states go through the page cache because of the driver's memory.
+    pub fn through_page_cache(&self) -> bool {
+        self.disk.as_ref().is_some_and(|(_, disk)| disk.cached)
+    }
+
     /// Whether states go to a file, by functions of the host.
     pub fn has_file(&self) -> bool {
         self.disk.is_some()

@@ -38,8 +38,8 @@ pub struct Session {
     /// Whether the device has shown that it computes what the CPU computes, or nobody wants to know.
     verified: Cell<bool>,
     spare: OnceCell<Spare>,
-    /// Whether products that `model` left open are made by multiply-adds, because those of matrix units came out wrong.
-    plain: Cell<bool>,
+    /// What `model` means after all, where the products that it chose came out wrong or do not hold the model's numbers.
+    instead: Cell<Option<Arithmetic>>,
     /// What the precision means on the device, once somebody asked.
     arithmetic: OnceCell<Option<Arithmetic>>,
 }
@@ -47,7 +47,7 @@ pub struct Session {
 impl Session {
     /// A model with the settings that hold for it, on the CPU.
     pub fn new(model: Arc<Model>, policy: Policy, topology: Topology) -> Self {
-        let (tiers, gpu_tiers, spare, verified, plain, arithmetic) = Default::default();
+        let (tiers, gpu_tiers, spare, verified, instead, arithmetic) = Default::default();
         let zero = Instant::now();
         Session {
             model,
@@ -60,7 +60,7 @@ impl Session {
             gpu_tiers,
             spare,
             verified,
-            plain,
+            instead,
             arithmetic,
         }
     }
@@ -78,7 +78,11 @@ impl Session {
     /// The arithmetic of the messages: `f64` or `f32`, or f32 with the products of a GPU's matrix units, `tf32x3`,
     /// `f16x3` or `tf32`.
     pub fn precision(&self) -> &'static str {
-        let Some(Arithmetic { precision, products }) = self.arithmetic() else { return "bf16" };
+        self.arithmetic().map_or("bf16", |arithmetic| self.name_of(arithmetic))
+    }
+
+    /// The same of any arithmetic.
+    fn name_of(&self, Arithmetic { precision, products }: Arithmetic) -> &'static str {
         // Sequential models have a double-precision path only.
         let sequential = precision == PrecisionChoice::Model && self.model.descriptor.options.sequential_update;
         match products {
@@ -94,8 +98,8 @@ impl Session {
     fn arithmetic(&self) -> Option<Arithmetic> {
         let p = &self.policy;
         let Some(device) = &self.device else { return Arithmetic::of(p.precision.value) };
-        if self.plain.get() {
-            return Arithmetic::of(p.precision.value);
+        if let Some(instead) = self.instead.get() {
+            return Some(instead);
         }
         *self.arithmetic.get_or_init(|| {
             let room = gpu::room_on(device.facts(), None).holding(self.blocks());

@@ -2,13 +2,14 @@
 
 use super::{Device, Session, SessionError};
 use crate::cpu::{create_cpu, CpuOptions, InstructionSet, PrecisionChoice, Store};
-use crate::gpu::{self, GpuOptions};
+use crate::gpu::{self, Arithmetic, GpuOptions};
+use std::fmt;
 use weir_allocators::kept;
-use weir_allocators::policy::{Precision, Verify};
+use weir_allocators::policy::{Backend, Precision, Verify};
 use weir_engine::backend::{Calculator, ComputeError, FrameParameters, Request, Results};
 use weir_engine::model::Model;
 use weir_engine::plan::placement::{Checkpoint, Inside};
-use weir_kernels::{Chip, Products};
+use weir_kernels::Products;
 
 /// Atoms looked at, the next fewer where so many do not fit. The first number makes centres that two blocks share.
 const ATOMS: [usize; 4] = [48, 24, 12, 6];
@@ -83,110 +84,176 @@ fn differ(a: &Results, b: &Results) -> f64 {
 
 /// What a comparison gave: eV/A, see [`differ`].
 struct Verdict {
+    /// That of the kernels which computed it: what was asked for, or what computes steps beyond its range.
+    precision: &'static str,
     atoms: usize,
     difference: f64,
     allowed: f64,
 }
 
+/// Atoms close together: how many, and times [`LATTICE`].
+#[derive(Clone, Copy)]
+struct Try {
+    atoms: usize,
+    spread: f64,
+}
+
+impl fmt::Display for Try {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} atoms {:.1} A apart", self.atoms, self.spread * LATTICE[0])
+    }
+}
+
+/// What all comparisons of an arithmetic gave.
+enum Compared {
+    /// The first that it has numbers for, and the largest that it had none for.
+    On(Try, Verdict, Option<Try>),
+    /// No number of atoms is within the range of its products; the largest that was tried.
+    Beyond(Try),
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+/// What is known of a device and an arithmetic.
+enum Known {
+    /// It computes right, or need not show it.
+    Right,
+    Wrong(Verdict),
+    /// Each step is computed twice, for the model's numbers are beyond the range of the products. What computes them the second time is right.
+    Beyond,
+}
+
 impl Session {
     /// As [`Session::gpu_options`], once the device has shown that it computes with them what the CPU computes. Products that `model` left
-    /// open and that come out wrong are made by multiply-adds instead, which is said.
+    /// open and that come out wrong are made by multiply-adds instead, and those that do not hold the model's numbers by what has f32's range,
+    /// which is said.
     ///
     /// # Errors
     /// The same, and [`SessionError::Wrong`].
     pub fn verified_options(&self, device: &Device) -> Result<(GpuOptions, Vec<String>), SessionError> {
         let (options, mut told) = self.gpu_options(device)?;
-        let precision = self.precision();
+        let open = self.policy.precision.value == Precision::Model;
         let wrong = |v: Verdict| {
-            let (device, Verdict { atoms, difference, allowed }) = (device.title(), v);
+            let (device, Verdict { precision, atoms, difference, allowed }) = (device.title(), v);
             SessionError::Wrong { device, precision, atoms, difference, allowed }
         };
-        let Some(units) = self.wrong(device, &options, &mut told)? else { return Ok((options, told)) };
-        if self.policy.precision.value != Precision::Model || options.products == Products::Plain {
+        let units = match self.known(device, &options, &mut told)? {
+            Known::Right => return Ok((options, told)),
+            Known::Beyond => {
+                let narrow = options.products;
+                let Some(wider) = self.arithmetic().and_then(Arithmetic::wider).filter(|_| open) else {
+                    told.push(format!("this model's numbers left the range of {narrow} in every comparison with the CPU: steps are computed twice; WEIR_PRECISION=tf32x3 or model computes them once"));
+                    return Ok((options, told));
+                };
+                self.instead.set(Some(wider));
+                let (options, remarks) = self.gpu_options(device)?;
+                told.extend(remarks);
+                told.push(format!("this model's numbers left the range of {narrow} in every comparison with the CPU: products of {}, which have that of f32, are used instead", wider.products));
+                return Ok((options, told));
+            }
+            Known::Wrong(units) => units,
+        };
+        if !open || options.products == Products::Plain {
             return Err(wrong(units));
         }
-        self.plain.set(true);
+        self.instead.set(Arithmetic::of(Precision::Model));
         let (options, remarks) = self.gpu_options(device)?;
         told.extend(remarks);
         // Without kernels of multiply-adds, or with wrong ones, the units' own difference is what must be known.
-        match self.wrong(device, &options, &mut told) {
-            Ok(None) => {}
-            Ok(Some(_)) | Err(_) => return Err(wrong(units)),
+        match self.known(device, &options, &mut told) {
+            Ok(Known::Right) => {}
+            Ok(Known::Wrong(_) | Known::Beyond) | Err(_) => return Err(wrong(units)),
         }
         told.push(format!(
-            "products by matrix units of {} differ from the CPU's by {:.1e} eV/A, where {:.1e} would be allowed: multiply-adds of f32 are used instead. Please report this with driver and chip",
+            "products by matrix units of {} ({}) differ from the CPU's by {:.1e} eV/A, where {:.1e} would be allowed: multiply-adds of f32 are used instead. Please report this with driver and chip",
             device.title(),
+            units.precision,
             units.difference,
             units.allowed
         ));
         Ok((options, told))
     }
 
-    /// The verdict on a device that computes wrong; none where it computes right, did so before, or need not show it.
-    fn wrong(
-        &self,
-        device: &Device,
-        options: &GpuOptions,
-        told: &mut Vec<String>,
-    ) -> Result<Option<Verdict>, SessionError> {
-        let (rule, emulated) = (self.policy.verify.value, device.facts().chip == Chip::Host);
+    /// What is known of a device that has to show what it computes; right where it did so before in this session.
+    fn known(&self, device: &Device, options: &GpuOptions, told: &mut Vec<String>) -> Result<Known, SessionError> {
+        let (rule, emulated) = (self.policy.verify.value, self.policy.backend.value == Backend::Emulated);
         if self.verified.get() || rule == Verify::Never || (rule == Verify::Auto && emulated) {
-            return Ok(None);
+            return Ok(Known::Right);
         }
         // What computes steps beyond the range of the first is looked at too, before it is needed.
+        let mut known = Known::Right;
         for options in [options.wider(), Some(options.clone())].into_iter().flatten() {
-            if let Some(verdict) = self.wrong_with(device, &options, told)? {
-                return Ok(Some(verdict));
+            known = self.known_of(device, &options, rule == Verify::Always, told)?;
+            if matches!(known, Known::Wrong(_)) {
+                return Ok(known);
             }
         }
         self.verified.set(true);
-        Ok(None)
+        Ok(known)
     }
 
-    /// The same of one arithmetic.
-    fn wrong_with(
+    /// The same of one arithmetic; `anew`: whatever is kept of earlier starts.
+    fn known_of(
         &self,
         device: &Device,
         options: &GpuOptions,
+        anew: bool,
         told: &mut Vec<String>,
-    ) -> Result<Option<Verdict>, SessionError> {
-        let rule = self.policy.verify.value;
+    ) -> Result<Known, SessionError> {
         let digest = gpu::image_digest(device.driver().as_ref(), &self.model, options).map_err(|e| device.failed(e))?;
-        let key = format!("{}; {digest}", device.title());
-        let folder = self.policy.cache_dir.as_ref().map(|s| &s.value);
-        if let (Some(folder), Verify::Auto) = (folder, rule) {
-            let (known, message) = kept::load(folder, "verified", &key, |difference: &f64| *difference >= 0.0);
+        let (mut key, source) = (format!("{}; {digest}", device.title()), &self.model.source);
+        let mut folder = self.policy.cache_dir.as_ref().map(|s| &s.value);
+        if options.wider().is_some() {
+            // Whether numbers are within the range of halves is the model's affair, not that of the kernels alone: what computes it must not
+            // depend on which model came first.
+            key += &format!("; {} {}", source.sha256, source.head.as_deref().unwrap_or(""));
+            folder = folder.filter(|_| !source.sha256.is_empty());
+        }
+        if let (Some(folder), false) = (folder, anew) {
+            let (verified, message) = kept::load(folder, "verified", &key, |difference: &f64| *difference >= 0.0);
             told.extend(message);
-            if known.is_some() {
-                return Ok(None);
+            if verified.is_some() {
+                return Ok(Known::Right);
+            }
+            let (beyond, message) = kept::load(folder, "beyond", &key, |atoms: &usize| *atoms > 0);
+            told.extend(message);
+            if beyond.is_some() {
+                return Ok(Known::Beyond);
             }
         }
+        // Where nothing can be kept the next start looks again.
         match self.compared(device, options)? {
-            Ok(verdict) if verdict.difference > verdict.allowed => return Ok(Some(verdict)),
-            Ok(verdict) => {
-                // Where nothing can be kept the next start looks again.
-                if let Some(folder) = folder {
-                    kept::store(folder, "verified", &key, &verdict.difference).ok();
+            Compared::On(_, verdict, _) if verdict.difference > verdict.allowed => return Ok(Known::Wrong(verdict)),
+            Compared::On(on, verdict, beyond) => {
+                if let Some(beyond) = beyond {
+                    let wide = options.products.wider().unwrap_or_default();
+                    told.push(format!("{beyond} left f16's range, {on} did not: steps whose numbers do are computed twice, in {} and then in {wide}, whose range is that of f32; WEIR_PRECISION={wide} computes them once", options.products));
                 }
+                folder.map(|folder| kept::store(folder, "verified", &key, &verdict.difference).ok());
             }
-            Err(why) => told.push(format!("{} was not compared with the CPU: {why}", device.title())),
+            Compared::Beyond(largest) => {
+                folder.map(|folder| kept::store(folder, "beyond", &key, &largest.atoms).ok());
+                return Ok(Known::Beyond);
+            }
+            Compared::Nothing(why) => told.push(format!("{} was not compared with the CPU: {why}", device.title())),
         }
-        Ok(None)
+        Ok(Known::Right)
     }
 
     /// Results of the device beside those of the CPU, or why there are none to compare.
-    fn compared(&self, device: &Device, options: &GpuOptions) -> Result<Result<Verdict, String>, SessionError> {
-        let mut why = String::new();
-        for (atoms, spread) in ATOMS.into_iter().flat_map(|atoms| SPREAD.map(|spread| (atoms, spread))) {
-            match self.compared_on(device, options, atoms, spread) {
-                Ok(Some(compared)) => return Ok(compared),
-                Ok(None) => why = format!("{atoms} atoms are beyond the range of products by {}", options.products),
+    fn compared(&self, device: &Device, options: &GpuOptions) -> Result<Compared, SessionError> {
+        let (mut why, mut beyond) = (String::new(), None);
+        for on in ATOMS.into_iter().flat_map(|atoms| SPREAD.map(|spread| Try { atoms, spread })) {
+            match self.compared_on(device, options, on) {
+                Ok(Some(Ok(verdict))) => return Ok(Compared::On(on, verdict, beyond)),
+                Ok(Some(Err(why))) => return Ok(Compared::Nothing(why)),
+                Ok(None) => beyond = beyond.or(Some(on)),
                 // The run may need less than so many atoms close together; what it lacks itself it will be told.
                 Err(SessionError::Check(error @ ComputeError::Memory(_))) => why = error.to_string(),
                 Err(error) => return Err(error),
             }
         }
-        Ok(Err(why))
+        Ok(beyond.map_or(Compared::Nothing(why), Compared::Beyond))
     }
 
     /// The same for so many atoms; none where they are beyond the range of the products, and others computed them.
@@ -194,8 +261,7 @@ impl Session {
         &self,
         device: &Device,
         options: &GpuOptions,
-        atoms: usize,
-        spread: f64,
+        Try { atoms, spread }: Try,
     ) -> Result<Option<Result<Verdict, String>>, SessionError> {
         let model = &self.model;
         let ((types, x), p) = (cluster(model, atoms, spread), parameters(model, atoms));
@@ -237,8 +303,13 @@ impl Session {
                 Err(ComputeError::NotFinite { .. } | ComputeError::Stored { .. }) => f64::INFINITY,
                 Err(error) => return Err(error.into()),
             });
+            // The other arithmetic's numbers, which are looked at apart.
+            if calculator.widened_steps() > 0 {
+                return Ok(None);
+            }
         }
-        Ok((calculator.widened() == 0).then_some(Ok(Verdict { atoms, difference, allowed })))
+        let precision = self.name_of(Arithmetic { precision: options.precision, products: options.products });
+        Ok(Some(Ok(Verdict { precision, atoms, difference, allowed })))
     }
 }
 

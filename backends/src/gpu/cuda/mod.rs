@@ -48,9 +48,16 @@ const STUB: c_int = Code::CUDA_ERROR_STUB_LIBRARY as c_int;
 
 /// By bare name, then where drivers are installed: a folder of stubs on `LD_LIBRARY_PATH` hides the library from its bare name.
 fn libraries() -> Vec<PathBuf> {
-    let multiarch =
-        if cfg!(target_arch = "aarch64") { "/usr/lib/aarch64-linux-gnu" } else { "/usr/lib/x86_64-linux-gnu" };
-    let folders = ["/usr/lib/wsl/lib", "/usr/lib64", multiarch];
+    let multiarch: &[&str] = match cfg!(target_arch = "aarch64") {
+        // Jetson's releases before and after JetPack 6.
+        true => {
+            &["/usr/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu/nvidia", "/usr/lib/aarch64-linux-gnu/tegra"]
+        }
+        false => &["/usr/lib/x86_64-linux-gnu"],
+    };
+    // Arch; containers on GKE; NixOS.
+    let others = ["/usr/lib", "/usr/local/nvidia/lib64", "/run/opengl-driver/lib"];
+    let folders = ["/usr/lib/wsl/lib", "/usr/lib64"].iter().chain(multiarch).chain(&others);
     let bare = ["libcuda.so.1", "libcuda.so"].map(PathBuf::from);
     bare.into_iter().chain(folders.map(|f| Path::new(f).join("libcuda.so.1"))).collect()
 }
@@ -136,6 +143,18 @@ mod tests {
         made("driver.so", 0);
         let api = Api::open(vendor(|| true)).ok().unwrap();
         assert_eq!((api.devices, api.version), (1, (12, 4)));
+    }
+
+    #[test]
+    fn drivers_are_looked_for_where_distributions_and_clouds_put_them() {
+        let all = libraries();
+        let at = |folder: &str| all.iter().position(|l| *l == Path::new(folder).join("libcuda.so.1"));
+        assert_eq!(all[0], Path::new("libcuda.so.1"), "the loader's own order first");
+        let places = ["/usr/lib64", "/usr/lib", "/usr/local/nvidia/lib64", "/run/opengl-driver/lib"];
+        assert!(places.map(at).is_sorted() && places.iter().all(|p| at(p).is_some()), "{all:?}");
+        let tegra = ["/usr/lib/aarch64-linux-gnu/nvidia", "/usr/lib/aarch64-linux-gnu/tegra"];
+        assert_eq!(tegra.map(|p| at(p).is_some()), [cfg!(target_arch = "aarch64"); 2]);
+        assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), all.len());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! f32's.
 
 use super::super::array::Writer;
-use super::super::driver::{Driver, Memory, Module, Stream};
+use super::super::driver::{Driver, DriverError, Memory, Module, Stream};
 use super::super::launch::Kernels;
 use super::super::memory::Held;
 use super::super::weights::ModelArrays;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use weir_engine::backend::ComputeError;
 use weir_engine::model::Model;
 use weir_engine::reference::output_slope;
-use weir_kernels::{Products, Shape, SharedNumbers, Source};
+use weir_kernels::{Chip, Products, Shape, SharedNumbers, Source};
 
 /// See the module. Fields are dropped in this order: what was recorded before the memory it points to, memory before the image.
 pub(super) struct Code {
@@ -108,6 +108,18 @@ fn adjoint_unit(model: &Model) -> f64 {
     }
 }
 
+/// The kernels of the wider range cannot be had. To ask for their arithmetic from the start helps only where both together are too much.
+fn without(error: &GpuError, chip: &Chip) -> ComputeError {
+    let remedy = match error {
+        GpuError::Compile(_) => format!("weir kernels build --arch {chip} --model FILE --out DIR makes them beforehand, on any machine with a compiler, and WEIR_KERNEL_DIR=DIR names the folder"),
+        GpuError::Driver(DriverError::OutOfMemory { .. }) => {
+            "set WEIR_PRECISION=tf32x3, which loads one set of kernels instead of two, or a smaller WEIR_HBM_BUDGET".into()
+        }
+        _ => "set WEIR_PRECISION=f32, which needs no matrix units".into(),
+    };
+    ComputeError::Wider { cause: error.to_string(), remedy }
+}
+
 /// Kernels and what keeps them there.
 struct Loaded {
     kernels: Kernels,
@@ -154,7 +166,7 @@ impl Executor {
         }
         let Some(other) = &mut self.other else { return Ok(()) };
         let loaded = other.load(&self.launcher.driver, &self.options, &mut self.came_up);
-        loaded.map_err(|e| ComputeError::Wider(e.to_string()))?;
+        loaded.map_err(|e| without(&e, &self.launcher.driver.facts().chip))?;
         std::mem::swap(&mut self.code, other);
         (self.launcher.kernels, self.launcher.shared) = (self.code.kernels(), self.code.shared);
         self.wide = wide;

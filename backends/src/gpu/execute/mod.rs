@@ -37,6 +37,9 @@ use weir_engine::model::Model;
 use weir_engine::plan::placement::SlotId;
 use weir_engine::reference::ResolvedParameters;
 
+/// Told once.
+const PAGE_CACHE: &str = "the file tier goes through the page cache, which is slower and takes memory of the host: the system does not read or write the driver's page-locked memory past it (EFAULT). WEIR_PLACEMENT=hbm,pinned leaves files out";
+
 /// Where positions come from and forces go to: addresses on the device, or staging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
@@ -336,6 +339,9 @@ impl Executor {
         let tiers: Vec<_> = self.options.tiers.iter().map(|t| t.memory.clone()).collect();
         let (slot, profile) = (self.options.file_slot, self.options.profile);
         self.arenas = Arenas::new(&self.launcher.driver, &tiers, program, slot, profile)?;
+        if self.arenas.through_page_cache() && !self.came_up.iter().any(|told| told == PAGE_CACHE) {
+            self.came_up.push(PAGE_CACHE.into());
+        }
         self.trace = profile.map(|zero| Trace::new(&self.launcher.driver, program, zero)).transpose()?;
         self.dead = if self.options.poison { last_uses(program) } else { Vec::new() };
         self.layout = layout;
