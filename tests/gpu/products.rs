@@ -222,7 +222,7 @@ fn a_weight_beyond_halves_is_refused() {
 fn a_matrix_that_halves_round_more_than_f32_is_refused() {
     let faint = |largest: f64| {
         changed(&|m| {
-            let weight = &mut m.descriptor.layers[1].edge_self_linear.weight;
+            let weight = &mut m.descriptor.layers[1].node_self_mlp.weight;
             let most = weight.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
             weight.iter_mut().for_each(|w| *w *= largest / most);
         })
