@@ -28,7 +28,7 @@ pub fn counts(model: &Arc<Model>, s: &Structure) -> [u64; 4] {
     let found = Neighbours::find(model, &types(model, s), &s.positions, s.cell.as_ref(), 1.0).unwrap();
     let census = found.census(usize::MAX);
     let all = census.total();
-    [all.atoms as u64, all.edges as u64, census.angle_edges, all.angles as u64]
+    [all.atoms, all.edges, census.angle_edges, all.angles]
 }
 
 /// One step on a new device; what `look` sees there before it and after it, while the kernels are loaded.
