@@ -13,7 +13,7 @@ use crate::trace::{self, Trace};
 use anyhow::{bail, Context, Result};
 use serde_json::{json, Map, Value};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Instant;
 use weir_engine::backend::{Calculator, Request, Results};
@@ -47,7 +47,8 @@ impl Json {
             Json::File { file, name, length } => {
                 if let Err(error) = file.write_all(line.as_bytes()) {
                     // Cutting needs no room; devices cannot be cut. The write's own error is the one to tell.
-                    let _ = file.set_len(*length);
+                    // What is written next, if anything is, must stand behind the last whole line.
+                    let _ = file.set_len(*length).and_then(|()| file.seek(SeekFrom::Start(*length)));
                     return Err(error).with_context(|| format!("cannot write {name}"));
                 }
                 *length += line.len() as u64;

@@ -130,6 +130,10 @@ pub fn run(args: &ProfileArgs, engine: &Engine, sources: &Sources, log: &Log) ->
         "threads": engine.policy.threads.value, "calls": calls, "links": links, "profile": measured, "kernels": kernels,
     });
     let texts = [format!("{object}\n"), svg.clone(), html::page(&title, &facts, &measured, &svg, &links, &kernel_text)];
+    if let Some(failed) = measured.failed.as_ref().filter(|_| measured.rows.is_empty()) {
+        // Files of an earlier profile stay as they are.
+        bail!("no line was measured: {failed}");
+    }
     // What was measured is told even where a file cannot be written, and what failed comes last.
     let written = outputs.iter().zip(texts).try_for_each(|(path, text)| {
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))

@@ -111,7 +111,7 @@ fn adjoint_unit(model: &Model) -> f64 {
 /// The kernels of the wider range cannot be had. To ask for their arithmetic from the start helps only where both together are too much.
 fn without(error: &GpuError, chip: &Chip) -> ComputeError {
     let remedy = match error {
-        GpuError::Compile(_) => format!("weir kernels build --arch {chip} --model FILE --out DIR makes them beforehand, on any machine with a compiler, and WEIR_KERNEL_DIR=DIR names the folder"),
+        GpuError::Compile(_) => format!("weir kernels build --arch {chip} --model FILE --precision f16x3 --out DIR makes them beforehand, on any machine with a compiler, and WEIR_KERNEL_DIR=DIR names the folder"),
         GpuError::Driver(DriverError::OutOfMemory { .. }) => {
             "set WEIR_PRECISION=tf32x3, which loads one set of kernels instead of two, or a smaller WEIR_HBM_BUDGET".into()
         }
