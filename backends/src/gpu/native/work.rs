@@ -59,18 +59,17 @@ impl Native {
             Err(other) => return Err(other),
         }
         // CUDA: 48 kB less what the kernel declares.
-        let mut shared = 0;
-        if call!(&self.api, function_attribute(&mut shared, flag::FUNCTION_DYNAMIC, function)).is_err() {
-            shared = 0;
-        }
-        let shared = u32::try_from(shared).unwrap_or(0);
-        let mut registers = 0;
-        if call!(&self.api, function_attribute(&mut registers, flag::FUNCTION_REGISTERS, function)).is_err() {
-            registers = 0;
-        }
-        let registers = u32::try_from(registers).unwrap_or(0);
+        let shared = self.attribute(function, flag::FUNCTION_DYNAMIC).unwrap_or(0);
+        let registers = self.attribute(function, flag::FUNCTION_REGISTERS).unwrap_or(0);
         state.functions.push(Function { handle: function, name: name.into(), shared, registers, division: 0 });
         Ok(driver::Function(state.functions.len() as u32 - 1))
+    }
+
+    /// A number of a function; zero where it is none.
+    fn attribute(&self, function: Handle, number: c_int) -> Result<u32, DriverError> {
+        let mut value = 0;
+        call!(&self.api, function_attribute(&mut value, number, function))?;
+        Ok(u32::try_from(value).unwrap_or(0))
     }
 
     /// On HIP `registers` is what the runtime says, in some versions the registers that were there to be used.
@@ -79,11 +78,7 @@ impl Native {
         let call = self.api.calls.function_attribute.name;
         let state = self.state();
         let found = state.functions.get(function.0 as usize).ok_or_else(|| wrong(call, format!("no {function:?}")))?;
-        let value = |number: c_int| -> Result<u32, DriverError> {
-            let mut value = 0;
-            call!(&self.api, function_attribute(&mut value, number, found.handle))?;
-            Ok(u32::try_from(value).unwrap_or(0))
-        };
+        let value = |number| self.attribute(found.handle, number);
         Ok(FunctionFacts {
             registers: value(flag::FUNCTION_REGISTERS)?,
             shared: value(flag::FUNCTION_SHARED)?,
