@@ -26,7 +26,7 @@ from pathlib import Path
 
 import waits
 import whole_step
-from kernel_statements import AP, EC, EP, NP, Product, Scaled, statements
+from kernel_statements import AP, EC, EP, NP, Beside, Product, Scaled, statements
 from machine_code import ROOT, TEXT, compiled, disassembled, kind, lanes, line_of, pipe, registers_of, version, wavefronts, wide
 from targets import MILLISECONDS
 
@@ -66,6 +66,8 @@ def weights(code, statement):
     """How often each instruction of a statement runs, in warps, for one chunk."""
     if isinstance(statement, Scaled):
         return [w * statement.times for w in weights(code, statement.statement)]
+    if isinstance(statement, Beside):
+        return weights(code, statement.statement)
     loops = defaultdict(list)
     for i in code:
         if i.inner:
@@ -134,7 +136,7 @@ def of_tiles():
     begin = line_of("tensor.h", "t < BELOW", ends)
     chains = line_of("tensor.h", "Chains of K_BLOCK", begin)
     chain = line_of("tensor.h", "t < BELOW", chains)
-    end = line_of("tensor.h", "u32 c = cb", chain)
+    end = line_of("tensor.h", "undef HERE", chain)
     return (cutting, ends), (begin, chains), (chain, end), (line_of("tensor.h", "t < BELOW", end), 10**6)
 
 

@@ -78,7 +78,7 @@ def two_uses(file, call, product, widths, rest=None):
     plain.append(line_of("product.h", "^#endif", plain[1]))
     # Where matrix units are, activations of both uses are called from one place.
     words = [("product.h", line_of("product.h", r"void operator\(\)\(u32 r, u32 c, Sums<N> x"), of[0]), ("product.h", here, None),
-             ("product.h", line_of("product.h", r"real v\[6\]", here), of[0]), ("product.h", line_of("product.h", "return;", here), None)] if p.tensor else []
+             ("product.h", line_of("product.h", r"real v\[12\]", here), of[0]), ("product.h", line_of("product.h", "return;", here), None)] if p.tensor else []
     # What comes before them is there twice, for columns of either use, where a unit has those of one.
     before = of[0] if p.of_both else Scaled(of[0] if p.tensor else p, 0.5)
     return [(file, call, product), (file, begin + 1, before), (file, line_of(file, "LAMBDA", begin) + 1, of[0]), (file, second, of[1]), *words,
@@ -119,7 +119,7 @@ def edge_forward(t, rows, r, some, _):
 def edge_backward(t, rows, r, some, shared):
     """The same, `shared` where two blocks had the centre's angles."""
     L, tr = line_of, rows_of_thread(rows["R_EDGE_BACK"])
-    k = L("edge.h", r"^KERNEL\(edge_backward\)")
+    k = L("edge.h", r"^KERNEL\w*\(edge_backward\)")
     first = L("edge.h", "product(_\\w+)?<", k)
     third = L("edge.h", "product(_\\w+)?<", L("edge.h", "joins it in one rounding", first))
     tr_share = rows["R_EDGE_BACK"] // 8
@@ -134,7 +134,7 @@ def edge_backward(t, rows, r, some, shared):
         ("edge.h", third, Product(t, WD, EP, r, tr, tall=1)),
         ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), only(some, Loop("", 0))),
         ("edge.h", L("edge.h", r"if \(t.m >= SHARED_FROM\)", third), only(shared, Loop("STG", some * WA))),
-        ("edge.h", L("edge.h", r"product_seen<1, 8, false>", third), Product(t, WA, EC, some, 2 if t else 1, 8)),
+        ("edge.h", L("edge.h", r"product_seen<1, 8, true>", third), Product(t, WA, EC, some, 1, 8)),
         ("edge.h", L("edge.h", r"at < rows \* EP", third), Loop("STG", r * EP)),
         ("edge.h", L("edge.h", r"centre_bar\[ci", third), None),
     ]
@@ -182,6 +182,9 @@ def angle_backward(t, rows, g, m, own):
     def L(pattern, after=0):
         return line_of(file, pattern, after)
 
+    def beside(statement, longest=False):
+        return Beside(r, statement, longest) if t else statement
+
     wide_rows, dots = rows_of_thread(rows["R_ANGLE_BACK"] // 2), EP // 8 if t else EP // 4
     again, some, bars, k = L("^DEVICE void adjoints"), L("DEVICE void sum_some"), L("DEVICE void sum_bars"), L(r"^KERNEL\w*\(angle_backward\)")
     group, own_rows = L("u32 g = uniform", k), 1 if rows["R_OWN"] < 16 else 2
@@ -194,19 +197,20 @@ def angle_backward(t, rows, g, m, own):
         (file, some, only(g, Warps("FADD", 4 * math.ceil(m / 5) * math.ceil(g / 2) * 16))),
         (file, bars, only(g, Loop("", 0))),
         (file, L("DEVICE void join_dots", bars), only(g, Warps("FADD", math.ceil(r / 32) * dots, busy=math.ceil(r / 32)))),
-        # A line for each row, of 46 on average.
-        (file, L("DEVICE void ask_for_rows", bars), only(g, Loop("", 0))),
+        # Where it is called: once in a block before its first group.
+        (file, L("DEVICE void ask_for_rows", bars), None),
         (file, L("DEVICE void adjoint_of_sums", bars), only(own, Loop("STS", own * EP))),
         (file, L("Adjoint of a tile's angles", bars), None),
         (file, k, only(own, Loop("", 0))),
         (file, L("product_of_few<R_OWN", k), only(own, Product(t, EP, EP, own, 1 if t else own_rows))),
         (file, group, only(g, Loop("", 0))),
-        (file, L("v of the other edges, a", group), only(g, Warps("DFMA", math.ceil(m / 32) * g, busy=math.ceil(m / 32)))),
-        (file, L("at < g \\* 8", group), only(g, Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8), busy=math.ceil(g / 4)))),
-        (file, L("at < g \\* wa; at", group), only(g, Loop("LDS", 5 * g * WA))),
+        (file, L("v of the other edges, a", group), only(g, beside(Warps("DFMA", math.ceil(m / 32) * g, busy=math.ceil(m / 32))))),
+        # The longest of the three: it alone counts where each has a wave that multiplies too.
+        (file, L("at < g \\* 8", group), only(g, beside(Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8), busy=math.ceil(g / 4)), longest=True))),
+        (file, L("at < g \\* wa; at", group), only(g, beside(Loop("LDS", 5 * g * WA)))),
         (file, L("product<TR", group), only(g, Product(t, WA, AP, r, wide_rows, 8, tall=1))),
-        (file, L("e < g; e \\+= THREADS", group), only(g, Warps("DADD", 8))),
-        (file, ends, only(own, Loop("FADD", own * WA))),
+        (file, ends, only(own, Warps("DADD", 8, busy=1))),
+        (file, L("c < wa; c", ends), only(own, Loop("FADD", own * WA))),
         (file, L("own_adjoint, EC", ends) - 1, only(own, Product(t, WA, EC, own, 1 if t else rows_of_thread(rows["R_OWN"] // 2), 8))),
         (file, L("u32 i = in_turn", group), None),
     ]
@@ -242,6 +246,14 @@ class Warps(Loop):
     def __init__(self, marker, runs, every=False, busy=4):
         super().__init__(marker, 32 * runs)
         self.every, self.busy = every, busy
+
+
+class Beside:
+    """A statement of a wave that has no tile of the product beside it where `rows` make three; else of a wave that has one too, as two others have
+    theirs."""
+
+    def __init__(self, rows, statement, longest=False):
+        self.statement, self.hidden = statement, math.ceil(rows / 16) <= 3 or not longest
 
 
 class Scaled:

@@ -8,7 +8,7 @@ scheduler has as many waves, which wait for each other's turns as well (`togethe
 
 import math
 
-from kernel_statements import AP, EP, NP, WA, Loop, Product, Scaled
+from kernel_statements import AP, EP, NP, WA, Beside, Loop, Product, Scaled
 from whole_step import blocks_of
 
 # Cycles until what is asked for is there: H100, by published microbenchmarks (shared memory 29, first cache about 40) or of their order; others 15.
@@ -68,6 +68,8 @@ def scaled(code, statement, weights):
     """Those weights as the slowest wave has them."""
     if isinstance(statement, Scaled):
         return scaled(code, statement.statement, weights)
+    if isinstance(statement, Beside):
+        return [0 if statement.hidden else w for w in scaled(code, statement.statement, weights)]
     longer = slowest(statement)
     # What stands around a loop runs in all four.
     return [w if isinstance(statement, Loop) and not (i.inner and i.loop is not None) else w * longer for i, w in zip(code, weights)]
@@ -83,7 +85,7 @@ def shared_bytes(kernel, rows, products):
         "edge_forward": edge * (es + ms) + 4 * NP + 6 * (EP + NP) + EP,
         "edge_backward": back * (es + NP + es + ms) + 2 * (NP + EP) + NP,
         "angle_forward": rows["R_ANGLE"] * (aps + es + 2) + sums * (es + ws) + 4 * EP,
-        "angle_backward": angle * (aps + ws + dots + 1 + 4) + max(2 * own * es, parts * rows["R_SECOND"] * WA) + own * (es + ws + 1) + EP + AP,
+        "angle_backward": angle * (aps + ws + dots + 1 + 2) + 16 * own + max(2 * own * es, parts * rows["R_SECOND"] * WA) + own * (es + ws + 1) + EP + AP,
     }[kernel]
 
 

@@ -387,8 +387,8 @@ impl SharedNumbers {
             // `MESSAGE_PARTS` of angle.h.
             angle_forward: r.angle * (aps + es + 2) + r.sums * (es + ws) + 4 * ep,
             angle_backward: r.angle_back * (aps + ws + dots + 1)
-                // Two numbers of 8 bytes for each row.
-                + r.angle_back * if shape.double { 2 } else { 4 }
+                // A number of 8 bytes for each row, eight for each of the receiving edges.
+                + (r.angle_back + 8 * r.own) * if shape.double { 1 } else { 2 }
                 + (2 * r.own * es).max(parts * r.second * (ep + ap))
                 + r.own * (es + ws + 1)
                 + ep

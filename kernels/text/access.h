@@ -31,10 +31,10 @@ UNROLL
 // The same of what a block reads once before other things take its place: first caches need not keep it. Of arrays that the kernel writes.
 #if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 800
 DEVICE void load_piece(float (*x)[2], const float *a) {
-  asm volatile("ld.global.L1::no_allocate.v2.f32 {%0, %1}, [%2];" : "=f"(x[0][0]), "=f"(x[0][1]) : "l"(a));
+  asm volatile("ld.global.L1::no_allocate.v2.f32 {%0, %1}, [%2];" : "=f"(x[0][0]), "=f"(x[0][1]) : "l"(a) : "memory");
 }
 DEVICE void load_piece(float (*x)[4], const float *a) {
-  asm volatile("ld.global.L1::no_allocate.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0][0]), "=f"(x[0][1]), "=f"(x[0][2]), "=f"(x[0][3]) : "l"(a));
+  asm volatile("ld.global.L1::no_allocate.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0][0]), "=f"(x[0][1]), "=f"(x[0][2]), "=f"(x[0][3]) : "l"(a) : "memory");
 }
 template <int N> DEVICE void load_once(float *x, const float *a, u64 at) {
   const int n = N > 4 ? 4 : N;
@@ -81,10 +81,22 @@ template <int N, class A> DEVICE void load_turned(real *x, const A &a, u64 at, u
 UNROLL
   for (int k = 0; k < N; k += H) load<H>(x + k, a, at + (k ? k - half : half));
 }
+#if defined(WEIR_CUDA)
+// NVRTC 12.8 takes four numbers apart that it could store together where their place is chosen by a lane.
+DEVICE void store_half(float *a, const float *x) { asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(a), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory"); }
+#endif
 template <int N, class A> DEVICE void store_turned(const A &a, u64 at, const real *x, u32 half) {
   const int H = by_halves<N>() ? N / 2 : N;
 UNROLL
-  for (int k = 0; k < N; k += H) store<H>(a, at + (k ? k - half : half), x + k);
+  for (int k = 0; k < N; k += H) {
+#if defined(WEIR_CUDA)
+    if (by_halves<N>()) {
+      store_half((float *)a + at + (k ? k - half : half), (const float *)x + k);
+      continue;
+    }
+#endif
+    store<H>(a, at + (k ? k - half : half), x + k);
+  }
 }
 // Adds what stands in such a row.
 template <int N, class A> DEVICE void plus_row(Sums<N> &x, const A &a, u64 at, u32 r) {
@@ -102,6 +114,18 @@ UNROLL
   u32 half = turned<N>(y, r);
   store_turned<N>(a, at, y, half);
 }
+// A last word that needs numbers of device memory: `early` asks for them (into Sums of the same width) where the product begins, so that they are there
+// when it ends.
+template <class E, class F> struct WithEarly {
+  E early;
+  F done;
+  template <int N> METHOD void operator()(u32 r, u32 c, Sums<N> x) const { done(r, c, x, early(r, c, Sums<N>{})); }
+};
+template <class E, class F> DEVICE WithEarly<E, F> with_early(E early, F done) { return {early, done}; }
+template <int N, class D> DEVICE Sums<N> early_of(const D &, u32, u32) { return {}; }
+template <int N, class E, class F> DEVICE Sums<N> early_of(const WithEarly<E, F> &d, u32 r, u32 c) { return d.early(r, c, Sums<N>{}); }
+template <int N, class D> DEVICE void done_of(const D &done, u32 r, u32 c, const Sums<N> &x, const Sums<N> &) { done(r, c, x); }
+template <int N, class E, class F> DEVICE void done_of(const WithEarly<E, F> &d, u32 r, u32 c, const Sums<N> &x, const Sums<N> &asked) { d.done(r, c, x, asked); }
 // A last word that is told of one element at a time.
 template <class F> struct Each {
   F f;
@@ -149,12 +173,12 @@ struct Waiting {
 static Waiting waiting_copies[THREADS];
 template <class T> DEVICE void copy_ahead(LOCAL(real) to, u32 at, IN(real) from, u64 k) {
   Waiting &w = waiting_copies[thread()];
-  if (w.count && w.launch == weir::state.launch && w.block != block()) weir::fault("a block ended with copies on their way", w.count, 0);
   if (w.launch != weir::state.launch || w.block != block()) w.count = 0;
   if (w.count == 64) weir::fault("too many copies on their way", w.count, 64);
   w.launch = weir::state.launch;
   w.block = block();
   Later &copy = w.copies[w.count++];
+  weir::state.copies++;
   copy.to = to, copy.from = from, copy.at = at, copy.k = k;
   real none[16 / sizeof(real)];
   for (u32 j = 0; j < 16 / sizeof(real); j++) none[j] = real(__builtin_nan(""));
@@ -168,6 +192,7 @@ DEVICE void copies_done() {
     load_once<16 / sizeof(real)>(x, w.copies[c].from, w.copies[c].k);
     store<16 / sizeof(real)>(w.copies[c].to, w.copies[c].at, x);
   }
+  weir::state.copies -= w.count;
   w.count = 0;
 }
 #else

@@ -51,6 +51,8 @@ DEVICE u32 edge_in(const AngleRows &q, u32 r) { return (r * q.inverse) >> 16; }
 DEVICE u32 other_in(const AngleRows &q, u32 r) { return r - edge_in(q, r) * q.span; }
 DEVICE u32 edge_of(const AngleRows &q, u32 r) { return q.k + edge_in(q, r); }
 DEVICE u32 other_of(const AngleRows &q, u32 r) { return q.f0 + other_in(q, r); }
+// Angles of the rows stand together: where several receiving edges go together, each has all other edges.
+DEVICE u64 first_of(const AngleRows &q, u64 angle, u32 m) { return angle + u64(q.k) * m + q.f0; }
 // Row of the element `at` of rows that are EP or EP + AP wide: divided by constants.
 DEVICE u32 row_at(u32 at, u32 wa) { return wa == EP ? at / EP : at / (EP + AP); }
 // Receiving edges from k on that go together, none of them beyond the next multiple of `own`; `together` at most.
@@ -84,7 +86,7 @@ DEVICE void stage_angles(LOCAL(real) to, Y y, LOCAL(real) others, AngleRows q, u
 UNROLL
       for (int j = 0; j < 4; j++) x[j] = real(y[r]) * x[j];
     } else {
-      load_stored<4>(x, state, (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c);
+      load_stored<4>(x, state, (first_of(q, angle, m) + r) * AP + c);
     }
     store<4>(to, r * APS + c, x);
   }
@@ -152,16 +154,15 @@ DEVICE void join_messages(LOCAL(real) s, AngleRows q, u32 m, LOCAL(real) message
   u32 parts = q.f0 || q.span > MESSAGE_PARTS ? MESSAGE_PARTS : q.span;
   for (u32 at = thread_anew() * 4; at < q.edges * EP; at += THREADS * 4) {
     u32 e = at / EP, c = at % EP;
-    real x[4];
+    real x[4], z[MESSAGE_PARTS][4];
     load<4>(x, s, e * EPS + c);
 UNROLL
-    for (u32 part = 0; part < MESSAGE_PARTS; part++) {
-      real z[4];
-      if (part >= parts) continue;
-      load<4>(z, message, (e * q.span + part) * EPS + c);
+    for (u32 part = 0; part < MESSAGE_PARTS; part++) load<4>(z[part], message, (e * q.span + (part < parts ? part : 0)) * EPS + c);
+    // A part that is not there adds nothing, without a branch: all are read together.
 UNROLL
-      for (int j = 0; j < 4; j++) x[j] += z[j];
-    }
+    for (u32 part = 0; part < MESSAGE_PARTS; part++)
+UNROLL
+      for (int j = 0; j < 4; j++) x[j] += part < parts ? z[part][j] : real(-0.0);
     store<4>(s, e * EPS + c, x);
   }
 }
@@ -237,7 +238,7 @@ KERNEL_OF_FOUR(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edg
   LOCAL(real) carried = others_v + R_ANGLE;
   // Edges outside the angle set have the same message, or one that their own feature makes.
   u32 last = part != ALL_PARTS || SMOOTH || first_receiving(m) + receiving(m) < m ? mine : t.ne;
-  // Angles of the first group are asked for at once, those of each other one when work on the one before it begins.
+  // Angles of the first group are asked for at once, those of each other one behind the last use of those before it (`ask_for_next`).
   bool ahead = AHEAD && !first && m <= R_ANGLE;
   Fit fit = fit_of(R_ANGLE, m);
   fit = {GROUP(fit.edges), GROUP(fit.inverse)};
@@ -272,15 +273,15 @@ KERNEL_OF_FOUR(angle_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edg
                 return x;
               },
               LAMBDA(u32 r, u32 c, auto x, real *) { store<x.N>(message, r * EPS + c, x.v); },
-              LAMBDA(u32 r, u32 c, auto x, real *) {
-                u32 e = edge_in(q, r), f = r - e * q.span;
+              LAMBDA(u32 r, u32 c, auto x, real *, auto) {
                 real old[x.N], scale[x.N];
                 load<x.N>(old, a, r * APS + c - EP);
                 load<x.N>(scale, r_angle, c - EP);
 UNROLL
                 for (int j = 0; j < x.N; j++) x.v[j] = fma_(scale[j], x.v[j], real(keep) * old[j]);
-                store_packed<x.N>(out, (angle + ((k + e) * m + f0 + f)) * AP + c - EP, x.v, too_large);
-              });
+                store_packed<x.N>(out, (first_of(q, angle, m) + r) * AP + c - EP, x.v, too_large);
+              },
+              LAMBDA(u32, u32, auto x) { return x; });
         barrier();
         ask_for_next(ahead, fit, R_SUMS, m, a, q, angle, m, state);
         if (part != ONLY_ANGLES) {

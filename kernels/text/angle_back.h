@@ -47,19 +47,16 @@ UNROLL
         store<x.N>(bars, r * WAS + c, slopes);
         dots[r * DOTSS + c / DOT] = dot;
       },
-      LAMBDA(u32 r, u32 c, auto x, real *slopes) {
-        u32 e = edge_in(q, r), f = r - e * q.span;
-        const int H = x.N < 4 ? x.N : 4;
-        u64 at = (angle + u64(q.k + e) * m + q.f0 + f) * AP + c - EP;
+      LAMBDA(u32 r, u32 c, auto x, real *slopes, auto up) {
+        real scale[x.N];
+        load<x.N>(scale, r_angle, c - EP);
 UNROLL
-        for (int h = 0; h < x.N; h += H) {
-          real up[H], scale[H];
-          load_once<H>(up, a_bar, at + h);
-          load<H>(scale, r_angle, c - EP + h);
-UNROLL
-          for (int j = 0; j < H; j++) up[j] = slopes[h + j] * (scale[j] * up[j]);
-          store<H>(bars, r * WAS + c + h, up);
-        }
+        for (int j = 0; j < x.N; j++) up.v[j] = slopes[j] * (scale[j] * up.v[j]);
+        store<x.N>(bars, r * WAS + c, up.v);
+      },
+      LAMBDA(u32 r, u32 c, auto up) {
+        load_once<up.N>(up.v, a_bar, (first_of(q, angle, m) + r) * AP + c - EP);
+        return up;
       });
 }
 
@@ -72,7 +69,17 @@ DEVICE constexpr u32 parts_of_f(u32 threads, u32 room) { return threads < 1 || r
 DEVICE constexpr u32 larger_of(u32 a, u32 b) { return a > b ? a : b; }
 
 // The thread's number where thread `first` is number 0.
-DEVICE u32 thread_from(u32 first) { return (thread_anew() + THREADS - first) % THREADS; }
+DEVICE u32 thread_from(u32 first) { return (thread_anew() + 2 * THREADS - first) % THREADS; }
+
+// Who does what few threads do beside the product of the rows' adjoints: all of it the wave that has no tile of it where tiles are three, as for most
+// centres of proteins and water; else a wave each. The first thread of the n-th such work.
+DEVICE u32 beside_product(u32 n, u32 rows) {
+#if PRODUCTS == PLAIN
+  return n * 32;
+#else
+  return (M_WAVES - 1 - turn_of_waves() % M_WAVES) * M_LANES + (rows > 3 * M_ROWS ? n * 32 : 0);
+#endif
+}
 
 // Other edges whose rows are asked for together. Two would not leave registers for as many waves of plain products, nor on gfx90a and gfx942.
 #define OTHERS_ASKED (TENSOR_CORES ? 2 : 1)
@@ -194,10 +201,10 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
   if (has_the_rest() && !receiving(m)) return;
   u32 pair = t.pair - first_receiving(m);
   u64 angle = t.angle;
-  // What S owes to the switch values of each row, and sums of it over other edges in eight parts for each receiving edge.
+  // What S owes to the switch values of each row, and sums of it over other edges in eight parts for each of R_OWN receiving edges.
   LOCAL(double) y = shared_at<double>(0);
   LOCAL(double) v_sums = y + R_ANGLE_BACK;
-  LOCAL(real) a = shared_at<real>(16 * R_ANGLE_BACK);
+  LOCAL(real) a = shared_at<real>(8 * (R_ANGLE_BACK + 8 * R_OWN));
   LOCAL(real) bars = a + R_ANGLE_BACK * APS;
   LOCAL(real) dots = bars + R_ANGLE_BACK * WAS;
   LOCAL(real) room = dots + R_ANGLE_BACK * DOTSS;
@@ -244,22 +251,23 @@ KERNEL_OF_WIDE_ROWS(angle_backward)(u32 first_centre, IN(u32) turns, IN(u32) fir
       sum_bars(q, wa, pair + (has_the_rest() ? apart : 0), bars, room, other_bar);
       barrier();
       // v of the other edges, a thread each; of the receiving ones, eight threads each (their number divides that of the rows, so a part is
-      // the same sum however many rows there are). Few threads have any of it, so each loop begins with others.
-      for (u32 f = thread_anew(); f < q.span; f += THREADS) {
+      // the same sum however many rows there are).
+      for (u32 f = thread_from(beside_product(0, rows_of(q))); f < q.span; f += THREADS) {
         u64 at = u64(from - first_receiving(m) + f0 + f) * GB + 5 + has_the_rest();
         double x = geometry_bar[at];
 UNROLL_NOT
         for (u32 e = 0; e < g; e++) x = fma_(y[e * q.span + f], double(real(own_v[k % R_OWN + e])), x);
         geometry_bar[at] = x;
       }
-      for (u32 at = thread_from(THREADS / 4); at < g * 8; at += THREADS) {
-        double x = f0 ? double(v_sums[at]) : 0.0;
+      for (u32 at = thread_from(beside_product(1, rows_of(q))); at < g * 8; at += THREADS) {
+        u32 to = k % R_OWN * 8 + at;
+        double x = f0 ? double(v_sums[to]) : 0.0;
 UNROLL_NOT
         for (u32 f = at % 8; f < q.span; f += 8) x = fma_(y[at / 8 * q.span + f], double(real(others_v[f])), x);
-        v_sums[at] = x;
+        v_sums[to] = x;
       }
       if (f0 + q.span == m)
-        for (u32 at = thread_from(THREADS / 2) * 4; at < g * wa; at += THREADS * 4) {
+        for (u32 at = thread_from(beside_product(2, rows_of(q))) * 4; at < g * wa; at += THREADS * 4) {
           u32 e = row_at(at, wa), c = at - e * wa;
           real x[4], z[4];
           load<4>(x, room, at);
@@ -272,29 +280,31 @@ UNROLL
         }
       product<TR_WIDE(R_ANGLE_BACK), 8, 1>(
           rows_of(q), wa, 0, AP, adjoint, AP, FactorsOf<R_ANGLE_BACK>{bars, WAS},
-          LAMBDA(u32 r, u32 c, auto x) {
-            u64 at = (angle + u64(edge_of(q, r)) * m + other_of(q, r)) * AP + c;
-            u32 half = turned<x.N>(x.v, r);
-            if (updates) {
-              real old[x.N];
-              load_turned<x.N>(old, a_bar, at, half);
+          with_early(
+              LAMBDA(u32 r, u32 c, auto old) {
+                if (updates) load_turned<old.N>(old.v, a_bar, (first_of(q, angle, m) + r) * AP + c, by_halves<old.N>() && r & 1 ? old.N / 2 : 0);
+                return old;
+              },
+              LAMBDA(u32 r, u32 c, auto x, auto old) {
+                u32 half = turned<x.N>(x.v, r);
+                if (updates) {
 UNROLL
-              for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old[j], x.v[j]);
-            }
-            store_turned<x.N>(a_bar, at, x.v, half);
-          });
+                  for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old.v[j], x.v[j]);
+                }
+                store_turned<x.N>(a_bar, (first_of(q, angle, m) + r) * AP + c, x.v, half);
+              }));
       barrier();
-    }
-    for (u32 e = thread_anew(); e < g; e += THREADS) {
-      double x = geometry_bar[u64(from + k + e) * GB + 4];
-UNROLL_NOT
-      for (u32 i = 0; i < 8; i++) x += v_sums[e * 8 + i];
-      geometry_bar[u64(from + k + e) * GB + 4] = x;
     }
     k += g;
     if (k % R_OWN && k < receiving(m)) continue;
     // The adjoints of those that were projected together are there.
     u32 k0 = (k - 1) / R_OWN * R_OWN, some = k - k0;
+    for (u32 e = thread_from(THREADS / 4); e < some; e += THREADS) {
+      double x = geometry_bar[u64(from + k0 + e) * GB + 4];
+UNROLL_NOT
+      for (u32 i = 0; i < 8; i++) x += v_sums[e * 8 + i];
+      geometry_bar[u64(from + k0 + e) * GB + 4] = x;
+    }
     for (u32 c = thread_anew(); c < wa; c += THREADS) {
       real x = sum[c];
       for (u32 e = 0; e < some; e++) x += real(bar[e * WAS + c]);

@@ -18,11 +18,12 @@ static std::vector<std::vector<Sectors>> blocks_asked;
 // Blocks that are looked at together: every number of blocks that may share a multiprocessor divides it.
 static const u32 TOGETHER = 12;
 
-// Bytes of a first cache, whose memory is shared memory too: NVIDIA's of 9.0, which divides it in these ways.
-static u64 first_cache(u64 shared) {
-  const u64 all = 256, ways[] = {0, 8, 16, 32, 64, 100, 132, 164, 196, 228};
+// Bytes of a first cache beside `count` blocks of so much shared memory, which is the same memory: NVIDIA's of 9.0, which divides it in these ways;
+// kernels that need much ask for one of the last two (backends/src/gpu/native/divide.rs).
+static u64 first_cache(u32 count, u64 shared) {
+  const u64 all = 256, ways[] = {0, 8, 16, 32, 64, 100, 132, 164, 196, 228}, much = 16 << 10, less = 196;
   for (u64 way : ways)
-    if (shared <= way << 10) return (all - way) << 10;
+    if (count * (shared + 1024) <= way << 10 && (shared < much || way >= less)) return (all - way) << 10;
   return 0;
 }
 
@@ -59,7 +60,7 @@ static double begins(size_t block) { return block * 0.6180339887 - (size_t)(bloc
 
 // Of the blocks that were looked at, `count` on a multiprocessor.
 static void cached(u32 count, u64 shared) {
-  u64 bytes = first_cache(count * (shared + 1024));
+  u64 bytes = first_cache(count, shared);
   if (!bytes) return;
   for (size_t from = 0; from < blocks_asked.size(); from += count) {
     FirstCache cache{bytes / 128};
@@ -94,6 +95,11 @@ static void settle_turns() {
   std::stable_sort(sectors_asked.begin(), sectors_asked.end(), [](auto &x, auto &y) { return std::tie(x.order, x.wave) < std::tie(y.order, y.wave); });
   if (!sectors_asked.empty()) blocks_asked.back().insert(blocks_asked.back().end(), sectors_asked.begin(), sectors_asked.end());
   sectors_asked.clear();
+}
+// Before a launch.
+static void start_caches() {
+  sectors_asked.clear();
+  blocks_asked.clear();
 }
 // Before a block.
 static void next_block(u64 shared) {

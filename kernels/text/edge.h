@@ -75,7 +75,7 @@ KERNEL_OF_FOUR(edge_forward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge
             return x;
           },
           LAMBDA(u32 r, u32 c, auto x, real *) { store<x.N>(message, r * MPS + c, x.v); },
-          LAMBDA(u32 r, u32 c, auto x, real *) {
+          LAMBDA(u32 r, u32 c, auto x, real *, auto) {
             real scale[x.N], old[x.N];
             load<x.N>(scale, r_edge, c - MP);
             load<x.N>(old, e, r * EPS + c - MP);
@@ -93,7 +93,8 @@ UNROLL
               }
               store_packed<x.N>(out, at, x.v, too_large);
             }
-          });
+          },
+          LAMBDA(u32, u32, auto x) { return x; });
     if (wa && k0 < t.m) {
       u32 some = t.m - k0 < rows ? t.m - k0 : rows;
       u64 pair = first_pair[t.i] - tile_pair + k0;
@@ -122,19 +123,23 @@ UNROLL
         real x[3][4];
 UNROLL
         for (int a = 0; a < 3; a++) load<4>(x[a], moment, to + a * width);
-UNROLL_NOT
-        for (u32 r = part; r < rows; r += MOMENT_PARTS) {
+        auto joins = LAMBDA(u32 r, auto numbers) {
           real y[4];
-          if (c < EP)
-            load<4>(y, e, r * EPS + c);
-          else
-            load<4>(y, nodes, u64(neighbour[e0 + r]) * NP + c - EP);
+          numbers(y, r);
 UNROLL
           for (int a = 0; a < 3; a++) {
             real h = geometry[u64(e0 + r) * G + G_H + a];
 UNROLL
             for (int j = 0; j < 4; j++) x[a][j] = fma_(h, y[j], x[a][j]);
           }
+        };
+        // Rows of nodes come from all over the device: several are asked for together.
+        if (c < EP) {
+UNROLL_NOT
+          for (u32 r = part; r < rows; r += MOMENT_PARTS) joins(r, LAMBDA(real *y, u32 r) { load<4>(y, e, r * EPS + c); });
+        } else {
+UNROLL_SOME
+          for (u32 r = part; r < rows; r += MOMENT_PARTS) joins(r, LAMBDA(real *y, u32 r) { load<4>(y, nodes, u64(neighbour[e0 + r]) * NP + c - EP); });
         }
 UNROLL
         for (int a = 0; a < 3; a++) store<4>(moment, to + a * width, x[a]);
@@ -208,7 +213,7 @@ EXPORT(edge_moments)
 // projections as the other edge (other_bar), and, where edges outside the angle set feed the second map, s_bar. Joins what two blocks of the
 // angle kernel left apart (angle.h), here and in the centre's columns of `angle_bar`. Turns e_bar in place (where `starts`, there is none yet), writes what is owed
 // to neighbours (`owed`, rows of wd), sums for the centre's projection, adds adjoints of w and h.
-KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
+KERNEL_OF_FOUR(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
                       IN(real) geometry, IN(double) exact, u32 first, IN(stored) state,
                       IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd,
                       IN(real) weight, IN(real) adjoint, IN(real) r_message, double message_scale, IN(real) r_edge, double keep,
@@ -251,14 +256,17 @@ UNROLL
           store<x.N>(d, r * WDS + c, slope);
           store_row<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, slope, r);
         },
-        LAMBDA(u32 r, u32 c, auto x, real *slope) {
-          real scale[x.N], bar[x.N];
+        LAMBDA(u32 r, u32 c, auto x, real *slope, auto bar) {
+          real scale[x.N];
           load<x.N>(scale, r_edge, c - MP);
-          load<x.N>(bar, e_bar, u64(e0 + r - tile_edge) * EP + c - MP);
 UNROLL
-          for (int j = 0; j < x.N; j++) x.v[j] = scale[j] * bar[j] * slope[j];
+          for (int j = 0; j < x.N; j++) x.v[j] = scale[j] * bar.v[j] * slope[j];
           store<x.N>(d, r * WDS + c, x.v);
           store_row<x.N>(owed, u64(e0 + r - tile_edge) * wd + c, x.v, r);
+        },
+        LAMBDA(u32 r, u32 c, auto bar) {
+          load<bar.N>(bar.v, e_bar, u64(e0 + r - tile_edge) * EP + c - MP);
+          return bar;
         });
     barrier();
     u32 quads = wd / 4;
@@ -364,7 +372,7 @@ UNROLL
         }
       // Other threads go on with what these have made.
       barrier();
-      product_seen<1, 8, false>(
+      product_seen<1, 8, true>(
           some, wa, 0, EC, other_adjoint, EC, FarFactors{other_bar + pair * wa, wa},
           LAMBDA(u32 r, u32 c, auto x) {
             real own[x.N], others[x.N];

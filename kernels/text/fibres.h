@@ -157,6 +157,7 @@ static void resume(u32 t) {
 static void run_block(Run *run) {
   for (u32 t = 0; t < run->threads; t++) start(t);
   state.start = state.now;
+  state.copies = 0;
   finished = 0;
   bool odd = true;
   while (finished < run->threads) {
@@ -181,6 +182,10 @@ static void run_block(Run *run) {
     odd = !odd;
     state.now++;
     SETTLE_LANES();
+  }
+  if (state.copies > 0 && !state.failed) {
+    snprintf(run->fault, sizeof run->fault, "block %u ended with %u copies on their way", state.block, state.copies);
+    state.failed = true;
   }
   if (state.now > LAST && !state.failed) {
     snprintf(run->fault, sizeof run->fault, "more barriers than the watch of memory can number");

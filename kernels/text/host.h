@@ -41,12 +41,14 @@ struct Run {
 
 struct Fault {};
 struct LocalWords;
-// `launch`, `start` and `now`: times of the launch's begin, of the block's, and of the last barrier.
+// `launch`, `start` and `now`: times of the launch's begin, of the block's, and of the last barrier. `copies`: those to shared memory that are on their way
+// (access.h).
 struct State {
   Run *run;
   u32 block, thread, launch, start, now, shared_bytes;
   char *shared;
   LocalWords *local;
+  u32 copies;
   bool failed;
 };
 static State state;

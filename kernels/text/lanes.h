@@ -69,6 +69,7 @@ static bool same_by(const Request *begin, const Request *end, u32 by) {
 
 static void ask_cache(const Request *begin, const Request *end, const std::vector<u64> &sectors);
 static void settle_turns();
+static void start_caches();
 
 // One access of a wave, lanes in order.
 static void served(const Request *begin, const Request *end) {
@@ -150,7 +151,9 @@ static void start_lanes(u32 threads) {
   orders.assign(threads, 0);
   requests.clear();
   sites.clear();
+  once = false;
   looked = all_blocks = 0;
+  start_caches();
 }
 
 } // namespace weir

@@ -156,12 +156,13 @@ DEVICE void product_of_few(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stri
 }
 
 // What becomes of pre-activations in columns of two uses: `begin` adds to them what does not depend on the product, `done` has the activations and
-// their slopes in columns before `border`, `rest` those from there on.
-template <class B, class F, class G> struct Parted {
+// their slopes in columns before `border`, `rest` those from there on, with what `early` has asked for before the activations (Sums of the same width).
+template <class B, class F, class G, class E> struct Parted {
   u32 border;
   B begin;
   F done;
   G rest;
+  E early;
   template <int N> METHOD void operator()(u32 r, u32 c, Sums<N> x) const {
     real slopes[N];
     if (c < border) {
@@ -169,9 +170,10 @@ template <class B, class F, class G> struct Parted {
       activate<N>(x.v, slopes);
       done(r, c, x, slopes);
     } else {
+      Sums<N> asked = early(r, c, x);
       x = begin(r, c, x);
       activate<N>(x.v, slopes);
-      rest(r, c, x, slopes);
+      rest(r, c, x, slopes, asked);
     }
   }
 };
@@ -179,28 +181,43 @@ template <class B, class F, class G> struct Parted {
 // Products of columns of two uses, border - c0 and c1 - border of them, either of which may be none, and their activations. Matrix units make all of
 // them in one go, of halves those of both uses together where the first has twice as many (HALF_AS_MANY); plain products, whose threads have other
 // columns, one after the other.
-template <int TR, int TR_REST, int LC_REST, int TALL, bool HALF_AS_MANY, bool ROWS_ANEW = false, class A, class W, class Begin, class Done, class Rest>
-DEVICE void product_of_two(u32 rows, u32 inputs, u32 c0, u32 border, u32 c1, W w, u32 w_stride, const A &a, Begin begin, Done done, Rest rest) {
+template <int TR, int TR_REST, int LC_REST, int TALL, bool HALF_AS_MANY, bool ROWS_ANEW = false, class A, class W, class Begin, class Done, class Rest, class Early>
+DEVICE void product_of_two(u32 rows, u32 inputs, u32 c0, u32 border, u32 c1, W w, u32 w_stride, const A &a, Begin begin, Done done, Rest rest, Early early) {
 #if PRODUCTS == F16X3
   if (HALF_AS_MANY) {
-    tensor_product_of_two<TALL, ROWS_ANEW>(rows, inputs, border, w, w_stride, a, LAMBDA(u32 r, u32 c, Sums<4> x, u32 more, Sums<2> y) {
-      real v[6], slopes[6];
+    tensor_product_of_two<TALL, ROWS_ANEW>(rows, inputs, border, w, w_stride, a, LAMBDA(u32 r, bool both, u32 c, Sums<4> *x, u32 more, Sums<2> *y) {
+      real v[12], slopes[12];
+      Sums<2> asked[2];
       bool some = c0 < border, others = border < c1;
-      if (some) x = begin(r, c, x);
-      if (others) y = begin(r, more, y);
 UNROLL
-      for (int j = 0; j < 6; j++) v[j] = j < 4 ? x.v[j] : y.v[j - 4];
-      activate<6>(v, slopes);
+      for (int i = 0; i < 2; i++)
+        if (others) asked[i] = early(i && both ? r + 8 : r, more, y[i]);
 UNROLL
-      for (int j = 0; j < 6; j++) (j < 4 ? x.v[j] : y.v[j - 4]) = v[j];
-      if (some) done(r, c, x, slopes);
-      if (others) rest(r, more, y, slopes + 4);
+      for (int i = 0; i < 2; i++) {
+        u32 row = i && both ? r + 8 : r;
+        if (some) x[i] = begin(row, c, x[i]);
+        if (others) y[i] = begin(row, more, y[i]);
+UNROLL
+        for (int j = 0; j < 6; j++) v[6 * i + j] = j < 4 ? x[i].v[j] : y[i].v[j - 4];
+      }
+      if (FactorsOf<16>::WHOLE || both)
+        activate<12>(v, slopes);
+      else
+        activate<6>(v, slopes);
+UNROLL
+      for (int i = 0; i < 2; i++) {
+        if (i && !both) continue;
+UNROLL
+        for (int j = 0; j < 6; j++) (j < 4 ? x[i].v[j] : y[i].v[j - 4]) = v[6 * i + j];
+        if (some) done(r + 8 * i, c, x[i], slopes + 6 * i);
+        if (others) rest(r + 8 * i, more, y[i], slopes + 6 * i + 4, asked[i]);
+      }
     });
     return;
   }
 #endif
 #if PRODUCTS != PLAIN
-  tensor_product<TR, TALL, false, ROWS_ANEW>(rows, inputs, c0, c1, w, w_stride, a, Parted<Begin, Done, Rest>{border, begin, done, rest});
+  tensor_product<TR, TALL, false, ROWS_ANEW>(rows, inputs, c0, c1, w, w_stride, a, Parted<Begin, Done, Rest, Early>{border, begin, done, rest, early});
 #else
   product_rows<TR, LANES_C>(rows, inputs, c0, border, w, w_stride, a, LAMBDA(u32 r, u32 c, auto x) {
     real slopes[x.N];
@@ -210,9 +227,10 @@ UNROLL
   });
   product_rows<TR_REST, LC_REST>(rows, inputs, border, c1, w, w_stride, a, LAMBDA(u32 r, u32 c, auto x) {
     real slopes[x.N];
+    auto asked = early(r, c, x);
     x = begin(r, c, x);
     activate<x.N>(x.v, slopes);
-    rest(r, c, x, slopes);
+    rest(r, c, x, slopes, asked);
   });
 #endif
 }

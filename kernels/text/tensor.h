@@ -7,6 +7,8 @@
 
 // Factors are cut in two.
 #define CUT (PRODUCTS == TF32X3 || PRODUCTS == F16X3)
+// Whether all products have whole pairs of chains: no branch stands between the two of a pair then, and what both need is asked for together.
+#define ALL_IN_PAIRS (NP % 32 == 0 && EP % 32 == 0 && AP % 32 == 0 && EC % 32 == 0)
 // What weights are multiplied by so that halves are fine enough for them (`Writer::weights`); adjoints have a unit too, by the model (`fit`).
 #define WEIGHT_UNIT (PRODUCTS == F16X3 ? 256.0f : 1.0f)
 #if PRODUCTS != PLAIN
@@ -132,6 +134,13 @@ UNROLL
   }
 }
 
+// Whether what a last word asks for early waits in registers: not on sm_100a, where it would put others into memory (NVRTC 12.8).
+#if defined(WEIR_CUDA) && __CUDA_ARCH__ >= 1000
+#define ASKS_EARLY false
+#else
+#define ASKS_EARLY (PRODUCTS == F16X3)
+#endif
+
 // Which wave of a block takes the first unit of a product. Each of a multiprocessor's four schedulers has its own matrix unit and, as far as
 // anybody knows, one wave of every block: if the same waves went without where units are three or two, so would the same matrix units. Blocks
 // that are there together are about a hundred apart in their numbers, a multiple of four on many chips. (`product` begins a wave earlier than
@@ -176,6 +185,15 @@ UNROLL
       for (u32 j = 0; j < TILES; j++)
 UNROLL
         for (int i = 0; i < 4; i++) sum[t][j][i] = 0.0f;
+    u32 c = cb + sum_column(lane) * TILES;
+    Sums<N> asked[BELOW][M_DOWN];
+UNROLL
+    for (u32 t = 0; t < BELOW && ASKS_EARLY; t++)
+UNROLL
+      for (u32 i = 0; i < M_DOWN; i++) {
+        u32 r = t * M_ROWS + sum_row(lane, i);
+        asked[t][i] = r < left && c < c1 ? early_of<N>(done, r0 + r, c) : Sums<N>{};
+      }
     // Chains of K_BLOCK products, as in plain products: weights first, then a tile of rows after the other. Two of them are of 32 depths, of which
     // a lane has eight that stand together, four in each chain: rows of shared memory lie four numbers apart from a multiple of 32, so eight lanes that
     // read together find eight times four banks.
@@ -194,12 +212,13 @@ UNROLL
 #if PRODUCTS == MFMA
         load<TILES>(right[s], w, u64((k + s) * w_stride + column));
 #else
-        // Numbers of a tile stand together in registers, as the units want them, and those that eight lanes read together in memory.
-        u32 at = (kb + M_DEPTHS * s) * (16 / M_DEPTHS) * w_stride + place;
+        // Numbers of a tile stand together in registers, as the units want them, and those that eight lanes read together in memory. (By one place and
+        // constants behind it: of sums of u32, which may wrap, compilers work each out anew.)
+        auto from = w + u64((kb + M_DEPTHS * s) * (16 / M_DEPTHS) * w_stride + place);
 UNROLL
         for (u32 j = 0; j < TILES; j += 2) {
-          load<4>(right[s] + 2 * j, w, at + 16 * j);
-          if (CUT) load<4>(rest[s] + 2 * j, w, at + 8 * w_stride + 16 * j);
+          load<4>(right[s] + 2 * j, from, 16 * j);
+          if (CUT) load<4>(rest[s] + 2 * j, from, 8 * w_stride + 16 * j);
         }
 #endif
       }
@@ -246,7 +265,7 @@ UNROLL
 UNROLL_NOT
       for (u32 pair = 0; pair < inputs; pair += 2 * K_BLOCK) {
         u32 here = HERE;
-        bool both = pair + 2 * K_BLOCK <= inputs;
+        bool both = ALL_IN_PAIRS || pair + 2 * K_BLOCK <= inputs;
         chain(here, pair, pair + depths(here) * (both ? 8 : 4));
         if (both) chain(here, pair + K_BLOCK, pair + 4 + depths(here) * 8);
       }
@@ -258,7 +277,6 @@ UNROLL_NOT
       }
     }
 #undef HERE
-    u32 c = cb + sum_column(lane) * TILES;
 UNROLL
     for (u32 t = 0; t < BELOW; t++)
 UNROLL
@@ -268,7 +286,10 @@ UNROLL
           Sums<N> x;
 UNROLL
           for (u32 k = 0; k < N; k++) x.v[k] = sum[t][k % TILES][i * M_RUN + k / TILES];
-          done(r0 + r, c, x);
+          if (ASKS_EARLY)
+            done_of(done, r0 + r, c, x, asked[t][i]);
+          else
+            done(r0 + r, c, x);
         }
       }
   }
@@ -277,6 +298,7 @@ UNROLL
 // The same of columns of two uses, of which the first has twice as many as the second (`border` of them and half as many behind it): a unit has
 // sixteen columns of the first and eight of the second, so that units are as many as waves or twice as many where widths are 64 and 32 or 128 and 64.
 // Weights lie as lanes read them (`Writer::weights`). Columns before c0 and from c1 on are not told of: either c0 is the border, or c1, or all are there.
+// `done` is told of rows r and r + 8 of a tile together and whether the second is there: activations of one row alone wait for each other.
 #if PRODUCTS == F16X3
 template <int TALL, bool ROWS_ANEW, class A, class W, class Done>
 DEVICE void tensor_product_of_two(u32 rows, u32 inputs, u32 border, W w, u32 w_stride, const A &a, Done done) {
@@ -287,6 +309,7 @@ DEVICE void tensor_product_of_two(u32 rows, u32 inputs, u32 border, W w, u32 w_s
 UNROLL_NOT
     for (; part >= columns; part -= columns) r0 += TALL * M_ROWS;
     u32 left = rows - r0, place = part * (WIDE + MORE) * M_DEPTHS / 2 + lane * 4;
+    u32 c = part * WIDE + sum_column(lane) * 2, more = border + part * MORE + sum_column(lane);
     float sum[TALL][TILES][4];
 UNROLL
     for (u32 t = 0; t < TALL; t++)
@@ -303,11 +326,11 @@ UNROLL
           load<4>(x[i], a.at, (A::WHOLE || r < rows - 1 ? r : rows - 1) * a.stride + k);
         }
       };
-      u32 at = kb * w_stride + place;
-      load<4>(right, w, at);
-      load<2>(right + 4, w, at + WIDE * M_DEPTHS / 2 - lane * 2);
-      load<4>(rest, w, at + 8 * w_stride);
-      load<2>(rest + 4, w, at + 8 * w_stride + WIDE * M_DEPTHS / 2 - lane * 2);
+      auto from = w + u64(kb * w_stride + place), behind = w + u64(kb * w_stride + place + WIDE * M_DEPTHS / 2 - lane * 2);
+      load<4>(right, from, 0);
+      load<2>(right + 4, behind, 0);
+      load<4>(rest, from, 8 * w_stride);
+      load<2>(rest + 4, behind, 8 * w_stride);
       if (!ROWS_ANEW) read(0);
 UNROLL
       for (u32 t = 0; t < TALL; t++) {
@@ -334,21 +357,24 @@ UNROLL
 UNROLL_NOT
     for (u32 pair = 0; pair < inputs; pair += 2 * K_BLOCK) {
       u32 here = ROWS_ANEW ? thread_anew() % M_LANES : lane;
-      bool both = pair + 2 * K_BLOCK <= inputs;
+      bool both = ALL_IN_PAIRS || pair + 2 * K_BLOCK <= inputs;
       chain(here, pair, pair + depths(here) * (both ? 8 : 4));
       if (both) chain(here, pair + K_BLOCK, pair + 4 + depths(here) * 8);
     }
-    u32 c = part * WIDE + sum_column(lane) * 2, more = border + part * MORE + sum_column(lane);
 UNROLL
-    for (u32 t = 0; t < TALL; t++)
+    for (u32 t = 0; t < TALL; t++) {
+      u32 r = t * M_ROWS + sum_row(lane, 0);
+      if (r >= left) continue;
+      Sums<4> x[2];
+      Sums<2> y[2];
 UNROLL
-      for (u32 i = 0; i < M_DOWN; i++) {
-        u32 r = t * M_ROWS + sum_row(lane, i);
-        if (r < left) {
-          const float *s = sum[t][0] + i * M_RUN, *z = sum[t][1] + i * M_RUN, *y = sum[t][2] + i * M_RUN;
-          done(r0 + r, c, Sums<4>{{s[0], z[0], s[1], z[1]}}, more, Sums<2>{{y[0], y[1]}});
-        }
+      for (u32 i = 0; i < 2; i++) {
+        const float *s = sum[t][0] + i * M_RUN, *z = sum[t][1] + i * M_RUN, *w = sum[t][2] + i * M_RUN;
+        x[i] = {{s[0], z[0], s[1], z[1]}};
+        y[i] = {{w[0], w[1]}};
       }
+      done(r0 + r, r + 8 < left, c, x, more, y);
+    }
   }
 }
 #endif

@@ -104,7 +104,7 @@ impl AngleArrays {
         Self {
             angle: cut_pair(w, &m.angle, columns, [of_two_uses(s.ep, s.ap), Many]),
             own: seen_pair(w, &m.own, columns, [Many, Few]),
-            other: seen_pair(w, &m.other, columns, [Many; 2]),
+            other: seen_pair(w, &m.other, columns, [Many, Few]),
             linear2: cut_pair(w, &m.linear2, m.linear2.cols, [Few; 2]),
             bias2: w.reals(&m.bias2),
         }
