@@ -143,6 +143,9 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
             tell_remarks(&frame, &args.structure, log);
         }
         let place = || format!("{}, frame {number}", args.structure.display());
+        if args.compare {
+            Errors::check(&frame).with_context(place)?;
+        }
         let types = engine.types(&frame).with_context(place)?;
         let parameters = engine.parameters(given, &frame).with_context(place)?;
         if first {
@@ -176,9 +179,6 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
         if let Some(trace) = &mut done.trace {
             trace.step(calculator.as_ref());
         }
-        if args.compare {
-            done.errors.add(&frame, &results).with_context(place)?;
-        }
         let again = calculator.widened_steps() - before;
         match done.json {
             Json::None if !args.compare => {
@@ -186,6 +186,10 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
             }
             Json::None => {}
             _ => done.json.line(&frame_json(engine, calculator.as_ref(), number, &results, seconds, again))?,
+        }
+        // Means are those of the lines that are there.
+        if args.compare {
+            done.errors.add(&frame, &results);
         }
         done.frames += 1;
     }
