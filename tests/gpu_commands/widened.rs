@@ -118,3 +118,23 @@ fn a_step_without_kernels_of_the_wider_range_says_how_to_have_them() {
     fails(run(&frames), 1, &words);
     assert!(!told(&run(&frames).output().unwrap()).contains("WEIR_PRECISION"));
 }
+
+/// What products `model` means is settled before a run's settings are compared with those of its restart file.
+#[test]
+fn a_run_whose_products_were_chosen_by_the_comparison_is_resumed_without_a_word_of_other_bits() {
+    let folder = folder();
+    let path = folder.path();
+    prepare_run(path, "tiny32", "ensemble = \"nve\"");
+    let model = format!("model.path={:?}", beyond(path, false));
+    let run = |prefix: &str, more: &[&str]| {
+        let prefix = format!("output.prefix={prefix}");
+        let mut command = weir(path, &[&["md", "run.toml", "--set", &model, "--set", &prefix], more].concat());
+        command.env("WEIR_VERIFY", "always");
+        told(&good(command))
+    };
+    assert!(run("out/run", &[]).contains("products of tf32x3"));
+    run("cut", &["--set", "md.steps=9"]);
+    let resumed = run("cut", &["--resume"]);
+    assert!(!resumed.contains("products were made in"), "{resumed}");
+    assert_eq!(written(path, "out/run"), written(path, "cut"));
+}
