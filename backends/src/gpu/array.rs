@@ -63,7 +63,7 @@ pub struct Writer {
     products: Products,
     /// Largest magnitude in matrices that were.
     pub largest: f64,
-    /// The least of such matrices' largest magnitudes, zeros apart.
+    /// The least of the largest magnitudes of the maps that are joined in such matrices, zeros apart.
     pub faintest: f64,
 }
 
@@ -94,9 +94,9 @@ const WEIGHT_UNIT: f32 = 256.0;
 /// The largest weight of f16x3: times [`WEIGHT_UNIT`] it is the largest half.
 pub const LARGEST_WEIGHT_OF_HALVES: f64 = 65504.0 / WEIGHT_UNIT as f64;
 
-/// What the largest weight of a matrix must be for halves to tell its numbers as finely as f32 does: 2^-10 times [`WEIGHT_UNIT`] is a quarter, and what
+/// What the largest weight of a map must be for halves to tell its numbers as finely as f32 does: 2^-10 times [`WEIGHT_UNIT`] is a quarter, and what
 /// two halves leave of that is 2^-25.
-pub const FAINTEST_MATRIX_OF_HALVES: f64 = 1.0 / 1024.0;
+pub const FAINTEST_MAP_OF_HALVES: f64 = 1.0 / 1024.0;
 
 /// Two numbers as the halves in a register, and what is short of them.
 fn cut_halves(two: [f32; 2]) -> [u32; 2] {
@@ -137,17 +137,21 @@ impl Writer {
     /// A row-major matrix that matrix units may multiply; its rows and columns are multiples of 16. For tensor cores its numbers lie as lanes of a
     /// wave read them (`tensor.h` of the kernels' text): of every eight rows that go together what TF32 has of them, and behind that, in TF32 too,
     /// what is short of it; of every sixteen as halves, two in a word.
-    pub fn weights(&mut self, values: &[f64], columns: usize, rows_of_products: RowsOfProducts) -> Array {
+    /// `faintest` is [`Writer::faintest`] of this matrix: what is joined with a map of larger numbers is rounded as if it stood alone.
+    pub fn weights(
+        &mut self,
+        values: &[f64],
+        columns: usize,
+        rows_of_products: RowsOfProducts,
+        faintest: f64,
+    ) -> Array {
         if !self.products.by_tensor_cores() {
             return self.reals(values);
         }
         let rows = values.len() / columns;
         assert!(rows % 16 == 0 && columns % 16 == 0, "{rows} x {columns} weights are no whole tiles");
         let largest = values.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
-        self.largest = self.largest.max(largest);
-        if largest > 0.0 {
-            self.faintest = self.faintest.min(largest);
-        }
+        (self.largest, self.faintest) = (self.largest.max(largest), self.faintest.min(faintest));
         // Numbers of a lane in a row of a step, which are those of two words.
         let takes = if self.products == Products::F16x3 { 4 } else { 2 };
         let together = self.products == Products::F16x3 && rows_of_products == RowsOfProducts::TwoUses;

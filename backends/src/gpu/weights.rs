@@ -1,6 +1,6 @@
 //! A model in device memory: the matrices of every layer and their adjoints, row-major, in one allocation.
 
-use super::array::{Array, RowsOfProducts, Writer, FAINTEST_MATRIX_OF_HALVES, LARGEST_WEIGHT_OF_HALVES};
+use super::array::{Array, RowsOfProducts, Writer, FAINTEST_MAP_OF_HALVES, LARGEST_WEIGHT_OF_HALVES};
 use super::fit::FitArrays;
 use super::GpuError;
 use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
@@ -74,8 +74,8 @@ fn seen_pair(w: &mut Writer, m: &Matrix, columns: usize, rows: [RowsOfProducts; 
 /// For products that matrix units may make, with the matrix and with its adjoint; rows of `columns` numbers.
 fn cut_pair(w: &mut Writer, m: &Matrix, columns: usize, rows: [RowsOfProducts; 2]) -> Pair {
     Pair {
-        forward: w.weights(&wide(m, columns), columns, rows[0]),
-        adjoint: w.weights(&m.transposed().data, m.rows, rows[1]),
+        forward: w.weights(&wide(m, columns), columns, rows[0], m.faintest),
+        adjoint: w.weights(&m.transposed().data, m.rows, rows[1], m.faintest),
     }
 }
 
@@ -139,7 +139,7 @@ impl ModelArrays {
     /// A model laid out at address zero.
     ///
     /// # Errors
-    /// Where products are of halves, [`GpuError::Weight`] for a weight that none holds, [`GpuError::FaintWeights`] for a matrix that they round more than
+    /// Where products are of halves, [`GpuError::Weight`] for a weight that none holds, [`GpuError::FaintWeights`] for a map that they round more than
     /// f32 does.
     pub fn counted(model: &Model, s: &Shapes, double: bool, products: Products) -> Result<(Self, Writer), GpuError> {
         let mut writer = Writer::new(0, double, products);
@@ -150,7 +150,7 @@ impl ModelArrays {
         if writer.largest > LARGEST_WEIGHT_OF_HALVES {
             return Err(GpuError::Weight { largest: writer.largest });
         }
-        if writer.faintest < FAINTEST_MATRIX_OF_HALVES {
+        if writer.faintest < FAINTEST_MAP_OF_HALVES {
             return Err(GpuError::FaintWeights { largest: writer.faintest });
         }
         Ok((arrays, writer))
