@@ -56,8 +56,9 @@ impl Bump {
 #[derive(Debug)]
 pub struct Writer {
     bump: Bump,
-    /// The bytes, from the base address on.
+    /// The bytes, from the base address on; none where they are only counted.
     pub bytes: Vec<u8>,
+    counts: bool,
     double: bool,
     /// How matrices of [`Writer::weights`] are cut.
     products: Products,
@@ -115,11 +116,25 @@ impl Writer {
     /// For messages in f64 or f32, multiplied as told.
     pub fn new(base: u64, double: bool, products: Products) -> Self {
         let products = if double { Products::Plain } else { products };
-        Self { bump: Bump::new(base), bytes: Vec::new(), double, products, largest: 0.0, faintest: f64::INFINITY }
+        let (bytes, counts) = (Vec::new(), false);
+        Self { bump: Bump::new(base), bytes, counts, double, products, largest: 0.0, faintest: f64::INFINITY }
+    }
+
+    /// One that lays out from address 0 and judges weights, but makes no bytes.
+    pub fn counting(double: bool, products: Products) -> Self {
+        Self { counts: true, ..Self::new(0, double, products) }
+    }
+
+    /// Bytes so far, made or counted.
+    pub fn length(&self) -> u64 {
+        self.bump.bytes()
     }
 
     fn put(&mut self, count: u64, width: u64, data: impl Iterator<Item = u8>) -> Array {
         let array = self.bump.take(count, width);
+        if self.counts {
+            return array;
+        }
         self.bytes.resize((array.at - self.bump.base) as usize, 0);
         self.bytes.extend(data);
         self.bytes.resize(self.bump.bytes() as usize, 0);
@@ -154,8 +169,12 @@ impl Writer {
         (self.largest, self.faintest) = (self.largest.max(largest), self.faintest.min(faintest));
         // Numbers of a lane in a row of a step, which are those of two words.
         let takes = if self.products == Products::F16x3 { 4 } else { 2 };
+        let words = values.len() * 4 / takes;
+        if self.counts {
+            return self.bump.take(words as u64, 4);
+        }
         let together = self.products == Products::F16x3 && rows_of_products == RowsOfProducts::TwoUses;
-        let mut cut = Vec::with_capacity(2 * values.len());
+        let mut cut = Vec::with_capacity(words);
         for step in 0..rows / (4 * takes) {
             // Of 32 rows a lane has eight that stand together, two in each step (four of halves); of the last sixteen four.
             let steps = 8 / takes;
@@ -190,6 +209,7 @@ impl Writer {
             cut.extend(words.iter().map(|w| w[0]));
             cut.extend(words.iter().map(|w| w[1]));
         }
+        debug_assert_eq!(cut.len(), words, "what is counted is what is made");
         self.indices(&cut)
     }
 

@@ -136,13 +136,13 @@ impl LayerArrays {
 }
 
 impl ModelArrays {
-    /// A model laid out at address zero.
+    /// A model laid out at address zero, and what its bytes would be counted; nothing is cut for it.
     ///
     /// # Errors
     /// Where products are of halves, [`GpuError::Weight`] for a weight that none holds, [`GpuError::FaintWeights`] for a map that they round more than
     /// f32 does.
     pub fn counted(model: &Model, s: &Shapes, double: bool, products: Products) -> Result<(Self, Writer), GpuError> {
-        let mut writer = Writer::new(0, double, products);
+        let mut writer = Writer::counting(double, products);
         let arrays = Self::new(&mut writer, model, s);
         if double || products != Products::F16x3 {
             return Ok((arrays, writer));
@@ -176,6 +176,28 @@ impl ModelArrays {
             statistics: w.doubles(&statistics),
             slots: t.slots as u32,
             fit: FitArrays::new(w, model),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_engine::model::new_model;
+
+    #[test]
+    fn what_is_counted_is_what_is_written() {
+        let model = new_model("tiny", 1).unwrap();
+        let shapes = Shapes::of(&model);
+        let all = [Products::Plain, Products::Tf32, Products::Tf32x3, Products::F16x3, Products::Mfma];
+        for (products, double) in all.map(|p| (p, false)).into_iter().chain([(Products::Plain, true)]) {
+            let (counted, count) = ModelArrays::counted(&model, &shapes, double, products).unwrap();
+            let mut writer = Writer::new(0, double, products);
+            let written = ModelArrays::new(&mut writer, &model, &shapes);
+            let told = [&count, &writer].map(|w| (w.length(), w.largest, w.faintest));
+            assert_eq!((told[0], count.bytes.len()), (told[1], 0), "{products}");
+            assert_eq!(writer.bytes.len() as u64, count.length(), "{products}");
+            assert_eq!(format!("{counted:?}"), format!("{written:?}"), "{products}: every address");
         }
     }
 }

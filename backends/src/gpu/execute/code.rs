@@ -42,7 +42,7 @@ impl Code {
     /// [`GpuError::Weight`], the driver's.
     pub fn new(driver: &Arc<dyn Driver>, model: &Model, shapes: &Shapes, shape: &Shape) -> Result<Self, GpuError> {
         let count = ModelArrays::counted(model, shapes, shape.double, shape.products)?.1;
-        let memory = Held::new(driver, Memory::Device, count.bytes.len() as u64)?;
+        let memory = Held::new(driver, Memory::Device, count.length())?;
         let mut writer = Writer::new(memory.array.at, shape.double, shape.products);
         let weights = ModelArrays::new(&mut writer, model, shapes);
         let (at, bytes) = (writer.bytes.as_ptr() as u64, writer.bytes.len() as u64);
