@@ -33,6 +33,7 @@ mod weights;
 
 pub use calculator::GpuCalculator;
 pub use compile::image_digest;
+pub(crate) use execute::adjoint_unit;
 pub use forecast::{tile_sizes, GpuOutline};
 pub use launch::{Class, KernelUse};
 pub use memory::{Refused, TierMemory};

@@ -11,6 +11,9 @@ use weir_engine::model::Model;
 use weir_engine::plan::placement::{Checkpoint, Inside};
 use weir_kernels::Products;
 
+/// Version of the comparison, part of what verdicts are kept by: the next number where other atoms are looked at, or looked at otherwise, where other
+/// differences are allowed, and where the host gives the same kernels other numbers. Then every device has to show anew what it computes.
+const COMPARISON: u32 = 2;
 /// Atoms looked at, the next fewer where so many do not fit. The first number makes centres that two blocks share.
 const ATOMS: [usize; 4] = [48, 24, 12, 6];
 /// A of the lattice that the atoms are shifted from, and shifts at most.
@@ -201,7 +204,9 @@ impl Session {
         told: &mut Vec<String>,
     ) -> Result<Known, SessionError> {
         let digest = gpu::image_digest(device.driver().as_ref(), &self.model, options).map_err(|e| device.failed(e))?;
-        let (mut key, source) = (format!("{}; {digest}", device.title()), &self.model.source);
+        // What adjoints are multiplied by is the host's choice: no image has it.
+        let (unit, source) = (gpu::adjoint_unit(&self.model, options.products), &self.model.source);
+        let mut key = format!("{}; {digest}; adjoints times {unit:e}; comparison {COMPARISON}", device.title());
         let mut folder = self.policy.cache_dir.as_ref().map(|s| &s.value);
         if options.wider().is_some() {
             // Whether numbers are within the range of halves is the model's affair, not that of the kernels alone: what computes it must not
