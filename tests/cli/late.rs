@@ -29,7 +29,7 @@ fn frames_before_one_that_fails_are_written_and_compared() {
         assert_eq!(output.status.code(), Some(1));
         let text = err(&output);
         assert!(
-            text.contains("stopped after 3 frame(s)") && text.contains("frame 4") && text.contains("0.0l"),
+            text.contains("stopped after 3 frames,") && text.contains("frame 4") && text.contains("0.0l"),
             "{text}"
         );
         out(&output)
@@ -74,7 +74,7 @@ fn a_full_disk_leaves_whole_lines_of_json() {
     let written = fs::read_to_string(path.join("e.json")).unwrap();
     let count = lines(&written).len();
     assert!(written.ends_with('\n') && (1..40).contains(&count), "{count}");
-    assert!(text.contains(&format!("stopped after {count} frame(s)")), "{text}");
+    assert!(text.contains(&format!("stopped after {count} frame")), "{text}");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn errors_are_over_the_frames_whose_lines_are_there() {
     fs::write(path.join("many.extxyz"), short + &labelled(1000, &long)).unwrap();
     let output = cut_short(path, whole.len().div_ceil(512) + 1, "--compare");
     let text = err(&output);
-    assert!(text.contains("stopped after 2 frame(s)") && text.contains("cannot write e.json"), "{text}");
+    assert!(text.contains("stopped after 2 frames,") && text.contains("cannot write e.json"), "{text}");
     let written = lines(&fs::read_to_string(path.join("e.json")).unwrap());
     assert_eq!((written.len(), written.last()), (3, lines(&whole).last()));
 }
