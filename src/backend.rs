@@ -90,9 +90,10 @@ impl Engine {
     /// # Errors
     /// What the backend refuses, tiers that cannot be opened.
     pub fn calculator(&self, types: &[i32], log: &Log) -> Result<Box<dyn Calculator>> {
-        let first = self.gpu_tiers().is_none();
+        let (first, before) = (self.gpu_tiers().is_none(), self.precision());
         let (calculator, remarks) = self.session.calculator(types).map_err(usage)?;
         self.tell(&remarks, first, log);
+        report::changed(log, self, before);
         Ok(calculator)
     }
 
@@ -138,9 +139,10 @@ impl Engine {
     /// # Errors
     /// The same, and a device that computes wrong.
     pub fn verified_options(&self, device: &Device, log: &Log) -> Result<GpuOptions> {
-        let first = self.gpu_tiers().is_none();
+        let (first, before) = (self.gpu_tiers().is_none(), self.precision());
         let (options, remarks) = self.session.verified_options(device).map_err(usage)?;
         self.tell(&remarks, first, log);
+        report::changed(log, self, before);
         Ok(options)
     }
 

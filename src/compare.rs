@@ -41,14 +41,19 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// Adds a frame; labels that it lacks are left out.
+    /// Whether there is something to compare a frame's results with.
     ///
     /// # Errors
     /// A frame without any label.
-    pub fn add(&mut self, labels: &Structure, results: &Results) -> Result<()> {
+    pub fn check(labels: &Structure) -> Result<()> {
         if labels.energy.is_none() && labels.forces.is_none() && labels.virial.is_none() {
             bail!("--compare: the frame has neither energy nor forces nor virial to compare with");
         }
+        Ok(())
+    }
+
+    /// Adds a frame; labels that it lacks are left out.
+    pub fn add(&mut self, labels: &Structure, results: &Results) {
         let atoms = labels.len() as f64;
         self.frames += 1;
         if let Some(energy) = labels.energy {
@@ -62,7 +67,6 @@ impl Errors {
             self.virial.add(b - a);
             self.virial_per_atom.add((b - a) / atoms);
         }
-        Ok(())
     }
 
     fn rows(&self) -> [(&'static str, &'static str, &'static str, Sums); 5] {
@@ -115,12 +119,12 @@ mod tests {
         };
         let results = Results { energy: -0.6, forces: vec![[0.3, 0.0, 0.0], [0.0, -0.3, 0.0]], ..Results::default() };
         let mut errors = Errors::default();
-        errors.add(&labels, &results).unwrap();
+        errors.add(&labels, &results);
         assert!((errors.force.mae() - 0.1).abs() < 1e-15);
         assert!((errors.force.rmse() - 0.03f64.sqrt()).abs() < 1e-15);
         assert!((errors.energy_per_atom.mae() - 0.2).abs() < 1e-15);
         assert!(errors.table().contains("Force  RMSE") && !errors.table().contains("Virial"));
         assert!(errors.to_json().get("virial_mae").is_none());
-        assert!(errors.add(&Structure::default(), &results).is_err());
+        assert!(Errors::check(&labels).is_ok() && Errors::check(&Structure::default()).is_err());
     }
 }

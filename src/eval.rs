@@ -71,6 +71,7 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         trace: None,
         errors: Errors::default(),
         current: None,
+        last: None,
         frames: 0,
         widened: 0,
         warned: Vec::new(),
@@ -83,10 +84,14 @@ pub fn run(args: &EvalArgs, engine: &Engine, log: &Log) -> Result<()> {
         Err(error) => {
             // Why it ended is more than what became of the summary.
             let _ = done.finish(args.compare, log);
-            Err(error.context(format!("stopped after {} frame(s), whose results are written", done.frames)))
+            let frames = report::count(done.frames, "frame");
+            Err(error.context(format!("stopped after {frames}, whose results are written")))
         }
     }
 }
+
+/// Most bytes held, by tier.
+type Peak = Vec<(String, u64)>;
 
 /// What a run has done so far.
 struct Done {
@@ -95,6 +100,8 @@ struct Done {
     errors: Errors,
     /// Types and calculator: one serves all frames with the same atoms.
     current: Option<(Vec<i32>, Box<dyn Calculator>)>,
+    /// Atoms and peak memory of the calculator before it.
+    last: Option<(usize, Peak)>,
     frames: u64,
     /// Steps that were computed twice, but for those of `current`.
     widened: u64,
@@ -111,17 +118,26 @@ impl Done {
             _ => self.json.line(&json!({ "compare": self.errors.to_json() })),
         };
         trace::finish(self.trace.take(), log);
-        if let Some((types, calculator)) = &self.current {
-            report::settled(calculator.as_ref(), 0, |r| log.info(r));
-            let widened = self.widened + calculator.widened_steps();
-            report::widened(widened, "frames").iter().for_each(|text| log.info(text));
-            let (done, peak) = (self.frames, calculator.peak_bytes());
-            let text =
-                format!("{done} frame(s); {} atoms in the last; peak memory: {}", types.len(), report::peak(&peak));
-            let fields = json!({ "frames": done, "widened_steps": widened, "peak_bytes": peak_json(&peak) });
+        self.retire(log);
+        let (frames, widened) = (self.frames, self.widened);
+        report::widened(widened, "frame").iter().for_each(|text| log.info(text));
+        // Of what computed last: where the next calculator could not be made it is the one before.
+        if let Some((atoms, peak)) = &self.last {
+            let (counted, atoms) = (report::count(frames, "frame"), report::count(*atoms as u64, "atom"));
+            let text = format!("{counted}; {atoms} in the last; peak memory: {}", report::peak(peak));
+            let fields = json!({ "frames": frames, "widened_steps": widened, "peak_bytes": peak_json(peak) });
             log.event(Level::Info, "done", fields, &text);
         }
         told
+    }
+
+    /// Lets a calculator go, once what is to be told of it is kept or told.
+    fn retire(&mut self, log: &Log) {
+        if let Some((types, calculator)) = self.current.take() {
+            report::settled(calculator.as_ref(), 0, |r| log.info(r));
+            self.widened += calculator.widened_steps();
+            self.last = Some((types.len(), calculator.peak_bytes()));
+        }
     }
 }
 
@@ -143,6 +159,9 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
             tell_remarks(&frame, &args.structure, log);
         }
         let place = || format!("{}, frame {number}", args.structure.display());
+        if args.compare {
+            Errors::check(&frame).with_context(place)?;
+        }
         let types = engine.types(&frame).with_context(place)?;
         let parameters = engine.parameters(given, &frame).with_context(place)?;
         if first {
@@ -152,10 +171,7 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
         }
         if done.current.as_ref().is_none_or(|(t, _)| *t != types) {
             // The old one's memory goes before the new one's comes.
-            if let Some((_, calculator)) = done.current.take() {
-                report::settled(calculator.as_ref(), 0, |r| log.info(r));
-                done.widened += calculator.widened_steps();
-            }
+            done.retire(log);
             let calculator = engine.calculator(&types, log)?;
             done.current = Some((types, calculator));
         }
@@ -176,9 +192,6 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
         if let Some(trace) = &mut done.trace {
             trace.step(calculator.as_ref());
         }
-        if args.compare {
-            done.errors.add(&frame, &results).with_context(place)?;
-        }
         let again = calculator.widened_steps() - before;
         match done.json {
             Json::None if !args.compare => {
@@ -186,6 +199,10 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
             }
             Json::None => {}
             _ => done.json.line(&frame_json(engine, calculator.as_ref(), number, &results, seconds, again))?,
+        }
+        // Means are those of the lines that are there.
+        if args.compare {
+            done.errors.add(&frame, &results);
         }
         done.frames += 1;
     }

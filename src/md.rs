@@ -13,7 +13,7 @@ use crate::backend::Engine;
 use crate::cli::MdArgs;
 use crate::log::{Level, Log};
 use crate::problem::{one_line, Usage};
-use crate::report::{self, duration, Speed};
+use crate::report::{self, count, duration, Speed};
 use crate::settings::{flags, Sources};
 use crate::trace;
 use anyhow::{Context, Result};
@@ -110,11 +110,11 @@ fn tell_start(config: &Config, simulation: &Simulation, schedule: &Schedule, res
     let frozen = if frozen > 0 { format!(", {frozen} frozen") } else { String::new() };
     let from = match (resumed, simulation.state().step) {
         (true, step) => format!("resumed at step {step} of {}", schedule.steps),
-        (false, _) => format!("{} steps", schedule.steps),
+        (false, _) => count(schedule.steps, "step"),
     };
     let text = format!(
-        "  run        {} atoms{frozen}, {} degrees of freedom, {ensemble}, {} fs, {from}",
-        system.len(),
+        "  run        {}{frozen}, {} degrees of freedom, {ensemble}, {} fs, {from}",
+        count(system.len() as u64, "atom"),
         system.degrees_of_freedom(),
         settings.timestep * 1e3,
     );
@@ -185,7 +185,7 @@ fn finish(
     let drift = series.drift().map(|d| d / system.len() as f64);
     let temperature = series.temperature();
     let ending = match outcome {
-        Outcome::Finished => format!("finished {step} steps ({:.3} ps)", simulation.sample().time),
+        Outcome::Finished => format!("finished {} ({:.3} ps)", count(step, "step"), simulation.sample().time),
         Outcome::Stopped(StopReason::Signal(n)) => {
             format!("stopped by {} after step {step}; continue with --resume", signals::name(n))
         }
@@ -196,11 +196,11 @@ fn finish(
     let mut lines = vec![ending.clone()];
     if step > first {
         lines.push(format!(
-            "  speed        {:.4} ns/day, {:.2} steps/s, {:.3} katom-step/s ({} steps in {})",
+            "  speed        {:.4} ns/day, {:.2} steps/s, {:.3} katom-step/s ({} in {})",
             speed.ns_per_day,
             speed.steps,
             speed.katom_steps,
-            step - first,
+            count(step - first, "step"),
             duration(wall.as_secs_f64())
         ));
     }
@@ -211,7 +211,7 @@ fn finish(
         lines.push(format!("  temperature  {t:.1} K (mean of the second half)"));
     }
     let widened = simulation.calculator().widened_steps();
-    lines.extend(report::widened(widened, "steps").map(|text| format!("  precision    {text}")));
+    lines.extend(report::widened(widened, "step").map(|text| format!("  precision    {text}")));
     lines.push(format!("  peak memory  {}", report::peak(&peak)));
     let mut written = vec![files.energies.display().to_string()];
     written.extend(files.trajectories.iter().map(|(p, _)| p.display().to_string()));

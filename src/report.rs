@@ -89,6 +89,16 @@ pub fn header(log: &Log, engine: &Engine, command: &str) {
     log.event(Level::Info, "header", fields, &lines.join("\n"));
 }
 
+/// What a run computes in after all, where the comparison of its device with the CPU chose otherwise than the header said.
+pub fn changed(log: &Log, engine: &Engine, before: &str) {
+    let (now, line) = (engine.precision(), engine.policy.explain().into_iter().find(|l| key(&l.name) == "precision"));
+    if let (true, Some(line)) = (now != before, line) {
+        let fields = json!({ "compute_precision": now, "before": before });
+        let text = row("precision", &format!("{} = {now}, not {before}", line.value), &line.origin);
+        log.event(Level::Info, "precision", fields, &text);
+    }
+}
+
 fn row(name: &str, value: &str, origin: &str) -> String {
     format!("  {name:<11} {value} ({origin})")
 }
@@ -130,12 +140,19 @@ pub fn remarks(calculator: &dyn Calculator, told: &mut Vec<String>, say: impl Fn
     }
 }
 
-/// How many of the `steps` of a run were computed twice; none where none was.
-pub fn widened(count: u64, steps: &str) -> Option<String> {
+/// `1 step`, `2 steps`.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// How many steps of a run (or frames: `what`) were computed twice; none where none was.
+pub fn widened(number: u64, what: &str) -> Option<String> {
+    let [its, was, each] = if number == 1 { ["its", "was", "it"] } else { ["their", "were", "each"] };
     let text = || {
-        format!("{count} {steps} left the range of their products and were computed twice, the second time in tf32x3: WEIR_PRECISION=tf32x3 computes each once")
+        let counted = count(number, what);
+        format!("{counted} left the range of {its} products and {was} computed twice, the second time in tf32x3: WEIR_PRECISION=tf32x3 computes {each} once")
     };
-    (count > 0).then(text)
+    (number > 0).then(text)
 }
 
 /// What steps have settled by themselves, but for the first `told`, to whoever says it; how many there are.
@@ -264,5 +281,10 @@ mod tests {
         assert_eq!(duration(200.0), "3 min 20 s");
         assert_eq!(duration(3720.0), "1 h 02 min");
         assert_eq!(bytes(1_610_612_736), "1.50 GiB");
+        assert_eq!([0, 1, 2].map(|n| count(n, "step")), ["0 steps", "1 step", "2 steps"]);
+        assert!(widened(1, "frame")
+            .unwrap()
+            .starts_with("1 frame left the range of its products and was computed twice"));
+        assert!(widened(2, "step").unwrap().starts_with("2 steps left the range of their products and were computed"));
     }
 }

@@ -80,9 +80,9 @@ impl Lock {
         for left in (0..ATTEMPTS).rev() {
             lock.make_folders()?;
             let path = &lock.path;
-            let mut file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
-                Ok(file) => file,
-                // A run that ended just now has taken away the folder that it had made.
+            let (mut file, made) = match open(path) {
+                Ok(opened) => opened,
+                // A run that ended just now has taken away its file, or the folder that it had made.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && left > 0 => continue,
                 Err(e) => return Err(LockError::io("open", path, e)),
             };
@@ -104,7 +104,10 @@ impl Lock {
                     let level = if lacks_locks(&error) { Level::Debug } else { Level::Warn };
                     let path = path.display();
                     log.say(level, &format!("{path}: no lock ({error}): nothing keeps a second run from these files"));
-                    let _ = fs::remove_file(&lock.path);
+                    // A file that was there is somebody else's: on another machine, where this file system has locks, a run may hold it.
+                    if made {
+                        let _ = fs::remove_file(&lock.path);
+                    }
                     return Ok(lock);
                 }
             }
@@ -142,6 +145,16 @@ impl Drop for Lock {
             // Goes only where it is empty.
             let _ = fs::remove_dir(folder);
         }
+    }
+}
+
+/// Opens the file, and tells whether it was made.
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    let mut how = OpenOptions::new();
+    how.read(true).write(true);
+    match how.clone().create_new(true).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => how.open(path).map(|file| (file, false)),
+        made => made.map(|file| (file, true)),
     }
 }
 
@@ -210,6 +223,18 @@ mod tests {
             assert!(!path.exists(), "nothing is left that would look like a lock");
             assert!(Lock::take_with(path.clone(), &none, &log()).is_ok());
             drop(lock);
+        }
+    }
+
+    #[test]
+    fn where_there_are_no_locks_a_file_that_was_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.lock");
+        let none = |_: &File| Err(io::Error::from_raw_os_error(37));
+        for text in ["", "weir md: process 1 on another machine\n"] {
+            fs::write(&path, text).unwrap();
+            drop(Lock::take_with(path.clone(), &none, &log()).unwrap());
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }
 

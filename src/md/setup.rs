@@ -201,15 +201,15 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     masses::tell(&structure, &content.masses, &system, log);
     let settings = settings(config, &system);
     system.momentum_removed = settings.remove_momentum_every > 0 && system.len() > 1;
-    if let Some(restart) = &restart {
-        let now = identity(config, engine, &system, &settings, &parameters);
-        let now = open_products(engine, restart, now, log);
-        restart.check(&files.restart, &open_instructions(restart, now, log))?;
-    }
+    // Before the settings are compared: a device may show that it makes products otherwise than was thought.
     let mut calculator = engine.calculator(&types, log)?;
-    // Anew after the calculator, which may have found a device's matrix units wrong and chosen others.
     let identity = identity(config, engine, &system, &settings, &parameters);
     if let Some(restart) = &restart {
+        let now = open_products(engine, restart, identity.clone(), log);
+        restart.check(&files.restart, &open_instructions(restart, now, log)).map_err(|error| {
+            let before = value(&restart.settings, masses::KEY);
+            masses::refusal(error, &files.restart, before, &structure, &content.masses)
+        })?;
         calculator.set_order(&restart.order);
     }
     // What cannot fit is an error before any file is touched.
@@ -384,7 +384,7 @@ fn identity(
         ("model parameters (fparam, aparam, charge and spin)", fingerprint(&format!("{parameters:?}"))),
         ("number of atoms", system.len().to_string()),
         ("elements", fingerprint(&system.symbols.join(" "))),
-        ("masses", fingerprint(&format!("{:?}", system.masses))),
+        (masses::KEY, masses::identity(system)),
         ("cell", format!("{:?}", system.cell)),
         ("md.frozen", fingerprint(&format!("{:?}", system.frozen))),
         ("md.timestep_fs", format!("{:?}", config.content.md.timestep_fs)),

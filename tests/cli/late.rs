@@ -4,7 +4,7 @@ use super::{err, folder, out, program, run, WATER};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// Three frames with labels, one whose third atom cannot be read, and another.
 fn frames(folder: &Path) {
@@ -29,7 +29,7 @@ fn frames_before_one_that_fails_are_written_and_compared() {
         assert_eq!(output.status.code(), Some(1));
         let text = err(&output);
         assert!(
-            text.contains("stopped after 3 frame(s)") && text.contains("frame 4") && text.contains("0.0l"),
+            text.contains("stopped after 3 frames,") && text.contains("frame 4") && text.contains("0.0l"),
             "{text}"
         );
         out(&output)
@@ -54,21 +54,45 @@ fn frames_before_one_that_fails_are_written_and_compared() {
     assert!(trace["traceEvents"].as_array().unwrap().iter().any(|e| e["name"] == "fitting net"));
 }
 
+/// `weir eval --json e.json` of all frames of `many.extxyz`, where no file may have more than so many blocks of 512 bytes: as on a full disk, amid a
+/// line.
+fn cut_short(folder: &Path, blocks: usize, more: &str) -> Output {
+    let weir = env!("CARGO_BIN_EXE_weir");
+    let eval = format!("'{weir}' eval model.dp many.extxyz --frames all --json e.json -q {more}");
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {eval}");
+    Command::new("sh").current_dir(folder).env("WEIR_BACKEND", "cpu").args(["-c", &script]).output().unwrap()
+}
+
 #[test]
 fn a_full_disk_leaves_whole_lines_of_json() {
     let folder = folder();
     let path = folder.path();
     fs::write(path.join("many.extxyz"), WATER.repeat(40)).unwrap();
-    // As for the trajectory of a run: a limit on the size of files, amid a line.
-    let weir = env!("CARGO_BIN_EXE_weir");
-    let script =
-        format!("trap '' XFSZ; ulimit -f 9; exec '{weir}' eval model.dp many.extxyz --frames all --json e.json -q");
-    let output =
-        Command::new("sh").current_dir(path).env("WEIR_BACKEND", "cpu").args(["-c", &script]).output().unwrap();
+    let output = cut_short(path, 9, "");
     let text = err(&output);
     assert!(output.status.code() == Some(1) && text.contains("cannot write e.json"), "{text}");
     let written = fs::read_to_string(path.join("e.json")).unwrap();
     let count = lines(&written).len();
     assert!(written.ends_with('\n') && (1..40).contains(&count), "{count}");
-    assert!(text.contains(&format!("stopped after {count} frame(s)")), "{text}");
+    assert!(text.contains(&format!("stopped after {count} frame")), "{text}");
+}
+
+#[test]
+fn errors_are_over_the_frames_whose_lines_are_there() {
+    let folder = folder();
+    let path = folder.path();
+    let labelled = |k: usize, text: &str| text.replace("pbc=", &format!("energy={k} pbc="));
+    let apart: String = (0..40).map(|k| format!("O {} 0 0\n", 9 * k)).collect();
+    let long = format!("40\n{}\n{apart}", WATER.lines().nth(1).unwrap());
+    let short = [labelled(0, WATER), labelled(1, WATER)].concat();
+    fs::write(path.join("many.extxyz"), &short).unwrap();
+    let whole = run(path, &["eval", "model.dp", "many.extxyz", "--frames", "all", "-q", "--compare", "--json", "-"]);
+    let whole = out(&whole);
+    // The third frame's line has no room, the one of the errors has: written before, it would count what is nowhere.
+    fs::write(path.join("many.extxyz"), short + &labelled(1000, &long)).unwrap();
+    let output = cut_short(path, whole.len().div_ceil(512) + 1, "--compare");
+    let text = err(&output);
+    assert!(text.contains("stopped after 2 frames,") && text.contains("cannot write e.json"), "{text}");
+    let written = lines(&fs::read_to_string(path.join("e.json")).unwrap());
+    assert_eq!((written.len(), written.last()), (3, lines(&whole).last()));
 }

@@ -65,3 +65,24 @@ fn a_run_with_the_masses_of_the_elements_says_and_writes_nothing_of_them() {
     assert!(!text.contains("masses"), "{text}");
     assert_eq!(frame.masses, None);
 }
+
+#[test]
+fn a_run_that_was_begun_without_the_masses_of_its_file_says_which_ones_continue_it() {
+    let folder = folder();
+    let path = folder.path();
+    heavy(path, "2.014");
+    let with_masses = fs::read_to_string(path.join("water.extxyz")).unwrap();
+    // What a version made of this file that knew no such column.
+    fs::write(path.join("water.extxyz"), with_masses.replace("masses:R:1", "others:R:1")).unwrap();
+    let begun = ["md", "run.toml", "--set", "md.steps=4", "--set", "masses.O=18"];
+    assert!(run(path, &begun).status.success());
+    fs::write(path.join("water.extxyz"), with_masses).unwrap();
+    let resume = ["md", "run.toml", "--resume", "--set", "md.steps=8", "--set", "masses.O=18"];
+    fails(path, &resume, 1, &["run.restart", "masses was", "[masses]", "H = 1.008, O = 18.0 (g/mol)"]);
+    let output = run(path, &[&resume[..], &["--set", "masses.H=1.008"]].concat());
+    assert!(output.status.success(), "{}", err(&output));
+    // Masses of a third kind are not explained by that.
+    let other = ["md", "run.toml", "--resume", "--set", "md.steps=8", "--set", "masses.O=17"];
+    let text = err(&run(path, &other));
+    assert!(text.contains("masses was") && !text.contains("was begun without"), "{text}");
+}

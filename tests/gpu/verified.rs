@@ -33,7 +33,7 @@ fn start(model: &Arc<Model>, cache: &Path, settings: &[(&str, &str)]) -> (Produc
         let names = std::fs::read_dir(cache).unwrap().map(|f| f.unwrap().file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with(what)).count()
     };
-    (options.products, told, ["verified-", "beyond-"].map(kept))
+    (options.products, told, ["verified-", "no-numbers-"].map(kept))
 }
 
 /// A folder that keeps nothing but kernels, which other tests have too.
@@ -88,6 +88,21 @@ fn a_model_that_halves_never_hold_is_computed_by_tf32x3_from_the_start_and_the_n
     assert_eq!(start(&large, folder.path(), &[("verify", "never")]), (Products::F16x3, vec![], [2, 1]));
     // A model of no file has no name that it could be known by.
     assert_eq!(start(&beyond(""), folder.path(), &[]), first);
+}
+
+/// The host's own choices are part of what was shown, and so is the way in which it was.
+#[test]
+fn what_a_device_has_shown_holds_for_one_unit_of_adjoints_and_one_version_of_the_comparison() {
+    let folder = cache();
+    let of = |by: f64| model("one", &|m| last(m, by));
+    assert_eq!(start(&of(1.0), folder.path(), &[]), (Products::F16x3, vec![], [2, 0]));
+    assert_eq!(start(&of(1.0), folder.path(), &[]).2, [2, 0]);
+    // The same file, image and device, as if the rule of the unit had changed since.
+    assert_eq!(start(&of(1.0 / 64.0), folder.path(), &[]), (Products::F16x3, vec![], [3, 0]));
+    for file in std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().path()).filter(|f| f.is_file()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("; adjoints times ") && text.contains("; comparison "), "{text}");
+    }
 }
 
 #[test]

@@ -100,6 +100,19 @@ fn a_device_that_computes_wrong_is_found_out_before_its_first_step() {
         let open: Value = serde_json::from_slice(&open.stdout).unwrap();
         assert_eq!((open["precision"].as_str(), bits(&open)), (Some("f32"), bits(&plain)));
     }
+    // Halves that are no numbers: no model is to blame for what nobody can know, and the kernels of the wider range have shown theirs.
+    let none = faulty(path, "none", "halves_of(a - near\\[0\\], b - near\\[1\\])", "0x7e007e00u");
+    let three = eval(path, &single, "water.extxyz", &["--precision", "tf32x3"]);
+    let open = good(checked(&none, &single, &[]));
+    let words = told(&open);
+    let known =
+        ["f16x3 gave no finite numbers", "where tf32x3 did", "or products of halves come out wrong on emulated device"];
+    assert!(
+        known.iter().all(|w| words.contains(w)) && words.contains("products of tf32x3 are used instead"),
+        "{words}"
+    );
+    let open: Value = serde_json::from_slice(&open.stdout).unwrap();
+    assert_eq!((open["precision"].as_str(), bits(&open)), (Some("tf32x3"), bits(&three)));
     let units = ["--precision", "tf32x3", "-q"];
     fails(checked(&coarse, &single, &units), 1, &["computes wrong", "WEIR_BACKEND=cpu", "WEIR_VERIFY=never"]);
     // What failed is named, and not what was asked for.

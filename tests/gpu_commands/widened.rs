@@ -1,6 +1,8 @@
 //! Steps that halves do not hold are computed twice: whoever runs them is told, while there is time to do something about it.
 
 use super::*;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 /// `tiny32` with adjoints that no half holds, wherever the atoms are, or (`worse`) with features that no f32 holds; its kernels are those of `tiny32`.
 fn beyond(folder: &Path, worse: bool) -> String {
@@ -86,7 +88,7 @@ fn frames_that_are_computed_twice_are_told_whatever_comes_after_them() {
     let text = told(&done);
     assert_eq!(text.matches("beyond the range of products of halves").count(), 1, "{text}");
     assert_eq!(events(&text, "done")[0]["widened_steps"], 1, "{text}");
-    assert!(text.contains("1 frames left the range"), "{text}");
+    assert!(text.contains("1 frame left the range of its products and was"), "{text}");
     // The CPU has no such products.
     assert_eq!(eval(path, &model, "water.extxyz", &["--backend", "cpu"])["widened_steps"], 0);
 }
@@ -117,4 +119,60 @@ fn a_step_without_kernels_of_the_wider_range_says_how_to_have_them() {
     let words = ["tf32x3", "no compiler of kernels for host", "weir kernels build --arch host", "WEIR_KERNEL_DIR=DIR"];
     fails(run(&frames), 1, &words);
     assert!(!told(&run(&frames).output().unwrap()).contains("WEIR_PRECISION"));
+}
+
+/// Frames of one composition, and one of another whose calculator cannot be made: its kernels go while the first are being read.
+#[test]
+fn what_a_calculator_did_is_told_where_the_next_one_cannot_be_made() {
+    let folder = folder();
+    let path = folder.path();
+    let model = parity("tiny32");
+    let build = ["kernels", "build", "--arch", "host", "--model", &model, "--out", "kernels", "--precision", "f16x3"];
+    good(weir(path, &build));
+    let water = fs::read_to_string(path.join("water.extxyz")).unwrap();
+    let lines: Vec<&str> = water.lines().collect();
+    // More than a pipe holds.
+    let many = format!("{}9\n{}\n{}\n", water.repeat(100), lines[1], lines[2..11].join("\n"));
+    fs::write(path.join("frames.extxyz"), many).unwrap();
+    let all = ["eval", &model, "frames.extxyz", "--frames", "all", "--precision", "f16x3", "--json", "-"];
+    let mut command = weir(path, &[&all[..], &["--log-format", "json"]].concat());
+    command.env("PATH", "/nowhere").env_remove("CXX").env("WEIR_KERNEL_DIR", "kernels");
+    command.env("WEIR_CACHE_DIR", path.join("empty")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    fs::remove_dir_all(path.join("kernels")).unwrap();
+    let rest = out.lines().count();
+    let done = child.wait_with_output().unwrap();
+    let text = told(&done);
+    assert!(!done.status.success() && rest == 99, "{rest} lines: {text}");
+    let log: String = text.lines().filter(|l| l.starts_with('{')).map(|l| format!("{l}\n")).collect();
+    let done = events(&log, "done");
+    assert_eq!((done.len(), done[0]["frames"].as_u64()), (1, Some(100)), "{text}");
+    assert!(done[0]["peak_bytes"]["hbm"].as_u64() > Some(0) && text.contains("stopped after 100 frames"), "{text}");
+}
+
+/// What products `model` means is settled before a run's settings are compared with those of its restart file.
+#[test]
+fn a_run_whose_products_were_chosen_by_the_comparison_is_resumed_without_a_word_of_other_bits() {
+    let folder = folder();
+    let path = folder.path();
+    prepare_run(path, "tiny32", "ensemble = \"nve\"");
+    let model = format!("model.path={:?}", beyond(path, false));
+    let run = |prefix: &str, more: &[&str]| {
+        let prefix = format!("output.prefix={prefix}");
+        let mut command = weir(path, &[&["md", "run.toml", "--set", &model, "--set", &prefix], more].concat());
+        command.env("WEIR_VERIFY", "always");
+        told(&good(command))
+    };
+    assert!(run("out/run", &[]).contains("products of tf32x3"));
+    run("cut", &["--set", "md.steps=9"]);
+    let resumed = run("cut", &["--resume"]);
+    assert!(!resumed.contains("products were made in"), "{resumed}");
+    // The header comes before the comparison: what it says is taken back.
+    assert!(resumed.contains("model = f16x3 (") && resumed.contains("model = tf32x3, not f16x3 ("), "{resumed}");
+    let text = run("other", &["--set", "md.steps=1", "--log-format", "json"]);
+    assert_eq!(events(&text, "header")[0]["compute_precision"], "f16x3");
+    assert_eq!(events(&text, "precision")[0]["compute_precision"], "tf32x3", "{text}");
+    assert_eq!(written(path, "out/run"), written(path, "cut"));
 }

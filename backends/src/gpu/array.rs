@@ -56,14 +56,15 @@ impl Bump {
 #[derive(Debug)]
 pub struct Writer {
     bump: Bump,
-    /// The bytes, from the base address on.
+    /// The bytes, from the base address on; none where they are only counted.
     pub bytes: Vec<u8>,
+    counts: bool,
     double: bool,
     /// How matrices of [`Writer::weights`] are cut.
     products: Products,
     /// Largest magnitude in matrices that were.
     pub largest: f64,
-    /// The least of such matrices' largest magnitudes, zeros apart.
+    /// The least of the largest magnitudes of the maps that are joined in such matrices, zeros apart.
     pub faintest: f64,
 }
 
@@ -94,9 +95,9 @@ const WEIGHT_UNIT: f32 = 256.0;
 /// The largest weight of f16x3: times [`WEIGHT_UNIT`] it is the largest half.
 pub const LARGEST_WEIGHT_OF_HALVES: f64 = 65504.0 / WEIGHT_UNIT as f64;
 
-/// What the largest weight of a matrix must be for halves to tell its numbers as finely as f32 does: 2^-10 times [`WEIGHT_UNIT`] is a quarter, and what
+/// What the largest weight of a map must be for halves to tell its numbers as finely as f32 does: 2^-10 times [`WEIGHT_UNIT`] is a quarter, and what
 /// two halves leave of that is 2^-25.
-pub const FAINTEST_MATRIX_OF_HALVES: f64 = 1.0 / 1024.0;
+pub const FAINTEST_MAP_OF_HALVES: f64 = 1.0 / 1024.0;
 
 /// Two numbers as the halves in a register, and what is short of them.
 fn cut_halves(two: [f32; 2]) -> [u32; 2] {
@@ -115,11 +116,25 @@ impl Writer {
     /// For messages in f64 or f32, multiplied as told.
     pub fn new(base: u64, double: bool, products: Products) -> Self {
         let products = if double { Products::Plain } else { products };
-        Self { bump: Bump::new(base), bytes: Vec::new(), double, products, largest: 0.0, faintest: f64::INFINITY }
+        let (bytes, counts) = (Vec::new(), false);
+        Self { bump: Bump::new(base), bytes, counts, double, products, largest: 0.0, faintest: f64::INFINITY }
+    }
+
+    /// One that lays out from address 0 and judges weights, but makes no bytes.
+    pub fn counting(double: bool, products: Products) -> Self {
+        Self { counts: true, ..Self::new(0, double, products) }
+    }
+
+    /// Bytes so far, made or counted.
+    pub fn length(&self) -> u64 {
+        self.bump.bytes()
     }
 
     fn put(&mut self, count: u64, width: u64, data: impl Iterator<Item = u8>) -> Array {
         let array = self.bump.take(count, width);
+        if self.counts {
+            return array;
+        }
         self.bytes.resize((array.at - self.bump.base) as usize, 0);
         self.bytes.extend(data);
         self.bytes.resize(self.bump.bytes() as usize, 0);
@@ -137,21 +152,29 @@ impl Writer {
     /// A row-major matrix that matrix units may multiply; its rows and columns are multiples of 16. For tensor cores its numbers lie as lanes of a
     /// wave read them (`tensor.h` of the kernels' text): of every eight rows that go together what TF32 has of them, and behind that, in TF32 too,
     /// what is short of it; of every sixteen as halves, two in a word.
-    pub fn weights(&mut self, values: &[f64], columns: usize, rows_of_products: RowsOfProducts) -> Array {
+    /// `faintest` is [`Writer::faintest`] of this matrix: what is joined with a map of larger numbers is rounded as if it stood alone.
+    pub fn weights(
+        &mut self,
+        values: &[f64],
+        columns: usize,
+        rows_of_products: RowsOfProducts,
+        faintest: f64,
+    ) -> Array {
         if !self.products.by_tensor_cores() {
             return self.reals(values);
         }
         let rows = values.len() / columns;
         assert!(rows % 16 == 0 && columns % 16 == 0, "{rows} x {columns} weights are no whole tiles");
         let largest = values.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
-        self.largest = self.largest.max(largest);
-        if largest > 0.0 {
-            self.faintest = self.faintest.min(largest);
-        }
+        (self.largest, self.faintest) = (self.largest.max(largest), self.faintest.min(faintest));
         // Numbers of a lane in a row of a step, which are those of two words.
         let takes = if self.products == Products::F16x3 { 4 } else { 2 };
+        let words = values.len() * 4 / takes;
+        if self.counts {
+            return self.bump.take(words as u64, 4);
+        }
         let together = self.products == Products::F16x3 && rows_of_products == RowsOfProducts::TwoUses;
-        let mut cut = Vec::with_capacity(2 * values.len());
+        let mut cut = Vec::with_capacity(words);
         for step in 0..rows / (4 * takes) {
             // Of 32 rows a lane has eight that stand together, two in each step (four of halves); of the last sixteen four.
             let steps = 8 / takes;
@@ -186,6 +209,7 @@ impl Writer {
             cut.extend(words.iter().map(|w| w[0]));
             cut.extend(words.iter().map(|w| w[1]));
         }
+        debug_assert_eq!(cut.len(), words, "what is counted is what is made");
         self.indices(&cut)
     }
 

@@ -30,9 +30,9 @@ impl GpuOutline {
         let double = model.descriptor.options.sequential_update || !precision.is_single(model);
         let shapes = Shapes::of(model);
         let laid_out = |products| {
-            let mut writer = Writer::new(0, double, products);
+            let mut writer = Writer::counting(double, products);
             let weights = ModelArrays::new(&mut writer, model, &shapes);
-            (weights, writer.bytes.len() as u64)
+            (weights, writer.length())
         };
         let (weights, bytes) = laid_out(products);
         // Those of a step beyond the range of halves are there too.

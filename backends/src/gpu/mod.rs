@@ -33,6 +33,7 @@ mod weights;
 
 pub use calculator::GpuCalculator;
 pub use compile::image_digest;
+pub(crate) use execute::adjoint_unit;
 pub use forecast::{tile_sizes, GpuOutline};
 pub use launch::{Class, KernelUse};
 pub use memory::{Refused, TierMemory};
@@ -233,13 +234,13 @@ pub enum GpuError {
         /// Largest magnitude of the model's weights.
         largest: f64,
     },
-    /// A matrix whose weights halves round more than f32 does.
+    /// A map whose weights halves round more than f32 does.
     #[error(
-        "the largest weight of a matrix is {largest:e}; below {:e} precision f16x3 rounds weights more than f32; set WEIR_PRECISION=tf32x3 or model",
-        array::FAINTEST_MATRIX_OF_HALVES
+        "the largest weight of a map is {largest:e}; below {:e} precision f16x3 rounds weights more than f32; set WEIR_PRECISION=tf32x3 or model",
+        array::FAINTEST_MAP_OF_HALVES
     )]
     FaintWeights {
-        /// Largest magnitude of that matrix.
+        /// Largest magnitude of that map, whatever it is joined with in one matrix.
         largest: f64,
     },
     /// Between its updates nothing is rounded.

@@ -1,6 +1,6 @@
 //! A model in device memory: the matrices of every layer and their adjoints, row-major, in one allocation.
 
-use super::array::{Array, RowsOfProducts, Writer, FAINTEST_MATRIX_OF_HALVES, LARGEST_WEIGHT_OF_HALVES};
+use super::array::{Array, RowsOfProducts, Writer, FAINTEST_MAP_OF_HALVES, LARGEST_WEIGHT_OF_HALVES};
 use super::fit::FitArrays;
 use super::GpuError;
 use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
@@ -74,8 +74,8 @@ fn seen_pair(w: &mut Writer, m: &Matrix, columns: usize, rows: [RowsOfProducts; 
 /// For products that matrix units may make, with the matrix and with its adjoint; rows of `columns` numbers.
 fn cut_pair(w: &mut Writer, m: &Matrix, columns: usize, rows: [RowsOfProducts; 2]) -> Pair {
     Pair {
-        forward: w.weights(&wide(m, columns), columns, rows[0]),
-        adjoint: w.weights(&m.transposed().data, m.rows, rows[1]),
+        forward: w.weights(&wide(m, columns), columns, rows[0], m.faintest),
+        adjoint: w.weights(&m.transposed().data, m.rows, rows[1], m.faintest),
     }
 }
 
@@ -136,13 +136,13 @@ impl LayerArrays {
 }
 
 impl ModelArrays {
-    /// A model laid out at address zero.
+    /// A model laid out at address zero, and what its bytes would be counted; nothing is cut for it.
     ///
     /// # Errors
-    /// Where products are of halves, [`GpuError::Weight`] for a weight that none holds, [`GpuError::FaintWeights`] for a matrix that they round more than
+    /// Where products are of halves, [`GpuError::Weight`] for a weight that none holds, [`GpuError::FaintWeights`] for a map that they round more than
     /// f32 does.
     pub fn counted(model: &Model, s: &Shapes, double: bool, products: Products) -> Result<(Self, Writer), GpuError> {
-        let mut writer = Writer::new(0, double, products);
+        let mut writer = Writer::counting(double, products);
         let arrays = Self::new(&mut writer, model, s);
         if double || products != Products::F16x3 {
             return Ok((arrays, writer));
@@ -150,7 +150,7 @@ impl ModelArrays {
         if writer.largest > LARGEST_WEIGHT_OF_HALVES {
             return Err(GpuError::Weight { largest: writer.largest });
         }
-        if writer.faintest < FAINTEST_MATRIX_OF_HALVES {
+        if writer.faintest < FAINTEST_MAP_OF_HALVES {
             return Err(GpuError::FaintWeights { largest: writer.faintest });
         }
         Ok((arrays, writer))
@@ -176,6 +176,28 @@ impl ModelArrays {
             statistics: w.doubles(&statistics),
             slots: t.slots as u32,
             fit: FitArrays::new(w, model),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_engine::model::new_model;
+
+    #[test]
+    fn what_is_counted_is_what_is_written() {
+        let model = new_model("tiny", 1).unwrap();
+        let shapes = Shapes::of(&model);
+        let all = [Products::Plain, Products::Tf32, Products::Tf32x3, Products::F16x3, Products::Mfma];
+        for (products, double) in all.map(|p| (p, false)).into_iter().chain([(Products::Plain, true)]) {
+            let (counted, count) = ModelArrays::counted(&model, &shapes, double, products).unwrap();
+            let mut writer = Writer::new(0, double, products);
+            let written = ModelArrays::new(&mut writer, &model, &shapes);
+            let told = [&count, &writer].map(|w| (w.length(), w.largest, w.faintest));
+            assert_eq!((told[0], count.bytes.len()), (told[1], 0), "{products}");
+            assert_eq!(writer.bytes.len() as u64, count.length(), "{products}");
+            assert_eq!(format!("{counted:?}"), format!("{written:?}"), "{products}: every address");
         }
     }
 }

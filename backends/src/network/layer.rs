@@ -6,7 +6,7 @@ use super::shapes::{padded, Shapes};
 use weir_engine::model::{AngleCompression, Layer, Linear, Model, UpdateStyle};
 
 /// A row-major matrix in f64 with padded rows and columns.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Matrix {
     /// Inputs.
     pub rows: usize,
@@ -14,16 +14,23 @@ pub struct Matrix {
     pub cols: usize,
     /// rows x cols
     pub data: Vec<f64>,
+    /// The least of the largest magnitudes of the maps that were joined in it (or in what it is part of), zeros apart; infinite where none was.
+    pub faintest: f64,
 }
 
 impl Matrix {
     /// Zeros.
     pub fn zeros(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, data: vec![0.0; rows * cols] }
+        Self { rows, cols, data: vec![0.0; rows * cols], faintest: f64::INFINITY }
     }
 
     /// Copies rows `from .. from + rows` of a linear map to (row, col); columns in blocks of `width`, each padded.
     fn place(&mut self, map: &Linear, from: usize, rows: usize, row: usize, col: usize, width: usize) {
+        let placed = &map.weight[from * map.outputs..(from + rows) * map.outputs];
+        let largest = placed.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
+        if largest > 0.0 {
+            self.faintest = self.faintest.min(largest);
+        }
         for r in 0..rows {
             for c in 0..map.outputs {
                 let to = col + c / width * padded(width) + c % width;
@@ -34,7 +41,7 @@ impl Matrix {
 
     /// Columns from `from` on.
     pub fn right(&self, from: usize) -> Self {
-        let mut out = Self::zeros(self.rows, self.cols - from);
+        let mut out = Self { faintest: self.faintest, ..Self::zeros(self.rows, self.cols - from) };
         for r in 0..self.rows {
             let row = &self.data[r * self.cols + from..(r + 1) * self.cols];
             out.data[r * out.cols..(r + 1) * out.cols].copy_from_slice(row);
@@ -44,7 +51,7 @@ impl Matrix {
 
     /// The adjoint map.
     pub fn transposed(&self) -> Self {
-        let mut out = Self::zeros(self.cols, self.rows);
+        let mut out = Self { faintest: self.faintest, ..Self::zeros(self.cols, self.rows) };
         for r in 0..self.rows {
             for c in 0..self.cols {
                 out.data[c * self.rows + r] = self.data[r * self.cols + c];

@@ -11,6 +11,9 @@ use weir_engine::model::Model;
 use weir_engine::plan::placement::{Checkpoint, Inside};
 use weir_kernels::Products;
 
+/// Version of the comparison, part of what verdicts are kept by: the next number where other atoms are looked at, or looked at otherwise, where other
+/// differences are allowed, and where the host gives the same kernels other numbers. Then every device has to show anew what it computes.
+const COMPARISON: u32 = 2;
 /// Atoms looked at, the next fewer where so many do not fit. The first number makes centres that two blocks share.
 const ATOMS: [usize; 4] = [48, 24, 12, 6];
 /// A of the lattice that the atoms are shifted from, and shifts at most.
@@ -104,12 +107,22 @@ impl fmt::Display for Try {
     }
 }
 
+/// What one comparison gave.
+enum Shown {
+    Differs(Verdict),
+    /// No finite numbers where the arithmetic of the wider range has some. Whether the model's numbers are beyond the range or the products come out
+    /// wrong cannot be told.
+    NoNumbers,
+    /// Nothing, and why.
+    Nothing(String),
+}
+
 /// What all comparisons of an arithmetic gave.
 enum Compared {
     /// The first that it has numbers for, and the largest that it had none for.
     On(Try, Verdict, Option<Try>),
-    /// No number of atoms is within the range of its products; the largest that was tried.
-    Beyond(Try),
+    /// [`Shown::NoNumbers`] for every number of atoms; the largest that was tried.
+    NoNumbers(Try),
     /// Nothing, and why.
     Nothing(String),
 }
@@ -119,14 +132,13 @@ enum Known {
     /// It computes right, or need not show it.
     Right,
     Wrong(Verdict),
-    /// Each step is computed twice, for the model's numbers are beyond the range of the products. What computes them the second time is right.
-    Beyond,
+    /// Each step is computed twice, for the first time gives no finite numbers, whatever is to blame. What computes them the second time is right.
+    NoNumbers,
 }
 
 impl Session {
     /// As [`Session::gpu_options`], once the device has shown that it computes with them what the CPU computes. Products that `model` left
-    /// open and that come out wrong are made by multiply-adds instead, and those that do not hold the model's numbers by what has f32's range,
-    /// which is said.
+    /// open and that come out wrong are made by multiply-adds instead, and those that give no finite numbers by what has f32's range, which is said.
     ///
     /// # Errors
     /// The same, and [`SessionError::Wrong`].
@@ -139,16 +151,22 @@ impl Session {
         };
         let units = match self.known(device, &options, &mut told)? {
             Known::Right => return Ok((options, told)),
-            Known::Beyond => {
-                let narrow = options.products;
+            Known::NoNumbers => {
+                let (narrow, wide) = (options.products, options.products.wider().unwrap_or_default());
+                let known = format!(
+                    "{narrow} gave no finite numbers in any comparison with the CPU, where {wide} did: this model's numbers are beyond its range, or products of halves come out wrong on {} (if this is said of other models too, please report it with driver and chip)",
+                    device.title()
+                );
                 let Some(wider) = self.arithmetic().and_then(Arithmetic::wider).filter(|_| open) else {
-                    told.push(format!("this model's numbers left the range of {narrow} in every comparison with the CPU: steps are computed twice; WEIR_PRECISION=tf32x3 or model computes them once"));
+                    told.push(format!(
+                        "{known}; steps are computed twice: WEIR_PRECISION={wide} or model computes them once"
+                    ));
                     return Ok((options, told));
                 };
                 self.instead.set(Some(wider));
                 let (options, remarks) = self.gpu_options(device)?;
                 told.extend(remarks);
-                told.push(format!("this model's numbers left the range of {narrow} in every comparison with the CPU: products of {}, which have that of f32, are used instead", wider.products));
+                told.push(format!("{known}; products of {wide} are used instead"));
                 return Ok((options, told));
             }
             Known::Wrong(units) => units,
@@ -162,7 +180,7 @@ impl Session {
         // Without kernels of multiply-adds, or with wrong ones, the units' own difference is what must be known.
         match self.known(device, &options, &mut told) {
             Ok(Known::Right) => {}
-            Ok(Known::Wrong(_) | Known::Beyond) | Err(_) => return Err(wrong(units)),
+            Ok(Known::Wrong(_) | Known::NoNumbers) | Err(_) => return Err(wrong(units)),
         }
         told.push(format!(
             "products by matrix units of {} ({}) differ from the CPU's by {:.1e} eV/A, where {:.1e} would be allowed: multiply-adds of f32 are used instead. Please report this with driver and chip",
@@ -201,7 +219,9 @@ impl Session {
         told: &mut Vec<String>,
     ) -> Result<Known, SessionError> {
         let digest = gpu::image_digest(device.driver().as_ref(), &self.model, options).map_err(|e| device.failed(e))?;
-        let (mut key, source) = (format!("{}; {digest}", device.title()), &self.model.source);
+        // What adjoints are multiplied by is the host's choice: no image has it.
+        let (unit, source) = (gpu::adjoint_unit(&self.model, options.products), &self.model.source);
+        let mut key = format!("{}; {digest}; adjoints times {unit:e}; comparison {COMPARISON}", device.title());
         let mut folder = self.policy.cache_dir.as_ref().map(|s| &s.value);
         if options.wider().is_some() {
             // Whether numbers are within the range of halves is the model's affair, not that of the kernels alone: what computes it must not
@@ -215,10 +235,10 @@ impl Session {
             if verified.is_some() {
                 return Ok(Known::Right);
             }
-            let (beyond, message) = kept::load(folder, "beyond", &key, |atoms: &usize| *atoms > 0);
+            let (without, message) = kept::load(folder, "no-numbers", &key, |atoms: &usize| *atoms > 0);
             told.extend(message);
-            if beyond.is_some() {
-                return Ok(Known::Beyond);
+            if without.is_some() {
+                return Ok(Known::NoNumbers);
             }
         }
         // Where nothing can be kept the next start looks again.
@@ -231,9 +251,9 @@ impl Session {
                 }
                 folder.map(|folder| kept::store(folder, "verified", &key, &verdict.difference).ok());
             }
-            Compared::Beyond(largest) => {
-                folder.map(|folder| kept::store(folder, "beyond", &key, &largest.atoms).ok());
-                return Ok(Known::Beyond);
+            Compared::NoNumbers(largest) => {
+                folder.map(|folder| kept::store(folder, "no-numbers", &key, &largest.atoms).ok());
+                return Ok(Known::NoNumbers);
             }
             Compared::Nothing(why) => told.push(format!("{} was not compared with the CPU: {why}", device.title())),
         }
@@ -242,27 +262,27 @@ impl Session {
 
     /// Results of the device beside those of the CPU, or why there are none to compare.
     fn compared(&self, device: &Device, options: &GpuOptions) -> Result<Compared, SessionError> {
-        let (mut why, mut beyond) = (String::new(), None);
+        let (mut why, mut without) = (String::new(), None);
         for on in ATOMS.into_iter().flat_map(|atoms| SPREAD.map(|spread| Try { atoms, spread })) {
             match self.compared_on(device, options, on) {
-                Ok(Some(Ok(verdict))) => return Ok(Compared::On(on, verdict, beyond)),
-                Ok(Some(Err(why))) => return Ok(Compared::Nothing(why)),
-                Ok(None) => beyond = beyond.or(Some(on)),
+                Ok(Shown::Differs(verdict)) => return Ok(Compared::On(on, verdict, without)),
+                Ok(Shown::Nothing(why)) => return Ok(Compared::Nothing(why)),
+                Ok(Shown::NoNumbers) => without = without.or(Some(on)),
                 // The run may need less than so many atoms close together; what it lacks itself it will be told.
                 Err(SessionError::Check(error @ ComputeError::Memory(_))) => why = error.to_string(),
                 Err(error) => return Err(error),
             }
         }
-        Ok(beyond.map_or(Compared::Nothing(why), Compared::Beyond))
+        Ok(without.map_or(Compared::Nothing(why), Compared::NoNumbers))
     }
 
-    /// The same for so many atoms; none where they are beyond the range of the products, and others computed them.
+    /// The same for so many atoms.
     fn compared_on(
         &self,
         device: &Device,
         options: &GpuOptions,
         Try { atoms, spread }: Try,
-    ) -> Result<Option<Result<Verdict, String>>, SessionError> {
+    ) -> Result<Shown, SessionError> {
         let model = &self.model;
         let ((types, x), p) = (cluster(model, atoms, spread), parameters(model, atoms));
         let on_cpu = |precision| {
@@ -274,11 +294,11 @@ impl Session {
         };
         let expected = match on_cpu(PrecisionChoice::F64)? {
             Ok(expected) => expected,
-            Err(error) => return Ok(Some(Err(format!("the CPU refuses the atoms: {error}")))),
+            Err(error) => return Ok(Shown::Nothing(format!("the CPU refuses the atoms: {error}"))),
         };
         let largest = expected.forces.iter().flatten().fold(0.0f64, |m, f| m.max(f.abs()));
         if largest < NO_FORCE {
-            return Ok(Some(Err(format!("{atoms} atoms close together have no forces in this model"))));
+            return Ok(Shown::Nothing(format!("{atoms} atoms close together have no forces in this model")));
         }
         let double = model.descriptor.options.sequential_update || !options.precision.is_single(model);
         let rounded = options.store.of(if double { 8 } else { 4 }) != Store::Exact;
@@ -295,6 +315,7 @@ impl Session {
         let (tiers, checkpoint, inside) = (options.tiers[..1].to_vec(), Checkpoint::Auto, Inside::Auto);
         let options = GpuOptions { tiers, checkpoint, inside, profile: None, ..options.clone() };
         let mut calculator = self.gpu_calculator(device, &types, &options)?;
+        let asked = Arithmetic { precision: options.precision, products: options.products };
         let mut difference = 0.0f64;
         for _ in 0..STEPS {
             difference = difference.max(match step(&mut calculator, &x, spread, &p) {
@@ -303,13 +324,16 @@ impl Session {
                 Err(ComputeError::NotFinite { .. } | ComputeError::Stored { .. }) => f64::INFINITY,
                 Err(error) => return Err(error.into()),
             });
-            // The other arithmetic's numbers, which are looked at apart.
+            // The other arithmetic's numbers, whose size is looked at apart: without any it is the one that is wrong.
             if calculator.widened_steps() > 0 {
-                return Ok(None);
+                if difference.is_finite() {
+                    return Ok(Shown::NoNumbers);
+                }
+                let precision = self.name_of(asked.wider().unwrap_or(asked));
+                return Ok(Shown::Differs(Verdict { precision, atoms, difference, allowed }));
             }
         }
-        let precision = self.name_of(Arithmetic { precision: options.precision, products: options.products });
-        Ok(Some(Ok(Verdict { precision, atoms, difference, allowed })))
+        Ok(Shown::Differs(Verdict { precision: self.name_of(asked), atoms, difference, allowed }))
     }
 }
 

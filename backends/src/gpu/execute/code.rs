@@ -42,7 +42,7 @@ impl Code {
     /// [`GpuError::Weight`], the driver's.
     pub fn new(driver: &Arc<dyn Driver>, model: &Model, shapes: &Shapes, shape: &Shape) -> Result<Self, GpuError> {
         let count = ModelArrays::counted(model, shapes, shape.double, shape.products)?.1;
-        let memory = Held::new(driver, Memory::Device, count.bytes.len() as u64)?;
+        let memory = Held::new(driver, Memory::Device, count.length())?;
         let mut writer = Writer::new(memory.array.at, shape.double, shape.products);
         let weights = ModelArrays::new(&mut writer, model, shapes);
         let (at, bytes) = (writer.bytes.as_ptr() as u64, writer.bytes.len() as u64);
@@ -56,7 +56,7 @@ impl Code {
             weights,
             memory,
             shared: SharedNumbers::of(shape),
-            adjoint_unit: if shape.products == Products::F16x3 { adjoint_unit(model) } else { 1.0 },
+            adjoint_unit: adjoint_unit(model, shape.products),
             nodes_of_block: u64::from(shape.rows.node),
             source: Source::dpa3(shape),
             loaded: None,
@@ -99,8 +99,11 @@ impl Code {
 const ADJOINT: f64 = 4096.0;
 
 /// What adjoints are multiplied by so that halves are fine enough for them: they are as large as the energy depends on features, which differs by
-/// a hundred times between trained models.
-fn adjoint_unit(model: &Model) -> f64 {
+/// a hundred times between trained models. One for products of other numbers.
+pub fn adjoint_unit(model: &Model, products: Products) -> f64 {
+    if products != Products::F16x3 {
+        return 1.0;
+    }
     let slope = output_slope(model);
     match slope.is_finite() && slope > 0.0 {
         true => (ADJOINT / slope).log2().floor().clamp(-64.0, 64.0).exp2(),

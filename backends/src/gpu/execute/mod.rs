@@ -28,6 +28,7 @@ use crate::cpu::layout::{pairs_of, Layout};
 use crate::cpu::memory::last_uses;
 use crate::cpu::{Store, Terms};
 use crate::network::Shapes;
+pub(crate) use code::adjoint_unit;
 use code::Code;
 use std::sync::Arc;
 use trace::Trace;
