@@ -30,10 +30,10 @@ class Product:
     def __init__(self, tensor, k, n, rows, thread_rows, lanes=16, tall=2):
         self.k, self.n, self.rows, self.thread_rows, self.tensor, self.lanes, self.tall = k, n, rows, thread_rows, tensor, lanes, tall
 
-    all, share, of_both = None, 1.0, False
+    all, share, of_both, pairs = None, 1.0, False, False
 
     def tiles(self):
-        return 3 if self.of_both else (16 if self.thread_rows == 1 else 32) // 8
+        return 3 if self.of_both else (16 if self.thread_rows == 1 or self.pairs else 32) // 8
 
     def below(self):
         return 1 if self.thread_rows == 1 else self.tall
@@ -60,6 +60,12 @@ class Loop:
 
     def __init__(self, marker, needed):
         self.marker, self.needed = marker, needed
+
+
+def in_pairs(product):
+    """Two tiles of rows by a wave, sixteen columns of each (`product_of_pairs`)."""
+    product.pairs = bool(product.tensor)
+    return product
 
 
 def two_uses(file, call, product, widths, rest=None):
@@ -131,7 +137,7 @@ def edge_backward(t, rows, r, some, shared):
         ("edge.h", L("edge.h", r"const u32 LR = THREADS / ROW_SHARE", first), Warps("FFMA", 4 * 3 * 12 * tr_share, every=True)),
         ("edge.h", L("edge.h", r"c < MP; c \+= ROW_SHARE", first), Warps("FADD", 4 * 2 * 4 * tr_share)),
         ("edge.h", L("edge.h", r"r < rows; r \+= THREADS", first), Warps("FADD", 4 * 16)),
-        ("edge.h", third, Product(t, WD, EP, r, tr, tall=1)),
+        ("edge.h", third, in_pairs(Product(t, WD, EP, r, tr))),
         ("edge.h", L("edge.h", r"if \(wa && k0 < t.m\)", third), only(some, Loop("", 0))),
         ("edge.h", L("edge.h", r"if \(t.m >= SHARED_FROM\)", third), only(shared, Loop("STG", some * WA))),
         ("edge.h", L("edge.h", r"product_seen<1, 8, true>", third), Product(t, WA, EC, some, 1, 8)),

@@ -213,7 +213,7 @@ EXPORT(edge_moments)
 // projections as the other edge (other_bar), and, where edges outside the angle set feed the second map, s_bar. Joins what two blocks of the
 // angle kernel left apart (angle.h), here and in the centre's columns of `angle_bar`. Turns e_bar in place (where `starts`, there is none yet), writes what is owed
 // to neighbours (`owed`, rows of wd), sums for the centre's projection, adds adjoints of w and h.
-KERNEL_OF_FOUR(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
+KERNEL(edge_backward)(u32 first_centre, IN(u32) turns, IN(u32) first_edge, IN(u32) angle_edges, IN(u32) first_pair, IN(u32) neighbour,
                       IN(real) geometry, IN(double) exact, u32 first, IN(stored) state,
                       IN(real) edge_weight, IN(real) edge_bias, IN(real) nodes, IN(real) centre, u32 wc, IN(real) neighbours, u32 wd,
                       IN(real) weight, IN(real) adjoint, IN(real) r_message, double message_scale, IN(real) r_edge, double keep,
@@ -346,7 +346,7 @@ UNROLL
       geometry_bar[b] += double(y[3]) + w_bar;
     }
     // All that the layer adds to an edge's adjoint is summed apart and joins it in one rounding.
-    product<TR_OF(R_EDGE_BACK), LANES_C, 1>(
+    product_of_pairs<TR_OF(R_EDGE_BACK), LANES_C>(
         rows, wd, 0, EP, adjoint, EP, FactorsOf<R_EDGE_BACK>{d, WDS},
         LAMBDA(u32 r, u32 c, auto x) {
           for (int a = 0; a < 3; a++) {

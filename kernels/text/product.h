@@ -149,9 +149,19 @@ DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, con
 template <int TR, int LC = LANES_C, class A, class W, class Done>
 DEVICE void product_of_few(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
 #if PRODUCTS != PLAIN
-  tensor_product<1, 2, true, false>(rows, inputs, c0, c1, w, w_stride, a, done);
+  tensor_product<1, 1, true, false>(rows, inputs, c0, c1, w, w_stride, a, done);
 #else
   product_rows<TR, LC>(rows, inputs, c0, c1, w, w_stride, a, done);
+#endif
+}
+
+// The same of rows that fill two tiles: both by the wave that has read their weights, which are as many bytes as first caches hold.
+template <int TR, int LC = LANES_C, class A, class W, class Done>
+DEVICE void product_of_pairs(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
+#if TENSOR_CORES
+  tensor_product<1, 2, true, false>(rows, inputs, c0, c1, w, w_stride, a, done);
+#else
+  product<TR, LC, 1>(rows, inputs, c0, c1, w, w_stride, a, done);
 #endif
 }
 

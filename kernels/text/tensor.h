@@ -157,7 +157,7 @@ DEVICE u32 turn_of_waves() { return block() + block() / 128; }
 template <int TR, int TALL, bool FEW, bool ROWS_ANEW, class A, class W, class Done>
 DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
   // 32 columns; 16 where rows are few, so that there is work for all waves. More tiles of rows where registers allow it.
-  const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = TR == 1 || PRODUCTS == MFMA ? 1 : TALL;
+  const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = PRODUCTS == MFMA ? 1 : TALL;
   const u32 N = M_RUN * TILES, STEPS = 4 / M_TAKES;
   // These units cut what they add to a sum, towards zero: a sum that went on through them would shrink by a share of its last bit with every step, all
   // of them by the same share, which shows in virials. So a step begins anew, its small terms first, and is added by an addition that rounds.

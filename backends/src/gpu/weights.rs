@@ -121,7 +121,7 @@ impl LayerArrays {
             centre: cut_pair(w, &m.centre, m.centre.cols, [Few; 2]),
             centre_bias: w.reals(&m.centre_bias),
             neighbour: cut_pair(w, &m.neighbour, m.neighbour.cols, [Few; 2]),
-            edge: cut_pair(w, &m.edge, s.heads * s.np + s.ep, [of_two_uses(s.heads * s.np, s.ep), Many]),
+            edge: cut_pair(w, &m.edge, s.heads * s.np + s.ep, [of_two_uses(s.heads * s.np, s.ep), Few]),
             angle: m.angle.as_ref().map(|a| AngleArrays::new(w, a, s)),
             r_self: w.reals(&m.r_self),
             r_sym: w.reals(&m.r_sym),
