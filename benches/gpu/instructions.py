@@ -210,7 +210,7 @@ def counted(products, kernel, code, kinds):
                 parts[here[-1]].append(i)
                 break
     for k, (file, line, statement) in enumerate(table):
-        called = re.search(r"product(_rows|_seen|_of_few)?<", "".join((TEXT / file).read_text().splitlines()[line - 1:line + 2]))
+        called = re.search(r"product(_rows|_seen|_of_few|_of_pairs|_apart)?<", "".join((TEXT / file).read_text().splitlines()[line - 1:line + 2]))
         if file != "product.h" and called and not any(i.op.startswith(("FFMA", "HMMA")) for i in parts[k]):
             # ptxas leaves a call out of its line table that stands in a line of the same number as the call around it.
             raise SystemExit(f"{file}:{line}: no multiplication comes from this product; move its call by a line")

@@ -214,7 +214,7 @@ def angle_backward(t, rows, g, m, own):
         # The longest of the three: it alone counts where each has a wave that multiplies too.
         (file, L("at < g \\* 8", group), only(g, beside(Warps("DFMA", math.ceil(g / 4) * math.ceil(m / 8), busy=math.ceil(g / 4)), longest=True))),
         (file, L("at < g \\* wa; at", group), only(g, beside(Loop("LDS", 5 * g * WA)))),
-        (file, L("product<TR", group), only(g, Product(t, WA, AP, r, wide_rows, 8, tall=1))),
+        (file, L("product_apart<TR", group), only(g, Product(t, WA, AP, r, wide_rows, 8, tall=1))),
         (file, ends, only(own, Warps("DADD", 8, busy=1))),
         (file, L("c < wa; c", ends), only(own, Loop("FADD", own * WA))),
         (file, L("own_adjoint, EC", ends) - 1, only(own, Product(t, WA, EC, own, 1 if t else rows_of_thread(rows["R_OWN"] // 2), 8))),

@@ -142,7 +142,7 @@ def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks, p
                 spread[kernel] = max(1e3 * k["flop_per_step"] * count * work / rate, bounds["L1 and shared"] / rounds)
             bounds["FLOP"] = 1e3 * k["flop_per_step"] * count * work * rounds / rate
         by = max(bounds, key=bounds.get)
-        kernels[kernel] = dict(ms=bounds[by], by=by)
+        kernels[kernel] = dict(ms=bounds[by], by=by, memories={m: bounds[m] for m in MEMORIES})
         launches += k["launches"]
     two, two_launches = in_two_streams(kernels, counted["kernels"], spread, facts["launch_s"])
     four = sum(kernels[k]["ms"] for k in hot)
@@ -155,7 +155,7 @@ def bounded(centres, hot, scheduling, products, rates, node_rows, node_blocks, p
 
 def in_two_streams(kernels, counted, spread, launch_s):
     """Milliseconds that a step takes less where BESIDE runs in a stream of its own, and the launches there: all that it takes, less what it
-    takes of multiprocessors (its products, as if spread over all of them), or of memory where a kernel of angles is bound by that too,
+    takes of multiprocessors (its products, as if spread over all of them) and of memories beyond what the kernel of angles leaves of them in its time,
     as long as its chain is no longer than the kernel it runs beside. The last layer has no angles to run beside."""
     saved, launches = 0.0, 0
     for main, chain in BESIDE.items():
@@ -166,8 +166,8 @@ def in_two_streams(kernels, counted, spread, launch_s):
         own = sum(kernels[k]["ms"] * s for k, s in share.items())
         starts = 1e3 * launch_s * times * len(share)
         cost = sum(spread.get(k, 0.0) * s for k, s in share.items())
-        if kernels[main]["by"] in MEMORIES:
-            cost += sum(kernels[k]["ms"] for k in share if kernels[k]["by"] in MEMORIES)
+        # What memories give both in the time of the main one is free.
+        cost += max(0.0, *(kernels[main]["memories"][m] + sum(kernels[k]["memories"][m] * s for k, s in share.items()) - kernels[main]["ms"] for m in MEMORIES))
         longer = max(0.0, own + starts - kernels[main]["ms"])
         saved += own + starts - max(cost, longer)
         launches += times * len(share)

@@ -278,20 +278,19 @@ UNROLL
           }
           store<4>(bar, (k % R_OWN + e) * WAS + c, x);
         }
-      product<TR_WIDE(R_ANGLE_BACK), 8, 1>(
-          rows_of(q), wa, 0, AP, adjoint, AP, FactorsOf<R_ANGLE_BACK>{bars, WAS},
+      product_apart<TR_WIDE(R_ANGLE_BACK), 8>(
+          rows_of(q), wa, adjoint, FactorsOf<R_ANGLE_BACK>{bars, WAS},
           with_early(
               LAMBDA(u32 r, u32 c, auto old) {
-                if (updates) load_turned<old.N>(old.v, a_bar, (first_of(q, angle, m) + r) * AP + c, by_halves<old.N>() && r & 1 ? old.N / 2 : 0);
+                if (updates) load<old.N>(old.v, a_bar, (first_of(q, angle, m) + r) * AP + c);
                 return old;
               },
               LAMBDA(u32 r, u32 c, auto x, auto old) {
-                u32 half = turned<x.N>(x.v, r);
                 if (updates) {
 UNROLL
                   for (int j = 0; j < x.N; j++) x.v[j] = fma_(real(keep), old.v[j], x.v[j]);
                 }
-                store_turned<x.N>(a_bar, (first_of(q, angle, m) + r) * AP + c, x.v, half);
+                store<x.N>(a_bar, (first_of(q, angle, m) + r) * AP + c, x.v);
               }));
       barrier();
     }

@@ -145,6 +145,17 @@ DEVICE void product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, con
 #endif
 }
 
+// The same of AP columns, with weights whose columns lie apart.
+#define COLUMNS_APART (TENSOR_CORES && AP % 32 == 0)
+template <int TR, int LC, class A, class W, class Done>
+DEVICE void product_apart(u32 rows, u32 inputs, W w, const A &a, Done done) {
+#if PRODUCTS != PLAIN
+  tensor_product<TR, 1, false, false, COLUMNS_APART>(rows, inputs, 0, AP, w, AP, a, done);
+#else
+  product_rows<TR, LC>(rows, inputs, 0, AP, w, AP, a, done);
+#endif
+}
+
 // The same of few rows: matrix units have tiles of 16 columns, so that there is work for all waves, and weights in the order for them.
 template <int TR, int LC = LANES_C, class A, class W, class Done>
 DEVICE void product_of_few(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {

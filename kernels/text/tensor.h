@@ -154,11 +154,14 @@ DEVICE u32 turn_of_waves() { return block() + block() / 128; }
 // A wave keeps the sums of tiles that stand beside each other, and of TALL below each other, in registers. Which depth of a chain and which
 // column a lane's place stands for is free as long as both factors agree: a lane has four depths in a row of the left factor, and the tiles'
 // columns interlace, so that it reads the weights of all tiles by one access and hands on sums that stand together.
-template <int TR, int TALL, bool FEW, bool ROWS_ANEW, class A, class W, class Done>
+//
+// APART: weights lie so that a lane has four columns of each half of its 32 (`RowsOfProducts::Apart`), of which `done` is told one after the other: what
+// lanes of a row write together fills whole sectors of 32 bytes.
+template <int TR, int TALL, bool FEW, bool ROWS_ANEW, bool APART = false, class A, class W, class Done>
 DEVICE void tensor_product(u32 rows, u32 inputs, u32 c0, u32 c1, W w, u32 w_stride, const A &a, Done done) {
   // 32 columns; 16 where rows are few, so that there is work for all waves. More tiles of rows where registers allow it.
   const u32 TILES = (TR == 1 ? 16 : 32) / M_COLUMNS, WIDE = TILES * M_COLUMNS, BELOW = PRODUCTS == MFMA ? 1 : TALL;
-  const u32 N = M_RUN * TILES, STEPS = 4 / M_TAKES;
+  const u32 PIECES = APART ? 2 : 1, N = M_RUN * TILES / PIECES, STEPS = 4 / M_TAKES;
   // These units cut what they add to a sum, towards zero: a sum that went on through them would shrink by a share of its last bit with every step, all
   // of them by the same share, which shows in virials. So a step begins anew, its small terms first, and is added by an addition that rounds.
   const bool ANEW = CUT;
@@ -185,15 +188,17 @@ UNROLL
       for (u32 j = 0; j < TILES; j++)
 UNROLL
         for (int i = 0; i < 4; i++) sum[t][j][i] = 0.0f;
-    u32 c = cb + sum_column(lane) * TILES;
-    Sums<N> asked[BELOW][M_DOWN];
+    u32 c = cb + sum_column(lane) * TILES / PIECES;
+    Sums<N> asked[BELOW][M_DOWN][PIECES];
 UNROLL
     for (u32 t = 0; t < BELOW && ASKS_EARLY; t++)
 UNROLL
-      for (u32 i = 0; i < M_DOWN; i++) {
-        u32 r = t * M_ROWS + sum_row(lane, i);
-        asked[t][i] = r < left && c < c1 ? early_of<N>(done, r0 + r, c) : Sums<N>{};
-      }
+      for (u32 i = 0; i < M_DOWN; i++)
+UNROLL
+        for (u32 p = 0; p < PIECES; p++) {
+          u32 r = t * M_ROWS + sum_row(lane, i);
+          asked[t][i][p] = r < left && c < c1 ? early_of<N>(done, r0 + r, c + p * WIDE / 2) : Sums<N>{};
+        }
     // Chains of K_BLOCK products, as in plain products: weights first, then a tile of rows after the other. Two of them are of 32 depths, of which
     // a lane has eight that stand together, four in each chain: rows of shared memory lie four numbers apart from a multiple of 32, so eight lanes that
     // read together find eight times four banks.
@@ -283,13 +288,16 @@ UNROLL
       for (u32 i = 0; i < M_DOWN; i++) {
         u32 r = t * M_ROWS + sum_row(lane, i);
         if (r < left && c < c1) {
-          Sums<N> x;
 UNROLL
-          for (u32 k = 0; k < N; k++) x.v[k] = sum[t][k % TILES][i * M_RUN + k / TILES];
-          if (ASKS_EARLY)
-            done_of(done, r0 + r, c, x, asked[t][i]);
-          else
-            done(r0 + r, c, x);
+          for (u32 p = 0; p < PIECES; p++) {
+            Sums<N> x;
+UNROLL
+            for (u32 k = 0; k < N; k++) x.v[k] = sum[t][(p * N + k) % TILES][i * M_RUN + (p * N + k) / TILES];
+            if (ASKS_EARLY)
+              done_of(done, r0 + r, c + p * WIDE / 2, x, asked[t][i][p]);
+            else
+              done(r0 + r, c + p * WIDE / 2, x);
+          }
         }
       }
   }

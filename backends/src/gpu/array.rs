@@ -76,6 +76,8 @@ pub enum RowsOfProducts {
     Many,
     /// Nodes, receiving edges that are projected together.
     Few,
+    /// As many, and of 32 columns a lane has four of each half (`APART` of `tensor_product`).
+    Apart,
     /// As many, and columns of two uses, the first two thirds and the others, which products of halves make together (`tensor_product_of_two`).
     TwoUses,
 }
@@ -195,11 +197,15 @@ impl Writer {
                 let (block, place) = (at / 64, at % 64);
                 let (two, group, column, word) = (place / 16, place / 4 % 4, place / 2 % 2, place % 2);
                 let (pair, four) = match rows_of_products {
-                    RowsOfProducts::Many | RowsOfProducts::TwoUses => (two / 2, two % 2),
                     RowsOfProducts::Few => (two % 2, two / 2),
+                    _ => (two / 2, two % 2),
                 };
+                let mut c = block * 8 + 4 * four + 2 * pair + column;
+                if rows_of_products == RowsOfProducts::Apart {
+                    c = c / 32 * 32 + c % 32 / 8 * 4 + c % 8 / 4 * 16 + c % 4;
+                }
                 let k = from + run * group + takes * (step % steps) + takes / 2 * word + part;
-                values[k * columns + block * 8 + 4 * four + 2 * pair + column] as f32
+                values[k * columns + c] as f32
             };
             let word = |at: usize| match self.products {
                 Products::F16x3 => cut_halves([0, 1].map(|part| number(at, part))),

@@ -6,7 +6,7 @@ use super::GpuError;
 use crate::network::{padded, AngleMatrices, LayerMatrices, Matrix, Shapes};
 use weir_engine::model::Model;
 use weir_kernels::Products;
-use RowsOfProducts::{Few, Many, TwoUses};
+use RowsOfProducts::{Apart, Few, Many, TwoUses};
 
 /// A map and its adjoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,7 +102,8 @@ impl AngleArrays {
     fn new(w: &mut Writer, m: &AngleMatrices, s: &Shapes) -> Self {
         let columns = s.ep + s.ap;
         Self {
-            angle: cut_pair(w, &m.angle, columns, [of_two_uses(s.ep, s.ap), Many]),
+            // `COLUMNS_APART` of the kernels' text.
+            angle: cut_pair(w, &m.angle, columns, [of_two_uses(s.ep, s.ap), if s.ap % 32 == 0 { Apart } else { Many }]),
             own: seen_pair(w, &m.own, columns, [Many, Few]),
             other: seen_pair(w, &m.other, columns, [Many, Few]),
             linear2: cut_pair(w, &m.linear2, m.linear2.cols, [Few; 2]),
