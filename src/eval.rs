@@ -4,7 +4,7 @@ use crate::backend::{tell_remarks, Engine, Given};
 use crate::cli::EvalArgs;
 use crate::compare::Errors;
 use crate::log::{Level, Log};
-use crate::problem::{print, OutputClosed};
+use crate::problem::{apart, print, OutputClosed};
 use crate::report;
 use crate::slice::FrameSlice;
 use crate::structures::Reader;
@@ -166,8 +166,12 @@ fn frames(args: &EvalArgs, given: &Given, reader: &Reader, engine: &Engine, log:
         let parameters = engine.parameters(given, &frame).with_context(place)?;
         if first {
             // Not before it is known that there is something to compute: opening empties what lies there.
+            let inputs = [args.structure.as_path(), &engine.path];
+            if let Some(path) = &args.json {
+                apart("--json", path, &inputs)?;
+            }
             done.json = Json::open(args.json.as_deref())?;
-            done.trace = Trace::new(&engine.policy)?;
+            done.trace = Trace::new(&engine.policy, &inputs)?;
         }
         if done.current.as_ref().is_none_or(|(t, _)| *t != types) {
             // The old one's memory goes before the new one's comes.

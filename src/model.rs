@@ -2,7 +2,7 @@
 
 use crate::backend::Engine;
 use crate::log::{Level, Log};
-use crate::problem::print;
+use crate::problem::{apart, print};
 use anyhow::Result;
 use serde_json::json;
 use std::fmt::Write;
@@ -38,6 +38,7 @@ pub fn heads(path: &Path) -> Result<()> {
 /// # Errors
 /// Suffixes that are not written, full disks.
 pub fn convert(engine: &Engine, out: &Path, log: &Log) -> Result<()> {
+    apart("--out", out, &[&engine.path])?;
     model::save(&engine.model, out)?;
     told(&engine.path.display().to_string(), out, log);
     Ok(())

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Wrong command line, environment or configuration: exit code 2.
@@ -71,6 +72,26 @@ pub fn writable(path: &Path) -> anyhow::Result<()> {
     if new {
         // One that cannot be taken away again does no harm: it is empty.
         let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// Whether two paths are one regular file, by whatever names.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| {
+        let m = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some((m.dev(), m.ino()))
+    };
+    identity(a).is_some_and(|a| Some(a) == identity(b))
+}
+
+/// Keeps an output apart from what is read. `by`: who asked for the output, an option or a setting with its origin.
+///
+/// # Errors
+/// One that is an input.
+pub fn apart(by: &str, output: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
+    if inputs.iter().any(|input| same_file(input, output)) {
+        anyhow::bail!("{by}: {} is both read and written: choose another file", output.display());
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ pub fn run(args: &ServeArgs, engine: &Engine, log: &Log) -> Result<()> {
     let types = engine.types(&structure).with_context(|| args.structure.display().to_string())?;
     let parameters = engine.parameters(&given, &structure)?;
     report::header(log, engine, "serve");
-    let (mut trace, mut told, mut warned) = (Trace::new(&engine.policy)?, 0, Vec::new());
+    let (mut trace, mut told, mut warned) =
+        (Trace::new(&engine.policy, &[&args.structure, &engine.path])?, 0, Vec::new());
     let mut calculator = engine.calculator(&types, log)?;
     let periodic = structure.cell.is_some();
     let open = if periodic { "periodic" } else { "without a cell: the server's is ignored" };

@@ -2,10 +2,10 @@
 //! of the step program with its bytes, a memory counter per tier.
 
 use crate::log::Log;
-use crate::problem::one_line;
+use crate::problem::{apart, one_line};
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use weir_allocators::kind::Tier;
 use weir_allocators::policy::Policy;
 use weir_allocators::stream::Record;
@@ -36,13 +36,14 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A trace where the settings ask for one.
+    /// A trace where the settings ask for one, in a file that is none of the inputs.
     ///
     /// # Errors
-    /// A file that cannot be written.
-    pub fn new(policy: &Policy) -> Result<Option<Self>> {
+    /// A file that is an input or cannot be written.
+    pub fn new(policy: &Policy, inputs: &[&Path]) -> Result<Option<Self>> {
         let Some(setting) = &policy.profile else { return Ok(None) };
         let path = setting.value.clone();
+        apart(&setting.origin.to_string(), &path, inputs)?;
         // Found now, not after the run.
         std::fs::File::create(&path).with_context(|| format!("{}: cannot write {}", setting.origin, path.display()))?;
         let events = vec![

@@ -206,8 +206,8 @@ fn shared_memory_is_asked_for_on_cuda_and_never_on_hip() {
         let driver = stub.open(0).unwrap();
         let scale = driver.function(driver.load(&image()).unwrap(), "scale").unwrap();
         stub.record();
-        driver.launch(&launch(scale, 16_000, &args)).unwrap();
-        assert!(!stub.record().contains("cuFuncSetAttribute"));
+        driver.launch(&launch(scale, 8_000, &args)).unwrap();
+        assert_eq!(stub.record().contains("cuFuncSetAttribute(9, 85)"), vendor == Vendor::Cuda);
         // 49024: what 48 kB leave beside the 128 bytes that the kernel declares.
         driver.launch(&launch(scale, 49_024, &args)).unwrap();
         assert!(!stub.record().contains("cuFuncSetAttribute(8, "));

@@ -268,6 +268,31 @@ fn pdb_keeps_one_location_and_the_element_column() {
 }
 
 #[test]
+fn a_byte_order_mark_takes_no_line_away() {
+    for (name, format) in [("water.pdb", Format::Pdb), ("water.extxyz", Format::Extxyz), ("water.gro", Format::Gro)] {
+        let text = std::fs::read_to_string(data(name)).unwrap();
+        let (plain, marked) = (from(format, &text).unwrap(), from(format, &format!("\u{feff}{text}")).unwrap());
+        for (a, b) in plain.iter().zip(&marked) {
+            assert_eq!((&a.symbols, &a.positions, a.cell), (&b.symbols, &b.positions, b.cell), "{name}");
+        }
+        assert_eq!(plain.len(), marked.len(), "{name}");
+    }
+    // Where the first line is an atom.
+    let atoms = PDB.lines().filter(|l| l.starts_with("ATOM")).map(|l| format!("{l}\n")).collect::<String>();
+    let read = |text: &str| from(Format::Pdb, text).unwrap()[0].symbols.clone();
+    assert_eq!(read(&format!("\u{feff}{atoms}END\n")), read(&format!("{atoms}END\n")));
+}
+
+#[test]
+fn a_frame_parameter_that_cannot_be_read_is_not_the_models_default() {
+    for value in ["abc", "\"0.9 abc\"", "nan"] {
+        let text = format!("1\nProperties=species:S:1:pos:R:3 fparam={value}\nO 0 0 0\n");
+        let error = message(from(Format::Extxyz, &text));
+        assert!(error.contains("line 2") && error.contains("fparam="), "{error}");
+    }
+}
+
+#[test]
 fn pdb_cells_and_models_are_understood() {
     let atom = "HETATM    1 ZN    ZN A   1       1.000   2.000   3.000  1.00  0.00          ZN\n";
     let read = |head: &str| from(Format::Pdb, &format!("{head}{atom}END\n")).map(|s| s[0].cell);

@@ -5,6 +5,7 @@ use super::masses;
 use crate::backend::{Engine, Given};
 use crate::cli::{MdArgs, StructureArgs};
 use crate::log::{Level, Log};
+use crate::problem::same_file;
 use crate::report;
 use crate::structures::Reader;
 use crate::trace::Trace;
@@ -73,7 +74,7 @@ pub fn apart(config: &Config, files: &Files) -> Result<()> {
     let inputs = inputs(config);
     let others = [&files.restart, &files.last, &files.last_good, &files.plot, &files.lock];
     for file in files.growing().iter().chain(others) {
-        if inputs.iter().any(|input| same(input, file)) {
+        if inputs.iter().any(|input| same_file(input, file)) {
             bail!("{} is both read and written: choose another output.prefix", file.display());
         }
     }
@@ -114,13 +115,6 @@ fn inputs(config: &Config) -> Vec<&Path> {
     let (m, s) = (&config.content.model, &config.content.structure);
     let optional = [&m.aparam, &s.elements, &s.topology, &s.index, &s.atoms].into_iter().flatten();
     [&m.path, &s.path, &config.path].into_iter().chain(optional).map(PathBuf::as_path).collect()
-}
-
-fn same(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
 }
 
 /// A simulation and where it writes.
@@ -216,7 +210,7 @@ pub fn prepare(config: &Config, engine: &Engine, files: &Files, restart: Option<
     let positions = restart.as_ref().map_or(&structure.positions, |r| &r.state.positions);
     calculator.prepare(positions, system.cell.as_ref())?;
     report::plan(log, calculator.as_ref(), engine.rates_measured());
-    let trace = Trace::new(&engine.policy)?;
+    let trace = Trace::new(&engine.policy, &inputs(config))?;
     let growing = files.growing();
     let (simulation, keep) = match restart {
         Some(restart) => {

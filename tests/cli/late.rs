@@ -96,3 +96,31 @@ fn errors_are_over_the_frames_whose_lines_are_there() {
     let written = lines(&fs::read_to_string(path.join("e.json")).unwrap());
     assert_eq!((written.len(), written.last()), (3, lines(&whole).last()));
 }
+
+#[test]
+fn what_is_read_is_never_written_over() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("water.extxyz"), WATER).unwrap();
+    fs::hard_link(path.join("model.dp"), path.join("other.dp")).unwrap();
+    let kept = || ["model.dp", "water.extxyz"].map(|name| fs::read(path.join(name)).unwrap());
+    let before = kept();
+    let eval = ["eval", "model.dp", "water.extxyz", "-q"];
+    for (by, arguments) in [
+        ("--json", [&eval[..], &["--json", "model.dp"]].concat()),
+        ("--json", [&eval[..], &["--json", "other.dp"]].concat()),
+        ("--json", [&eval[..], &["--json", "./water.extxyz"]].concat()),
+        ("--out", vec!["minimize", "model.dp", "water.extxyz", "--out", "water.extxyz"]),
+        ("--out", vec!["model", "convert", "model.dp", "--out", "other.dp"]),
+    ] {
+        let output = run(path, &arguments);
+        let text = err(&output);
+        assert!(text.contains(by) && text.contains("both read and written"), "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(kept() == before, "{arguments:?}");
+    }
+    let output = program(path, &eval).env("WEIR_PROFILE", "water.extxyz").output().unwrap();
+    let text = err(&output);
+    assert!(text.contains("WEIR_PROFILE") && text.contains("both read and written"), "{text}");
+    assert!(kept() == before);
+}

@@ -63,8 +63,10 @@ impl Lines {
         while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {
             self.buffer.pop();
         }
+        // A byte order mark, which editors on Windows put before the first line: with it a PDB's first record would be an unknown one.
+        let mark = if self.line == 1 && self.buffer.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         self.text.clear();
-        self.text.push_str(&String::from_utf8_lossy(&self.buffer));
+        self.text.push_str(&String::from_utf8_lossy(&self.buffer[mark..]));
         Ok(Some(&self.text))
     }
 

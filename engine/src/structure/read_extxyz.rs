@@ -271,8 +271,12 @@ impl Header {
             s.virial = Some(full.map(|row| row.map(|x| -volume * x)));
         }
         s.charge_spin = self.numbers(lines, &["charge_spin"], &[2])?.map(|v| [v[0], v[1]]);
-        if let Some(text) = self.get(&["fparam"]) {
-            s.fparam = reals(text).filter(|v| !v.is_empty());
+        if let Some(text) = self.get(&["fparam"]).filter(|_| !self.plain) {
+            match reals(text).filter(|v| !v.is_empty() && v.iter().all(|x| x.is_finite())) {
+                Some(values) => s.fparam = Some(values),
+                // Not the model's default: whoever writes the key means what it says.
+                None => return Err(lines.syntax_found("fparam= with finite numbers", shorten(text))),
+            }
         }
         s.time = self.numbers(lines, &["time"], &[1])?.map(|v| v[0]);
         s.step = self.get(&["step"]).and_then(|t| t.parse().ok());

@@ -1,7 +1,5 @@
 //! How a multiprocessor's memory is divided between shared memory and its first cache.
 
-/// Bytes of a block from which on a kernel asks; what need less find room however the driver divides.
-pub(super) const MUCH_SHARED: u32 = 16 << 10;
 /// Registers of a multiprocessor and of a block's rows of them (eight for each thread of a wave): CUDA 8.0 to 12.0.
 const REGISTERS: u32 = 65_536;
 /// Of kB of shared memory the division before the last, on 9.0 and 10.0. Where there is none between (164 kB and less), asking for it means all.

@@ -1,7 +1,7 @@
 //! Kernels, copies, streams and recorded work.
 
 use super::calls::Handle;
-use super::divide::{division, MUCH_SHARED};
+use super::divide::division;
 use super::library::call;
 use super::vendor::{code, flag, BROKEN};
 use super::{Function, Native, Queued};
@@ -114,9 +114,10 @@ impl Native {
             function.shared = shared;
         }
         // How much of a multiprocessor's first cache is shared memory is the driver's choice, which may leave room for fewer such blocks than there
-        // could be. And a multiprocessor takes blocks of kernels that want another division only when it is empty: kernels of this stream want
-        // that of the angles' kernels, which they run beside. A hint: whether it is followed shows in time alone.
-        if self.api.vendor.cuda && (shared >= MUCH_SHARED || stream == Stream::Beside) {
+        // could be. And a multiprocessor takes blocks of kernels that want another division only when it is empty: all that may run beside each
+        // other, kernels with shared memory and those of the other stream, want that of the angles' kernels. A hint: whether it is followed shows
+        // in time alone.
+        if self.api.vendor.cuda && (shared > 0 || stream == Stream::Beside) {
             let division =
                 division((self.facts.unit_shared, self.facts.reserved_shared), function.registers, block, shared);
             if division > function.division {
