@@ -12,13 +12,15 @@
 # --lammps: where WEIR_CLIENT_PROFILE=release tests/clients/lammps.sh has put LAMMPS and the plugin with Weir's libdeepmd_c.so (target/clients), or what was carried from there:
 # with --pack FOLDER both go into one of 66 MB (16 MB as tar.xz), and nothing is measured.
 # --peer: an interpreter with deepmd and torch, which then computes 1YRF and 1UBQ on the same card (../shared/bench/deepmd_peer.py).
-# --parts, where a device is lent for minutes at a time; by an estimate (no GPU has been seen) each line takes less than ten minutes, in order of worth:
-#   verified,parity,repeat,proteins,profile   right? how fast? which kernels? the spill curve of 2PTC
-#   boxes                                     water until memory ends, as a card of 80 GB and with all that there is
-#   budgets,lammps                            memory halved, quartered, least, predicted by measured rates; ns/day inside LAMMPS
-#   arithmetics                               every arithmetic, blocks and streams
-#   stored,drift                              states in 16 bits: time, force errors, constant energy
-#   sanitizer,peer                            what needs other programs
+# --parts, where a device is lent for minutes at a time; by an estimate (no GPU has been seen) each line takes less than ten minutes, in order of worth, with
+# --minutes 9 --patience 120 where a command may take ten (what is cut short is written, and says so):
+#   verified,sanitizer,parity,repeat,proteins   right, by its own tools too? how fast?
+#   counters,profile,boxes                      what waves wait for; which kernels; the spill curve of 2PTC; water until memory ends, as a card of 80 GB and with all
+#   budgets,lammps                              memory halved, quartered, least, predicted by measured rates; ns/day inside LAMMPS
+#   arithmetics                                 every arithmetic, blocks and streams
+#   stored,drift                                states in 16 bits: time, force errors, constant energy
+#   peer                                        needs other programs
+# Where the first evaluation fails, it is tried step by step (models, precisions, without graph and streams) and all that is said is in the file.
 # After --minutes N (60) everything ends, and a command of ours after --patience SECONDS (300); what was found is written row by row.
 # --merge puts such files together. The targets of the GPU backend stand at the end, each met, missed or unmeasured (targets.py).
 # No network, nothing is installed. --smoke is a round of the same steps on a dozen atoms, in minutes: with WEIR_BACKEND=emulated and a program

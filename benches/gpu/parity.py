@@ -1,11 +1,10 @@
-"""Results of a device beside DeePMD-kit's recorded ones, and what the vendor's own checker says. Standard library only."""
+"""Results of a device beside DeePMD-kit's recorded ones. Standard library only."""
 
 import json
-import shutil
 import tempfile
 from pathlib import Path
 
-from program import ROOT, SHARED, TROUBLE, extxyz, flat, largest, tensors
+from program import ROOT, SHARED, extxyz, flat, largest, tensors
 
 QUANTITIES = {"energy": "energy", "atom_energy": "atomic_energy", "force": "forces", "virial": "virial", "atom_virial": "atomic_virial"}
 
@@ -77,19 +76,3 @@ def parity(weir, folder, most):
     worst = {p: max((r[3] for r in rows if r[1] == p and r[2] == "force"), default=None) for p in ("f64", "f32", "tf32x3", "f16x3")}
     return {"model": folder.name, "comparisons": len(rows), "largest_force_difference_eV_A": worst, "beyond_bound": bad, "widened_steps": widened}
 
-
-def sanitized(weir, model, structure):
-    tool = shutil.which("compute-sanitizer")
-    if tool is None:
-        return {"installed": False}
-    out = {"installed": True}
-    for check in ("memcheck", "racecheck"):
-        prefix = (tool, "--tool", check, "--error-exitcode", "9")
-        try:
-            done = weir.run("eval", model, structure, "--json", "-", "-q", prefix=prefix)
-        except TROUBLE as error:
-            out[check] = {"passed": False, "code": None, "last": [str(error)]}
-            continue
-        lines = [l for l in (done.stdout + done.stderr).splitlines() if "=====" in l]
-        out[check] = {"passed": done.returncode == 0, "code": done.returncode, "last": lines[-1:]}
-    return out

@@ -1,6 +1,7 @@
 """The program under check: commands, and what goes into and comes out of them. Standard library only."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -21,15 +22,18 @@ class Late(Exception):
     """The time of all commands together is over."""
 
 
+# Seconds that steps are timed over where a step is short, and steps at most.
+TIMED_S, MOST_STEPS = 2.0, 1000
 # What a row of a report may end with while the next goes on.
 TROUBLE = (Failed, subprocess.TimeoutExpired)
 
 
 class Weir:
-    """`patience`: seconds that one command may take; `end`: when all must be over, by the monotonic clock. A kernel that hangs must not eat a lease."""
+    """`patience`: seconds that one command may take; `end`: when all must be over, by the monotonic clock. A kernel that hangs must not eat a lease.
+    `timed_s`: seconds that short steps are timed over."""
 
-    def __init__(self, program, backend, patience=3600.0, end=float("inf")):
-        self.program, self.patience, self.end = program, patience, end
+    def __init__(self, program, backend, patience=3600.0, end=float("inf"), timed_s=TIMED_S):
+        self.program, self.patience, self.end, self.timed_s = program, patience, end, timed_s
         # Commands with steps that were computed twice, the second time in tf32x3, and how many those were.
         self.widened = []
         self.environment = {k: v for k, v in os.environ.items() if k != "WEIR_SHARED"}
@@ -79,24 +83,31 @@ class Weir:
             self.widened.append(f"{widened} step(s) of {' '.join(map(str, command))} left the range of f16x3 and were computed twice")
 
     def step(self, folder, model, structure, steps, *more, skin=None):
-        """Seconds of a step of dynamics: what `steps` steps take beyond the first few, lists and all. `skin`: A, of the lists."""
+        """Seconds of a step of dynamics: what many steps take beyond fewer, lists and all. `skin`: A, of the lists. `steps` say how long a step is; they are
+        as many more as make `timed_s`, beside which the begin and the end of a run, which differ from one to the next, are little."""
+        short, long = (self.run_of(folder, model, structure, 2 + n, *more, skin=skin) for n in (0, steps))
+        step = (long - short) / steps
+        if step * steps < self.timed_s:
+            many = min(MOST_STEPS, math.ceil(self.timed_s / step)) if step > 0 else MOST_STEPS
+            step = (self.run_of(folder, model, structure, 2 + steps + many, *more, skin=skin) - long) / many
+        return step
+
+    def run_of(self, folder, model, structure, count, *more, skin=None):
+        """Wall seconds of so many steps, with what comes before the first."""
         compute = "" if skin is None else f"[compute]\nskin_A = {skin}\n"
-        walls = []
-        for count in (2, 2 + steps):
-            config = folder / "run.toml"
-            config.write_text(
-                f"[model]\npath = {json.dumps(str(model))}\n[structure]\npath = {json.dumps(str(structure))}\n"
-                f"[md]\nensemble = \"nve\"\ntimestep_fs = 0.01\nsteps = {count}\ntemperature_K = 1\nmax_temperature_K = 1e9\n"
-                f"max_displacement_A = 5.0\n{compute}[output]\nprefix = \"run\"\nenergy_every = 1000000\ntrajectory_every = 0\nplot = false\n"
-            )
-            done = self.good("md", config, "--overwrite", "--log-format", "json", *more)
-            events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
-            found = [e for e in events if e["event"] == "summary"]
-            if not found:
-                raise Failed("weir md told no summary")
-            walls.append(found[-1]["wall_seconds"])
-            self.note(found[-1]["widened_steps"], "md", model, structure, *more)
-        return (walls[1] - walls[0]) / steps
+        config = folder / "run.toml"
+        config.write_text(
+            f"[model]\npath = {json.dumps(str(model))}\n[structure]\npath = {json.dumps(str(structure))}\n"
+            f"[md]\nensemble = \"nve\"\ntimestep_fs = 0.01\nsteps = {count}\ntemperature_K = 1\nmax_temperature_K = 1e9\n"
+            f"max_displacement_A = 5.0\n{compute}[output]\nprefix = \"run\"\nenergy_every = 1000000\ntrajectory_every = 0\nplot = false\n"
+        )
+        done = self.good("md", config, "--overwrite", "--log-format", "json", *more)
+        events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+        found = [e for e in events if e["event"] == "summary"]
+        if not found:
+            raise Failed("weir md told no summary")
+        self.note(found[-1]["widened_steps"], "md", model, structure, *more)
+        return found[-1]["wall_seconds"]
 
 
 class Precise(Weir):
@@ -104,7 +115,7 @@ class Precise(Weir):
 
     def __init__(self, weir, more):
         self.program, self.environment, self.patience, self.end, self.more = weir.program, weir.environment, weir.patience, weir.end, more
-        self.widened = weir.widened
+        self.timed_s, self.widened = weir.timed_s, weir.widened
 
     def run(self, *arguments, **named):
         return super().run(*arguments, *(self.more if arguments[0] in ("eval", "md") else ()), **named)
