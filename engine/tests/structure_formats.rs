@@ -403,6 +403,14 @@ fn mixed_types_come_from_every_frame() {
     assert!(message(open()).contains("type 2"));
     npy("real_atom_types.npy", "<i4", "(2, 2)", vec![0; 12]);
     assert!(message(open()).contains("2 rows of 2 numbers"));
+    // Energies of three frames may be those of others.
+    npy("energy.npy", "<f8", "(3,)", vec![0; 24]);
+    let error = message(open());
+    assert!(
+        error.contains("energy.npy") && error.contains("the 2 frames of coord.npy") && error.contains('3'),
+        "{error}"
+    );
+    std::fs::remove_file(set.join("energy.npy")).unwrap();
     npy("real_atom_types.npy", "<c8", "(2, 2)", vec![0; 64]);
     assert!(message(open()).contains("descr <c8"));
     npy("coord.npy", "<f8", "(1000000000000, 1000000000000)", vec![0; 64]);

@@ -27,7 +27,7 @@ pub struct ComputeArgs {
     /// Index of the GPU, modulo their number [env: WEIR_DEVICE] [default: rank on the node, else 0]
     #[arg(long, value_name = "N", help_heading = COMPUTE)]
     pub device: Option<String>,
-    /// Arithmetic: model (as trained; f32 models on CUDA GPUs by tf32x3), f64, f32, tf32x3, f16x3, tf32 [env: WEIR_PRECISION] [default: model]
+    /// Arithmetic: model (as trained; f32 models on CUDA GPUs by f16x3), f64, f32, tf32x3, f16x3, tf32 [env: WEIR_PRECISION] [default: model]
     #[arg(long, value_name = "P", help_heading = COMPUTE)]
     pub precision: Option<String>,
     /// Number of threads [env: WEIR_THREADS] [default: all this process may use]
@@ -36,7 +36,7 @@ pub struct ComputeArgs {
     /// Layer inputs kept for the backward pass, in whatever tier: auto, all, every:K [env: WEIR_CHECKPOINT] [default: auto]
     #[arg(long, value_name = "C", help_heading = COMPUTE)]
     pub checkpoint: Option<String>,
-    /// Moments, slopes and messages of layers for the backward pass, on a CPU: auto, rebuild, keep [env: WEIR_INSIDE] [default: auto]
+    /// Moments, slopes and messages of layers for the backward pass: auto, rebuild, keep [env: WEIR_INSIDE] [default: auto]
     #[arg(long, value_name = "I", help_heading = COMPUTE)]
     pub inside: Option<String>,
     /// Memory tiers in order of preference, such as hbm,system,file [env: WEIR_PLACEMENT] [default: auto]

@@ -47,7 +47,7 @@ Examples:
   weir md run.toml --set md.steps=100000 --set output.prefix=\"long\"
   weir md run.toml --resume --maxh 23.5
 
-The configuration is described in docs/md-config.md. SIGINT, SIGTERM and SIGUSR1 write a restart file and stop after the present step (a second
+The configuration is described in docs/md-config.md. SIGINT, SIGTERM, SIGHUP and SIGUSR1 write a restart file and stop after the present step (a second
 SIGINT or SIGTERM stops at once). --resume continues bit for bit; outputs are cut to the step of the restart file.")]
 pub struct MdArgs {
     /// Configuration file (TOML).

@@ -138,7 +138,7 @@ fn a_run_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() {
 fn signals_stop_a_run_with_a_restart_file() {
     let (whole, parts) = (folder(), folder());
     finished(whole.path(), &["md", "run.toml"]);
-    for name in ["TERM", "INT", "USR1"] {
+    for name in ["TERM", "INT", "USR1", "HUP"] {
         // No periodic restart: the one at the signal must do.
         let child = program(parts.path(), &["md", "run.toml", "--resume", "--set", "output.restart_minutes=60"])
             .stderr(Stdio::piped())
@@ -156,6 +156,22 @@ fn signals_stop_a_run_with_a_restart_file() {
     }
     finished(parts.path(), &["md", "run.toml", "--resume"]);
     assert_eq!(bytes(whole.path()), bytes(parts.path()));
+}
+
+#[test]
+fn a_run_that_ignores_hangups_goes_on() {
+    let folder = folder();
+    // As `nohup` starts it.
+    let script = format!("trap '' HUP; exec '{}' md run.toml", env!("CARGO_BIN_EXE_weir"));
+    let child =
+        Command::new("sh").current_dir(folder.path()).args(["-c", &script]).stderr(Stdio::piped()).spawn().unwrap();
+    while !folder.path().join("out/run.csv").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, "HUP");
+    let output = child.wait_with_output().unwrap();
+    let text = err(&output);
+    assert!(output.status.success() && text.contains("finished") && !text.contains("stopped by"), "{text}");
 }
 
 #[test]

@@ -171,26 +171,33 @@ impl Iterator for DeepmdFrames {
 
 impl Set {
     fn open(folder: PathBuf) -> Result<Self, StructureError> {
-        let optional = |name: &str| Rows::open(&folder, name);
-        let Some(coord) = optional("coord")? else {
+        let Some(coord) = Rows::open(&folder, "coord")? else {
             return Err(StructureError::Empty {
                 path: folder.display().to_string(),
                 what: "no coord.npy and no coord.raw".to_string(),
             });
         };
-        Ok(Self {
-            coord,
-            cell: optional("box")?,
-            energy: optional("energy")?,
-            force: optional("force")?,
-            virial: optional("virial")?,
-            fparam: optional("fparam")?,
-            aparam: optional("aparam")?,
-            charge_spin: optional("charge_spin")?,
-            types: optional("real_atom_types")?,
-            row: 0,
-            folder,
-        })
+        // Labels of another number of frames may be those of other frames.
+        let optional = |name: &str| -> Result<Option<Rows>, StructureError> {
+            let rows = Rows::open(&folder, name)?;
+            if let (Some(Rows::Npy(rows)), Rows::Npy(coord)) = (&rows, &coord) {
+                let (found, expected) = (rows.shape[0], coord.shape[0]);
+                if found != expected {
+                    return Err(StructureError::Content {
+                        path: folder.join(format!("{name}.npy")).display().to_string(),
+                        frame: 1,
+                        expected: format!("the {expected} frames of coord.npy"),
+                        found: found.to_string(),
+                    });
+                }
+            }
+            Ok(rows)
+        };
+        let (cell, energy, force, virial) =
+            (optional("box")?, optional("energy")?, optional("force")?, optional("virial")?);
+        let (fparam, aparam) = (optional("fparam")?, optional("aparam")?);
+        let (charge_spin, types) = (optional("charge_spin")?, optional("real_atom_types")?);
+        Ok(Self { coord, cell, energy, force, virial, fparam, aparam, charge_spin, types, row: 0, folder })
     }
 
     fn frame(
