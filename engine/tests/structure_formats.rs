@@ -290,6 +290,9 @@ fn a_frame_parameter_that_cannot_be_read_is_not_the_models_default() {
         let error = message(from(Format::Extxyz, &text));
         assert!(error.contains("line 2") && error.contains("fparam="), "{error}");
     }
+    // In a comment without columns too it is read where it can be.
+    let plain = |value: &str| from(Format::Extxyz, &format!("1\nfparam={value}\nO 0 0 0\n")).unwrap()[0].fparam.clone();
+    assert_eq!((plain("0.9"), plain("\"0.5 1\""), plain("abc")), (Some(vec![0.9]), Some(vec![0.5, 1.0]), None));
 }
 
 #[test]

@@ -193,11 +193,19 @@ impl Set {
             }
             Ok(rows)
         };
-        let (cell, energy, force, virial) =
-            (optional("box")?, optional("energy")?, optional("force")?, optional("virial")?);
-        let (fparam, aparam) = (optional("fparam")?, optional("aparam")?);
-        let (charge_spin, types) = (optional("charge_spin")?, optional("real_atom_types")?);
-        Ok(Self { coord, cell, energy, force, virial, fparam, aparam, charge_spin, types, row: 0, folder })
+        Ok(Self {
+            cell: optional("box")?,
+            energy: optional("energy")?,
+            force: optional("force")?,
+            virial: optional("virial")?,
+            fparam: optional("fparam")?,
+            aparam: optional("aparam")?,
+            charge_spin: optional("charge_spin")?,
+            types: optional("real_atom_types")?,
+            row: 0,
+            coord,
+            folder,
+        })
     }
 
     fn frame(

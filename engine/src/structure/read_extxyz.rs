@@ -240,14 +240,17 @@ impl Header {
         }
     }
 
+    /// Finite numbers of the first of these keys that is there: as many as `counts` allow, any number where they are empty. In a plain comment, which may
+    /// mean anything, what is none is as if it were not there.
     fn numbers(&self, lines: &Lines, keys: &[&str], counts: &[usize]) -> Result<Option<Vec<f64>>, StructureError> {
         let Some(text) = self.get(keys) else { return Ok(None) };
+        let right = |n: usize| if counts.is_empty() { n > 0 } else { counts.contains(&n) };
         match reals(text) {
-            Some(v) if counts.contains(&v.len()) && v.iter().all(|x| x.is_finite()) => Ok(Some(v)),
+            Some(v) if right(v.len()) && v.iter().all(|x| x.is_finite()) => Ok(Some(v)),
             _ if self.plain => Ok(None),
             _ => {
-                let counts: Vec<String> = counts.iter().map(usize::to_string).collect();
-                let expected = format!("{}= with {} finite numbers", keys[0], counts.join(" or "));
+                let counts: Vec<String> = counts.iter().map(|n| format!("{n} ")).collect();
+                let expected = format!("{}= with {}finite numbers", keys[0], counts.join("or "));
                 Err(lines.syntax_found(expected, shorten(text)))
             }
         }
@@ -271,13 +274,8 @@ impl Header {
             s.virial = Some(full.map(|row| row.map(|x| -volume * x)));
         }
         s.charge_spin = self.numbers(lines, &["charge_spin"], &[2])?.map(|v| [v[0], v[1]]);
-        if let Some(text) = self.get(&["fparam"]).filter(|_| !self.plain) {
-            match reals(text).filter(|v| !v.is_empty() && v.iter().all(|x| x.is_finite())) {
-                Some(values) => s.fparam = Some(values),
-                // Not the model's default: whoever writes the key means what it says.
-                None => return Err(lines.syntax_found("fparam= with finite numbers", shorten(text))),
-            }
-        }
+        // Not the model's default where it cannot be read: whoever writes the key means what it says.
+        s.fparam = self.numbers(lines, &["fparam"], &[])?;
         s.time = self.numbers(lines, &["time"], &[1])?.map(|v| v[0]);
         s.step = self.get(&["step"]).and_then(|t| t.parse().ok());
         Ok(())
